@@ -1,0 +1,216 @@
+"""The checkpoints of one working directory: an orbax manager with every model part as its own item.
+
+A step holds one item per part of the model (``vision``, ``text``, ``heads``), one for the optimiser, and the JSON
+item ``position``. Parts restore alone, onto any mesh. Data needs no iterator state: its position is the step.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
+
+from hilight_jax.core import trees
+from hilight_jax.core.errors import CheckpointError
+
+# Top-level names of the parameters that are items of their own; all others together are the item "heads".
+TOWERS = ("vision", "text")
+POSITION = "position"
+OPTIMIZER = "optimizer"
+
+
+@dataclasses.dataclass(frozen=True)
+class KeepConfig:
+    """Which checkpoints stay: the newest ``latest`` and the best one by ``best_metric`` (highest is best)."""
+
+    every: int = 1000
+    latest: int = 2
+    best_metric: str = "validation/text_to_video_r1"
+
+
+def split_parts(params: Mapping[str, Any]) -> dict[str, dict]:
+    """Cuts a parameter tree into the items of a checkpoint; a part without parameters is left out."""
+    parts: dict[str, dict] = {}
+    for name, value in params.items():
+        if name in TOWERS:
+            parts[name] = value
+        else:
+            parts.setdefault("heads", {})[name] = value
+    return parts
+
+
+def join_parts(parts: Mapping[str, Mapping]) -> dict[str, Any]:
+    """Inverse of ``split_parts``."""
+    params = {name: parts[name] for name in parts if name != "heads"}
+    return params | dict(parts.get("heads", {}))
+
+
+class Store:
+    """Saves and restores the steps of one run."""
+
+    def __init__(self, directory: Path, config: KeepConfig = KeepConfig(), read_only: bool = False):
+        """Opens ``directory`` (made when missing, unless ``read_only``)."""
+        directory = Path(directory).absolute()
+        if read_only and not directory.is_dir():
+            raise CheckpointError(f"no checkpoints in {directory}; train first, or name the workdir of a run.")
+        self._directory, self._best_metric = directory, config.best_metric
+
+        def score(metrics: Mapping[str, float]) -> float:
+            return metrics[config.best_metric]
+
+        best = keep.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
+        options = ocp.CheckpointManagerOptions(
+            best_fn=score,
+            preservation_policy=keep.AnyPreservationPolicy([keep.LatestN(config.latest), best]),
+            read_only=read_only,
+            create=not read_only,
+        )
+        self._manager = ocp.CheckpointManager(directory, options=options)
+
+    def latest(self) -> int | None:
+        """The newest whole step, or None."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """The step with the highest best-metric, or the newest when no step has one."""
+        scored = {}
+        for step in self._manager.all_steps():
+            metrics = self._manager.metrics(step) or {}
+            if self._best_metric in metrics:
+                scored[step] = metrics[self._best_metric]
+        return max(scored, key=lambda step: (scored[step], -step)) if scored else self.latest()
+
+    def save(
+        self,
+        step: int,
+        params: Mapping[str, Any],
+        optimizer: Any,
+        position: Mapping[str, Any],
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Starts saving a step; the arrays are copied before this returns, the writing goes on behind.
+
+        Raises:
+          CheckpointError: The disk is too full for one more checkpoint. The former ones are untouched.
+        """
+        self._check_space(params, optimizer)
+        items: dict[str, Any] = {name: ocp.args.PyTreeSave(part) for name, part in split_parts(params).items()}
+        items[OPTIMIZER] = ocp.args.PyTreeSave(optimizer)
+        items[POSITION] = ocp.args.JsonSave(dict(position))
+        scored = dict(metrics) if metrics and self._best_metric in metrics else None
+        try:
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=scored)
+        except (OSError, ValueError) as error:
+            raise self._failed(step, error) from error
+
+    def wait(self) -> None:
+        """Waits until every started save is on disk.
+
+        Raises:
+          CheckpointError: A save failed.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise self._failed("the last", error) from error
+
+    def close(self) -> None:
+        """Waits and releases the manager."""
+        self.wait()
+        self._manager.close()
+
+    def restore_params(self, step: int, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Returns the parameters of ``step``.
+
+        Args:
+          step: A saved step.
+          like: Tree of ``jax.ShapeDtypeStruct`` with shardings to restore onto; may hold fewer parts than were
+            saved. None restores everything to numpy arrays.
+
+        Raises:
+          CheckpointError: Names or shapes differ from ``like``, all of them listed, or the files cannot be read.
+        """
+        shapes = self.param_shapes(step)
+        if like is None:
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
+            place = ocp.RestoreArgs(restore_type=np.ndarray)
+            restore_args = jax.tree.map(lambda _: place, like)
+        else:
+            complaints = name_report(like, {name: shapes[name] for name in shapes if name in like})
+            if complaints:
+                raise CheckpointError(f"step {step} in {self._directory} does not fit the model: {'; '.join(complaints)}.")
+            restore_args = _placed_as(like)
+        places = split_parts(restore_args)
+        args = {
+            name: ocp.args.PyTreeRestore(part, restore_args=places[name]) for name, part in split_parts(like).items()
+        }
+        return join_parts(self._restore(step, args))
+
+    def restore_optimizer(self, step: int, like: Any) -> Any:
+        """Returns the optimiser state of ``step``, placed as ``like`` says."""
+        return self._restore(step, {OPTIMIZER: ocp.args.PyTreeRestore(like, restore_args=_placed_as(like))})[OPTIMIZER]
+
+    def position(self, step: int) -> dict[str, Any]:
+        """Returns the JSON item of ``step``."""
+        return self._restore(step, {POSITION: ocp.args.JsonRestore()})[POSITION]
+
+    def param_shapes(self, step: int) -> dict[str, Any]:
+        """Tree of shapes and dtypes of the saved parameters, without reading them."""
+        try:
+            metadata = self._manager.item_metadata(step)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"step {step} in {self._directory} cannot be read: {error}") from error
+        parts = {}
+        for name, item in metadata.items():
+            if name not in (OPTIMIZER, POSITION, "metrics") and item is not None:
+                parts[name] = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(item.tree))
+        return join_parts(parts)
+
+    def _restore(self, step: int, args: dict[str, Any]) -> dict[str, Any]:
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**args))
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"step {step} in {self._directory} cannot be read: {error}") from error
+        return {name: restored[name] for name in args}
+
+    def _check_space(self, *items: Any) -> None:
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items)) + 2**20
+        free = shutil.disk_usage(self._directory).free
+        if free < needed:
+            raise CheckpointError(
+                f"a checkpoint needs {needed / 1e6:.0f} MB, but the disk of {self._directory} has {free / 1e6:.0f} MB "
+                f"left; free some space and start the same command again: it resumes at the last checkpoint."
+            )
+
+    def _failed(self, step: int | str, error: Exception) -> CheckpointError:
+        full = any(word in str(error) for word in ("No space left", "RESOURCE_EXHAUSTED", "Disk quota"))
+        reason = "the disk is full" if full else str(error).splitlines()[0]
+        return CheckpointError(
+            f"saving {'step ' + str(step) if isinstance(step, int) else step + ' step'} to {self._directory} failed: "
+            f"{reason}. Former checkpoints are intact; mend this and start the same command again: it resumes."
+        )
+
+
+def _placed_as(like: Any) -> Any:
+    """Restore arguments that put every array where its ``jax.ShapeDtypeStruct`` says."""
+    return jax.tree.map(
+        lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding, global_shape=x.shape, dtype=x.dtype), like
+    )
+
+
+def name_report(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Lists missing, extra and misshaped names of ``found`` against ``wanted``; empty when they agree."""
+    wanted, found = trees.flatten(wanted), trees.flatten(found)
+    lines = [f"missing '{name}' {tuple(wanted[name].shape)}" for name in wanted if name not in found]
+    lines += [f"extra '{name}' {tuple(found[name].shape)}" for name in found if name not in wanted]
+    lines += [
+        f"'{name}' has shape {tuple(found[name].shape)} where {tuple(wanted[name].shape)} is needed"
+        for name in wanted
+        if name in found and tuple(found[name].shape) != tuple(wanted[name].shape)
+    ]
+    return lines

@@ -1,0 +1,30 @@
+"""Errors that a command prints as one sentence: what, which value, what is allowed, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can put right; commands print it without a traceback and exit with 2."""
+
+
+class ConfigError(UserError):
+    """A configuration key or value is not allowed."""
+
+
+class DataError(UserError):
+    """A video, caption, manifest or dataset cannot be used."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or working directory cannot be read, written or continued."""
+
+
+class TrainingError(UserError):
+    """Training cannot go on; the last good checkpoint is kept."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns ``" Did you mean 'x'?"`` for the known name closest to ``name``, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""
