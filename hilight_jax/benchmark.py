@@ -1,0 +1,137 @@
+"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data --config configs/encoder.py[:preset]``.
+
+encoder  the train step, and what share of the matrix multiplication speed measured beside it that is
+data     drawing clips of a billiards world, decoding them, and the whole input pipeline
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hilight_jax.billiards import dataset
+from hilight_jax.billiards.worlds import WORLDS, World, get_world
+from hilight_jax.core import commands
+from hilight_jax.core.errors import UserError
+from hilight_jax.data import speed
+from hilight_jax.data.sources import open_source
+from hilight_jax.training import throughput
+from hilight_jax.training.experiment import TrainConfig, load_config
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line, measures, prints."""
+    arguments, overrides = _parser().parse_known_args(argv)
+    for name in ("batch_size", "steps", "clips", "workers"):
+        if (value := getattr(arguments, name, None)) is not None and value < 1:
+            raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
+    measure = {"encoder": measure_encoder, "data": measure_data}[arguments.what]
+    result = {"benchmark": arguments.what, "config": arguments.config, **measure(arguments, overrides)}
+    print(table(result))
+    if arguments.json:
+        commands.print_json(result)
+    return 0
+
+
+def measure_encoder(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
+    """Times the train step at ``--batch_size``; groups of the local loss shrink to the batch where they must."""
+    config = load_config(arguments.config, overrides)
+    batch_size = arguments.batch_size or default_batch_size(config)
+    group_size = min(config.loss.local.group_size, batch_size)
+    sizes = [f"--config.batch_size={batch_size}", f"--config.loss.local.group_size={group_size}"]
+    config = load_config(arguments.config, [*overrides, *sizes])
+    return throughput.measure(config, arguments.steps) | {"allocator": allocator()}
+
+
+def measure_data(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
+    """Draws clips of a world into a folder of its own, then reads them as ``config.data`` says."""
+    config = load_config(arguments.config, overrides)
+    world = get_world(arguments.world) if arguments.world else world_of(config)
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = {"train": arguments.clips, "validation": 0, "unseen": 0}
+        built = dataset.build(world, folder, sizes, arguments.workers)
+        source = open_source(f"tfds:{built.directory}/train")
+        rates = speed.measure(config.data, source, batch_size=min(arguments.batch_size or 16, arguments.clips))
+    return {
+        "world": world.name,
+        "generation_clips_per_second": built.clips_made / built.seconds,
+        **rates,
+        "clips": built.clips_made,
+        "generation_workers": arguments.workers,
+        "decode_threads": 1,
+        "pipeline_workers": config.data.num_workers,
+        "pipeline_threads": config.data.num_threads,
+        "num_frames": config.data.num_frames,
+        "image_size": config.data.image_size,
+    }
+
+
+def default_batch_size(config: TrainConfig) -> int:
+    """The config's batch; on a CPU only 4 clips, or one group of those that the local loss contrasts."""
+    if jax.default_backend() != "cpu":
+        return config.batch_size
+    return min(config.batch_size, config.loss.local.group_size if config.loss.local.across_clips else 4)
+
+
+def world_of(config: TrainConfig) -> World:
+    """The world that the config trains on, or else the one whose clips have the config's size.
+
+    Raises:
+      UserError: There is none.
+    """
+    named = [world for name, world in WORLDS.items() if name in Path(config.data.train.rpartition(":")[2]).parts]
+    data = config.data
+    sized = [
+        w for w in WORLDS.values() if (w.num_frames, w.height, w.width) == (data.num_frames, *[data.image_size] * 2)
+    ]
+    if not named + sized:
+        raise UserError(
+            f"no billiards world has clips of {data.num_frames} frames of {data.image_size} pixels; name one with "
+            f"--world, out of {', '.join(WORLDS)}."
+        )
+    return (named + sized)[0]
+
+
+def allocator() -> str:
+    """Which memory allocator this process runs on; tcmalloc saves a CPU train step many page faults."""
+    maps = Path("/proc/self/maps")
+    return "tcmalloc" if maps.is_file() and "tcmalloc" in maps.read_text() else "libc"
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as text, one a line."""
+    lines = []
+    for name, value in result.items():
+        for label, item in value.items() if isinstance(value, dict) else [("", value)]:
+            lines.append(f"{name} {label}".ljust(52) + (f"{item:.4g}" if isinstance(item, float) else str(item)))
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Every key of the config can be set: --config.data.num_workers=2",
+    )
+    parts = parser.add_subparsers(dest="what", required=True, metavar="encoder|data")
+    encoder = parts.add_parser("encoder", help="the train step against the measured matrix multiplication peak")
+    data = parts.add_parser("data", help="clips per second: generation, decoding, pipeline")
+    for part in (encoder, data):
+        part.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]]")
+        part.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    encoder.add_argument("--batch_size", type=int, help="clips of a step (default: the config's; on a CPU a few)")
+    encoder.add_argument("--steps", type=int, default=8, help="steps to time, the peak in between (default: 8)")
+    data.add_argument("--batch_size", type=int, help="clips of a pipeline batch (default: 16)")
+    data.add_argument("--world", help=f"{', '.join(WORLDS)} (default: the config's, or one of its size)")
+    data.add_argument("--clips", type=int, default=128, help="clips to draw (default: 128)")
+    cores = len(os.sched_getaffinity(0))
+    data.add_argument("--workers", type=int, default=cores, help="processes that draw (default: one per usable core)")
+    return parser
+
+
+if __name__ == "__main__":
+    commands.run(main)

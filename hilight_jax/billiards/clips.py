@@ -1,0 +1,154 @@
+"""From a seed to a labelled clip: the one place where physics, renderer and commentary meet."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from hilight_jax.billiards import camera as cameras
+from hilight_jax.billiards import looks, setups
+from hilight_jax.billiards.commentary import captions, facts, frame_caption
+from hilight_jax.billiards.filming import Take, random_rotations
+from hilight_jax.billiards.footage import Footage
+from hilight_jax.billiards.physics import simulate
+from hilight_jax.billiards.questions import questions
+from hilight_jax.billiards.render import Scene
+from hilight_jax.billiards.table import Table
+from hilight_jax.billiards.trajectory import Shot
+from hilight_jax.billiards.worlds import SPLITS, World
+
+_TRIES = 1000
+_TABLE = Table()
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A clip and all that is known about it.
+
+    Attributes:
+      frames: uint8 [F, Y, X, C].
+      labels: a JSON object: id, game, camera, cloth, sizes, times, captions with spans, objects with tracks, questions.
+      facts: what the captions tell, whatever their words, as text; no two clips of a held-out split have the same.
+    """
+
+    frames: np.ndarray
+    labels: dict
+    facts: str
+
+
+def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: float | None = None) -> Clip:
+    """Makes one clip; the same arguments give the same clip, bit for bit.
+
+    Args:
+      world: which world.
+      split: 'train', 'validation' or 'unseen'.
+      number: of the clip in its split, from 0.
+      attempt: another clip in its place; `dataset` counts it up where two held-out clips would tell the same.
+      fps: None for the world's sampled frames; otherwise the same shot at so many frames per second, for watching.
+
+    Returns:
+      The clip. Its captions and questions are about the world's sampled frames even when ``fps`` is given.
+    """
+    rng = np.random.default_rng([world.seed, SPLITS.index(split), number, attempt])
+    unseen = split == "unseen"
+    camera = _pick(world.unseen_cameras if unseen else world.cameras, rng)
+    cloth = _pick(world.unseen_cloths if unseen else world.cloths, rng)
+    for _ in range(_TRIES):
+        setup = setups.draw(world, _TABLE, rng)
+        shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike)
+        start, times = _window(world, shot, rng)
+        if not _keeps_the_rules(setup, shot):
+            continue
+        lens = cameras.sample(camera, rng, world.width, world.height, _TABLE, tuple(setup.focus))
+        take = Take(_TABLE, shot, setup.strike, lens, start, world.cue_stick, random_rotations(len(shot.ball_ids), rng))
+        if not _is_worth_showing(world, take.footage(times)):
+            continue
+        scene = _scene(lens, cloth, rng)
+        frames, visible = take.frames(scene, times, world.shutter, world.exposures)
+        footage = take.footage(times, visible)
+        if _is_worth_showing(world, footage):
+            break
+    else:
+        raise RuntimeError(f"no shot of world '{world.name}' meets its own rules for {split}/{number}; loosen them.")
+    listed, told = facts(footage, world.style)
+    labels = {
+        "id": f"billiards-{world.name}/{split}/{number:06d}",
+        "seed": number,
+        "attempt": attempt,
+        "game": setup.game,
+        "camera": camera,
+        "cloth": cloth,
+        "captions": captions(footage, world.style, rng),
+        "frame_caption": frame_caption(footage, world.style, rng),
+        "questions": questions(footage, world.style.numbers, rng),
+    }
+    if fps is not None:
+        labels["frame_caption"]["frame"] = round(float(times[labels["frame_caption"]["frame"]]) * fps)
+        times = np.arange(round(float(times[-1]) * fps) + 1) / fps
+        frames, visible = take.frames(scene, times, world.shutter, world.exposures)
+        footage = take.footage(times, visible)
+    events = [f"{happening.ball} {happening.kind} {happening.other}" for happening in told]
+    return Clip(frames, labels | _measures(frames, footage), "; ".join([" ".join(sorted(listed)), *events]))
+
+
+def _window(world: World, shot: Shot, rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    """Start of the first frame on the shot's clock, and the times [F] of all frames after it, seconds."""
+    length = rng.uniform(*world.window)
+    if world.window_at == "strike":
+        start, length = 0.0, min(length, shot.duration)
+    else:
+        moments = [event.time for event in shot.events if event.kind in ("ball_ball", "cushion", "pocket")] or [0.0]
+        start = _pick(moments, rng) - rng.uniform(0.3, 0.7) * length
+        start = max(min(start, shot.duration + 0.3 - length), -world.lead)
+    return start, np.linspace(0, length, world.num_frames)
+
+
+def _keeps_the_rules(setup: setups.Setup, shot: Shot) -> bool:
+    """In nine-ball the cue ball must first meet the lowest ball on the table."""
+    first = next((event.balls for event in shot.events if event.kind == "ball_ball"), ())
+    return setup.game != "nine_ball" or setup.target in first
+
+
+def _is_worth_showing(world: World, footage: Footage) -> bool:
+    """Whether the frames show something that can be told, with balls of a fair size."""
+    if any((track.radius[track.visible > 0] < world.smallest_ball).any() for track in footage.balls.values()):
+        return False
+    if not footage.shown or footage.balls_seen() == ["ball:cue"]:
+        return False
+    first = next((h for h in footage.happenings if h.kind == "strike"), None)
+    return not world.all_in_view or (footage.nothing_hidden(0) and first is not None and first.shown)
+
+
+def _scene(lens: cameras.Camera, cloth: str, rng: np.random.Generator) -> Scene:
+    return Scene(
+        lens,
+        _TABLE,
+        cloth=cloth,
+        wood=_pick(tuple(looks.WOODS), rng),
+        floor=_pick(tuple(looks.FLOORS), rng),
+        lights=_pick(tuple(looks.LIGHTS), rng),
+        exposure=rng.uniform(0.9, 1.1),
+        noise=rng.uniform(1.0, 4.0),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _measures(frames: np.ndarray, footage: Footage) -> dict:
+    """The part of the labels that is measured: sizes, times and the track of every named object, rounded."""
+    num_frames, height, width, _ = frames.shape
+    objects = {
+        name: {
+            "x": np.round(track.x, 2).tolist(),
+            "y": np.round(track.y, 2).tolist(),
+            "radius": np.round(track.radius, 2).tolist(),
+            "visible": np.round(track.visible, 3).tolist(),
+        }
+        for name, track in footage.objects().items()
+        if track.visible.any()
+    }
+    times = np.round(footage.times, 4).tolist()
+    return {"height": height, "width": width, "num_frames": num_frames, "times": times, "objects": objects}
+
+
+def _pick(choices: Sequence, rng: np.random.Generator):
+    return choices[int(rng.integers(len(choices)))]

@@ -1,0 +1,155 @@
+"""Films a played shot: frames at any times, and the footage (tracks and happenings) that goes with them."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from hilight_jax.billiards.camera import Camera
+from hilight_jax.billiards.cue import TIP_RADIUS
+from hilight_jax.billiards.footage import Footage, Happening, Track, is_shown
+from hilight_jax.billiards.names import ball_object
+from hilight_jax.billiards.physics import Strike
+from hilight_jax.billiards.places import is_inside, places_in_picture, pocket_names, side_names, track
+from hilight_jax.billiards.render import Scene, Stick
+from hilight_jax.billiards.table import BALL_RADIUS, Table
+from hilight_jax.billiards.trajectory import Shot
+
+_STICK_LENGTH, _STICK_SLOPE, _BACKSWING = 1.45, 0.09, 0.14  # metres, metres per metre, metres
+_STICK_LEAVES = 0.1  # Seconds after the strike at which the cue is taken out of the picture.
+_KINDS = {"ball_ball": "strike", "cushion": "rebound", "pocket": "drop"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+    """A shot in front of a camera.
+
+    Attributes:
+      table: where it is played.
+      shot: its course.
+      strike: its beginning.
+      camera: where it is filmed from.
+      start: time of the shot at which the first frame is taken, seconds; negative before the strike.
+      has_stick: whether a cue stick is seen before and at the strike.
+      rotations: [n, 3, 3] of the balls before the strike.
+    """
+
+    table: Table
+    shot: Shot
+    strike: Strike
+    camera: Camera
+    start: float
+    has_stick: bool
+    rotations: np.ndarray
+
+    def frames(self, scene: Scene, times: np.ndarray, shutter: float, exposures: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws the frames at ``times`` [F], seconds after the first.
+
+        Args:
+          scene: the table in some light, drawn for this take's camera.
+          times: [F] the middle of every frame's exposure.
+          shutter: length of an exposure, seconds.
+          exposures: instants averaged in it.
+
+        Returns:
+          uint8 frames [F, Y, X, C] and the fraction of each ball that is seen [n, F].
+        """
+        moments = times[:, None] + shutter * ((np.arange(exposures) + 0.5) / exposures - 0.5)
+        clock = (self.start + moments).ravel()
+        positions, _, _, on_table = self.shot.states(clock)
+        rotations = self.shot.orientations(clock, self.rotations)
+        centers = _centers(positions)
+        frames, visible = [], np.zeros((len(self.shot.ball_ids), len(times)))
+        for frame in range(len(times)):
+            states = []
+            for k in range(frame * exposures, (frame + 1) * exposures):
+                present = np.flatnonzero(on_table[k])
+                balls = [(self.shot.ball_ids[b], centers[k, b], rotations[k, b]) for b in present]
+                states.append((balls, self._stick(clock[k])))
+            picture, seen = scene.blurred(states)
+            frames.append(picture)
+            visible[:, frame] = [seen.get(ball, 0.0) for ball in self.shot.ball_ids]
+        return np.stack(frames), visible
+
+    def footage(self, times: np.ndarray, visible: np.ndarray | None = None) -> Footage:
+        """Notes what frames at ``times`` show.
+
+        Args:
+          times: [F] seconds after the first frame.
+          visible: [n, F] fraction of each ball that is seen; None before the frames are drawn: a ball counts as seen
+            where its centre is in the picture.
+        """
+        positions, _, _, on_table = self.shot.states(self.start + times)
+        centers = _centers(positions)
+        if visible is None:
+            visible = (on_table & is_inside(self.camera, centers)).astype(float).T
+        names = [ball_object(ball) for ball in self.shot.ball_ids]
+        everything = track(self.camera, centers, BALL_RADIUS, visible.T)
+        balls = {name: everything.of(b) for b, name in enumerate(names)}
+        named = {self._names.get(place): found.repeated(len(times)) for place, found in self._places.items()}
+        happenings = []
+        for event in self.shot.events:
+            kind, time = _KINDS.get(event.kind), event.time - self.start
+            if kind is None or event.place == "jaw" or not times[0] < time <= times[-1]:
+                continue
+            frame = int(np.searchsorted(times, time)) - 1
+            ball = ball_object(event.balls[0])
+            if kind == "strike":
+                other = ball_object(event.balls[1])
+                met = balls[other]
+            else:
+                met = self._places.get(event.place)
+                other = self._names.get(event.place) if met is not None else None
+            potted_after = not on_table[frame + 1, names.index(ball)]
+            shown = is_shown(kind, balls[ball], met, potted_after, frame)
+            happenings.append(Happening(kind, time, ball, other, frame, shown))
+        return Footage(
+            times=times,
+            balls=balls,
+            on_table=dict(zip(names, on_table.T, strict=True)),
+            positions=dict(zip(names, positions.transpose(1, 0, 2), strict=True)),
+            places={name: found for name, found in named.items() if name is not None},
+            happenings=tuple(happenings),
+            stick=self._stick_track(times),
+        )
+
+    def _stick(self, clock: float) -> Stick | None:
+        """Tip and butt of the cue at a time of the shot: it swings back and forward before the strike, then goes."""
+        if not self.has_stick or clock > _STICK_LEAVES:
+            return None
+        swing = _BACKSWING * np.sin(np.pi * np.clip(-clock / 0.5, 0, 1))
+        x, y = self.shot.states([0.0]).positions[0, self.strike.ball]
+        away = -np.array([np.cos(self.strike.angle), np.sin(self.strike.angle), -_STICK_SLOPE])
+        ball = np.array([x, y, BALL_RADIUS])
+        return ball + away * (BALL_RADIUS + 0.005 + swing), ball + away * (swing + _STICK_LENGTH)
+
+    def _stick_track(self, times: np.ndarray) -> Track | None:
+        if not self.has_stick:
+            return None
+        sticks = [self._stick(self.start + time) for time in times]
+        present = np.array([stick is not None for stick in sticks])
+        tips = np.array([np.zeros(3) if stick is None else stick[0] for stick in sticks])
+        return track(self.camera, tips, TIP_RADIUS, (present & is_inside(self.camera, tips)).astype(float))
+
+    @functools.cached_property
+    def _names(self) -> dict[str, str]:
+        """Object names of cushions and pockets in this picture, by the table's own names."""
+        sides = side_names(self.camera)
+        pockets = pocket_names(self.table, sides)
+        return {k: f"cushion:{v}" for k, v in sides.items()} | {k: f"pocket:{v}" for k, v in pockets.items()}
+
+    @functools.cached_property
+    def _places(self) -> dict[str, Track]:
+        return places_in_picture(self.camera, self.table)
+
+
+def _centers(positions: np.ndarray) -> np.ndarray:
+    """Centres [..., 3] of balls that lie at [..., 2] on the cloth."""
+    return np.concatenate([positions, np.full_like(positions[..., :1], BALL_RADIUS)], -1)
+
+
+def random_rotations(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws [count, 3, 3] rotation matrices, uniformly: orthogonal bases of Gaussian vectors, turned right-handed."""
+    bases, triangles = np.linalg.qr(rng.normal(size=(count, 3, 3)))
+    bases = bases * np.sign(np.diagonal(triangles, axis1=1, axis2=2))[:, None, :]
+    return bases * np.linalg.det(bases)[:, None, None]

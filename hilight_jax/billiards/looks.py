@@ -1,0 +1,66 @@
+"""Named looks of cloth, wood, floor and lighting; some are reserved for measuring what was never seen in training."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from hilight_jax.core.errors import ConfigError, nearest
+
+# sRGB, 0..255.
+CLOTHS = {
+    "blue": (30, 118, 186),
+    "green": (22, 122, 62),
+    "teal": (26, 116, 116),
+    "grey": (92, 98, 108),
+    "olive": (98, 112, 52),
+    "burgundy": (140, 28, 46),
+    "camel": (172, 138, 92),
+}
+TRAIN_CLOTHS = ("blue", "green", "teal", "grey", "olive")
+UNSEEN_CLOTHS = ("burgundy", "camel")
+
+WOODS = {"walnut": (84, 52, 33), "oak": (146, 104, 62), "mahogany": (98, 38, 26), "black": (34, 33, 35)}
+FLOORS = {"charcoal": (62, 60, 68), "parquet": (124, 94, 64), "carpet": (98, 38, 44)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Lighting:
+    """Lamps and the light that comes from everywhere; strengths and ambient add up to about 1 on the bed's middle.
+
+    Attributes:
+      lamps: (x, y, z, strength) each; x and y as fractions of the table's width and length, z in metres.
+      ambient: strength of the light from everywhere.
+      tint: colour of the light, (red, green, blue) factors.
+    """
+
+    lamps: tuple[tuple[float, float, float, float], ...]
+    ambient: float
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+LIGHTS = {
+    "lamps": Lighting(((0.5, 0.2, 1.1, 0.3), (0.5, 0.5, 1.1, 0.3), (0.5, 0.8, 1.1, 0.3)), 0.36, (1.02, 1.0, 0.95)),
+    "hall": Lighting(((0.0, 0.1, 2.4, 0.2), (1.0, 0.1, 2.4, 0.2), (0.0, 0.9, 2.4, 0.2), (1.0, 0.9, 2.4, 0.2)), 0.44),
+    "window": Lighting(((-1.2, 0.3, 1.9, 0.6), (0.6, 0.9, 2.2, 0.3)), 0.40, (0.97, 1.0, 1.05)),
+    "spot": Lighting(((0.5, 0.5, 1.7, 0.7),), 0.36, (1.03, 1.0, 0.93)),
+}
+
+Look = TypeVar("Look")
+
+
+def look(looks: Mapping[str, Look], kind: str, name: str) -> Look:
+    """Returns the look called ``name``, or says which looks of that kind there are.
+
+    Raises:
+      ConfigError: the name is unknown.
+    """
+    if name not in looks:
+        raise ConfigError(f"Unknown {kind} '{name}'; allowed are {', '.join(looks)}.{nearest(name, looks)}")
+    return looks[name]
+
+
+def rgb(color: tuple[float, float, float]) -> np.ndarray:
+    """The colour as float32 [3, 1], to be spread over pixels [3, n]."""
+    return np.array(color, np.float32)[:, None]

@@ -1,0 +1,41 @@
+"""What commentary and questions call things: 'ball:3' is 'the red ball' or, with numbers, 'the red 3-ball'."""
+
+import re
+
+COLOURS = {1: "yellow", 2: "blue", 3: "red", 4: "purple", 5: "orange", 6: "green", 7: "brown", 8: "black"}
+
+
+def ball_object(ball_id: str) -> str:
+    """The object name of a ball: '3' becomes 'ball:3'."""
+    return f"ball:{ball_id}"
+
+
+def phrase(name: str, numbers: bool) -> str:
+    """The words for an object.
+
+    Args:
+      name: an object name: 'ball:cue', 'ball:11', 'pocket:top-left', 'cushion:left' or 'cue' (the stick).
+      numbers: name balls by colour and number; without numbers only the cue ball and the solids 1 to 8 have a name.
+    """
+    kind, _, which = name.partition(":")
+    if kind == "cue":
+        return "the cue"
+    if kind in ("pocket", "cushion"):
+        return f"the {which} {kind}"
+    if which == "cue":
+        return "the cue ball"
+    number = int(which)
+    if not numbers:
+        return f"the {COLOURS[number]} ball"
+    return f"the {COLOURS[number]} {number}-ball" if number <= 8 else f"the {COLOURS[number - 8]}-striped {number}-ball"
+
+
+def colour(name: str) -> str | None:
+    """The colour word of a solid or striped ball, None for the cue ball."""
+    which = name.partition(":")[2]
+    return None if which == "cue" else COLOURS[(int(which) - 1) % 8 + 1]
+
+
+def count_tokens(text: str) -> int:
+    """About how many CLIP tokens a text has: one per word, digit and run of punctuation, and the two at the ends."""
+    return len(re.findall(r"[A-Za-z]+|\d|[^\sA-Za-z\d]+", text)) + 2

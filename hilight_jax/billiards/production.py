@@ -1,0 +1,89 @@
+"""Makes the clips of a split in order of their numbers, in several processes, the same whatever their number.
+
+In held-out splits no two clips may tell the same: taken in order, a clip whose facts an earlier one has told already is
+made again with its attempt counted up, until it tells something new.
+"""
+
+import functools
+import json
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from hilight_jax.billiards.clips import Clip, make_clip
+from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.worlds import World
+from hilight_jax.core.errors import DataError
+
+_CHUNK = 4  # Clips that a worker makes at a time.
+_MOST_ATTEMPTS = 1000
+
+
+class Record(NamedTuple):
+    """A clip as it is stored.
+
+    Attributes:
+      video: an encoded video of exactly the clip's frames.
+      labels: its labels as JSON text, UTF-8.
+      facts: as in `Clip.facts`.
+    """
+
+    video: bytes
+    labels: bytes
+    facts: str
+
+
+def encode_clip(clip: Clip) -> Record:
+    """Encodes a clip for storage."""
+    times = clip.labels["times"]
+    fps = max((len(times) - 1) / times[-1], 0.1) if times[-1] else 1.0
+    labels = json.dumps(clip.labels, separators=(",", ":")).encode("utf-8")
+    return Record(encode_video(clip.frames, fps), labels, clip.facts)
+
+
+class Workshop:
+    """Worker processes that make clips. Use as a context; leaving it ends the processes."""
+
+    def __init__(self, workers: int):
+        """Prepares ``workers`` processes; 1 works in this process.
+
+        They are spawned, not forked: a process that runs JAX has threads, whose locks a fork would copy locked.
+        """
+        self._pool = multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else None
+
+    def __enter__(self) -> "Workshop":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool.join()
+
+    def clips(self, world: World, split: str, numbers: range) -> Iterator[Record]:
+        """Makes the clips of these numbers; a held-out split must be asked for from number 0.
+
+        Raises:
+          DataError: if a held-out split is so large that there is nothing new left to tell.
+        """
+        make = functools.partial(_make, world, split)
+        records = map(make, numbers) if self._pool is None else self._pool.imap(make, numbers, chunksize=_CHUNK)
+        if split == "train":
+            return iter(records)
+        return _telling_new_things(world, split, zip(numbers, records, strict=True))
+
+
+def _make(world: World, split: str, number: int, attempt: int = 0) -> Record:
+    return encode_clip(make_clip(world, split, number, attempt))
+
+
+def _telling_new_things(world: World, split: str, records: Iterable[tuple[int, Record]]) -> Iterator[Record]:
+    told = set()
+    for number, record in records:
+        attempt = 0
+        while record.facts in told:
+            attempt += 1
+            if attempt == _MOST_ATTEMPTS:
+                raise DataError(f"world '{world.name}' has nothing new to tell after {number} clips of '{split}'.")
+            record = _make(world, split, number, attempt)
+        told.add(record.facts)
+        yield record

@@ -1,0 +1,150 @@
+"""Named worlds of billiards clips. A world is fixed: the same name and version give the same clips everywhere.
+
+Whatever changes a clip of a world (here or in physics, renderer, commentary) asks for a new version.
+"""
+
+import dataclasses
+
+from hilight_jax.billiards.commentary import Style
+from hilight_jax.billiards.looks import TRAIN_CLOTHS, UNSEEN_CLOTHS
+from hilight_jax.core.errors import ConfigError, UserError, nearest
+
+SPLITS = ("train", "validation", "unseen")
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Everything that decides what the clips of a world are.
+
+    Attributes:
+      name: ends in the version that its users name, such as 'demo-v1'.
+      version: of the generator's output, three numbers.
+      seed: of all its clips.
+      width: columns of a frame.
+      height: rows of a frame.
+      num_frames: sampled frames of a clip.
+      games: 'eight_ball' (any balls) and 'nine_ball' (balls 1 to 9; the cue ball goes for the lowest).
+      layouts: how the balls lie, one drawn per clip: 'close' (around the focus, a gentle shot straight at a ball),
+        'table' (anywhere, a shot that would pot a ball) or 'rack' (the opening break).
+      num_balls: fewest and most balls on the table, the cue ball counted, but for a break.
+      balls: the object balls there are.
+      speed: slowest and fastest speed of the cue ball when struck, m/s.
+      close_speed: the same for the layout 'close'.
+      window: shortest and longest time between the first and the last frame, seconds; cut where all balls have stopped.
+      window_at: 'strike' (the first frame shows the strike) or 'event' (an event of the shot lies well inside).
+      lead: a window around an event begins at the earliest this long before the cue ball is struck, seconds.
+      smallest_ball: a clip is drawn anew when a ball in view has a smaller radius than this, pixels.
+      all_in_view: a clip is drawn anew unless every ball is in view in the first frame and the first strike is shown.
+      cameras: of the splits train and validation.
+      unseen_cameras: of the split unseen.
+      cloths: of the splits train and validation.
+      unseen_cloths: of the split unseen.
+      cue_stick: show the cue before and at the strike.
+      shutter: exposure of a frame, seconds; moving balls blur over it.
+      exposures: instants averaged within the shutter; 1 for none of it.
+      style: of the captions.
+      sizes: default clips of each split.
+    """
+
+    name: str
+    version: str
+    seed: int
+    width: int
+    height: int
+    num_frames: int
+    games: tuple[str, ...]
+    layouts: tuple[str, ...]
+    num_balls: tuple[int, int]
+    balls: tuple[str, ...]
+    speed: tuple[float, float]
+    close_speed: tuple[float, float]
+    window: tuple[float, float]
+    window_at: str
+    lead: float
+    smallest_ball: float
+    all_in_view: bool
+    cameras: tuple[str, ...]
+    unseen_cameras: tuple[str, ...]
+    cloths: tuple[str, ...] = TRAIN_CLOTHS
+    unseen_cloths: tuple[str, ...] = UNSEEN_CLOTHS
+    cue_stick: bool = True
+    shutter: float = 0.0
+    exposures: int = 1
+    style: Style = Style()
+    sizes: tuple[tuple[str, int], ...] = (("train", 4064), ("validation", 256), ("unseen", 256))
+
+    def __post_init__(self):
+        if set(self.cameras) & set(self.unseen_cameras) or set(self.cloths) & set(self.unseen_cloths):
+            raise ConfigError(f"world '{self.name}' trains on a camera or cloth also called unseen.")
+        if self.num_balls[1] > len(self.balls) + 1:
+            raise ConfigError(f"world '{self.name}' wants {self.num_balls[1]} balls but has 1 + {len(self.balls)}.")
+
+
+# The demo's test world: close enough for a ball to have a radius of 4 pixels of 64, as DESIGN asks of a first lesson.
+DEMO = World(
+    name="demo-v1",
+    version="1.0.0",
+    seed=2407_07325,
+    width=64,
+    height=64,
+    num_frames=4,
+    games=("eight_ball",),
+    layouts=("close",),
+    num_balls=(3, 5),
+    balls=("1", "2", "3", "4", "5", "6", "8"),
+    speed=(1.2, 4.0),
+    close_speed=(0.35, 0.8),
+    window=(2.0, 2.0),
+    window_at="strike",
+    lead=0.0,
+    smallest_ball=4.0,
+    all_in_view=True,
+    cameras=("close",),
+    unseen_cameras=("close_low",),
+    cue_stick=False,
+    style=Style(numbers=False, max_tokens=45, variants=3),
+)
+
+# The size that the real encoder trains on: 12 frames of 224 pixels around an event, the whole table and close-ups.
+TABLE = World(
+    name="table-v1",
+    version="1.0.0",
+    seed=2024_12,
+    width=224,
+    height=224,
+    num_frames=12,
+    games=("eight_ball", "nine_ball"),
+    layouts=("table", "table", "table", "table", "close", "close", "close", "rack"),
+    num_balls=(4, 9),
+    balls=tuple(str(number) for number in range(1, 16)),
+    speed=(1.2, 4.0),
+    close_speed=(0.5, 1.5),
+    window=(2.0, 3.0),
+    window_at="event",
+    lead=0.5,
+    smallest_ball=1.5,
+    all_in_view=False,
+    cameras=("close", "top", "side", "corner"),
+    unseen_cameras=("close_low", "rail"),
+    style=Style(numbers=True, max_tokens=72, variants=3),
+)
+
+WORLDS = {
+    world.name: world
+    for world in (
+        DEMO,
+        TABLE,
+        dataclasses.replace(TABLE, name="table-blur-v1", shutter=1 / 50, exposures=5),
+    )
+}
+
+
+def get_world(name: str) -> World:
+    """Returns the world called ``name``.
+
+    Raises:
+      UserError: there is none; the known names are given.
+    """
+    if name not in WORLDS:
+        raise UserError(f"unknown world '{name}'; known are {', '.join(sorted(WORLDS))}.{nearest(name, WORLDS)}")
+    return WORLDS[name]

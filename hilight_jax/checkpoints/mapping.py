@@ -1,0 +1,131 @@
+"""Name tables between our parameter trees and foreign state dicts, used in both directions and strict by name.
+
+A table is a tuple of ``Entry``. ``{layer}`` in a foreign name stands for the index of our leading stacked axis. Nothing
+is dropped or left at its initial value in silence: every missing, extra or misshaped name is reported.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.trees import Tree, flatten, unflatten
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How one array is laid out on either side.
+
+    Attributes:
+      shape: The foreign shape of an array of our shape.
+      to_ours: From the foreign array to ours.
+      to_theirs: From our array to the foreign one; the exact inverse.
+    """
+
+    shape: Callable[[Shape], Shape]
+    to_ours: Callable[[np.ndarray], np.ndarray]
+    to_theirs: Callable[[np.ndarray], np.ndarray]
+
+
+def _patch(shape: Shape) -> Shape:
+    """The torch shape of a flattened RGB patch kernel [size * size * 3, D]."""
+    size = math.isqrt(shape[0] // 3)
+    return shape[1], 3, size, size
+
+
+SAME = Layout(lambda shape: shape, lambda x: x, lambda x: x)
+# torch.nn.Linear keeps [out, in], flax [in, out].
+LINEAR = Layout(lambda shape: shape[::-1], np.transpose, np.transpose)
+# torch.nn.Conv2d over whole RGB patches keeps [D, C, row, column]; ours is a matrix with rows (row, column, C).
+PATCH_CONV = Layout(
+    _patch,
+    lambda x: x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0]),
+    lambda x: x.T.reshape(_patch(x.shape)[0], *_patch(x.shape)[2:], 3).transpose(0, 3, 1, 2),
+)
+# A leading axis of one.
+LEADING_ONE = Layout(lambda shape: (1, *shape), lambda x: x[0], lambda x: x[None])
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row of a name table: our path, the foreign name (``{layer}`` when stacked), and the layouts."""
+
+    ours: str
+    theirs: str
+    layout: Layout = SAME
+
+    @property
+    def stacked(self) -> bool:
+        """Whether our array stacks one foreign array per layer."""
+        return "{layer}" in self.theirs
+
+
+def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], template: Tree) -> dict[str, Any]:
+    """Builds our tree from foreign weights.
+
+    Args:
+      table: The name table.
+      weights: The foreign arrays; every one of them must be used.
+      template: Our tree as arrays or ``jax.ShapeDtypeStruct``; the result has its paths, shapes and dtypes. A part of
+        the model (one tower) is imported by a template of that part.
+
+    Raises:
+      CheckpointError: Names are missing, left over, or have another shape; all of them are listed.
+    """
+    entries = {entry.ours: entry for entry in table}
+    problems, used, flat = [], set(), {}
+    for path, leaf in flatten(template).items():
+        if path not in entries:
+            problems.append(f"'{path}' has no foreign name in the table")
+            continue
+        entry = entries[path]
+        arrays = []
+        for name, shape in _expected(entry, tuple(leaf.shape)).items():
+            used.add(name)
+            if name not in weights:
+                problems.append(f"'{name}' is missing")
+            elif tuple(weights[name].shape) != shape:
+                problems.append(f"'{name}' has shape {tuple(weights[name].shape)}, expected {shape}")
+            else:
+                arrays.append(entry.layout.to_ours(np.asarray(weights[name])).astype(leaf.dtype))
+        if not problems:
+            flat[path] = np.stack(arrays) if entry.stacked else arrays[0]
+    problems += [f"'{name}' is not part of this model" for name in weights if name not in used]
+    if problems:
+        raise CheckpointError(_sentence("the weights do not fit the model", problems))
+    return unflatten(flat)
+
+
+def export_weights(table: Sequence[Entry], tree: Tree) -> dict[str, np.ndarray]:
+    """The foreign weights of our tree: the inverse of ``import_weights``, bit for bit.
+
+    Raises:
+      CheckpointError: A path has no foreign name.
+    """
+    entries = {entry.ours: entry for entry in table}
+    flat = flatten(tree)
+    if unknown := [f"'{path}' has no foreign name in the table" for path in flat if path not in entries]:
+        raise CheckpointError(_sentence("the parameters cannot be exported", unknown))
+    weights = {}
+    for path, leaf in flat.items():
+        entry, x = entries[path], np.asarray(leaf)
+        arrays = x if entry.stacked else [x]
+        for name, array in zip(_expected(entry, x.shape), arrays, strict=True):
+            weights[name] = np.ascontiguousarray(entry.layout.to_theirs(array)).reshape(entry.layout.shape(array.shape))
+    return weights
+
+
+def _expected(entry: Entry, shape: Shape) -> dict[str, Shape]:
+    """Foreign names and shapes behind one of our arrays, in the order of the stacked axis."""
+    if not entry.stacked:
+        return {entry.theirs: entry.layout.shape(shape)}
+    return {entry.theirs.format(layer=layer): entry.layout.shape(shape[1:]) for layer in range(shape[0])}
+
+
+def _sentence(what: str, problems: Sequence[str]) -> str:
+    return f"{what} ({len(problems)} name{'s' * (len(problems) > 1)}): {'; '.join(problems)}."

@@ -1,0 +1,207 @@
+"""Records become rows of a batch: decoded frames, tokens, masks and object ids.
+
+Everything random about a training row is drawn from (seed, epoch, index), so a row does not depend on when, where or
+beside which others it is made.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.data import language_mask, transforms, video
+from hilight_jax.data.bad_clips import read_quarantine
+from hilight_jax.data.config import DataConfig
+from hilight_jax.data.frame_sampling import middle_index, sample_indices
+from hilight_jax.data.records import Caption, Record, Source, object_id
+from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.data.video import VideoError
+
+MAX_OBJECTS = 32
+_STAND_INS = 16
+_LOG = logging.getLogger(__name__)
+
+Batch = dict[str, np.ndarray]
+
+
+class TextError(DataError):
+    """A record has no text that can be used."""
+
+
+class ClipLoader:
+    """Makes batches from the numbers of records; can be sent to worker processes."""
+
+    def __init__(self, config: DataConfig, source: Source, seed: int):
+        """Reads the quarantine list if there is one; nothing is decoded yet."""
+        self._config, self._source, self._seed = config, source, seed
+        self._tokenizer = ClipTokenizer(config.text_length)
+        self._quarantine = read_quarantine(config.quarantine) if config.quarantine else frozenset()
+        self._reasons: dict[int, str] = {}
+
+    def train_batch(self, places: tuple[np.ndarray, np.ndarray]) -> Batch:
+        """Makes a training batch from the places of its rows in the endless order and their record numbers."""
+        positions, indices = places
+        batch = empty_batch(self._config, len(indices))
+        for row, (position, index) in enumerate(zip(positions.tolist(), indices.tolist(), strict=True)):
+            self._train_row(batch, row, index, epoch=position // len(self._source))
+        return batch
+
+    def eval_batch(self, indices: np.ndarray) -> Batch:
+        """Makes an evaluation batch: first caption, uniform frames.
+
+        Numbers past the end and clips that cannot be used or are quarantined give rows with ``valid`` False, a black
+        video and an empty text.
+        """
+        batch = empty_batch(self._config, len(indices))
+        for row, index in enumerate(indices.tolist()):
+            if index < len(self._source):
+                record = self._source[index]
+                batch["index"][row] = index
+                batch["valid"][row] = record.id not in self._quarantine and self._fill(batch, row, index, record)
+            if not batch["valid"][row]:
+                self._fill_text(batch, row, Caption(""))
+        return batch
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        """Returns the usable captions of a record; none when it is quarantined."""
+        record = self._source[index]
+        return () if record.id in self._quarantine else _usable(record.captions)
+
+    def text_batch(self, captions: list[Caption]) -> Batch:
+        """Tokenises captions: the arrays of a batch that concern the text, and nothing else."""
+        batch = _empty_texts(len(captions), self._config.text_length)
+        for row, caption in enumerate(captions):
+            self._fill_text(batch, row, caption)
+        return batch
+
+    def _train_row(self, batch: Batch, row: int, index: int, epoch: int) -> None:
+        """Fills a row with record ``index`` or a stand-in.
+
+        A quarantined clip gives its place to the next of its stand-ins as if it had never been there. A clip that then
+        turns out to be bad gives its place too, but keeps its number in ``index`` and is marked in ``replaced``.
+        """
+        asked = None
+        for candidate in self._with_stand_ins(index):
+            record = self._source[candidate]
+            if record.id in self._quarantine:
+                continue
+            asked = candidate if asked is None else asked
+            rng = np.random.default_rng((self._seed, epoch, candidate))
+            if self._fill(batch, row, candidate, record, rng):
+                batch["index"][row], batch["replaced"][row], batch["valid"][row] = asked, candidate != asked, True
+                return
+        reason = f"the last because {self._reasons[candidate]}" if candidate in self._reasons else "all are quarantined"
+        raise DataError(
+            f"{self._source.name}: none of {_STAND_INS + 1} clips can be used ({reason}); "
+            f"run 'python -m hilight_jax.check {self._source.name}'."
+        )
+
+    def _with_stand_ins(self, index: int) -> Iterator[int]:
+        """Yields ``index``, then the numbers that its rule, a draw from (seed, index), puts in its place."""
+        yield index
+        rng = np.random.default_rng((self._seed, index))
+        yield from rng.integers(len(self._source), size=_STAND_INS).tolist()
+
+    def _fill(self, batch: Batch, row: int, index: int, record: Record, rng: np.random.Generator | None = None) -> bool:
+        """Fills a row and returns True, or leaves it as it was, remembers why, and returns False."""
+        try:
+            self._fill_usable(batch, row, record, rng)
+        except (VideoError, TextError) as error:
+            if index not in self._reasons:
+                _LOG.warning("%s, clip %s cannot be used: %s", self._source.name, record.id, error)
+            self._reasons[index] = str(error)
+            return False
+        return True
+
+    def _fill_usable(self, batch: Batch, row: int, record: Record, rng: np.random.Generator | None) -> None:
+        captions = _usable(record.captions)
+        if not captions:
+            raise TextError("it has no text that is not empty.")
+        caption = captions[0 if rng is None else int(rng.integers(len(captions)))]
+        indices, frames = self._decode(record, rng)
+        batch["video"][row] = frames[: self._config.num_frames]
+        if self._config.frame_captions:
+            batch["frame"][row] = frames[self._config.num_frames :]
+            frame_tokens = self._tokenizer(record.frame_caption.caption.text)
+            batch["caption_ids"][row], batch["caption_mask"][row] = frame_tokens.ids, frame_tokens.mask
+        self._fill_text(batch, row, caption)
+        objects = visible_objects(record.labels, indices)
+        batch["clip_objects"][row, : len(objects)] = objects
+
+    def _decode(self, record: Record, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the numbers of the clip's frames, and uint8 frames: these and, if asked for, the captioned one."""
+        config = self._config
+        if config.frame_captions and record.frame_caption is None:
+            raise DataError(
+                f"{self._source.name}, clip {record.id} has no frame caption ('caption' in a manifest), which "
+                "config.data.frame_captions=true needs."
+            )
+        chosen = []
+
+        def choose(num_total: int) -> list[int]:
+            sampling = "uniform" if rng is None else config.sampling
+            chosen.extend(sample_indices(sampling, num_total, config.num_frames, rng).tolist())
+            return [*chosen, _caption_frame(record, num_total)] if config.frame_captions else chosen
+
+        frames = video.decode(record.video, choose)
+        return np.array(chosen), transforms.to_uint8_size(frames, (config.image_size, config.image_size))
+
+    def _fill_text(self, batch: Batch, row: int, caption: Caption) -> None:
+        tokens = self._tokenizer(caption.text)
+        batch["text_ids"][row], batch["text_mask"][row] = tokens.ids, tokens.mask
+        batch["local_mask"][row] = language_mask.local_mask(self._config.language_mask, caption, tokens)
+        batch["token_object"][row] = language_mask.token_objects(caption, tokens)
+        batch["truncated"][row] = tokens.truncated
+
+
+def empty_batch(config: DataConfig, size: int) -> Batch:
+    """Returns a batch of ``size`` rows that hold nothing: zeros, ``index`` -1, ``valid`` False."""
+    frame = (config.image_size, config.image_size, 3)
+    batch = {
+        "video": np.zeros((size, config.num_frames, *frame), np.uint8),
+        **_empty_texts(size, config.text_length),
+        "clip_objects": np.zeros((size, MAX_OBJECTS), np.int32),
+        "index": np.full(size, -1, np.int64),
+        "valid": np.zeros(size, bool),
+        "replaced": np.zeros(size, bool),
+    }
+    if config.frame_captions:
+        batch["frame"] = np.zeros((size, 1, *frame), np.uint8)
+        batch["caption_ids"] = np.zeros((size, config.text_length), np.int32)
+        batch["caption_mask"] = np.zeros((size, config.text_length), bool)
+    return batch
+
+
+def visible_objects(labels: Mapping[str, Any] | None, indices: np.ndarray) -> np.ndarray:
+    """Returns the ``object_id`` of every object that can be seen in one of these frames, at most ``MAX_OBJECTS``.
+
+    Args:
+      labels: Holds ``objects``: name to ``visible``, the fraction of it that each frame shows; or None.
+      indices: Frame numbers.
+    """
+    objects = (labels or {}).get("objects", {})
+    seen = [name for name, track in objects.items() if np.any(np.asarray(track["visible"])[indices] > 0)]
+    return np.array([object_id(name) for name in seen[:MAX_OBJECTS]], np.int32)
+
+
+def _empty_texts(size: int, length: int) -> Batch:
+    return {
+        "text_ids": np.zeros((size, length), np.int32),
+        "text_mask": np.zeros((size, length), bool),
+        "local_mask": np.zeros((size, length), bool),
+        "token_object": np.zeros((size, length), np.int32),
+        "truncated": np.zeros(size, bool),
+    }
+
+
+def _caption_frame(record: Record, num_total: int) -> int:
+    frame = record.frame_caption.frame
+    if frame is not None and frame >= num_total:
+        raise VideoError(f"its caption is of frame {frame}, but it has frames 0 to {num_total - 1}.")
+    return middle_index(num_total) if frame is None else frame
+
+
+def _usable(captions: tuple[Caption, ...]) -> tuple[Caption, ...]:
+    return tuple(caption for caption in captions if caption.text.strip())

@@ -1,0 +1,169 @@
+"""Reads every record of some sources before training does, and tells what is wrong with them."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from hilight_jax.core.progress import Progress
+from hilight_jax.data import video
+from hilight_jax.data.records import Record, Source
+from hilight_jax.data.sources import open_source
+from hilight_jax.data.timed_workers import map_timed
+from hilight_jax.data.tokenizers import encode
+
+# Kinds of findings that make a record unusable; it belongs on the quarantine list.
+UNUSABLE = ("undecodable video", "no text")
+_SHOWN_CHARACTERS = 60
+
+
+class Facts(NamedTuple):
+    """What one record holds.
+
+    Attributes:
+      id: The record's id.
+      video_hash: SHA-256 of the video file, empty when it cannot be read.
+      error: Why the video cannot be decoded, or an empty string.
+      info: Frames, size and duration of the video, or None.
+      texts: The captions, frame caption last if there is one.
+      lengths: Tokens of each text, start and end included.
+    """
+
+    id: str
+    video_hash: str
+    error: str
+    info: video.VideoInfo | None
+    texts: tuple[str, ...]
+    lengths: tuple[int, ...]
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong: its kind, the source and the record, and a sentence."""
+
+    kind: str
+    source: str
+    id: str
+    reason: str
+
+
+class SourceReport(NamedTuple):
+    """All facts about one source, in the order of its records."""
+
+    name: str
+    facts: list[Facts]
+
+    def summary(self) -> dict[str, Any]:
+        """Returns counts, frames, seconds and text lengths as plain numbers."""
+        infos = [facts.info for facts in self.facts if facts.info]
+        seconds = [info.seconds for info in infos]
+        lengths = [length for facts in self.facts for length in facts.lengths]
+        return {
+            "source": self.name,
+            "videos": len(self.facts),
+            "decodable": len(infos),
+            "hours": sum(seconds) / 3600,
+            "shortest_seconds": min(seconds, default=0.0),
+            "longest_seconds": max(seconds, default=0.0),
+            "fewest_frames": min((info.num_frames for info in infos), default=0),
+            "sizes": sorted({f"{info.width}x{info.height}" for info in infos}),
+            "texts": len(lengths),
+            "longest_text_tokens": max(lengths, default=0),
+        }
+
+
+def inspect_source(specification: str, num_workers: int, time_limit: float) -> SourceReport:
+    """Decodes all videos of a source in worker processes and tokenises its texts."""
+    source = open_source(specification)
+    progress = Progress(len(source), f"checking {specification}:", unit="videos")
+    facts: dict[int, Facts] = {}
+    for outcome in map_timed(_Inspector(specification), range(len(source)), num_workers, time_limit):
+        if outcome.failure:
+            record = source[outcome.item]
+            facts[outcome.item] = _facts(record, "", outcome.failure, None)
+        else:
+            facts[outcome.item] = outcome.result
+        progress.update()
+    progress.close()
+    return SourceReport(specification, [facts[index] for index in sorted(facts)])
+
+
+def inspect_record(record: Record) -> Facts:
+    """Decodes and hashes the video of one record and measures its texts."""
+    try:
+        info, error = video.inspect(record.video), ""
+    except video.VideoError as exception:
+        info, error = None, str(exception)
+    return _facts(record, _hash(record.video), error, info)
+
+
+def findings(reports: Sequence[SourceReport], text_length: int) -> Iterator[Finding]:
+    """Yields all that is wrong within and between sources; ``text_length`` is the model's number of tokens."""
+    for report in reports:
+        for facts in report.facts:
+            yield from _findings_of_one(report.name, facts, text_length)
+    by_video: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    by_text: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for report in reports:
+        for facts in report.facts:
+            if facts.video_hash and not facts.error:
+                by_video[facts.video_hash].append((report.name, facts.id))
+            for text in {" ".join(text.lower().split()) for text in facts.texts if text.strip()}:
+                by_text[text].append((report.name, facts.id))
+    yield from _repeats("duplicate video", by_video, "the same file as")
+    yield from _repeats("duplicate text", by_text, "shares a text with")
+
+
+class _Inspector:
+    """``inspect_record`` by number; opens the source once in each worker."""
+
+    def __init__(self, specification: str):
+        self._specification = specification
+        self._source: Source | None = None
+
+    def __call__(self, index: int) -> Facts:
+        if self._source is None:
+            self._source = open_source(self._specification)
+        return inspect_record(self._source[index])
+
+
+def _facts(record: Record, video_hash: str, error: str, info: video.VideoInfo | None) -> Facts:
+    captions = [*record.captions, *([record.frame_caption.caption] if record.frame_caption else [])]
+    texts = tuple(caption.text for caption in captions)
+    return Facts(record.id, video_hash, error, info, texts, tuple(len(encode(text)[0]) + 2 for text in texts))
+
+
+def _hash(clip: video.Video) -> str:
+    if isinstance(clip, bytes):
+        return hashlib.sha256(clip).hexdigest()
+    try:
+        with open(clip, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _findings_of_one(source: str, facts: Facts, text_length: int) -> Iterator[Finding]:
+    if facts.error:
+        yield Finding("undecodable video", source, facts.id, facts.error)
+    elif facts.info.num_undecodable:
+        reason = (
+            f"{facts.info.num_undecodable} of its packets do not decode; the {facts.info.num_frames} others are used."
+        )
+        yield Finding("damaged video", source, facts.id, reason)
+    if not any(text.strip() for text in facts.texts):
+        yield Finding("no text", source, facts.id, "it has no text that is not empty.")
+    elif not all(text.strip() for text in facts.texts):
+        yield Finding("empty text", source, facts.id, "one of its texts is empty and will not be used.")
+    for text, length in zip(facts.texts, facts.lengths, strict=True):
+        if length > text_length:
+            reason = f"a text of {length} tokens will be cut to {text_length}: {text[:_SHOWN_CHARACTERS]!r}..."
+            yield Finding("long text", source, facts.id, reason)
+
+
+def _repeats(kind: str, places: dict[str, list[tuple[str, str]]], relation: str) -> Iterator[Finding]:
+    """Yields a finding for each further place of anything that has several; worse when the sources differ."""
+    for (first_source, first_id), *others in places.values():
+        for source, clip_id in others:
+            where = "" if source == first_source else " between sources"
+            other = first_id if source == first_source else f"{first_id} of {first_source}"
+            yield Finding(kind + where, source, clip_id, f"{relation} {other}.")

@@ -1,0 +1,123 @@
+"""Annotation files of the retrieval benchmarks: CLIP-ViP's jsonl and MSR-VTT's json and csv.
+
+All of them name videos by an id; ``videos`` is the directory with the files (default: the annotation file's own).
+"""
+
+import csv
+import json
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.data.manifest import RecordList, read_json_lines, read_text, required
+from hilight_jax.data.records import Caption, Record
+
+_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv", ".mov")
+
+
+def open_clip_vip(path: str, videos: str = "", paragraph: str = "") -> RecordList:
+    """Reads CLIP-ViP's retrieval annotations: ``{"clip_id": "video7", "text": "..." or ["...", ...]}`` per line.
+
+    Args:
+      path: A ``.jsonl`` file, or a ``.json`` file with a list of the same objects.
+      videos: Directory of the videos.
+      paragraph: ``1`` joins the texts of a video into one, as CLIP-ViP does for DiDeMo.
+    """
+    directory = pathlib.Path(videos or pathlib.Path(path).parent)
+    records = []
+    for where, entry in _lines(path):
+        clip_id = required(entry, "clip_id", str, where)
+        texts = entry["text"] if isinstance(entry.get("text"), list) else [required(entry, "text", str, where)]
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{where}: 'text' must be a string or a list of strings, not {texts!r:.60}.")
+        texts = [" ".join(texts)] if paragraph == "1" else texts
+        records.append(Record(clip_id, _video_path(directory, clip_id), tuple(map(Caption, texts))))
+    return RecordList(f"clip_vip:{path}", records)
+
+
+def open_msrvtt(path: str, videos: str = "", split: str = "", captions: str = "") -> RecordList:
+    """Reads MSR-VTT: the full ``.json``, or the ``.csv`` lists of the 1k-A split.
+
+    Args:
+      path: ``MSRVTT_data.json`` (``videos`` and ``sentences``) or a csv with ``video_id`` and, for the test list,
+        ``sentence``.
+      videos: Directory of the videos.
+      split: Keeps only videos of this split of the json (``train``, ``validate``, ``test``).
+      captions: For a csv without sentences (the 9k training list): the json that holds them.
+    """
+    directory = pathlib.Path(videos or pathlib.Path(path).parent)
+    if path.endswith(".csv"):
+        texts = _csv_texts(path, captions)
+    else:
+        texts = _json_texts(path, split)
+    records = [Record(name, _video_path(directory, name), tuple(map(Caption, t))) for name, t in texts.items()]
+    return RecordList(f"msrvtt:{path}", records)
+
+
+def read_json(path: str) -> Any:
+    """Reads a JSON file; a mistake in it is a ``DataError`` that names file and line."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg}).") from error
+
+
+def _lines(path: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    if path.endswith(".jsonl"):
+        return read_json_lines(path)
+    entries = read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DataError(f"{path}: expected a list of objects with 'clip_id' and 'text'.")
+    return [(f"{path}, entry {number}", entry) for number, entry in enumerate(entries, 1)]
+
+
+def _json_texts(path: str, split: str) -> dict[str, list[str]]:
+    data = read_json(path)
+    if not isinstance(data, dict) or not {"videos", "sentences"} <= set(data):
+        raise DataError(f"{path} is not MSR-VTT's json: it needs the lists 'videos' and 'sentences'.")
+    kept, splits = {}, set()
+    for number, video in enumerate(data["videos"], 1):
+        video_id = required(video, "video_id", str, f"{path}, video {number}")
+        splits.add(video.get("split", ""))
+        if not split or video.get("split") == split:
+            kept[video_id] = []
+    if not kept:
+        raise DataError(f"{path} has no videos of split '{split}'; its splits are {', '.join(sorted(splits))}.")
+    for number, sentence in enumerate(data["sentences"], 1):
+        where = f"{path}, sentence {number}"
+        video_id = required(sentence, "video_id", str, where)
+        if video_id in kept:
+            kept[video_id].append(required(sentence, "caption", str, where))
+    return {video_id: texts for video_id, texts in kept.items() if texts}
+
+
+def _csv_texts(path: str, captions: str) -> dict[str, list[str]]:
+    rows = list(csv.DictReader(read_text(path).splitlines()))
+    columns = set(rows[0]) if rows else set()
+    if "video_id" not in columns:
+        raise DataError(f"{path} is not one of MSR-VTT's csv lists: its first line must name the column 'video_id'.")
+    if "sentence" not in columns and not captions:
+        raise DataError(
+            f"{path} has no column 'sentence'; name the json with the sentences: "
+            f"msrvtt:{path},captions=MSRVTT_data.json."
+        )
+    known = {} if "sentence" in columns else _json_texts(captions, "")
+    texts: dict[str, list[str]] = {}
+    for number, row in enumerate(rows, 2):
+        video_id = row["video_id"]
+        if known and video_id not in known:
+            raise DataError(f"{path}, line {number}: {captions} has no sentences for video '{video_id}'.")
+        texts.setdefault(video_id, []).extend(known[video_id] if known else [row["sentence"] or ""])
+    return texts
+
+
+def _video_path(directory: pathlib.Path, video_id: str) -> str:
+    """The file of a video id: as named, or with the first of the usual suffixes that exists (``.mp4`` if none does)."""
+    name = video_id if video_id.endswith(_SUFFIXES) else None
+    candidates = [name] if name else [video_id + suffix for suffix in _SUFFIXES]
+    for candidate in candidates:
+        for path in (directory / candidate, directory / pathlib.PurePath(candidate).name):
+            if path.is_file():
+                return str(path)
+    return str(directory / candidates[0])

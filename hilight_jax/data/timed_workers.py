@@ -1,0 +1,110 @@
+"""A pool of worker processes in which one item may not take longer than a time limit: a decoder can hang."""
+
+import multiprocessing
+import multiprocessing.connection
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+_STARTED = None  # What a worker sends when it takes up an item; results come in a tuple.
+
+
+class Outcome(NamedTuple):
+    """What became of one item.
+
+    Attributes:
+      item: The item.
+      result: What the function returned, or None.
+      failure: Why there is no result (time limit, crashed process), or an empty string.
+    """
+
+    item: Any
+    result: Any
+    failure: str = ""
+
+
+class _Worker:
+    """One process that answers one item at a time over a pipe."""
+
+    def __init__(self, function: Callable[[Any], Any]):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(function, far_end), daemon=True)
+        self.process.start()
+        far_end.close()
+        self.item: Any = None
+        self.began: float | None = None
+
+    def give(self, item: Any) -> None:
+        self.item, self.began = item, None
+        self.pipe.send(item)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def map_timed(
+    function: Callable[[Any], Any], items: Sequence[Any], num_workers: int, time_limit: float
+) -> Iterator[Outcome]:
+    """Yields the outcome of ``function(item)`` for every item, in the order in which they finish.
+
+    A worker that exceeds the time limit or crashes is replaced by a fresh one; only its item is lost.
+
+    Args:
+      function: Called in the workers; it and the items must pickle.
+      items: What to work on.
+      num_workers: Worker processes.
+      time_limit: Seconds per item, from when its worker takes it up.
+    """
+    waiting = list(reversed(items))
+    workers = [_Worker(function) for _ in range(min(num_workers, len(items)))]
+    idle, busy = list(workers), []
+    try:
+        while waiting or busy:
+            while waiting and idle:
+                worker = idle.pop()
+                worker.give(waiting.pop())
+                busy.append(worker)
+            multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=0.2)
+            for worker in list(busy):
+                outcome, alive = _poll(worker, time_limit)
+                if outcome is not None:
+                    busy.remove(worker)
+                    if not alive:
+                        worker.stop()
+                        workers.remove(worker)
+                        worker = _Worker(function)
+                        workers.append(worker)
+                    idle.append(worker)
+                    yield outcome
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _poll(worker: _Worker, time_limit: float) -> tuple[Outcome | None, bool]:
+    """Looks for a worker's answer: its outcome, None while it still works, and whether the worker can go on."""
+    try:
+        while worker.pipe.poll():
+            message = worker.pipe.recv()
+            if message is not _STARTED:
+                return Outcome(worker.item, message[0]), True
+            worker.began = time.monotonic()
+    except (EOFError, OSError):
+        return Outcome(worker.item, None, "the process that read it crashed"), False
+    if worker.began is not None and time.monotonic() - worker.began > time_limit:
+        return Outcome(worker.item, None, f"it was not read within {time_limit:g} seconds"), False
+    return None, True
+
+
+def _serve(function: Callable[[Any], Any], pipe: multiprocessing.connection.Connection) -> None:
+    """Answers items until the other end closes: first that work has started, then the result in a tuple."""
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_STARTED)
+        pipe.send((function(item),))

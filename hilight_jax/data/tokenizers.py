@@ -1,0 +1,153 @@
+"""CLIP's byte-pair tokenizer, which also tells which characters of the original text each token stands for.
+
+Ids are those of OpenAI's ``SimpleTokenizer`` with its 49,408-entry vocabulary: text is mended (ftfy), unescaped (HTML),
+stripped, lower-cased, split into words, and every word is merged pair by pair. A text longer than the model keeps its
+first tokens, and its last position is overwritten with the end token (Long-CLIP's ``tokenize(truncate=True)``). A
+literal ``<|endoftext|>`` in a text becomes the end token, as in the original: pooling then stops there.
+"""
+
+import functools
+import gzip
+import importlib.resources
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from hilight_jax.data.clean_text import clean
+
+PAD_ID = 0
+START_ID = 49406
+END_ID = 49407
+VOCABULARY_SIZE = 49408
+_SPECIAL = {"<|startoftext|>": START_ID, "<|endoftext|>": END_ID}
+_WORD = regex.compile(
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE
+)
+_END_OF_WORD = "</w>"
+
+
+class Tokens(NamedTuple):
+    """One tokenised text of fixed length L.
+
+    Attributes:
+      ids: int32 [L], start token, text, end token, zeros.
+      mask: bool [L], True on real tokens, start and end included.
+      spans: int32 [L, 2], first and last + 1 character of the original text that a token stands for; (0, 0) for the
+        start token, the end token and padding.
+      truncated: Whether tokens were cut off.
+    """
+
+    ids: np.ndarray
+    mask: np.ndarray
+    spans: np.ndarray
+    truncated: bool
+
+
+class ClipTokenizer:
+    """Tokenises for one text length: 77 for CLIP and CLIP-ViP, 248 for Long-CLIP."""
+
+    def __init__(self, max_length: int = 77):
+        """Args: ``max_length`` is L, at least 2 (start and end)."""
+        self.max_length = max_length
+
+    def __call__(self, text: str) -> Tokens:
+        """Tokenises one text."""
+        pieces, pieces_spans = encode(text)
+        kept = self.max_length - 2
+        length = min(len(pieces), kept) + 2
+        ids = np.full(self.max_length, PAD_ID, np.int32)
+        ids[0] = START_ID
+        ids[1 : length - 1] = pieces[:kept]
+        ids[length - 1] = END_ID
+        spans = np.zeros((self.max_length, 2), np.int32)
+        if pieces_spans:
+            spans[1 : length - 1] = pieces_spans[:kept]
+        return Tokens(ids, np.arange(self.max_length) < length, spans, len(pieces) > kept)
+
+
+def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Returns the ids of a text, without start and end, and the span of the original text behind each."""
+    cleaned = clean(text)
+    ids: list[int] = []
+    spans: list[tuple[int, int]] = []
+    for match in _WORD.finditer(cleaned.text):
+        for token, first, last in _encode_word(match.group()):
+            ids.append(token)
+            spans.append(cleaned.origin(match.start() + first, match.start() + last))
+    return ids, spans
+
+
+def decode(ids: np.ndarray | list[int]) -> str:
+    """Returns the text of ids, lower-cased, a space after every word; start, end and padding are left out."""
+    names = _vocabulary().names
+    text = "".join(names[i] for i in map(int, ids) if i not in (PAD_ID, START_ID, END_ID))
+    characters = _byte_characters()
+    byte_of = {character: byte for byte, character in enumerate(characters)}
+    words = text.split(_END_OF_WORD)
+    return " ".join(bytes(byte_of[c] for c in word).decode("utf-8", "replace") for word in words).strip()
+
+
+@functools.lru_cache(maxsize=65536)
+def _encode_word(word: str) -> tuple[tuple[int, int, int], ...]:
+    """Returns (id, first character, last character + 1) of every token of a cleaned word."""
+    if word in _SPECIAL:
+        return ((_SPECIAL[word], 0, len(word)),)
+    character_of_byte = [i for i, character in enumerate(word) for _ in character.encode()]
+    characters = _byte_characters()
+    symbols = [characters[byte] for byte in word.encode()]
+    symbols[-1] += _END_OF_WORD
+    tokens, position = [], 0
+    for symbol in _merge(symbols):
+        length = len(symbol.removesuffix(_END_OF_WORD))
+        first, last = character_of_byte[position], character_of_byte[position + length - 1] + 1
+        tokens.append((_vocabulary().ids[symbol], first, last))
+        position += length
+    return tuple(tokens)
+
+
+def _merge(symbols: list[str]) -> list[str]:
+    """Joins, again and again, the neighbouring pair that comes first in the merge list, everywhere it occurs."""
+    ranks = _vocabulary().ranks
+    while len(symbols) > 1:
+        best = min(zip(symbols, symbols[1:], strict=False), key=lambda pair: ranks.get(pair, len(ranks)))
+        if best not in ranks:
+            break
+        joined, i = [], 0
+        while i < len(symbols):
+            if tuple(symbols[i : i + 2]) == best:
+                joined.append(symbols[i] + symbols[i + 1])
+                i += 2
+            else:
+                joined.append(symbols[i])
+                i += 1
+        symbols = joined
+    return symbols
+
+
+class _Vocabulary(NamedTuple):
+    names: list[str]
+    ids: dict[str, int]
+    ranks: dict[tuple[str, str], int]
+
+
+@functools.cache
+def _vocabulary() -> _Vocabulary:
+    """Ids in OpenAI's order: bytes, bytes that end a word, merges by rank, the start and the end token."""
+    packed = importlib.resources.files("hilight_jax.data").joinpath("clip_vocabulary/merges.txt.gz").read_bytes()
+    merges = [tuple(line.split()) for line in gzip.decompress(packed).decode().splitlines()]
+    alphabet = _byte_characters(in_vocabulary_order=True)
+    names = [*alphabet, *(c + _END_OF_WORD for c in alphabet), *map("".join, merges), *_SPECIAL]
+    return _Vocabulary(names, {name: i for i, name in enumerate(names)}, {pair: i for i, pair in enumerate(merges)})
+
+
+@functools.cache
+def _byte_characters(in_vocabulary_order: bool = False) -> list[str]:
+    """The printable character that stands for each byte: itself where printable, else one from U+0100 on.
+
+    The vocabulary lists the printable bytes first, then the others.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    character = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+    return [character[byte] for byte in ([*printable, *others] if in_vocabulary_order else range(256))]

@@ -1,0 +1,247 @@
+"""Decoding: the frames of a video file, or of its bytes in memory, at given frame numbers.
+
+Frame numbers count the frames that the decoder gives, in the order they are shown; what the header says is not
+trusted. Clips in memory are decoded once, whole. In a longer file the frames are found through the times of its
+packets, by seeking; where that is not possible (times missing or repeated, packets that do not decode) all of it is
+decoded, once to count and once to fetch.
+"""
+
+import bisect
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from hilight_jax.core.errors import DataError
+
+Video = bytes | str | os.PathLike
+_SMALL_BYTES = 64 * 2**20
+# Containers whose index lists every frame: fewer packets than listed means that the end of the file is missing.
+_INDEXED = "mov"
+
+
+class VideoError(DataError):
+    """A video cannot be decoded; the message does not repeat its name, which the caller knows better."""
+
+
+class VideoInfo(NamedTuple):
+    """What a full decode found.
+
+    Attributes:
+      num_frames: Frames that decode.
+      num_undecodable: Packets that do not.
+      height: Rows.
+      width: Columns.
+      seconds: Time from the first to the end of the last frame; 0 when the file has no times.
+      codec: FFmpeg's name of the codec.
+    """
+
+    num_frames: int
+    num_undecodable: int
+    height: int
+    width: int
+    seconds: float
+    codec: str
+
+
+def decode(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> np.ndarray:
+    """Decodes the frames that ``choose`` asks for.
+
+    Args:
+      video: The bytes of a video file, or its path.
+      choose: Maps the number of frames n in the video to frame numbers 0 <= i < n, repeats allowed, in any order.
+
+    Returns:
+      uint8 RGB [number of indices, Y, X, 3].
+
+    Raises:
+      VideoError: The video is missing, empty, no video, cut short, or has no frame that decodes.
+      IndexError: A frame number lies outside the video.
+    """
+    with _open(video) as (container, stream):
+        small = isinstance(video, bytes) and 0 < stream.frames * _frame_bytes(stream) <= _SMALL_BYTES
+        if small:
+            stream.thread_type = "NONE"
+            frames = list(_frames(container, stream))
+            indices = _checked(choose(len(frames)), len(frames))
+            return _to_rgb([frames[i] for i in indices])
+        timeline = _read_timeline(container, stream)
+    if timeline is not None:
+        indices = _checked(choose(len(timeline.times)), len(timeline.times))
+        with _open(video) as (container, stream):
+            found = _seek_frames(container, stream, timeline, sorted(set(indices)))
+        if found is not None:
+            return _to_rgb([found[i] for i in indices])
+    return _decode_in_order(video, choose)
+
+
+def decode_at(video: Video, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Decodes the frames with these numbers; see ``decode``."""
+    return decode(video, lambda _: indices)
+
+
+def inspect(video: Video) -> VideoInfo:
+    """Decodes a whole video and tells what is in it; raises ``VideoError`` as ``decode`` does."""
+    with _open(video) as (container, stream):
+        undecodable: list[av.Packet] = []
+        num_frames, first, last = 0, None, None
+        for frame in _frames(container, stream, undecodable):
+            num_frames += 1
+            if frame.time is not None:
+                first = frame.time if first is None else first
+                last = frame.time + float((frame.duration or 0) * stream.time_base)
+        seconds = last - first if num_frames and last is not None else 0.0
+        codec = stream.codec_context
+        return VideoInfo(num_frames, len(undecodable), codec.height, codec.width, max(seconds, 0.0), codec.name)
+
+
+@contextlib.contextmanager
+def _open(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Opens a video and its first true video stream; FFmpeg's errors become sentences."""
+    if isinstance(video, bytes):
+        size, file = len(video), io.BytesIO(video)
+    else:
+        file = os.fspath(video)
+        if not os.path.isfile(file):
+            raise VideoError("the file does not exist; correct the path or remove the entry.")
+        size = os.path.getsize(file)
+    if not size:
+        raise VideoError("the file is empty (0 bytes).")
+    try:
+        with av.open(file, metadata_errors="ignore") as container:
+            pictures = av.stream.Disposition.attached_pic
+            streams = [s for s in container.streams.video if not s.disposition & pictures]
+            if not streams:
+                kinds = sorted({s.type for s in container.streams}) or ["nothing"]
+                raise VideoError(f"the file has no video stream (it holds {', '.join(kinds)}).")
+            yield container, streams[0]
+    except av.error.FFmpegError as error:
+        raise VideoError(f"the file of {size} bytes is not a readable video ({error.strerror}).") from error
+
+
+def _frames(
+    container: av.container.InputContainer, stream: av.VideoStream, undecodable: list[av.Packet] | None = None
+) -> Iterator[av.VideoFrame]:
+    """Yields all frames that decode, and collects the packets that do not; raises when the rest is of no use."""
+    undecodable = [] if undecodable is None else undecodable
+    num_packets = num_frames = 0
+    for packet in _packets(container, stream):
+        num_packets += bool(packet.size)
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            undecodable.append(packet)
+            continue
+        num_frames += len(frames)
+        yield from frames
+    _check_complete(container, stream, num_packets)
+    if not num_frames:
+        raise VideoError(f"the video stream has no frame that decodes ({num_packets} packets were read).")
+    if 2 * len(undecodable) > num_packets:
+        raise VideoError(f"{len(undecodable)} of its {num_packets} packets do not decode.")
+
+
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """Yields packets up to the end or the first place that cannot be read; a broken last packet is left out."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+        if not packet.is_corrupt:
+            yield packet
+
+
+def _check_complete(container: av.container.InputContainer, stream: av.VideoStream, num_packets: int) -> None:
+    if _INDEXED in container.format.name and num_packets < stream.frames:
+        raise VideoError(f"the file is cut short: its header lists {stream.frames} frames, {num_packets} are there.")
+
+
+class _Timeline(NamedTuple):
+    """Times of the packets that are shown, rising, and of the places where decoding can start."""
+
+    times: list[int]
+    key_times: list[int]
+    key_positions: list[int]
+
+
+def _read_timeline(container: av.container.InputContainer, stream: av.VideoStream) -> _Timeline | None:
+    """Reads all packets without decoding; None when their times do not number the frames."""
+    packets = [packet for packet in _packets(container, stream) if packet.size]
+    _check_complete(container, stream, len(packets))
+    shown = [packet for packet in packets if not packet.is_discard]
+    keys = [packet for packet in packets if packet.is_keyframe]
+    if not shown or not keys or any(packet.pts is None or packet.dts is None for packet in packets):
+        return None
+    times = sorted(packet.pts for packet in shown)
+    if len(set(times)) < len(times):
+        return None
+    keys.sort(key=lambda packet: packet.pts)
+    return _Timeline(times, [packet.pts for packet in keys], [packet.dts for packet in keys])
+
+
+def _seek_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, timeline: _Timeline, indices: list[int]
+) -> dict[int, av.VideoFrame] | None:
+    """Fetches frames by number, rising; None when one of them is not where the packets say."""
+    stream.thread_type = "AUTO"
+    found: dict[int, av.VideoFrame] = {}
+    frames, position = iter(()), None
+    for i in indices:
+        time = timeline.times[i]
+        key = max(bisect.bisect_right(timeline.key_times, time) - 1, 0)
+        if position is None or timeline.key_times[key] > position:
+            container.seek(timeline.key_positions[key], stream=stream)
+            frames = container.decode(stream)
+        try:
+            frame = next((frame for frame in frames if frame.pts is None or frame.pts >= time), None)
+        except av.error.FFmpegError:
+            return None
+        if frame is None or frame.pts != time:
+            return None
+        found[i], position = frame, time
+    return found
+
+
+def _decode_in_order(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> np.ndarray:
+    with _open(video) as (container, stream):
+        stream.thread_type = "AUTO"
+        num_frames = sum(1 for _ in _frames(container, stream))
+    indices = _checked(choose(num_frames), num_frames)
+    wanted = set(indices)
+    with _open(video) as (container, stream):
+        stream.thread_type = "AUTO"
+        found = {i: frame for i, frame in enumerate(_frames(container, stream)) if i in wanted}
+    return _to_rgb([found[i] for i in indices])
+
+
+def _checked(indices: Sequence[int] | np.ndarray, num_frames: int) -> list[int]:
+    indices = [int(i) for i in indices]
+    for i in indices:
+        if not 0 <= i < num_frames:
+            raise IndexError(f"frame {i} was asked for, but the video has frames 0 to {num_frames - 1}.")
+    return indices
+
+
+def _to_rgb(frames: list[av.VideoFrame]) -> np.ndarray:
+    """Converts frames to upright RGB; a stream that changes its size gets that of its first chosen frame."""
+    height, width = frames[0].height, frames[0].width
+    quarter_turns = round(frames[0].rotation / 90) % 4  # Counter-clockwise, as phones write them.
+    converter = VideoReformatter()
+    pictures = np.empty((len(frames), height, width, 3), np.uint8)
+    for row, frame in enumerate(frames):
+        if row and frame is frames[row - 1]:
+            pictures[row] = pictures[row - 1]
+        else:
+            pictures[row] = converter.reformat(frame, width, height, "rgb24", threads=1).to_ndarray()
+    return np.ascontiguousarray(np.rot90(pictures, quarter_turns, axes=(1, 2)))
+
+
+def _frame_bytes(stream: av.VideoStream) -> int:
+    return 3 * stream.codec_context.width * stream.codec_context.height

@@ -1,0 +1,168 @@
+"""Evaluates an encoder on a source: retrieval over all clips and captions, grounding of every named thing.
+
+First all captions are encoded, and of their words only one small vector per level is kept; then the clips stream by.
+Batches are padded to one shape and the padding is dropped, so each clip and caption counts exactly once on any number
+of devices; every process must call this alike. A clip that cannot be decoded is left out with its captions and is
+named in the result.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.core.progress import Progress
+from hilight_jax.data.pipelines import Pipeline
+from hilight_jax.data.records import Source
+from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.evals.grounding import MIN_VISIBLE, REACH, Grid
+from hilight_jax.evals.named_words import NamedWord, WordScorer, known_things, naming_spans
+from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
+from hilight_jax.evals.similarity import word_vectors
+
+
+class EncoderLike(Protocol):
+    """What evaluation needs of an encoder; `training.encoder.Encoder` is one."""
+
+    config: Any
+    level_weights: Sequence[float]
+
+    def encode_video(self, video: np.ndarray) -> Mapping[str, Any]:
+        """Uint8 [B, F, Y, X, 3] to 'video_embeds' [B, E] and 'video_local', per level [B, F, P, E]."""
+        ...
+
+    def encode_text(self, text_ids: np.ndarray, text_mask: np.ndarray) -> Mapping[str, Any]:
+        """[B, L] to 'text_embeds' [B, E] and 'text_local', per level [B, L, E]."""
+        ...
+
+
+class Captions(NamedTuple):
+    """All captions of a source, encoded."""
+
+    embeds: np.ndarray  # [num_texts, E]
+    clip: np.ndarray  # [num_texts], number of the record
+    words: list[NamedWord]
+    unread_words: int  # cut off with the end of a long caption
+
+
+def evaluate_encoder(
+    encoder: EncoderLike,
+    source: Source,
+    batch_size: int | None = None,
+    num_clips: int | None = None,
+    similarity: str | None = None,
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Scores retrieval in both directions and grounding, with all controls.
+
+    Args:
+      encoder: the trained towers and their configuration.
+      source: held-out clips; grounding needs spans in the captions and 'objects' in the labels.
+      batch_size: clips per batch; by default the configuration's `eval_batch_size`.
+      num_clips: only the first so many clips.
+      similarity: 'cosine' or 'dot' for grounding; by default 'dot' for a model trained only within clips (SPARC).
+      show_progress: a progress line on stderr.
+
+    Returns:
+      `{'clips', 'captions', 'skipped': [id], 'retrieval': ..., 'grounding': ...}`, see `retrieval_metrics` and
+      `summarise_grounding`; ready for JSON.
+
+    Raises:
+      DataError: no clip is left to evaluate.
+    """
+    config = encoder.config
+    batch_size = batch_size or config.eval_batch_size
+    similarity = similarity or default_similarity(config)
+    num_clips = min(len(source), num_clips or len(source))
+    captions = encode_captions(encoder, source, num_clips, batch_size, similarity)
+    data, patch_size = config.data, config.model.vision.patch_size
+    grid = Grid(data.image_size // patch_size, data.image_size // patch_size, patch_size)
+    scorer = WordScorer(captions.words, encoder.level_weights, similarity, grid)
+    progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
+    embeds: dict[int, np.ndarray] = {}
+    skipped: list[int] = []
+    pipeline = Pipeline(dataclasses.replace(data, frame_captions=False), source)
+    with pipeline.eval_batches(batch_size) as batches:
+        for batch in itertools.islice(batches, -(-num_clips // batch_size)):
+            out = encoder.encode_video(batch["video"])
+            for row, index in enumerate(batch["index"].tolist()):
+                if not 0 <= index < num_clips:
+                    continue
+                if not batch["valid"][row]:
+                    skipped.append(index)
+                    continue
+                embeds[index] = out["video_embeds"][row]
+                if scorer.needs(index):
+                    things = known_things(source[index].labels, data.num_frames, data.image_size)
+                    scorer.add(index, [level[row] for level in out["video_local"]], things)
+            if progress:
+                progress.update(int((batch["index"] >= 0).sum()))
+    if progress:
+        progress.close()
+    if not embeds:
+        raise DataError(f"'{source.name}' has no clip that can be evaluated; run 'python -m hilight_jax.check' on it.")
+    row_of_clip = {index: row for row, index in enumerate(embeds)}
+    usable = np.array([index in embeds for index in captions.clip])
+    clip_of_text = np.array([row_of_clip[index] for index in captions.clip[usable]])
+    settings = {"similarity": similarity, "reach": REACH, "min_visible": MIN_VISIBLE}
+    return {
+        "clips": len(embeds),
+        "captions": len(clip_of_text),
+        "skipped": [source[index].id for index in skipped],
+        "retrieval": retrieval_metrics(np.stack(list(embeds.values())), captions.embeds[usable], clip_of_text),
+        "grounding": {**settings, "unread_words": captions.unread_words, **scorer.summary()},
+    }
+
+
+def encode_captions(encoder: EncoderLike, source: Source, num_clips: int, batch_size: int, similarity: str) -> Captions:
+    """Encodes every caption of the first clips, and the words in them that name things with known places."""
+    tokenizer = ClipTokenizer(encoder.config.data.text_length)
+    embeds, clip_of_text, words, unread = [], [], [], 0
+    texts = _texts(source, num_clips, tokenizer)
+    while batch := list(itertools.islice(texts, batch_size)):
+        rows = [tokens for _, _, tokens, _ in batch] + [batch[-1][2]] * (batch_size - len(batch))
+        out = encoder.encode_text(np.stack([row.ids for row in rows]), np.stack([row.mask for row in rows]))
+        embeds.append(out["text_embeds"][: len(batch)])
+        for row, (index, caption, tokens, things) in enumerate(batch):
+            clip_of_text.append(index)
+            local = [level[row] for level in out["text_local"]]
+            for span, positions in naming_spans(caption, tokens):
+                if span.object in things and len(positions):
+                    vectors = word_vectors(local, positions, similarity).astype(np.float32)
+                    words.append(NamedWord(index, span.kind, span.object, vectors))
+                unread += span.object in things and not len(positions)
+    stacked = np.concatenate(embeds) if embeds else np.zeros((0, 1))
+    return Captions(stacked, np.array(clip_of_text, int), words, unread)
+
+
+def _texts(source, num_clips, tokenizer):
+    """Yields (clip, caption, tokens, names of the things whose place is known)."""
+    for index in range(num_clips):
+        record = source[index]
+        things = set((record.labels or {}).get("objects") or {})
+        for caption in record.captions:
+            if caption.text.strip():
+                yield index, caption, tokenizer(caption.text), things
+
+
+def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """The figures of a result under flat names, for metrics: `validation/text_to_video_r1`, `validation/ball_pointing`.
+
+    Every pointing figure brings its controls along.
+    """
+    figures = {}
+    for direction, ranks in result["retrieval"]["plain"].items():
+        figures |= {f"{prefix}/{direction}_r{k}": ranks[f"R@{k}"] for k in RECALLS}
+        figures[f"{prefix}/{direction}_median_rank"] = ranks["median_rank"]
+    names = ("pointing", "area_chance", "random_ball", "any_ball", "shuffled_word", "soft_iou")
+    for (kind, group), name in itertools.product(result["grounding"]["classes"].items(), names):
+        figures[f"{prefix}/{kind}_{name}"] = group[name]
+    return figures
+
+
+def default_similarity(config: Any) -> str:
+    """The similarity that the local loss trained: raw dot products for SPARC alone, else the cosine."""
+    return "dot" if config.loss.local.contrast == "within_clip" else "cosine"

@@ -1,0 +1,91 @@
+"""The words of captions that name a thing whose place is known, and their scores clip by clip."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.language_mask import content_mask
+from hilight_jax.data.records import Caption, Span
+from hilight_jax.data.tokenizers import Tokens
+from hilight_jax.evals.grounding import FIGURES, Grid, Track, Truth, other_words, score_words, summarise_grounding
+from hilight_jax.evals.similarity import word_maps
+
+
+class NamedWord(NamedTuple):
+    """A span of a caption that names a thing of its clip."""
+
+    clip: int  # number of the record in its source
+    kind: str
+    object: str
+    vectors: Float[np.ndarray, "levels E"]
+
+
+class WordScorer:
+    """Scores every word in its own clip, one clip at a time, in any order."""
+
+    def __init__(self, words: Sequence[NamedWord], level_weights: Sequence[float], similarity: str, grid: Grid):
+        """Draws each word's partner for the shuffled-word control."""
+        self._words, self._weights, self._similarity, self._grid = words, level_weights, similarity, grid
+        self._partners = other_words([word.object for word in words], [word.kind for word in words])
+        self._of_clip: dict[int, list[int]] = {}
+        for number, word in enumerate(words):
+            self._of_clip.setdefault(word.clip, []).append(number)
+        self._scored: list[NamedWord] = []
+        self._scores: list[np.ndarray] = []
+
+    def needs(self, clip: int) -> bool:
+        """Whether any word names something in this clip."""
+        return clip in self._of_clip
+
+    def add(self, clip: int, video_local: Sequence[Float[np.ndarray, "F P E"]], things: Mapping[str, Track]) -> None:
+        """Scores the words of one clip.
+
+        Args:
+          clip: its number in the source.
+          video_local: its patches' features, one array per level.
+          things: where each named thing is.
+        """
+        numbers = self._of_clip[clip]
+        words = [self._words[n] for n in numbers]
+        vectors = np.stack([w.vectors for w in words] + [self._words[n].vectors for n in self._partners[numbers]])
+        maps = word_maps(video_local, vectors, self._weights, self._similarity)
+        own, shuffled = maps[: len(words)], maps[len(words) :]
+        names = [word.object for word in words]
+        self._scores.append(score_words(own, shuffled, names, Truth(things, self._grid), self._similarity))
+        self._scored += words
+
+    def summary(self) -> dict[str, Any]:
+        """Averages over all words scored so far, see `summarise_grounding`."""
+        clips, kinds, objects, _ = zip(*self._scored, strict=True) if self._scored else ((), (), (), ())
+        scores = np.concatenate([np.zeros((0, 1 + len(FIGURES))), *self._scores])
+        return summarise_grounding(scores, clips, kinds, objects)
+
+
+def naming_spans(caption: Caption, tokens: Tokens) -> Iterator[tuple[Span, Int[np.ndarray, " tokens"]]]:
+    """Yields the spans that name a thing and the positions of their content tokens: no articles, no punctuation.
+
+    A span that was cut off with the end of a long caption has no position.
+    """
+    content = content_mask(caption, tokens)
+    for span in caption.spans or ():
+        if span.object:
+            inside = (tokens.spans[:, 0] < span.end) & (tokens.spans[:, 1] > span.start)
+            yield span, np.flatnonzero(content & inside)
+
+
+def known_things(labels: Mapping[str, Any] | None, num_frames: int, image_size: int) -> dict[str, Track]:
+    """Where each named thing of a clip is in the frames that the model sees, by name.
+
+    `labels` places things in the stored frames; the pipeline spreads its frames evenly over them and squashes each to
+    a square, and so are the places here.
+    """
+    found = {}
+    for name, thing in ((labels or {}).get("objects") or {}).items():
+        chosen = uniform_indices(len(thing["x"]), num_frames)
+        x, y, radius, visible = (np.asarray(thing[key], float)[chosen] for key in ("x", "y", "radius", "visible"))
+        across, down = image_size / labels["width"], image_size / labels["height"]
+        found[name] = Track(x * across, y * down, radius * (across * down) ** 0.5, visible)
+    return found

@@ -1,0 +1,110 @@
+"""Maps for pictures: the named things of held-out clips, or every word of a text over any video."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.records import Source
+from hilight_jax.data.tokenizers import ClipTokenizer, Tokens
+from hilight_jax.data.transforms import to_uint8_size
+from hilight_jax.data.video import decode
+from hilight_jax.evals.evaluation import EncoderLike, default_similarity
+from hilight_jax.evals.grounding import Grid
+from hilight_jax.evals.named_words import known_things, naming_spans
+from hilight_jax.evals.similarity import word_maps, word_vectors
+from hilight_jax.pages.examples import Example, Place, Word
+
+# A run of letters, digits and what joins them: "3-ball" and "player's" are one word each, punctuation is none.
+_WORD = regex.compile(r"[\p{L}\p{N}]+(?:['’\-][\p{L}\p{N}]+)*")
+
+
+class Passage(NamedTuple):
+    """Characters of a text and the positions of their tokens."""
+
+    start: int
+    end: int
+    tokens: np.ndarray
+
+
+def whole_words(text: str, tokens: Tokens) -> list[Passage]:
+    """Merges tokens into the words of the text; words that were cut off with the end of a long text are left out."""
+    words = []
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        inside = np.flatnonzero((tokens.spans[:, 0] < end) & (tokens.spans[:, 1] > start))
+        if len(inside):
+            words.append(Passage(start, end, inside))
+    return words
+
+
+def any_video(
+    encoder: EncoderLike, frames: np.ndarray, model_frames: np.ndarray, text: str, name: str, notes: Sequence[str]
+) -> tuple[Example, float]:
+    """Maps of every word of a text over a video, and the cosine of the whole clip and the whole text.
+
+    Args:
+      encoder: the trained towers.
+      frames: uint8 [F, Y, X, 3], as they are to be drawn.
+      model_frames: uint8 [F, y, x, 3], the same frames as the model sees them.
+      text: any text that has a word.
+      name: of the video.
+      notes: one per frame.
+    """
+    tokens = ClipTokenizer(encoder.config.data.text_length)(text)
+    passages = whole_words(text, tokens)
+    maps, cosine = _maps(encoder, model_frames, tokens, passages)
+    words = [Word(passage.start, passage.end, word) for passage, word in zip(passages, maps, strict=True)]
+    return Example(name, text, frames, notes, words), cosine
+
+
+def held_out(encoder: EncoderLike, source: Source, num_clips: int = 6, num_words: int = 4) -> list[Example]:
+    """The first clips of a source that name visible things: each thing's first mention, with its true place."""
+    config, examples = encoder.config, []
+    tokenizer, grid = ClipTokenizer(config.data.text_length), _grid(encoder)
+    for index in range(len(source)):
+        if len(examples) == num_clips:
+            break
+        record = source[index]
+        caption, tokens = record.captions[0], tokenizer(record.captions[0].text)
+        things = known_things(record.labels, config.data.num_frames, config.data.image_size)
+        passages, places, side = [], {}, grid.height
+        for span, positions in naming_spans(caption, tokens):
+            track = things.get(span.object)
+            if span.object not in places and track and len(positions) and track.seen(side, side).any():
+                passages.append(Passage(span.start, span.end, positions))
+                places[span.object] = Place(np.stack([track.x, track.y], -1), track.radius, track.seen(side, side))
+        if not passages:
+            continue
+        passages = passages[:num_words]
+        frames = decode(record.video, lambda total: uniform_indices(total, config.data.num_frames))
+        frames = to_uint8_size(frames, (config.data.image_size, config.data.image_size))
+        maps, _ = _maps(encoder, frames, tokens, passages)
+        words = [Word(p.start, p.end, m, place) for p, m, place in zip(passages, maps, places.values(), strict=False)]
+        examples.append(Example(record.id, caption.text, frames, _times(record.labels, len(frames)), words))
+    return examples
+
+
+def _maps(encoder, frames, tokens, passages):
+    """Maps [words, F, rows, columns] and the cosine of clip and text."""
+    similarity, grid = default_similarity(encoder.config), _grid(encoder)
+    text = encoder.encode_text(tokens.ids[None], tokens.mask[None])
+    video = encoder.encode_video(frames[None])
+    text_local, video_local = ([level[0] for level in side] for side in (text["text_local"], video["video_local"]))
+    vectors = np.stack([word_vectors(text_local, passage.tokens, similarity) for passage in passages])
+    maps = word_maps(video_local, vectors, encoder.level_weights, similarity)
+    unit = [x[0] / np.linalg.norm(x[0]) for x in (video["video_embeds"], text["text_embeds"])]
+    return maps.reshape(*maps.shape[:2], grid.rows, grid.columns), float(unit[0] @ unit[1])
+
+
+def _grid(encoder):
+    patch_size = encoder.config.model.vision.patch_size
+    side = encoder.config.data.image_size // patch_size
+    return Grid(side, side, patch_size)
+
+
+def _times(labels, num_frames):
+    times = np.asarray(labels["times"])[uniform_indices(len(labels["times"]), num_frames)]
+    return [f"{time - times[0]:.1f} s" for time in times]

@@ -1,0 +1,111 @@
+"""Generates billiards clips: a dataset to train on, or videos to watch.
+
+python -m hilight_jax.generate --world demo-v1 --data_dir data
+python -m hilight_jax.generate --world table-v1 --data_dir data --split train=20000 --split unseen=0 --workers 8
+python -m hilight_jax.generate --world table-v1 --format mp4 --count 3 --fps 30 --to clips
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import time
+
+from hilight_jax.billiards import dataset
+from hilight_jax.billiards.clips import make_clip
+from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.worlds import SPLITS, WORLDS, World, get_world
+from hilight_jax.core import commands
+from hilight_jax.core.errors import DataError, UserError
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command with the given arguments, the process's own by default."""
+    args = _parser().parse_args(argv)
+    world = get_world(args.world)
+    try:
+        result = _write_videos(world, args) if args.format == "mp4" else _write_dataset(world, args)
+    except OSError as error:
+        place = error.filename or args.to or args.data_dir
+        raise DataError(f"writing to {place} failed: {error.strerror or error}; free or change the place.") from error
+    if args.json:
+        commands.print_json(result)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.generate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--world", default="demo-v1", help=f"which world: {', '.join(WORLDS)} (default: demo-v1)")
+    parser.add_argument("--data_dir", default="data", help="folder of all datasets (default: data)")
+    parser.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="dataset: clips of a split, repeatable (default: the world's own sizes)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: one per usable core)"
+    )
+    parser.add_argument("--format", choices=("dataset", "mp4"), default="dataset", help="default: dataset")
+    parser.add_argument("--count", type=int, default=3, help="mp4: how many clips (default: 3)")
+    parser.add_argument("--fps", type=float, default=30.0, help="mp4: frames per second (default: 30)")
+    parser.add_argument("--to", metavar="DIR", help="mp4: folder to write to; must be given")
+    parser.add_argument("--of", default="validation", choices=SPLITS, help="mp4: the split whose clips are shown")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    return parser
+
+
+def _write_dataset(world: World, args: argparse.Namespace) -> dict:
+    built = dataset.build(world, args.data_dir, _sizes(args.split), args.workers)
+    rate = built.clips_made / built.seconds if built.clips_made else None
+    if rate is None:
+        print(f"{built.directory} is complete already.")
+    else:
+        print(f"{built.directory}: {built.clips_made} clips in {built.seconds:.1f} s ({rate:.1f} clips/s).")
+    return {
+        "world": world.name,
+        "version": world.version,
+        "directory": str(built.directory),
+        "sizes": built.sizes,
+        "clips_made": built.clips_made,
+        "seconds": round(built.seconds, 3),
+        "clips_per_second": rate and round(rate, 3),
+        "workers": args.workers,
+    }
+
+
+def _write_videos(world: World, args: argparse.Namespace) -> dict:
+    if not 1 <= args.fps <= 240 or args.count < 1:
+        raise UserError(f"cannot write {args.count} clips at {args.fps} frames/s; give at least 1, at 1 to 240.")
+    if not args.to:
+        raise UserError("--format mp4 needs --to DIR, the folder to write the videos to.")
+    folder, split = pathlib.Path(args.to), args.of
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    files = []
+    for number in range(args.count):
+        clip = make_clip(world, split, number, fps=args.fps)
+        path = folder / f"{world.name}-{split}-{number:06d}.mp4"
+        path.write_bytes(encode_video(clip.frames, args.fps, watchable=True))
+        path.with_suffix(".json").write_text(json.dumps(clip.labels, indent=1) + "\n", encoding="utf-8")
+        print(f"{path}: {clip.labels['captions'][0]['text']}")
+        files.append(str(path))
+    rate = args.count / (time.monotonic() - began)
+    return {"world": world.name, "split": split, "files": files, "clips_per_second": round(rate, 3)}
+
+
+def _sizes(options: list[str]) -> dict[str, int]:
+    """Reads `NAME=SIZE` options."""
+    sizes = {}
+    for option in options:
+        name, _, size = option.partition("=")
+        if name not in SPLITS or not size.isdecimal():
+            raise UserError(f"--split {option} is not NAME=SIZE, NAME of {', '.join(SPLITS)}; such as train=4064.")
+        sizes[name] = int(size)
+    return sizes
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,173 @@
+"""The local loss of a training step: which contrasts, over which tapped levels, on whichever devices.
+
+The loss runs under ``jax.shard_map``: every device works on its own clips and only scalar sums are exchanged. Sums and
+counts stay apart until the very end, for a mean of per-device means is wrong as soon as captions differ in length.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.means import Mean
+from hilight_jax.core.mesh import BATCH_AXES, batch_shards
+from hilight_jax.losses.across_clips import across_clips_loss
+from hilight_jax.losses.sparc import MinMaxOver, Reduction, sparc_loss
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalLossConfig:
+    """What the local loss contrasts.
+
+    Attributes:
+      contrast: ``within_clip`` is SPARC as published, ``across_clips`` compares a word's evidence in its own clip with
+        that in the other clips of its group, ``both`` adds them up.
+      reduction: Of ``within_clip``: a mean over all ``token``s of the batch, or per ``sample`` first.
+      minmax_over: Of ``within_clip``: similarities are scaled over the whole ``clip`` or within each ``frame``.
+      group_size: Of ``across_clips``: consecutive clips of the global batch that meet each other.
+      sharpness: Of ``across_clips``: inverse temperature of the softmax over patches.
+      mask_false_negatives: Of ``across_clips``: a clip that shows the object that a token names is no negative of it.
+    """
+
+    contrast: Literal["none", "within_clip", "across_clips", "both"] = "within_clip"
+    reduction: Reduction = "token"
+    minmax_over: MinMaxOver = "clip"
+    group_size: int = 32
+    sharpness: float = 10.0
+    mask_false_negatives: bool = False
+
+    def __post_init__(self):
+        """Refuses values that cannot work and options that the chosen contrast would ignore."""
+        if self.group_size < 2:
+            raise ConfigError(
+                f"loss.local.group_size is {self.group_size}, but a clip needs another to differ from: use 2 or more."
+            )
+        if not self.sharpness > 0:
+            raise ConfigError(f"loss.local.sharpness is {self.sharpness}, but must be greater than 0; 10 is usual.")
+        if self.mask_false_negatives and not self.across_clips:
+            raise ConfigError(
+                f"loss.local.mask_false_negatives is set, but contrast '{self.contrast}' has no negatives in other "
+                f"clips; use contrast 'across_clips' or 'both', or unset it."
+            )
+        for name, default in (("reduction", "token"), ("minmax_over", "clip")):
+            if getattr(self, name) != default and not self.within_clip:
+                raise ConfigError(
+                    f"loss.local.{name} is '{getattr(self, name)}', but contrast '{self.contrast}' does not read it; "
+                    f"use contrast 'within_clip' or 'both', or leave it at '{default}'."
+                )
+
+    @property
+    def within_clip(self) -> bool:
+        """Whether the words of a clip are contrasted with each other."""
+        return self.contrast in ("within_clip", "both")
+
+    @property
+    def across_clips(self) -> bool:
+        """Whether the clips of a group are contrasted with each other."""
+        return self.contrast in ("across_clips", "both")
+
+
+def local_loss(
+    config: LocalLossConfig,
+    video_local: Sequence[Float[Array, "B F P E"]],
+    text_local: Sequence[Float[Array, "B L E"]],
+    level_weights: Sequence[float],
+    batch: Mapping[str, Array],
+    log_scale: Float[Array, ""],
+    mesh: Mesh,
+) -> dict[str, Mean]:
+    """The named terms of the local loss, replicated scalars.
+
+    The loss is the sum over terms of ``term_weights(config)[name] * sum / count``. A term's sum runs over the levels
+    with their weights; its count is that of a single level, for all levels share the masks.
+
+    Args:
+      config: What is contrasted.
+      video_local: Patch vectors per tapped level, split over the mesh's batch axes.
+      text_local: Token vectors per tapped level, likewise.
+      level_weights: Weight of each level.
+      batch: ``local_mask`` [B, L]; with ``mask_false_negatives`` also ``token_object`` [B, L], ``clip_objects`` [B, O].
+      log_scale: Logarithm of the inverse temperature, replicated.
+      mesh: The mesh of ``core.mesh``.
+
+    Raises:
+      ConfigError: At trace time, when batch, groups and devices do not divide or levels do not pair up.
+    """
+    if config.contrast == "none":
+        return {}
+    masks = {"mask": batch["local_mask"]}
+    if config.mask_false_negatives:
+        masks |= {"token_object": batch["token_object"], "clip_objects": batch["clip_objects"]}
+    _check_sizes(config, len(masks["mask"]), batch_shards(mesh), len(video_local), len(text_local), len(level_weights))
+
+    def sums(video_local, text_local, masks, log_scale):
+        levels = [_level_terms(config, *level, masks, log_scale) for level in zip(video_local, text_local, strict=True)]
+        means = {}
+        for name, last in levels[-1].items():
+            weighted = sum(weight * level[name].sum for weight, level in zip(level_weights, levels, strict=True))
+            means[name] = Mean(weighted, last.count)
+        return jax.lax.psum(means, BATCH_AXES)
+
+    split, whole = PartitionSpec(BATCH_AXES), PartitionSpec()
+    run = jax.shard_map(sums, mesh=mesh, in_specs=(split, split, split, whole), out_specs=whole)
+    return run(tuple(video_local), tuple(text_local), masks, log_scale)
+
+
+def local_counts(config: LocalLossConfig, batch: Mapping[str, Array]) -> dict[str, Float[Array, ""]]:
+    """The counts of ``local_loss`` from the batch's masks alone.
+
+    With them in hand before any gradient is taken, micro-batches divide by the whole batch's counts and gradient
+    accumulation is exact.
+    """
+    tokens = jnp.sum(batch["local_mask"], dtype=jnp.float32)
+    captions = jnp.sum(jnp.any(batch["local_mask"], axis=1), dtype=jnp.float32)
+    within_clip = tokens if config.reduction == "token" else captions
+    counts = {"within_clip": within_clip, "across_tokens": tokens, "across_captions": captions}
+    return {name: counts[name] for name in term_weights(config)}
+
+
+def term_weights(config: LocalLossConfig) -> dict[str, float]:
+    """Weight of every term in the local loss: 1 for SPARC, one half for each direction across clips."""
+    weights = {"within_clip": 1.0} if config.within_clip else {}
+    return weights | ({"across_tokens": 0.5, "across_captions": 0.5} if config.across_clips else {})
+
+
+def _level_terms(
+    config: LocalLossConfig, video_local: Array, text_local: Array, masks: Mapping[str, Array], log_scale: Array
+) -> dict[str, Mean]:
+    """All terms of one level over one device's clips."""
+    terms = {}
+    if config.within_clip:
+        terms["within_clip"] = sparc_loss(
+            video_local, text_local, masks["mask"], log_scale, config.reduction, config.minmax_over
+        )
+    if config.across_clips:
+        sizes = {"group_size": config.group_size, "sharpness": config.sharpness}
+        found = across_clips_loss(video_local, text_local, log_scale=log_scale, **sizes, **masks)
+        terms |= {f"across_{name}": mean for name, mean in found.items()}
+    return terms
+
+
+def _check_sizes(
+    config: LocalLossConfig, batch_size: int, shards: int, num_video: int, num_text: int, num_weights: int
+) -> None:
+    if not num_video == num_text == num_weights or num_video == 0:
+        raise ConfigError(
+            f"the local loss got {num_video} video levels, {num_text} text levels and {num_weights} level weights, but "
+            f"needs as many of each and at least one; name levels in model.local.levels or use contrast 'none'."
+        )
+    if batch_size % shards:
+        raise ConfigError(
+            f"a batch of {batch_size} clips does not divide over {shards} devices; use a multiple of {shards}."
+        )
+    if config.across_clips and batch_size // shards % config.group_size:
+        raise ConfigError(
+            f"loss.local.group_size is {config.group_size}, but each of the {shards} devices holds "
+            f"{batch_size // shards} clips of the batch of {batch_size}; use a group_size that divides "
+            f"{batch_size // shards}, or a larger batch."
+        )

@@ -1,0 +1,121 @@
+"""SPARC's local loss (arXiv 2401.09865, Listing 1 and Eq. 1-7): the words of one caption, contrasted with each other.
+
+Every token gathers the patches that resemble it into one grouped vector; grouped vectors and tokens of the same clip
+are then contrasted in both directions. The F * P patches of all frames take part, the proxy tokens do not. Where the
+paper leaves a case open the convention stands beside the code: degenerate rows, empty masks and single tokens give
+finite losses and gradients.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from hilight_jax.core.means import Mean
+from hilight_jax.losses.vectors import PRECISION, REMOVED, unit, working
+
+MinMaxOver = Literal["clip", "frame"]
+Reduction = Literal["token", "sample"]
+
+
+class Alignment(NamedTuple):
+    """How tokens gather patches; the first four are [B, L, F, P].
+
+    Attributes:
+      similarity: Raw dot products of tokens and patches.
+      scaled: Similarity after min-max scaling, in [0, 1].
+      kept: Scaled similarity where it reaches 1 / (F * P), else zero.
+      weights: ``kept``, scaled to sum to one over the clip.
+      grouped: [B, L, E], the patches in those proportions.
+    """
+
+    similarity: Float[Array, "B L F P"]
+    scaled: Float[Array, "B L F P"]
+    kept: Float[Array, "B L F P"]
+    weights: Float[Array, "B L F P"]
+    grouped: Float[Array, "B L E"]
+
+
+def sparc_loss(
+    video_local: Float[Array, "B F P E"],
+    text_local: Float[Array, "B L E"],
+    mask: Bool[Array, "B L"],
+    log_scale: Float[Array, ""],
+    reduction: Reduction = "token",
+    minmax_over: MinMaxOver = "clip",
+) -> Mean:
+    """The local loss: the mean of both directions of ``token_losses``.
+
+    Args:
+      video_local: Patch vectors, not normalised.
+      text_local: Token vectors, not normalised.
+      mask: Tokens that take part; a masked one is neither a candidate nor counted.
+      log_scale: Logarithm of the inverse temperature.
+      reduction: ``token``, a mean over all tokens of the batch (Listing 1), or ``sample``, a mean over each caption's
+        tokens and then over the captions that have any (Eq. 6).
+      minmax_over: Similarities are scaled over the whole ``clip`` or within each ``frame``.
+
+    Returns:
+      The sum over tokens or captions, and their number; an empty mask gives 0 and 0.
+    """
+    tokens = working(text_local)
+    alignment = align(video_local, tokens, minmax_over)
+    vision_to_language, language_to_vision = token_losses(alignment.grouped, tokens, mask, log_scale)
+    losses = (vision_to_language + language_to_vision) / 2
+    count = jnp.sum(mask, axis=1, dtype=losses.dtype)
+    if reduction == "sample":
+        losses = jnp.sum(losses, axis=1) / jnp.maximum(count, 1)
+        count = jnp.minimum(count, 1)
+    return Mean(jnp.sum(losses), jnp.sum(count))
+
+
+def align(
+    video_local: Float[Array, "B F P E"], text_local: Float[Array, "B L E"], minmax_over: MinMaxOver = "clip"
+) -> Alignment:
+    """Gathers patches for every token, masked ones too. Gradients flow through weights, minimum and maximum.
+
+    A row of equal similarities points nowhere: its weights and its grouped vector are zero and carry no gradient
+    (Listing 1 would divide by zero). Equal means equal up to the rounding of the dot products.
+    """
+    patches, tokens = working(video_local), working(text_local)
+    similarity = jnp.einsum("BLE,BFPE->BLFP", tokens, patches, precision=PRECISION)
+    axes = (2, 3) if minmax_over == "clip" else (3,)
+    low = jnp.min(similarity, axis=axes, keepdims=True)
+    span = jnp.max(similarity, axis=axes, keepdims=True) - low
+    spread = span > _rounding(patches, tokens)
+    scaled = jnp.where(spread, (similarity - low) / jnp.where(spread, span, 1), 0)
+    num_patches = similarity.shape[2] * similarity.shape[3]
+    kept = jnp.where(scaled < 1 / num_patches, 0, scaled)
+    total = jnp.sum(kept, axis=(2, 3), keepdims=True)
+    weights = kept / jnp.where(total > 0, total, 1)
+    grouped = jnp.einsum("BLFP,BFPE->BLE", weights, patches, precision=PRECISION)
+    return Alignment(similarity, scaled, kept, weights, grouped)
+
+
+def token_losses(
+    grouped: Float[Array, "B L E"],
+    text_local: Float[Array, "B L E"],
+    mask: Bool[Array, "B L"],
+    log_scale: Float[Array, ""],
+) -> tuple[Float[Array, "B L"], Float[Array, "B L"]]:
+    """Cross entropies within each clip: (grouped vector to tokens, token to grouped vectors), 0 where masked.
+
+    A grouped vector of zero resembles every token alike, so its loss is the logarithm of the number of valid tokens.
+    """
+    grouped, tokens = unit(working(grouped)), unit(working(text_local))
+    logits = jnp.matmul(grouped, jnp.swapaxes(tokens, 1, 2), precision=PRECISION) * jnp.exp(working(log_scale))
+    own = jnp.diagonal(logits, axis1=1, axis2=2)
+
+    def cross_entropies(rows: Array) -> Array:
+        rows = jnp.where(mask[:, None, :], rows, REMOVED)
+        return jnp.where(mask, jax.nn.logsumexp(rows, axis=2) - own, 0)
+
+    return cross_entropies(logits), cross_entropies(jnp.swapaxes(logits, 1, 2))
+
+
+def _rounding(patches: Array, tokens: Array) -> Array:
+    """How far two equal dot products may come out apart, [B, L, 1, 1]."""
+    largest = jnp.max(jnp.linalg.norm(patches, axis=-1), axis=(1, 2))
+    lengths = jnp.linalg.norm(tokens, axis=-1) * largest[:, None]
+    return jax.lax.stop_gradient(4 * jnp.finfo(lengths.dtype).eps * lengths)[:, :, None, None]

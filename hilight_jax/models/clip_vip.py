@@ -1,0 +1,183 @@
+"""CLIP-ViP's video tower (Xue et al., arXiv 2209.06430): a CLIP ViT with proxy tokens and proxy-guided attention.
+
+Tokens are ``[cls, added_cls..., patches]``, patches frame by frame and row-major in a frame. cls and added_cls are the M
+proxy tokens: all of them take position 0, none takes a temporal embedding.
+"""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.sharding import Rule
+from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, layer_norm
+from hilight_jax.ops.attention import proxy_attention
+
+# Paths below the tower.
+VISION_PARTITION_RULES: tuple[Rule, ...] = (
+    (r"embeddings/patch_embedding/kernel", (None, "fsdp")),
+    (r"embeddings/(class|position|temporal)_embedding", ()),
+    (r"embeddings/added_cls", ()),
+    (r"(pre|post)_layernorm/(scale|bias)", ()),
+    *ENCODER_PARTITION_RULES,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig:
+    """Sizes of the video tower; the defaults are CLIP-ViP B/16's.
+
+    Attributes:
+      image_size: Pixels of a square frame's side; other frames are welcome if they have as many patches.
+      patch_size: Pixels of a patch's side.
+      width: D.
+      depth: Number of layers.
+      num_heads: N.
+      mlp_dim: Hidden width of the MLPs.
+      num_frames: Rows of the temporal embedding; clips of another length get it interpolated.
+      num_proxy_tokens: M, the cls token counted.
+      temporal_embedding: Whether patches learn the time of their frame at all.
+    """
+
+    image_size: int = 224
+    patch_size: int = 16
+    width: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_dim: int = 3072
+    num_frames: int = 12
+    num_proxy_tokens: int = 4
+    temporal_embedding: bool = True
+
+    def __post_init__(self):
+        """Checks that patches tile the frame and heads the width."""
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                f"vision.image_size is {self.image_size}, but must be a multiple of vision.patch_size={self.patch_size}."
+            )
+        if self.width % self.num_heads:
+            raise ConfigError(
+                f"vision.width is {self.width}, but must be a multiple of vision.num_heads={self.num_heads}."
+            )
+        if self.num_proxy_tokens < 1:
+            raise ConfigError(
+                f"vision.num_proxy_tokens is {self.num_proxy_tokens}, but must be at least 1: the cls token counts."
+            )
+
+    @property
+    def num_patches(self) -> int:
+        """P, patches per frame."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+def patchify(video: Float[Array, "B F Y X C"], patch_size: int) -> Float[Array, "B F P pixels"]:
+    """Cuts frames into flattened patches: patches row-major in the frame, a patch's pixels row-major with colour last."""
+    batch, frames, height, width, colours = video.shape
+    rows, columns = height // patch_size, width // patch_size
+    x = video.reshape(batch, frames, rows, patch_size, columns, patch_size, colours)
+    return x.swapaxes(3, 4).reshape(batch, frames, rows * columns, patch_size * patch_size * colours)
+
+
+def interpolate_frames(table: Float[Array, "frames D"], num_frames: int) -> Float[Array, "F D"]:
+    """Stretches the temporal embedding to ``num_frames`` rows: linear, half-pixel centres, *not* antialiased.
+
+    As torch's ``F.interpolate(mode='linear', align_corners=False)``: one frame takes the middle of the table.
+    """
+    if table.shape[0] == num_frames:
+        return table
+    return jax.image.resize(table, (num_frames, table.shape[1]), "linear", antialias=False)
+
+
+class VideoEmbeddings(nn.Module):
+    """Pixels to tokens: patch, position and temporal embeddings, and the proxy tokens in front."""
+
+    config: VisionConfig
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(self, video: Float[Array, "B F Y X C"]) -> Float[Array, "B S D"]:
+        """Returns ``S = M + F * P`` tokens, before any norm.
+
+        added_cls starts as small as the cls token here. The original draws it with standard deviation 1, which a
+        pretrained tower absorbs but training from scratch does not.
+        """
+        config, width = self.config, self.config.width
+        dtype, param_dtype = self.compute.dtypes.values()
+        small = nn.initializers.normal(width**-0.5)
+        normal = nn.initializers.normal(0.02)
+
+        def table(name, init, *shape):
+            return self.param(name, init, (*shape, width), param_dtype).astype(dtype)
+
+        patch = nn.Dense(width, use_bias=False, kernel_init=normal, name="patch_embedding", **self.compute.dtypes)
+        position = table("position_embedding", normal, 1 + config.num_patches)
+        patches = patch(patchify(video, config.patch_size)) + position[1:]
+        if config.temporal_embedding:
+            time = self.param("temporal_embedding", nn.initializers.zeros, (config.num_frames, width), param_dtype)
+            patches = patches + interpolate_frames(time, video.shape[1]).astype(dtype)[:, None]
+        proxies = table("class_embedding", small)[None]
+        if config.num_proxy_tokens > 1:
+            proxies = jnp.concatenate([proxies, table("added_cls", small, config.num_proxy_tokens - 1)])
+        batch = video.shape[0]
+        proxies = jnp.broadcast_to(proxies + position[0], (batch, *proxies.shape))
+        return jnp.concatenate([proxies, patches.reshape(batch, -1, width)], axis=1)
+
+
+class VideoTower(nn.Module):
+    """The video encoder. HiLight's CLIP-ViP tower is its ``tokens``: all ``M + F * P`` of them, without the post norm."""
+
+    config: VisionConfig
+    compute: ComputeConfig
+
+    def setup(self):
+        """Names the parameters after the official ones (whose ``pre_layrnorm`` is misspelt)."""
+        config = self.config
+        self.embeddings = VideoEmbeddings(config, self.compute)
+        self.pre_layernorm = layer_norm(self.compute)
+        self.encoder = Encoder(config.depth, config.num_heads, config.mlp_dim, self.compute)
+        self.post_layernorm = layer_norm(self.compute)
+
+    def __call__(
+        self, video: Float[Array, "B F Y X C"], keep_outputs: bool = False
+    ) -> dict[str, Array | tuple[Array, ...] | None]:
+        """Encodes clips.
+
+        Args:
+          video: Normalised pixels; any number of frames, any frame with as many patches as the position table.
+          keep_outputs: Also return every block's output.
+
+        Returns:
+          ``embeddings`` [B, M+F*P, D], after the pre norm; ``tokens`` [B, M+F*P, D], the last block's output without
+          the post norm; ``pooled`` [B, D], the cls token after the post norm; ``outputs``, each block's output, or None.
+
+        Raises:
+          ConfigError: The frames do not divide into as many patches as the position table has.
+        """
+        self._check(video.shape)
+        embeddings = self.pre_layernorm(self.embeddings(video))
+        attend = functools.partial(
+            proxy_attention, num_proxy_tokens=self.config.num_proxy_tokens, num_frames=video.shape[1]
+        )
+        tokens, outputs = self.encoder(embeddings, attend, keep_outputs=keep_outputs)
+        return {"embeddings": embeddings, "tokens": tokens, "pooled": self.norm(tokens[:, 0]), "outputs": outputs}
+
+    def norm(self, tokens: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        """The post norm, which the original applies to the cls token only and the local heads to patches too."""
+        return self.post_layernorm(tokens)
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        config = self.config
+        if len(shape) != 5:
+            raise ConfigError(f"video has shape {shape}, but must be [B, F, Y, X, C]: clips, frames, rows, columns, 3.")
+        height, width = shape[2:4]
+        size = config.patch_size
+        if height % size or width % size or (height // size) * (width // size) != config.num_patches:
+            raise ConfigError(
+                f"frames are {height}x{width} pixels, but this tower takes frames of whole {size}x{size} patches, "
+                f"{config.num_patches} of them ({config.image_size}x{config.image_size}); resize the video or set "
+                f"vision.image_size."
+            )

@@ -1,0 +1,165 @@
+"""The transformer encoder that both CLIP towers share: pre-norm blocks, quick GELU, stacked parameters.
+
+Parameters of all layers are stacked on a leading axis (``encoder/layers/...``) whatever the compute options are, so a
+checkpoint does not depend on how the layers were run.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hilight_jax.core.sharding import Rule
+
+# torch's default, which CLIP-ViP uses whatever its config says; flax's 1e-6 is visibly wrong on small embeddings.
+LAYER_NORM_EPSILON = 1e-5
+
+# Paths below a tower. The width axis of every large matrix is split over fsdp; 12 heads do not divide over tensor.
+ENCODER_PARTITION_RULES: tuple[Rule, ...] = (
+    (r"encoder/layers/self_attn/(q|k|v)_proj/kernel", ("fsdp", None)),
+    (r"encoder/layers/self_attn/out_proj/kernel", (None, "fsdp")),
+    (r"encoder/layers/mlp/fc1/kernel", ("fsdp", None)),
+    (r"encoder/layers/mlp/fc2/kernel", (None, "fsdp")),
+    (r"encoder/layers/(self_attn/\w+|mlp/\w+)/bias", ()),
+    (r"encoder/layers/layer_norm[12]/(scale|bias)", ()),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """How a model computes; none of it changes the parameters' layout.
+
+    Attributes:
+      dtype: Of activations; ``auto`` is bfloat16 on TPU and GPU and float32 on CPU.
+      param_dtype: Of parameters.
+      unroll: Run the layers one after the other in the program (fast) or as a loop (small program).
+      remat: Keep only each layer's input for the backward pass and compute the rest again.
+    """
+
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "float32"
+    param_dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    unroll: bool = True
+    remat: bool = False
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Keyword arguments ``dtype`` and ``param_dtype`` of a flax layer."""
+        dtype = self.dtype
+        if dtype == "auto":
+            dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(self.param_dtype)}
+
+
+def layer_norm(compute: ComputeConfig, name: str | None = None) -> nn.LayerNorm:
+    """LayerNorm over the last axis with CLIP's epsilon; the variance is taken about the mean, in float32 at least."""
+    return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, name=name, **compute.dtypes)
+
+
+def projection(width: int, fan_in: int, compute: ComputeConfig, name: str | None = None) -> nn.Dense:
+    """A linear map without bias, initialised as CLIP initialises its projections."""
+    init = nn.initializers.normal(fan_in**-0.5)
+    return nn.Dense(width, use_bias=False, kernel_init=init, name=name, **compute.dtypes)
+
+
+def quick_gelu(x: Array) -> Array:
+    """OpenAI's approximation of GELU, ``x * sigmoid(1.702 x)``."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with separate biased projections; ``attend`` says who sees whom."""
+
+    num_heads: int
+    depth: int
+    attend: Callable[..., Array]
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> Float[Array, "B S D"]:
+        """Calls ``attend(q, k, v, *operands)`` on heads ``[B, S, N, H]``."""
+        batch, length, width = x.shape
+
+        def dense(name, std):
+            return nn.Dense(width, kernel_init=nn.initializers.normal(std), name=name, **self.compute.dtypes)
+
+        std = width**-0.5
+        heads = (batch, length, self.num_heads, width // self.num_heads)
+        q, k, v = (dense(f"{name}_proj", std * (2 * self.depth) ** -0.5)(x).reshape(heads) for name in "qkv")
+        out = self.attend(q, k, v, *operands)
+        return dense("out_proj", std)(out.reshape(x.shape))
+
+
+class Mlp(nn.Module):
+    """Two biased linear maps with quick GELU between them."""
+
+    mlp_dim: int
+    depth: int
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B S D"]) -> Float[Array, "B S D"]:
+        """Maps every token by itself."""
+        width = x.shape[-1]
+        wide = nn.initializers.normal((2 * width) ** -0.5)
+        narrow = nn.initializers.normal((2 * self.depth * width) ** -0.5)
+        x = nn.Dense(self.mlp_dim, kernel_init=wide, name="fc1", **self.compute.dtypes)(x)
+        return nn.Dense(width, kernel_init=narrow, name="fc2", **self.compute.dtypes)(quick_gelu(x))
+
+
+class Block(nn.Module):
+    """One pre-norm layer, in the form that ``nn.scan`` wants: carry in, (carry, kept output) out."""
+
+    num_heads: int
+    mlp_dim: int
+    depth: int
+    attend: Callable[..., Array]
+    keep_output: bool
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> tuple[Array, Array | None]:
+        """Adds attention, then the MLP, to the residual stream."""
+        attn = Attention(self.num_heads, self.depth, self.attend, self.compute, name="self_attn")
+        x = x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands)
+        mlp = Mlp(self.mlp_dim, self.depth, self.compute, name="mlp")
+        x = x + mlp(layer_norm(self.compute, "layer_norm2")(x))
+        return x, x if self.keep_output else None
+
+
+class Encoder(nn.Module):
+    """A stack of ``depth`` blocks with parameters stacked under ``layers``."""
+
+    depth: int
+    num_heads: int
+    mlp_dim: int
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B S D"], attend: Callable[..., Array], *operands: Array, keep_outputs: bool = False
+    ) -> tuple[Float[Array, "B S D"], tuple[Array, ...] | None]:
+        """Runs the stack.
+
+        Args:
+          x: The residual stream.
+          attend: ``attend(q, k, v, *operands)``, one of ``ops.attention``.
+          *operands: Arrays that every layer's attention takes, such as the text mask.
+          keep_outputs: Also return the output of every block, first to last.
+        """
+        compute = self.compute
+        block = nn.remat(Block, prevent_cse=compute.unroll) if compute.remat else Block
+        stacked = nn.scan(
+            block,
+            variable_axes={"params": 0, "intermediates": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=self.depth,
+            unroll=self.depth if compute.unroll else 1,
+        )
+        layers = stacked(self.num_heads, self.mlp_dim, self.depth, attend, keep_outputs, compute, name="layers")
+        x, outputs = layers(x, *operands)
+        return x, tuple(outputs) if keep_outputs else None

@@ -1,0 +1,176 @@
+"""The dual encoder: CLIP-ViP's two towers and projections, with the local heads that make it CLIP-ViP+."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.sharding import Rule
+from hilight_jax.models import local_heads
+from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
+from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
+from hilight_jax.models.layers import ComputeConfig, projection
+from hilight_jax.models.local_heads import LOCAL_PARTITION_RULES, LocalHeads, LocalHeadsConfig
+
+PARTITION_RULES: tuple[Rule, ...] = (
+    *((f"vision/{path}", axes) for path, axes in VISION_PARTITION_RULES),
+    *((f"text/{path}", axes) for path, axes in TEXT_PARTITION_RULES),
+    *((f"local/{path}", axes) for path, axes in LOCAL_PARTITION_RULES),
+    (r"(visual|text)_projection/kernel", ("fsdp", None)),
+    (r"logit_scale", ()),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DualEncoderConfig:
+    """Sizes of a dual encoder; the defaults are CLIP-ViP+ B/16's, setting 2 of HiLight's report.
+
+    Attributes:
+      vision: The video tower.
+      text: The text tower.
+      embed_dim: E, width of the shared space.
+      logit_scale_init: Initial log of both learnable scales, the global and the local one.
+      local: The local heads.
+      compute: How to compute it.
+    """
+
+    vision: VisionConfig = VisionConfig()
+    text: TextConfig = TextConfig()
+    embed_dim: int = 512
+    logit_scale_init: float = 4.60
+    local: LocalHeadsConfig = LocalHeadsConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    def __post_init__(self):
+        """Checks what spans the parts."""
+        if self.embed_dim < 1:
+            raise ConfigError(f"embed_dim is {self.embed_dim}, but must be at least 1.")
+
+    @property
+    def level_pairs(self) -> tuple[tuple[int, int], ...]:
+        """The tapped levels, see ``local_heads.level_pairs``."""
+        return local_heads.level_pairs(self.local.levels, self.vision.depth, self.text.depth)
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """Weights of the tapped levels in the local loss, see ``local_heads.level_weights``."""
+        return local_heads.level_weights(self.local.levels, self.vision.depth, self.text.depth)
+
+
+class DualEncoder(nn.Module):
+    """Videos and captions to unit vectors of one space, and patches and tokens to the local loss's space."""
+
+    config: DualEncoderConfig
+
+    def setup(self):
+        """Top names: vision, text, visual_projection, text_projection, logit_scale, local."""
+        config, compute = self.config, self.config.compute
+        self.vision = VideoTower(config.vision, compute)
+        self.text = TextTower(config.text, compute)
+        self.visual_projection = projection(config.embed_dim, config.vision.width, compute)
+        self.text_projection = projection(config.embed_dim, config.text.width, compute)
+        scale = nn.initializers.constant(config.logit_scale_init)
+        self.logit_scale = self.param("logit_scale", scale, (), compute.dtypes["param_dtype"])
+        if config.local.levels:
+            self.local = LocalHeads(
+                config.local,
+                config.level_pairs,
+                config.vision.width,
+                config.text.width,
+                config.embed_dim,
+                config.logit_scale_init,
+                compute,
+            )
+
+    def __call__(
+        self,
+        video: Float[Array, "B F Y X C"],
+        text_ids: Int[Array, "B L"],
+        text_mask: Bool[Array, "B L"] | None = None,
+        hidden_states: bool = False,
+    ) -> dict[str, Array | tuple[Array, ...]]:
+        """Encodes clips and captions; the numbers of clips and captions may differ.
+
+        Args:
+          video: Pixels normalised by ``pixels.normalise``.
+          text_ids: Token ids; the end of text is the largest.
+          text_mask: True for real tokens; None when padding need not be hidden.
+          hidden_states: Also return all hidden states of both towers.
+
+        Returns:
+          What ``encode_video`` and ``encode_text`` return, ``logit_scale`` and, with local heads, ``local_scale``
+          (both logs of the scales, not clamped).
+        """
+        out = self.encode_video(video, hidden_states) | self.encode_text(text_ids, text_mask, hidden_states)
+        out["logit_scale"] = self.logit_scale
+        if self.config.local.levels:
+            out["local_scale"] = self.local.scale
+        return out
+
+    def encode_video(
+        self, video: Float[Array, "B F Y X C"], hidden_states: bool = False
+    ) -> dict[str, Array | tuple[Array, ...]]:
+        """Encodes clips.
+
+        Returns:
+          ``video_embeds`` [B, E], unit vectors; ``video_tokens`` [B, M+F*P, D], without post norm; ``video_pooled``
+          [B, D]; ``video_local``, per tapped level [B, F, P, E]; if asked, ``video_hidden_states``, the embeddings and
+          each block's output.
+        """
+        config = self.config
+        tower = self.vision(video, hidden_states or "all" in config.local.levels)
+
+        def patches(level):
+            x = tower["embeddings"] if level == 0 else self.vision.norm(tower["tokens"])
+            if 0 < level < config.vision.depth:
+                x = tower["outputs"][level - 1]
+            x = x[:, config.vision.num_proxy_tokens :]
+            return x.reshape(*video.shape[:2], config.vision.num_patches, config.vision.width)
+
+        out = {
+            "video_embeds": _unit(self.visual_projection(tower["pooled"])),
+            "video_tokens": tower["tokens"],
+            "video_pooled": tower["pooled"],
+        }
+        if config.local.levels:
+            out["video_local"] = self.local.map_video(tuple(patches(level) for level, _ in config.level_pairs))
+        if hidden_states:
+            out["video_hidden_states"] = (tower["embeddings"], *tower["outputs"])
+        return out
+
+    def encode_text(
+        self, text_ids: Int[Array, "B L"], text_mask: Bool[Array, "B L"] | None = None, hidden_states: bool = False
+    ) -> dict[str, Array | tuple[Array, ...]]:
+        """Encodes captions.
+
+        Returns:
+          ``text_embeds`` [B, E], unit vectors; ``text_tokens`` [B, L, D], after the final norm; ``text_pooled`` [B, D];
+          ``text_local``, per tapped level [B, L, E]; if asked, ``text_hidden_states``, the embeddings and each block's
+          output, all before the final norm.
+        """
+        config = self.config
+        tower = self.text(text_ids, text_mask, hidden_states or "all" in config.local.levels)
+
+        def tokens(level):
+            if level == 0 or config.local.text_side == "embedding":
+                return tower["embeddings"]
+            return tower["tokens"] if level == config.text.depth else tower["outputs"][level - 1]
+
+        out = {
+            "text_embeds": _unit(self.text_projection(tower["pooled"])),
+            "text_tokens": tower["tokens"],
+            "text_pooled": tower["pooled"],
+        }
+        if config.local.levels:
+            out["text_local"] = self.local.map_text(tuple(tokens(level) for _, level in config.level_pairs))
+        if hidden_states:
+            out["text_hidden_states"] = (tower["embeddings"], *tower["outputs"])
+        return out
+
+
+def _unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
+    """Divides by the Euclidean norm without an epsilon, as the original, in float32 at least."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

@@ -1,0 +1,69 @@
+"""The trained encoder, ready to embed clips and captions."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from hilight_jax.checkpoints.store import Store
+from hilight_jax.core.config import build
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.models import video_text
+from hilight_jax.models.pixels import normalise
+from hilight_jax.training.experiment import TrainConfig
+
+
+class Encoder:
+    """A dual encoder with its parameters; arrays in, numpy arrays out."""
+
+    def __init__(self, config: TrainConfig, params: Mapping[str, Any] | None = None):
+        """Wraps parameters, which may be set and replaced later; each input shape is compiled once."""
+        self.config, self.params = config, params
+        model = video_text.DualEncoder(config.model)
+        self._video = jax.jit(lambda p, x: _grounding(model.apply({"params": p}, normalise(x), method="encode_video")))
+        self._text = jax.jit(
+            lambda p, ids, mask: _grounding(model.apply({"params": p}, ids, mask, method="encode_text"))
+        )
+
+    def encode_video(self, video: np.ndarray) -> dict[str, Any]:
+        """Embeds uint8 (or float in 0..255) clips ``[B, F, Y, X, C]``; see ``DualEncoder.encode_video``."""
+        return jax.device_get(self._video(self.params, video))
+
+    def encode_text(self, text_ids: np.ndarray, text_mask: np.ndarray) -> dict[str, Any]:
+        """Embeds captions ``[B, L]``; see ``DualEncoder.encode_text``."""
+        return jax.device_get(self._text(self.params, text_ids, text_mask))
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """Weights of the local levels in the outputs; one level when the model has no local heads."""
+        return self.config.model.level_weights or (1.0,)
+
+
+def load_encoder(workdir: str | Path, which: Literal["best", "latest"] = "best") -> Encoder:
+    """Loads the best or the latest checkpoint of a run.
+
+    Raises:
+      CheckpointError: ``workdir`` holds no run of the encoder.
+    """
+    config = read_config(workdir)
+    store = Store(Path(workdir) / "checkpoints", config.keep, read_only=True)
+    step = store.best() if which == "best" else store.latest()
+    if step is None:
+        raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train longer.")
+    return Encoder(config, store.restore_params(step))
+
+
+def read_config(workdir: str | Path) -> TrainConfig:
+    """Reads back the configuration of a run."""
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"'{workdir}' is not a working directory: it has no config.json.")
+    return build(TrainConfig, json.loads(path.read_text()))
+
+
+def _grounding(out: dict[str, Any]) -> dict[str, Any]:
+    """Keeps what leaves the device: the embeddings and the local features."""
+    return {name: value for name, value in out.items() if name.endswith(("_embeds", "_local"))}

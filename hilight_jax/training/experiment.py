@@ -1,0 +1,166 @@
+"""The whole description of a training run, and how the command line reaches it."""
+
+import ast
+import dataclasses
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import ml_collections
+
+from hilight_jax.checkpoints.store import KeepConfig
+from hilight_jax.core.config import build
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.mesh import MeshConfig
+from hilight_jax.data.config import DataConfig
+from hilight_jax.losses.local import LocalLossConfig
+from hilight_jax.models.video_text import DualEncoderConfig
+from hilight_jax.training.optimizer import OptimizerConfig
+
+# Keys that may change between the parts of one interrupted run, for they do not change its result.
+FREE_KEYS = ("mesh", "data.num_workers", "data.num_threads", "data.read_ahead", "log_every", "keep")
+
+
+@dataclasses.dataclass(frozen=True)
+class InitFrom:
+    """Start from the parameters of another run.
+
+    Attributes:
+      workdir: A working directory with checkpoints.
+      which: Its ``best`` or its ``latest`` step.
+      skip: Path patterns that keep their fresh values; every other name must be there with its shape.
+    """
+
+    workdir: str
+    which: Literal["best", "latest"] = "best"
+    skip: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The encoder's loss: a global contrastive loss plus ``local_weight`` times the local one."""
+
+    contrast: Literal["nce", "nce_vsc_fc"] = "nce"
+    local_weight: float = 1.0
+    local: LocalLossConfig = LocalLossConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run of the encoder.
+
+    Attributes:
+      name: Names the default working directory, ``runs/<name>-<preset>``.
+      preset: The preset of the config file that this came from.
+      steps: Optimiser steps.
+      batch_size: Clips of one step over all devices and micro-batches.
+      accumulate: Micro-batches of a step.
+      freeze: Path patterns of parameters that are not trained.
+      eval_every: Steps between evaluations on the validation clips; the last step is always evaluated.
+      eval_batch_size: Clips of one evaluation batch.
+      max_bad_clips: Share of clips that may be replaced because they cannot be read before the run stops.
+      generate_missing: Generate the named billiards world when its data is missing (the demo); else say so.
+    """
+
+    name: str
+    preset: str
+    steps: int
+    batch_size: int
+    model: DualEncoderConfig
+    loss: LossConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    seed: int = 0
+    accumulate: int = 1
+    freeze: tuple[str, ...] = ()
+    init_from: InitFrom | None = None
+    mesh: MeshConfig = MeshConfig()
+    keep: KeepConfig = KeepConfig()
+    log_every: int = 10
+    eval_every: int = 1000
+    eval_batch_size: int = 64
+    generate_missing: bool = False
+
+    def __post_init__(self):
+        """Checks keys against each other."""
+        for key in ("steps", "batch_size", "accumulate", "log_every", "eval_every", "eval_batch_size"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"config.{key} is {getattr(self, key)}, but must be at least 1.")
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"config.batch_size={self.batch_size} does not divide into accumulate={self.accumulate} micro-batches."
+            )
+        if self.loss.local.contrast != "none" and not self.model.local.levels:
+            raise ConfigError(
+                f"config.loss.local.contrast is '{self.loss.local.contrast}', but config.model.local.levels is empty; "
+                f"tap a level, or set the contrast to 'none'."
+            )
+        if self.loss.contrast == "nce_vsc_fc" and not self.data.frame_captions:
+            raise ConfigError("config.loss.contrast='nce_vsc_fc' needs config.data.frame_captions=true.")
+        if self.data.image_size != self.model.vision.image_size:
+            raise ConfigError(
+                f"config.data.image_size is {self.data.image_size}, but config.model.vision.image_size is "
+                f"{self.model.vision.image_size}; set both to the same."
+            )
+        if self.data.text_length > self.model.text.max_length:
+            raise ConfigError(
+                f"config.data.text_length is {self.data.text_length}, but the text tower has "
+                f"{self.model.text.max_length} positions."
+            )
+
+
+def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path = "data") -> TrainConfig:
+    """Reads ``FILE.py[:ARGUMENT]``, applies ``config.key=value`` overrides, and freezes the result.
+
+    ``{data_dir}`` in a source of ``config.data`` stands for ``data_dir``.
+
+    Raises:
+      ConfigError: No such file, preset or key, or a value that is not allowed.
+    """
+    path, _, argument = spec.partition(":")
+    if not Path(path).is_file():
+        raise ConfigError(f"config file '{path}' does not exist; try configs/encoder.py.")
+    module_spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    config = module.get_config(argument) if argument else module.get_config()
+    for override in overrides:
+        _override(config, override)
+    values = config.to_dict()
+    for name, value in values["data"].items():
+        if isinstance(value, str):
+            values["data"][name] = value.replace("{data_dir}", str(data_dir))
+    return build(TrainConfig, values)
+
+
+def _override(config: ml_collections.ConfigDict, override: str) -> None:
+    """Sets one key; whether there is such a key is for ``build`` to say."""
+    key, equals, text = override.removeprefix("--").partition("=")
+    *parents, name = key.removeprefix("config.").split(".")
+    if not key.startswith("config.") or not equals:
+        raise ConfigError(f"'{override}' is not an argument; write --config.KEY=VALUE, or see --help.")
+    node = config
+    for i, parent in enumerate(parents):
+        node = node[parent] if parent in node else _new_group(node, parent)
+        if not isinstance(node, ml_collections.ConfigDict):
+            raise ConfigError(f"'{key}' goes too deep: config.{'.'.join(parents[: i + 1])} is a value.")
+    with node.unlocked(), node.ignore_type():
+        node[name] = _value(text)
+
+
+def _new_group(node: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
+    with node.unlocked():
+        node[name] = ml_collections.ConfigDict()
+    return node[name]
+
+
+def _value(text: str) -> object:
+    """Reads a Python literal; ``true``, ``false`` and ``null`` too; anything else is a string."""
+    words = {"true": True, "false": False, "null": None, "none": None}
+    if text.lower() in words and text != "none":
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,86 @@
+"""AdamW as CLIP-ViP was trained with: cosine with warm-up, clipped gradients, no decay on biases and norms.
+
+Follows the shipped configurations of microsoft/XPretrain CLIP-ViP (see configs/encoder.py for the numbers).
+"""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from hilight_jax.core import trees
+from hilight_jax.core.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The update rule.
+
+    Attributes:
+      name: ``adamw``, or ``sgd`` (no momentum, no decay), which shows a wrong gradient at once.
+      learning_rate: Peak learning rate.
+      warmup_fraction: Share of all steps over which the rate rises linearly from 0.
+      end_fraction: The cosine ends at this share of the peak.
+      weight_decay: Decoupled decay, multiplied by the learning rate.
+      b1: Decay of the first moment.
+      b2: Decay of the second moment.
+      eps: Added to the root of the second moment.
+      clip_norm: Gradients are scaled down to this global norm; 0 switches it off.
+      no_decay: Path patterns without weight decay.
+      multipliers: Path pattern to a factor on the learning rate, the first match counting.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-6
+    warmup_fraction: float = 0.01
+    end_fraction: float = 0.0
+    weight_decay: float = 0.2
+    b1: float = 0.9
+    b2: float = 0.98
+    eps: float = 1e-8
+    clip_norm: float = 1.0
+    no_decay: tuple[str, ...] = (r".*/bias", r".*norm.*/scale", r"logit_scale", r"local/scale")
+    multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        """Checks ranges."""
+        for name in ("learning_rate", "weight_decay", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optimizer.{name} is {getattr(self, name)}, but must not be negative.")
+        for name in ("warmup_fraction", "end_fraction", "b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"optimizer.{name} is {getattr(self, name)}, but must be at least 0 and below 1.")
+
+
+def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step: linear warm-up, then half a cosine over the rest of ``steps``."""
+    warmup = round(config.warmup_fraction * steps)
+    return optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if warmup else config.learning_rate,
+        peak_value=config.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(steps, warmup + 1),
+        end_value=config.end_fraction * config.learning_rate,
+    )
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Builds the update rule for a run of ``steps`` steps."""
+    parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    if config.name == "adamw":
+        parts.append(optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps))
+        parts.append(optax.add_decayed_weights(config.weight_decay, mask=lambda params: _decays(config, params)))
+    if config.multipliers:
+        parts.append(optax.stateless(lambda updates, params: _multiply(config, updates)))
+    return optax.chain(*parts, optax.scale_by_learning_rate(schedule(config, steps)))
+
+
+def _decays(config: OptimizerConfig, params: trees.Tree) -> dict:
+    return trees.map_with_path(lambda path, _: not trees.matches(path, config.no_decay), params)
+
+
+def _multiply(config: OptimizerConfig, updates: trees.Tree) -> dict:
+    def factor(path: str) -> float:
+        return next((f for pattern, f in config.multipliers.items() if trees.matches(path, [pattern])), 1.0)
+
+    return trees.map_with_path(lambda path, update: update * factor(path), updates)

@@ -1,0 +1,79 @@
+"""The pure training step: losses, gradients, update. It knows no files, no clocks and no loop."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hilight_jax.core import trees
+from hilight_jax.core.means import Mean
+from hilight_jax.training.state import TrainState
+
+Batch = Mapping[str, jax.Array]
+# (all parameters, batch) -> named loss terms, each a sum and a count.
+LossTerms = Callable[[Any, Batch], dict[str, Mean]]
+# batch -> the counts that the loss terms of this batch will carry, by name.
+LossCounts = Callable[[Batch], dict[str, jax.Array]]
+
+
+def make_train_step(
+    loss_terms: LossTerms,
+    loss_counts: LossCounts,
+    weights: Mapping[str, float],
+    optimizer: optax.GradientTransformation,
+    clamp: Callable[[dict], dict] = lambda params: params,
+    constrain: Callable[[dict], dict] = lambda gradients: gradients,
+    accumulate: int = 1,
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """Returns ``step(state, batch) -> (state, metrics)``; the caller jits it.
+
+    The loss is ``sum_n weights[n] * sum_n / count_n`` with counts of the whole batch, so that micro-batches of
+    ragged captions add up to exactly the gradient of the undivided loss. Terms that contrast clips with each other
+    contrast those of one micro-batch. Micro-batch ``i`` of ``k`` holds the clips ``i, i + k, i + 2k, ...``: any
+    number of devices then keeps its own clips.
+
+    Args:
+      loss_terms: The losses of the task.
+      loss_counts: Their counts, from masks alone.
+      weights: Weight of every term in the total; terms without one are reported only.
+      optimizer: Update rule for the trained parameters.
+      clamp: Projects trained parameters into their allowed range before each use (CLIP-ViP's logit scale).
+      constrain: Pins the gradients to the shardings of the parameters.
+      accumulate: Number of micro-batches that the batch is cut into.
+    """
+
+    def loss(trained: dict, frozen: dict, batch: Batch, counts: dict) -> tuple[jax.Array, dict]:
+        terms = loss_terms(trees.merge(frozen, trained), batch)
+        shares = {name: term.sum / jnp.maximum(counts[name], 1) for name, term in terms.items()}
+        return sum(weights[name] * share for name, share in shares.items() if name in weights), shares
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        trained = clamp(state.trained)
+        counts = loss_counts(batch)
+
+        def micro_step(total: Any, micro_batch: Batch) -> tuple[Any, None]:
+            new = gradient(trained, state.frozen, micro_batch, counts)
+            return jax.tree.map(jnp.add, total, new), None
+
+        if accumulate == 1:
+            (value, shares), gradients = gradient(trained, state.frozen, batch, counts)
+        else:
+            micro = {key: jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0) for key, x in batch.items()}
+            shapes = jax.eval_shape(lambda: gradient(trained, state.frozen, jax.tree.map(lambda x: x[0], micro), counts))
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            ((value, shares), gradients), _ = jax.lax.scan(micro_step, zeros, micro)
+        gradients = constrain(gradients)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
+        new_state = TrainState(
+            step=state.step + 1,
+            trained=optax.apply_updates(trained, updates),
+            frozen=state.frozen,
+            optimizer=optimizer_state,
+        )
+        return new_state, {"loss": value, **shares, "gradient_norm": optax.tree.norm(gradients)}
+
+    return step

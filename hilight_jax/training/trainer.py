@@ -1,0 +1,152 @@
+"""An objective on a mesh: shapes, shardings, the jitted step and the checkpoints of its state."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from hilight_jax.checkpoints.store import Store, name_report
+from hilight_jax.core import trees
+from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
+from hilight_jax.core.sharding import Rule, like, shardings
+from hilight_jax.training.experiment import InitFrom, TrainConfig
+from hilight_jax.training.optimizer import make_optimizer
+from hilight_jax.training.state import TrainState, create
+from hilight_jax.training.steps import make_train_step
+
+
+class Objective(Protocol):
+    """What a training stage brings to the trainer."""
+
+    partition_rules: tuple[Rule, ...]
+    weights: Mapping[str, float]
+
+    def init_params(self, key: jax.Array) -> dict[str, Any]: ...
+    def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict: ...
+    def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]: ...
+    def clamp(self, params: dict[str, Any]) -> dict[str, Any]: ...
+    def example_batch(self, batch_size: int) -> dict[str, np.ndarray]: ...
+
+
+class Trainer:
+    """Owns the compiled step of one objective on one mesh."""
+
+    def __init__(self, config: TrainConfig, objective: Objective, mesh: Mesh):
+        """Works out all shapes and shardings; nothing is computed yet.
+
+        Raises:
+          ConfigError: The batch does not divide over the mesh, a parameter matches no rule, or a pattern of
+            ``freeze`` matches nothing.
+        """
+        self.config, self.objective, self.mesh = config, objective, mesh
+        pieces = batch_shards(mesh) * config.accumulate
+        if config.batch_size % pieces:
+            raise ConfigError(
+                f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards x "
+                f"{config.accumulate} micro-batches; choose a multiple of {pieces}."
+            )
+        self._optimizer = make_optimizer(config.optimizer, config.steps)
+        self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
+        params = self.state_shapes.params
+        for pattern in config.freeze:
+            if not any(trees.matches(path, [pattern]) for path in trees.flatten(params)):
+                raise ConfigError(f"config.freeze holds '{pattern}', which matches no parameter; top-level names are "
+                                  f"{', '.join(params)}.")  # fmt: skip
+        placed = shardings(params, objective.partition_rules, mesh)
+        frozen, trained = trees.split(placed, config.freeze)
+        self.state_shardings = TrainState(
+            step=replicated(mesh),
+            trained=trained,
+            frozen=frozen,
+            optimizer=like(self.state_shapes.optimizer, self.state_shapes.trained, trained, mesh),
+        )
+        step = make_train_step(
+            objective.loss_terms,
+            objective.loss_counts,
+            objective.weights,
+            self._optimizer,
+            clamp=objective.clamp,
+            constrain=lambda gradients: jax.lax.with_sharding_constraint(gradients, trained),
+            accumulate=config.accumulate,
+        )
+        self.train_step = jax.jit(
+            step,
+            in_shardings=(self.state_shardings, batch_sharding(mesh)),
+            out_shardings=(self.state_shardings, replicated(mesh)),
+            donate_argnums=0,
+        )
+
+    def init_state(self) -> TrainState:
+        """Fresh parameters and optimiser state, made in place on the mesh."""
+        return jax.jit(self._fresh_state, out_shardings=self.state_shardings)()
+
+    def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Places this host's slice of a global batch; only what the loss reads travels."""
+        wanted = self.objective.example_batch(1)
+        sharding = batch_sharding(self.mesh)
+        return {name: jax.make_array_from_process_local_data(sharding, batch[name]) for name in wanted}
+
+    def example_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes of one global batch, for compiling without data."""
+        sharding, size = batch_sharding(self.mesh), self.config.batch_size
+        return {
+            name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype, sharding=sharding)
+            for name, x in self.objective.example_batch(1).items()
+        }
+
+    def save(self, store: Store, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Saves a state as the checkpoint of its step."""
+        step = int(state.step)
+        position = {"step": step, "examples": step * self.config.batch_size, "seed": self.config.seed}
+        store.save(step, state.params, state.optimizer, position, metrics)
+
+    def restore(self, store: Store, step: int) -> TrainState:
+        """Restores a whole state onto this mesh, whatever mesh it was saved from."""
+        targets = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), self.state_shapes, self.state_shardings
+        )
+        params = store.restore_params(step, targets.params)
+        frozen, trained = trees.split(params, self.config.freeze)
+        return TrainState(
+            step=jax.device_put(np.int32(store.position(step)["step"]), self.state_shardings.step),
+            trained=trained,
+            frozen=frozen,
+            optimizer=store.restore_optimizer(step, targets.optimizer),
+        )
+
+    def init_from(self, source: InitFrom) -> TrainState:
+        """A fresh state with the parameters of another run.
+
+        Raises:
+          CheckpointError: A name is missing, left over or of another shape; all such names are listed.
+        """
+        store = Store(Path(source.workdir) / "checkpoints", read_only=True)
+        step = store.best() if source.which == "best" else store.latest()
+        if step is None:
+            raise CheckpointError(f"config.init_from.workdir '{source.workdir}' holds no finished checkpoint.")
+        shapes = trees.flatten(self.state_shapes.params)
+        wanted = {path: x for path, x in shapes.items() if not trees.matches(path, source.skip)}
+        saved = trees.flatten(store.param_shapes(step))
+        found = {path: x for path, x in saved.items() if not trees.matches(path, source.skip)}
+        complaints = name_report(wanted, found)
+        if complaints:
+            raise CheckpointError(
+                f"config.init_from.workdir '{source.workdir}' does not fit this model: {'; '.join(complaints)}. Name "
+                f"what may differ in config.init_from.skip."
+            )
+        state = self.init_state()
+        placed = trees.flatten(trees.merge(self.state_shardings.frozen, self.state_shardings.trained))
+        values = trees.flatten(store.restore_params(step))
+        params = trees.flatten(state.params)
+        for path in wanted:
+            params[path] = jax.device_put(values[path].astype(params[path].dtype), placed[path])
+        frozen, trained = trees.split(trees.unflatten(params), self.config.freeze)
+        return TrainState(step=state.step, trained=trained, frozen=frozen, optimizer=state.optimizer)
+
+    def _fresh_state(self) -> TrainState:
+        params = self.objective.init_params(jax.random.key(self.config.seed))
+        return create(params, self.config.freeze, self._optimizer)

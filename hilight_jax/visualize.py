@@ -1,0 +1,67 @@
+"""Draws what each word of a text looks at in a video: ``python -m hilight_jax.visualize --checkpoint W --video a.mp4``.
+
+Writes a GIF per word and ``index.html`` with every word over every frame. Works on any video that can be decoded.
+"""
+
+import argparse
+from pathlib import Path
+
+from hilight_jax.core import commands
+from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.transforms import to_uint8_size
+from hilight_jax.data.video import VideoError, decode
+from hilight_jax.evals.word_examples import any_video
+from hilight_jax.pages.words_page import write_words_page
+from hilight_jax.training.encoder import load_encoder
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line, encodes, draws and says where."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.visualize",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--checkpoint", required=True, type=Path, help="working directory of a run")
+    parser.add_argument("--which", choices=("best", "latest"), default="best", help="which of its checkpoints")
+    parser.add_argument("--video", required=True, type=Path, help="any video file")
+    parser.add_argument(
+        "--text", required=True, help='what to look for, e.g. "the red ball drops into the left pocket"'
+    )
+    parser.add_argument("--out", type=Path, help="default: <checkpoint>/visualize/<name of the video>")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    arguments = parser.parse_args(argv)
+    if not any(character.isalnum() for character in arguments.text):
+        raise UserError(f"--text is {arguments.text!r}; it needs at least one word.")
+    encoder = load_encoder(arguments.checkpoint, arguments.which)
+    data, totals = encoder.config.data, []
+
+    def choose(total):
+        totals.append(total)
+        return uniform_indices(total, data.num_frames)
+
+    try:
+        frames = decode(arguments.video, choose)
+    except VideoError as error:
+        raise DataError(f"{arguments.video}: {error}") from error
+    numbers = uniform_indices(totals[-1], data.num_frames)
+    example, cosine = any_video(
+        encoder,
+        frames,
+        to_uint8_size(frames, (data.image_size, data.image_size)),
+        arguments.text,
+        name=arguments.video.name,
+        notes=[f"frame {number + 1} of {totals[-1]}" for number in numbers],
+    )
+    folder = arguments.out or arguments.checkpoint / "visualize" / arguments.video.stem
+    page = write_words_page(folder, example, cosine)
+    print(f"{len(example.words)} words over {len(frames)} frames: {page}")
+    if arguments.json:
+        words = [example.title(word) for word in example.words]
+        commands.print_json({"page": str(page), "words": words, "frames": len(frames), "cosine": cosine})
+    return 0
+
+
+if __name__ == "__main__":
+    commands.run(main)

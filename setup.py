@@ -1,0 +1,63 @@
+"""Installs the package ``hilight_jax``; every lower bound is a version that the tests have run on."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hilight_jax" / "__init__.py").read_text(encoding="utf-8"))[1]
+
+setup(
+    name="hilight_jax",
+    version=VERSION,
+    description="A video-language system for billiards in JAX: CLIP-ViP+ with token-to-patch grounding, for TPU pods.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["hilight_jax", "hilight_jax.*"]),
+    package_data={"hilight_jax": ["**/*.gz", "**/*.txt", "**/*.html", "**/*.css", "**/*.js", "**/*.md"]},
+    install_requires=[
+        # Compute.
+        "jax>=0.10.2,<0.11",
+        "flax>=0.12.8,<0.13",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.8,<0.13",
+        "numpy>=2.4,<3",
+        "ml_collections>=1.1,<2",
+        "jaxtyping>=0.3.11,<0.4",
+        # Data.
+        "grain>=0.2.18,<0.3",
+        "tensorflow-datasets>=4.9.10,<5",  # Works without TensorFlow on ArrayRecord files of encoded bytes.
+        "array_record>=0.8.6,<0.9",
+        "absl-py>=2.5.1,<3",
+        "etils>=1.15,<2",
+        "av>=18.1,<19",
+        "ftfy>=6.3.1,<7",
+        "regex>=2026.11.15",
+        "pillow>=13.0,<14",
+        # Out.
+        "matplotlib>=3.11.2,<4",
+        "safetensors>=0.8,<0.9",
+        "tensorboardX>=2.6.5,<3",
+    ],
+    extras_require={
+        # libtpu stays out of the base install: on a machine without TPUs it makes every run print warnings.
+        "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+        "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
+        # Reads .pt and .bin checkpoints, nothing else.
+        "torch": ["torch>=2.13"],
+        "test": [
+            "pytest>=9.2,<10",
+            "pytest-xdist>=3.8,<4",
+            "beartype>=0.23.1,<0.24",
+            "ruff>=0.17.6,<0.18",
+        ],
+    },
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,95 @@
+"""The whole evaluation on a world whose right answers are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.data.records import Caption, Span
+from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.evals.evaluation import evaluate_encoder, headline
+from hilight_jax.evals.named_words import known_things, naming_spans
+from tests.evals.coloured_discs import SETS, ColouredDiscs, ColourEncoder
+
+
+@pytest.fixture(scope="module")
+def result():
+    return evaluate_encoder(ColourEncoder(), ColouredDiscs())
+
+
+def test_the_right_encoder_gets_full_marks(result):
+    assert result["clips"] == result["captions"] == 7
+    assert result["retrieval"]["plain"]["text_to_video"]["R@1"] == 1.0
+    assert result["retrieval"]["plain"]["video_to_text"]["R@1"] == 1.0
+    ball = result["grounding"]["classes"]["ball"]
+    assert ball["pointing"] == 1.0 and ball["any_ball"] == 1.0
+    assert ball["words"] == 12 and ball["questions"] == 24  # 3 + 6 + 3 words, two frames each
+
+
+def test_the_controls_are_those_of_the_world(result):
+    ball = result["grounding"]["classes"]["ball"]
+    assert ball["area_chance"] == 1 / 16
+    # One, two or three balls to draw from: 3 words of 1/1, 6 of 1/2, 3 of 1/3.
+    assert ball["random_ball"] == pytest.approx((3 * 1 + 6 / 2 + 3 / 3) / 12)
+    # Another colour's map peaks on another ball, or is flat where that ball is not there: the area chance.
+    assert ball["shuffled_word"] <= 1 / 16
+    assert set(result["grounding"]["objects"]) == {"ball:red", "ball:green", "ball:blue"}
+
+
+def test_raw_dot_products_are_the_default_after_sparc():
+    sparc = evaluate_encoder(ColourEncoder(contrast="within_clip"), ColouredDiscs())["grounding"]
+    assert sparc["similarity"] == "dot" and sparc["classes"]["ball"]["pointing"] == 1.0
+    assert sparc["classes"]["ball"]["soft_iou"] == pytest.approx(1.0, abs=0.02)  # the disc lies in one patch
+
+
+def test_the_figures_do_not_depend_on_the_batch_size(result):
+    encoder = ColourEncoder(batch_size=5)
+    assert evaluate_encoder(encoder, ColouredDiscs()) == result
+    assert encoder.shapes == {(5, 2, 32, 32, 3), (5, 24)}  # the last batch is filled up, not shortened
+
+
+def test_a_clip_that_cannot_be_decoded_is_left_out_and_named():
+    broken = evaluate_encoder(ColourEncoder(), ColouredDiscs(broken=[2]))
+    assert broken["skipped"] == ["discs/2"] and broken["clips"] == broken["captions"] == 6
+    assert "ball:blue" in broken["grounding"]["objects"] and broken["grounding"]["classes"]["ball"]["words"] == 11
+
+
+def test_a_source_without_a_usable_clip_is_an_error():
+    with pytest.raises(DataError, match="no clip that can be evaluated"):
+        evaluate_encoder(ColourEncoder(), ColouredDiscs(broken=range(len(SETS))))
+
+
+def test_only_the_first_clips_on_request():
+    few = evaluate_encoder(ColourEncoder(), ColouredDiscs(), num_clips=3)
+    assert few["clips"] == 3 and few["grounding"]["classes"]["ball"]["words"] == 3
+
+
+def test_the_headline_names_every_figure_with_its_controls(result):
+    figures = headline(result, "validation")
+    assert figures["validation/text_to_video_r1"] == 1.0 and figures["validation/video_to_text_median_rank"] == 1.0
+    controls = ("pointing", "area_chance", "random_ball", "any_ball", "shuffled_word")
+    assert {f"validation/ball_{name}" for name in controls} <= set(figures)
+
+
+def test_the_result_is_json(result):
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_a_spans_tokens_are_its_content_words():
+    caption = Caption("Look, the red 3-ball drops.", (Span(6, 20, "ball", "ball:3"),))
+    tokens = ClipTokenizer(16)(caption.text)
+    ((span, positions),) = naming_spans(caption, tokens)
+    assert span.object == "ball:3"
+    assert [caption.text[slice(*tokens.spans[i])] for i in positions] == ["red", "3", "ball"]
+    ((_, cut_off),) = naming_spans(caption, ClipTokenizer(4)(caption.text))
+    assert not len(cut_off)
+
+
+def test_places_follow_the_frames_that_are_chosen_and_the_squash_to_a_square():
+    thing = {"x": [0, 10, 20, 30], "y": [0, 1, 2, 3], "radius": [2] * 4, "visible": [1, 0, 0.5, 1]}
+    track = known_things({"height": 20, "width": 40, "objects": {"ball:1": thing}}, num_frames=2, image_size=40)[
+        "ball:1"
+    ]
+    np.testing.assert_allclose([track.x, track.y, track.visible], [[0, 30], [0, 6], [1, 1]])
+    np.testing.assert_allclose(track.radius, 2 * 2**0.5)  # same area

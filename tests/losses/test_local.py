@@ -1,0 +1,175 @@
+"""The local loss on one device and on eight: the same numbers, and nothing but scalars between devices."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hilight_jax.core.config import build
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, replicated
+from hilight_jax.losses.local import LocalLossConfig, local_counts, local_loss, term_weights
+from tests.losses.clips import assert_close_to_absmax, random_batch
+
+LEVEL_WEIGHTS = (0.25, 0.75)
+WITHIN = LocalLossConfig(contrast="within_clip")
+SAMPLES = LocalLossConfig(contrast="within_clip", reduction="sample", minmax_over="frame")
+ACROSS = LocalLossConfig(contrast="across_clips", group_size=2, mask_false_negatives=True)
+BOTH = LocalLossConfig(contrast="both", group_size=4, mask_false_negatives=True)
+
+
+def total(config, terms, counts=None):
+    """The loss that terms amount to, divided by their own counts or by those given."""
+    counts = counts or {name: jnp.maximum(mean.count, 1) for name, mean in terms.items()}
+    return sum(weight * terms[name].sum / counts[name] for name, weight in term_weights(config).items())
+
+
+def value_and_grad(config, mesh, counts=None):
+    """A compiled function of (video, text, batch, log_scale): ((loss, terms), gradients of all but the batch)."""
+
+    def loss(video, text, batch, log_scale):
+        terms = local_loss(config, video, text, LEVEL_WEIGHTS, batch, log_scale, mesh)
+        return total(config, terms, counts), terms
+
+    split, whole = batch_sharding(mesh), replicated(mesh)
+    return jax.jit(
+        jax.value_and_grad(loss, (0, 1, 3), has_aux=True),
+        in_shardings=(split, split, split, whole),
+        out_shardings=(whole, (split, split, whole)),
+    )
+
+
+def one_device():
+    return make_mesh(devices=jax.devices()[:1])
+
+
+@pytest.mark.parametrize("config", [WITHIN, SAMPLES, ACROSS], ids=["within", "samples", "across"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_eight_devices_give_the_loss_and_gradients_of_one(config, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        inputs = (*random_batch(16, dtype, levels=2), jnp.asarray(2, dtype))
+        (loss, terms), grads = value_and_grad(config, one_device())(*inputs)
+        (loss_of_eight, terms_of_eight), grads_of_eight = value_and_grad(config, make_mesh())(*inputs)
+        relative = 1e-9 if dtype == "float64" else 1e-6
+        assert_close_to_absmax((loss_of_eight, terms_of_eight), (loss, terms), relative)
+        if dtype == "float64":
+            assert_close_to_absmax(grads_of_eight, grads, 1e-9)
+        else:
+            assert_close_to_absmax(grads_of_eight, grads, 1e-5, of_largest=1e-6)
+
+
+def test_a_mean_of_per_device_means_would_be_another_number():
+    """Captions of unequal length: what the comparison above would refuse, had counts not travelled with sums."""
+    video, text, batch = random_batch(16, levels=2)
+    loss = value_and_grad(WITHIN, one_device())
+    (expected, _), _ = loss(video, text, batch, jnp.float32(2))
+    slices = [jax.tree.map(lambda x, i=i: x[2 * i : 2 * i + 2], (video, text, batch)) for i in range(8)]
+    mean_of_means = np.mean([loss(*part, jnp.float32(2))[0][0] for part in slices])
+    assert abs(mean_of_means - expected) > 1e-2 * expected
+
+
+def test_only_scalar_sums_pass_between_devices():
+    mesh = make_mesh()
+    inputs = (*random_batch(32, levels=2), jnp.float32(2))
+    program = value_and_grad(BOTH, mesh).lower(*inputs).compile().as_text()
+    kinds = r"all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast|ragged-all-to-all"
+    collectives = re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", program)
+    assert collectives, "the sums must be added up over the devices"
+    for shape, kind in collectives:
+        assert kind == "all-reduce"
+        assert set(re.findall(r"\[(.*?)\]", shape)) == {""}, f"an all-reduce of {shape}, not of scalars"
+
+
+def test_the_collectives_of_a_program_that_gathers_are_found():
+    """The check above can fail: the global loss of sharded clips does exchange vectors."""
+    mesh = make_mesh()
+    gram = jax.jit(lambda x: x @ x.T, in_shardings=batch_sharding(mesh), out_shardings=batch_sharding(mesh))
+    program = gram.lower(jnp.ones((8, 4))).compile().as_text()
+    (shape, kind), *_ = re.findall(r"= (.*?) (all-gather|all-reduce)(?:-start)?\(", program)
+    assert kind == "all-gather" and re.findall(r"\[(.*?)\]", shape) != [""]
+
+
+def test_the_tensor_axis_of_the_mesh_changes_nothing():
+    inputs = (*random_batch(16, levels=2), jnp.float32(2))
+    expected = value_and_grad(BOTH, one_device())(*inputs)
+    found = value_and_grad(BOTH, make_mesh(MeshConfig(fsdp=2, tensor=2)))(*inputs)
+    assert_close_to_absmax(found, expected, 1e-5, of_largest=1e-6)
+
+
+@pytest.mark.parametrize("config", [WITHIN, SAMPLES, BOTH], ids=["within", "samples", "both"])
+def test_counts_are_known_from_the_masks_alone(config):
+    video, text, batch = random_batch(16, levels=2)
+    terms = local_loss(config, video, text, LEVEL_WEIGHTS, batch, jnp.float32(2), one_device())
+    counts = local_counts(config, batch)
+    assert counts == {name: mean.count for name, mean in terms.items()}
+    assert set(counts) == set(term_weights(config))
+
+
+def test_gradients_of_micro_batches_add_up_to_those_of_the_batch():
+    video, text, batch = random_batch(16, levels=2)
+    counts = local_counts(BOTH, batch)
+    gradients = value_and_grad(BOTH, one_device(), counts)
+    (loss, _), (video_grads, text_grads, scale_grad) = gradients(video, text, batch, jnp.float32(2))
+    halves = [jax.tree.map(lambda x, half=half: x[half], (video, text, batch)) for half in (slice(8), slice(8, 16))]
+    parts = [gradients(*half, jnp.float32(2)) for half in halves]
+    np.testing.assert_allclose(sum(part[0][0] for part in parts), loss, rtol=1e-6)
+    joined = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), parts[0][1][:2], parts[1][1][:2])
+    assert_close_to_absmax(joined, (video_grads, text_grads), 1e-5, of_largest=1e-6)
+    np.testing.assert_allclose(parts[0][1][2] + parts[1][1][2], scale_grad, rtol=1e-4)
+
+
+def test_a_level_counts_by_its_weight():
+    video, text, batch = random_batch(8, levels=2)
+
+    def sums(*chosen):
+        levels = [tuple(x[level] for level in chosen) for x in (video, text)]
+        weights = [LEVEL_WEIGHTS[level] for level in chosen]
+        return local_loss(WITHIN, *levels, weights, batch, jnp.float32(2), one_device())["within_clip"]
+
+    both, first, second = sums(0, 1), sums(0), sums(1)
+    np.testing.assert_allclose(both.sum, first.sum + second.sum, rtol=1e-6)
+    assert both.count == first.count == second.count
+
+
+def test_no_contrast_is_no_loss():
+    config = LocalLossConfig(contrast="none")
+    assert local_loss(config, (), (), (), {}, jnp.float32(2), one_device()) == {}
+    assert local_counts(config, {"local_mask": jnp.ones((2, 3), bool)}) == {} == term_weights(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"contrast": "within"}, "contrast is 'within', but must be one of"),
+        ({"group_size": 1}, "group_size is 1, but a clip needs another to differ from"),
+        ({"sharpness": 0.0}, "sharpness is 0.0, but must be greater than 0"),
+        ({"mask_false_negatives": True}, "contrast 'within_clip' has no negatives in other clips"),
+        ({"contrast": "across_clips", "reduction": "sample"}, "contrast 'across_clips' does not read it"),
+        ({"contrast": "across_clips", "minmax_over": "frame"}, "leave it at 'clip'"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        build(LocalLossConfig, options)
+
+
+@pytest.mark.parametrize(
+    ("num_clips", "levels", "sentence"),
+    [
+        (24, 2, "each of the 8 devices holds 3 clips of the batch of 24; use a group_size that divides 3"),
+        (12, 2, "a batch of 12 clips does not divide over 8 devices"),
+        (32, 1, "got 1 video levels, 1 text levels and 2 level weights"),
+    ],
+)
+def test_batches_that_do_not_divide_are_refused_before_anything_runs(num_clips, levels, sentence):
+    video, text, batch = random_batch(num_clips, levels=levels)
+    with pytest.raises(ConfigError, match=sentence):
+        jax.eval_shape(
+            lambda *inputs: local_loss(BOTH, *inputs[:2], LEVEL_WEIGHTS, *inputs[2:], make_mesh()),
+            video,
+            text,
+            batch,
+            jnp.float32(2),
+        )

@@ -1,0 +1,116 @@
+"""The report holds what it must, says what was not run, and asks no other host for anything."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hilight_jax.pages.examples import Example, Place, Word
+from hilight_jax.pages.run_page import write_report
+
+RANKS = {"R@1": 0.215, "R@5": 0.7, "R@10": 0.9, "median_rank": 3.0, "mean_rank": 7.25}
+DIRECTIONS = {"text_to_video": RANKS, "video_to_text": RANKS}
+BALL = {
+    "pointing": 0.753, "interval": [0.71, 0.79], "area_chance": 0.035, "random_ball": 0.223, "any_ball": 0.81,
+    "shuffled_word": 0.111, "soft_iou": 0.42, "soft_iou_uniform": 0.03, "soft_iou_shuffled": 0.05,
+    "words": 900, "questions": 3333,
+}  # fmt: skip
+RECORDS = [
+    {"step": 10, "loss": 3.0, "nce": 2.0, "across_clips": 1.0, "learning_rate": 1e-4, "seconds_per_step": 0.3},
+    {"step": 20, "loss": 2.0, "nce": 1.5, "across_clips": 0.5, "learning_rate": 5e-5, "seconds_per_step": 0.3},
+    {"step": 20, "validation/text_to_video_r1": 0.2, "validation/ball_pointing": 0.75},
+]
+
+
+def evaluation(split):
+    ways = dict.fromkeys(("plain", "dsl_clip_vip", "dsl_both_ways"), DIRECTIONS)
+    return {
+        "name": split,
+        "split": split,
+        "command": f"python -m hilight_jax.evaluate --data x/{split}",
+        "retrieval": {"num_videos": 256, "num_texts": 512, **ways},
+        "grounding": {"classes": {"ball": BALL}, "objects": {"ball:3": BALL}},
+    }
+
+
+def example():
+    frames = np.full((4, 64, 64, 3), 60, np.uint8)
+    place = Place(np.full((4, 2), 32.0), np.full(4, 5.0), np.array([True, True, False, True]))
+    word = Word(0, 12, np.random.default_rng(0).random((4, 8, 8)), place)
+    return Example("clip <7>", "The red ball & others", frames, ["0 s", "1 s", "2 s", "3 s"], [word])
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"name": "encoder", "preset": "demo", "steps": 500}))
+    (tmp_path / "evaluations").mkdir()
+    for split in ("unseen", "validation"):
+        (tmp_path / "evaluations" / f"{split}.json").write_text(json.dumps(evaluation(split)))
+    return tmp_path
+
+
+def report(workdir, *arguments):
+    return write_report(workdir, *arguments).read_text()
+
+
+def test_every_figure_stands_with_its_controls(workdir):
+    html = report(workdir, RECORDS)
+    for figure in ("0.215", "0.753", "0.71–0.79", "0.035", "0.223", "0.111", "0.810", "0.420", "3333", "7.2"):
+        assert figure in html
+    for words in ("random patch", "random ball", "shuffled word", "on any ball", "dual softmax", "512 captions of 256"):
+        assert words in html
+    assert html.index("validation: 256 clips") < html.index("unseen: 256 clips")
+
+
+def test_the_curves_are_drawn(workdir):
+    html = report(workdir, RECORDS)
+    for title in ("Loss", "Retrieval, text → video", "Pointing", "Learning rate", "Seconds per step"):
+        assert f"<figcaption>{title}</figcaption>" in html
+    assert html.count("<polyline") == 3 + 1 + 1 + 1 + 1
+
+
+def test_examples_become_gifs_with_marked_words(workdir):
+    html = report(workdir, RECORDS, [example()])
+    assert "<mark>The red ball</mark> &amp; others" in html and "clip &lt;7&gt;" in html
+    with Image.open(workdir / "report" / "clip0-word0.gif") as gif:
+        assert gif.n_frames == 4
+    assert 'src="clip0-word0.gif"' in html
+
+
+def test_cells_of_control_runs_that_were_not_run_say_so(workdir):
+    run = {"seed": 0, "validation/text_to_video_r1": 0.31, "validation/ball_pointing": 0.17}
+    controls = {
+        "date": "2026-11-22",
+        "command": "make controls",
+        "rows": [{"name": "no local loss", "runs": [run, None]}, {"name": "setting 4", "runs": [None, None]}],
+    }
+    (workdir / "controls.json").write_text(json.dumps(controls))
+    html = report(workdir, RECORDS)
+    assert "<td>0.31 / not run</td><td>0.17 / not run</td>" in html
+    assert '<tr><td>setting 4</td><td class="missing">not run</td><td class="missing">not run</td></tr>' in html
+    assert "Made 2026-11-22 with: make controls" in html
+
+
+def test_an_empty_workdir_gives_a_page_that_says_what_was_not_run(tmp_path):
+    html = report(tmp_path, [])
+    assert html.count("not run") >= 4 and "make controls" in html
+
+
+def test_the_page_needs_no_other_host_and_no_script(workdir):
+    html = report(workdir, RECORDS, [example()])
+    assert not re.search(r"https?://|//cdn|<script|@import|<link", html)
+    assert "prefers-color-scheme: dark" in html and 'name="viewport"' in html
+
+
+def test_the_commands_and_the_configuration_are_there(workdir):
+    html = report(workdir, RECORDS)
+    assert f"python -m hilight_jax.train --config configs/encoder.py:demo --workdir {workdir}" in html
+    assert "python -m hilight_jax.evaluate --data x/unseen" in html and "&quot;steps&quot;: 500" in html
+
+
+def test_a_report_replaces_the_former_one(workdir):
+    report(workdir, RECORDS, [example()])
+    report(workdir, RECORDS)
+    assert [path.name for path in (workdir / "report").iterdir()] == ["index.html"]

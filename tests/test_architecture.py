@@ -1,0 +1,190 @@
+"""The house rules, read from the source itself: which room may import what, and what no room may do."""
+
+import ast
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = "hilight_jax"
+
+# From the top down: a room may import the rooms of lower floors and itself, never a sibling.
+FLOORS = (
+    {"training", "evals", "exporters", "serving"},
+    {"models", "losses", "data", "billiards", "checkpoints", "pages"},
+    {"ops"},
+    {"core"},
+)
+HEIGHT = {room: len(FLOORS) - floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# Stated exceptions, as (importing module, imported module).
+SIBLINGS_ALLOWED = {("hilight_jax.evals.video_qa", "hilight_jax.serving.generate")}
+ROOMS_WITHOUT_JAX = {"data", "billiards"}
+# Distributions that are not named as the module that they install.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "absl": "absl-py",
+    "orbax": "orbax-checkpoint",
+    "tensorflow_datasets": "tensorflow-datasets",
+}
+
+
+def test_the_house_rules_hold():
+    assert violations(ROOT) == []
+
+
+def test_every_import_is_declared_in_setup():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    declared = {name.lower() for name in re.findall(r'"([A-Za-z0-9_-]+)(?:\[\w+\])?>=', setup)}
+    used = {module.split(".")[0] for path, tree in _sources(ROOT).items() for module, _ in _imports(ROOT, path, tree)}
+    used -= set(sys.stdlib_module_names) | {PACKAGE, "configs"}
+    assert {DISTRIBUTIONS.get(name, name).lower() for name in used} - declared == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "rule"),
+    [
+        ("core/mesh.py", "import hilight_jax.models.clip", "imports upwards"),
+        ("losses/sparc.py", "from hilight_jax.models import clip", "imports a sibling"),
+        ("losses/sparc.py", "from ..models import clip", "imports a sibling"),
+        ("training/loop.py", "import hilight_jax.train", "imports a command"),
+        ("evaluate.py", "from hilight_jax import train", "imports a command"),
+        ("training/loop.py", "def f():\n  from flax import linen", "imports flax"),
+        ("data/video.py", "import jax", "needs jax"),
+        ("data/video.py", "from hilight_jax.core import mesh", "needs jax"),
+        ("checkpoints/clip.py", "import torch", "imports torch at import time"),
+        ("training/loop.py", "print('step')", "prints"),
+        ("data/video.py", "from pickle import load", "imports pickle"),
+        ("data/video.py", "np.load(path, allow_pickle=True)", "allows pickle"),
+        ("data/utils.py", "x = 1", "is named utils.py"),
+        ("training/steps.py", "jax.pmap(f)", "uses pmap"),
+        ("attic/x.py", "x = 1", "lies in no known room"),
+    ],
+)
+def test_a_broken_rule_is_found(tmp_path, path, source, rule):
+    for name, text in {"core/mesh.py": "import jax", "models/clip.py": "", "train.py": "", path: source}.items():
+        file = tmp_path / PACKAGE / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (found,) = violations(tmp_path)
+    assert found.startswith(f"{PACKAGE}/{path}") and rule in found
+
+
+def test_what_is_allowed_passes(tmp_path):
+    allowed = {
+        "core/mesh.py": "import jax",
+        "core/errors.py": "import difflib",
+        "models/clip.py": "import flax\nfrom hilight_jax.core import mesh",
+        "data/video.py": "from hilight_jax.core.errors import UserError\nimport jaxtyping",
+        "checkpoints/clip.py": "def read(path):\n  import torch",
+        "train.py": "from hilight_jax.models import clip\nprint(clip)",
+    }
+    for name, text in allowed.items():
+        file = tmp_path / PACKAGE / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert violations(tmp_path) == []
+
+
+def violations(root: pathlib.Path) -> list[str]:
+    """Returns one sentence per broken rule of the package under ``root``."""
+    trees = _sources(root)
+    modules = {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in trees}
+    imports = {module: list(_imports(root, path, trees[path])) for module, path in modules.items()}
+    rooms = {module: _room(root, path) for module, path in modules.items()}
+    found = []
+    for module, path in modules.items():
+        rules = [*_file_rules(path, rooms[module], trees[path]), *_import_rules(module, rooms, imports)]
+        found += [f"{path.relative_to(root).as_posix()} {rule}" for rule in rules]
+    return found
+
+
+def _file_rules(path: pathlib.Path, room: str | None, tree: ast.Module) -> Iterator[str]:
+    """What is wrong with one file by itself; ``room`` is None for the modules at the top, which are commands."""
+    if path.name in ("utils.py", "helpers.py", "common.py"):
+        yield f"is named {path.name}, which says nothing about what is in it"
+    if room is not None and room not in HEIGHT:
+        yield f"lies in no known room: {room}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "print" and room is not None:
+            yield f"prints on line {node.lineno}; only command modules do"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True):
+            yield f"allows pickle on line {node.value.lineno}"
+        if isinstance(node, ast.Attribute) and node.attr in ("pmap", "pjit"):
+            yield f"uses {node.attr} on line {node.lineno}; use jax.jit and jax.shard_map"
+
+
+def _import_rules(module: str, rooms: dict, imports: dict) -> Iterator[str]:
+    """What is wrong with the imports of one file."""
+    room = rooms[module]
+    for imported, top_level in imports[module]:
+        first = imported.split(".")[0]
+        if imported in rooms:
+            yield from _arrow(module, imported, room, rooms[imported])
+        if first == "flax" and room != "models":
+            yield "imports flax, which only models/ may"
+        if first == "torch" and top_level:
+            yield "imports torch at import time; import it in the function that reads the file"
+        if first in ("pickle", "cloudpickle", "dill"):
+            yield f"imports {first}"
+    if room in ROOMS_WITHOUT_JAX and (chain := _chain_to_jax(module, imports)):
+        yield f"needs jax: {' -> '.join(chain)}"
+
+
+def _arrow(module: str, imported: str, room: str | None, imported_room: str | None) -> Iterator[str]:
+    """One import inside the package."""
+    if imported == PACKAGE or (module, imported) in SIBLINGS_ALLOWED:
+        return
+    if imported_room is None:
+        yield f"imports a command, {imported}; move what both need into a room"
+    elif room is not None and room != imported_room and room in HEIGHT and imported_room in HEIGHT:
+        if HEIGHT[imported_room] == HEIGHT[room]:
+            yield f"imports a sibling room, {imported}"
+        elif HEIGHT[imported_room] > HEIGHT[room]:
+            yield f"imports upwards, {imported}"
+
+
+def _chain_to_jax(module: str, imports: dict) -> list[str] | None:
+    """The shortest chain of imports that leads from ``module`` to jax, or None."""
+    chains = {module: []}
+    for here in (queue := [module]):
+        for imported, _ in imports[here]:
+            chain = [*chains[here], imported]
+            if imported.split(".")[0] in ("jax", "jaxlib", "flax", "optax", "orbax"):
+                return chain
+            if imported in imports and imported not in chains:
+                chains[imported] = chain
+                queue.append(imported)
+    return None
+
+
+def _imports(root: pathlib.Path, path: pathlib.Path, tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """Yields ``(module, is it imported when the file is)``; ``from a import b`` yields ``a.b`` where that is a file."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    inside = {child for node in ast.walk(tree) if isinstance(node, functions) for child in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node not in inside
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = path.relative_to(root).with_suffix("").parts[: -node.level]
+                base = ".".join((*parents, base)).rstrip(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                file = root / full.replace(".", "/")
+                is_module = file.is_dir() or file.with_suffix(".py").is_file()
+                yield full if is_module else base, node not in inside
+
+
+def _sources(root: pathlib.Path) -> dict[pathlib.Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((root / PACKAGE).rglob("*.py"))}
+
+
+def _room(root: pathlib.Path, path: pathlib.Path) -> str | None:
+    """The folder of the package that holds the file, or None at the top."""
+    parts = path.relative_to(root / PACKAGE).parts
+    return parts[0] if len(parts) > 1 else None

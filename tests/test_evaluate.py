@@ -1,0 +1,69 @@
+"""The command on the world of coloured discs."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from hilight_jax import evaluate
+from hilight_jax.core.errors import UserError
+from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "load_encoder", lambda workdir, which: ColourEncoder())
+    monkeypatch.setattr(evaluate, "open_source", lambda specification: ColouredDiscs())
+
+    def call(*arguments):
+        assert evaluate.main(["--checkpoint", str(tmp_path), *arguments]) == 0
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_it_prints_tables_and_writes_the_result(run, tmp_path):
+    out = run("--data", "tfds:data/discs/1.0.0/validation")
+    assert "text to video, plain" in out and "text to video, dsl_both_ways" in out
+    (ball,) = [line.split() for line in out.splitlines() if line.startswith("ball")]
+    assert ball[1:4] == ["1.000", "0.062", "0.583"]
+    written = json.loads((tmp_path / "evaluations" / "validation.json").read_text())
+    assert written["source"] == "tfds:data/discs/1.0.0/validation" and written["clips"] == 7
+    assert f"--checkpoint {tmp_path} --which best --data tfds:data/discs/1.0.0/validation" in written["command"]
+
+
+def test_json_is_the_last_line(run):
+    out = run("--data", "clips.jsonl", "--name", "mine", "--json", "--num_clips", "5")
+    assert json.loads(out.splitlines()[-1])["mine"]["clips"] == 5
+
+
+def test_sources_come_from_the_run_unless_named():
+    data = SimpleNamespace(validation="tfds:data/w/1/validation", unseen="tfds:data/w/1/unseen")
+    config = SimpleNamespace(data=data)
+    assert evaluate.specifications(config, None, None) == [data.validation, data.unseen]
+    assert evaluate.specifications(config, None, "train") == ["tfds:data/w/1/train"]
+    assert evaluate.specifications(config, "tfds:data/w/1/", "unseen") == ["tfds:data/w/1/unseen"]
+    assert evaluate.specifications(config, "a.jsonl", None) == ["a.jsonl"]
+
+
+def test_a_run_without_held_out_clips_needs_a_source():
+    config = SimpleNamespace(data=SimpleNamespace(validation="", unseen=""))
+    with pytest.raises(UserError, match="--data"):
+        evaluate.specifications(config, None, None)
+
+
+@pytest.mark.parametrize(
+    ("specification", "name"),
+    [
+        ("tfds:data/w/1.0.0/unseen", "unseen"),
+        ("manifest:my/clips.jsonl", "clips"),
+        ("msrvtt:MSRVTT_data.json,videos=v,split=test", "MSRVTT_data"),
+    ],
+)
+def test_results_are_named_after_their_source(specification, name):
+    assert evaluate.source_name(specification) == name
+
+
+def test_a_batch_of_nothing_is_refused():
+    with pytest.raises(UserError, match="--batch_size is 0"):
+        evaluate.main(["--checkpoint", "runs/x", "--batch_size", "0"])

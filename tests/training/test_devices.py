@@ -1,0 +1,61 @@
+"""One device and eight give the same loss, the same gradients and the same step, for every loss and contrast."""
+
+import jax
+import numpy as np
+import pytest
+
+from hilight_jax.core import trees
+from hilight_jax.core.mesh import MeshConfig, make_mesh
+from hilight_jax.training.objective import EncoderObjective
+from hilight_jax.training.trainer import Trainer
+from tests.training.tiny import ragged_batch, tiny_config
+
+CASES = {
+    "setting0": ("demo,setting=0",),
+    "setting1": ("demo,setting=1",),
+    "setting2": ("demo,setting=2",),
+    "setting3": ("demo,setting=3",),
+    "setting4": ("demo,setting=4",),
+    "sample_mean": ("demo,setting=2", "--config.loss.local.reduction=sample", "--config.loss.local.minmax_over=frame"),
+    "across_clips": ("demo",),
+    "false_negatives": ("demo", "--config.loss.local.mask_false_negatives=true"),
+    "both": ("demo,contrast=both",),
+    "vsc_fc": ("demo,setting=2", "--config.loss.contrast=nce_vsc_fc", "--config.data.frame_captions=true"),
+    "accumulated": ("demo", "--config.accumulate=2", "--config.loss.local.group_size=1"),
+}
+FLOAT64 = ("--config.model.compute.dtype=float64", "--config.model.compute.param_dtype=float64")
+MESHES = {"data": MeshConfig(), "fsdp": MeshConfig(fsdp=4)}
+
+
+def sgd_step(config, mesh_config, devices, double):
+    """Runs one plain SGD step of rate 1: the change of the parameters is minus the gradient."""
+    mesh = make_mesh(mesh_config, devices)
+    trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
+    with jax.enable_x64(double):
+        state = trainer.init_state()
+        before = jax.device_get(state.trained)
+        new, metrics = trainer.train_step(state, trainer.put_batch(ragged_batch(config)))
+        after = jax.device_get(new.trained)
+    return float(metrics["loss"]), jax.tree.map(np.subtract, before, after)
+
+
+@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_eight_devices_take_the_step_of_one(name, double):
+    argument, *overrides = CASES[name]
+    overrides += ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1.0"]
+    overrides += ["--config.optimizer.clip_norm=0.0", *(FLOAT64 if double else ())]
+    if name == "accumulated":
+        overrides = [o for o in overrides if "group_size" not in o] + ["--config.loss.local.group_size=2"]
+        overrides += ["--config.batch_size=32"]
+    config = tiny_config(argument, *overrides)
+    loss, gradients = sgd_step(config, MeshConfig(), jax.devices()[:1], double)
+    flat = trees.flatten(gradients)
+    largest = max(np.abs(x).max() for x in flat.values())
+    for mesh_name in MESHES if name in ("across_clips", "setting2") else ("data",):
+        other_loss, other = sgd_step(config, MESHES[mesh_name], jax.devices(), double)
+        assert abs(other_loss - loss) <= (1e-9 if double else 1e-6) * abs(loss)
+        for path, x in trees.flatten(other).items():
+            bound = 1e-9 * np.abs(flat[path]).max() + 1e-15 * largest if double else 0.0
+            bound = bound or 1e-5 * np.abs(flat[path]).max() + 1e-6 * largest
+            np.testing.assert_allclose(x, flat[path], rtol=0, atol=bound, err_msg=f"{path} on {mesh_name}")

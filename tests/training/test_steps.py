@@ -1,0 +1,97 @@
+"""The training step on a toy objective whose numbers can be worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hilight_jax.core.means import Mean
+from hilight_jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
+from hilight_jax.training.state import create
+from hilight_jax.training.steps import make_train_step
+
+# Ragged rows: a mean over all real entries is not the mean of the rows' means.
+BATCH = {
+    "x": jnp.array([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0], [5.0, 6.0, 0.0], [7.0, 0.0, 0.0]]),
+    "mask": jnp.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]], bool),
+}
+
+
+def loss_terms(params, batch):
+    value = jnp.where(batch["mask"], params["w"] * batch["x"] + params["b"], 0.0)
+    return {"line": Mean(value.sum(), batch["mask"].sum()), "watched": Mean(value.sum(), jnp.float32(1))}
+
+
+def loss_counts(batch):
+    return {"line": batch["mask"].sum(), "watched": jnp.float32(1)}
+
+
+def toy_step(accumulate=1, freeze=(), clamp=lambda p: p):
+    optimizer = optax.sgd(0.1)
+    state = create({"w": jnp.float32(2.0), "b": jnp.float32(0.0)}, freeze, optimizer)
+    step = make_train_step(loss_terms, loss_counts, {"line": 1.0}, optimizer, clamp=clamp, accumulate=accumulate)
+    return state, jax.jit(step)
+
+
+def test_the_loss_is_sum_over_count_and_unweighted_terms_are_only_reported():
+    state, step = toy_step()
+    new, metrics = step(state, BATCH)
+    # 1 + 2 + 3 + 4 + 5 + 6 + 7 = 28 over 7 real entries: mean x is 4.
+    assert float(metrics["loss"]) == pytest.approx(8.0)
+    assert float(metrics["watched"]) == pytest.approx(56.0)
+    assert float(new.trained["w"]) == pytest.approx(2.0 - 0.1 * 4.0)
+    assert float(new.trained["b"]) == pytest.approx(-0.1)
+    assert int(new.step) == 1
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_micro_batches_of_ragged_rows_give_the_undivided_gradient(accumulate):
+    whole, metrics = toy_step()[1](toy_step()[0], BATCH)
+    state, step = toy_step(accumulate)
+    cut, cut_metrics = step(state, BATCH)
+    np.testing.assert_allclose(cut.trained["w"], whole.trained["w"], rtol=1e-6)
+    np.testing.assert_allclose(cut_metrics["loss"], metrics["loss"], rtol=1e-6)
+
+
+def test_frozen_parameters_have_no_gradient_and_no_optimiser_state():
+    optimizer = optax.adam(0.1)
+    state = create({"w": jnp.float32(2.0), "b": jnp.float32(0.0)}, ("w",), optimizer)
+    assert set(state.trained) == {"b"}
+    assert set(state.optimizer[0].mu) == {"b"}
+    step = make_train_step(loss_terms, loss_counts, {"line": 1.0}, optimizer)
+    new, _ = step(state, BATCH)
+    assert float(new.frozen["w"]) == 2.0
+    assert float(new.trained["b"]) != 0.0
+
+
+def test_parameters_are_clamped_before_they_are_used():
+    state, step = toy_step(clamp=lambda p: {**p, "w": jnp.minimum(p["w"], 1.0)})
+    new, metrics = step(state, BATCH)
+    assert float(metrics["loss"]) == pytest.approx(4.0)
+    assert float(new.trained["w"]) == pytest.approx(1.0 - 0.4)
+
+
+def test_the_rate_rises_over_the_warm_up_and_ends_at_zero():
+    rate = schedule(OptimizerConfig(learning_rate=1.0, warmup_fraction=0.1), steps=100)
+    assert [float(rate(step)) for step in (0, 5, 10, 55, 100)] == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0], abs=1e-6)
+
+
+def test_biases_norms_and_scales_do_not_decay_and_multipliers_apply():
+    config = OptimizerConfig(
+        learning_rate=1.0, weight_decay=0.5, warmup_fraction=0.0, clip_norm=0.0, multipliers={"logit_scale": 10.0}
+    )
+    params = {
+        "layer": {"kernel": jnp.float32(1.0), "bias": jnp.float32(1.0), "norm1": {"scale": jnp.float32(1.0)}},
+        "logit_scale": jnp.float32(1.0),
+    }
+    optimizer = make_optimizer(config, 10)
+    gradients = jax.tree.map(lambda x: jnp.float32(0.0), params)
+    updates, state = optimizer.update(gradients, optimizer.init(params), params)
+    assert float(updates["layer"]["kernel"]) == pytest.approx(-0.5)
+    assert float(updates["layer"]["bias"]) == 0.0
+    assert float(updates["layer"]["norm1"]["scale"]) == 0.0
+    gradients = jax.tree.map(lambda x: jnp.float32(1.0), params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    assert float(updates["layer"]["bias"]) == pytest.approx(-1.0, rel=1e-5)
+    assert float(updates["logit_scale"]) == pytest.approx(-10.0, rel=1e-5)
