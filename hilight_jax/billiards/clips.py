@@ -7,11 +7,12 @@ import numpy as np
 
 from hilight_jax.billiards import camera as cameras
 from hilight_jax.billiards import looks, setups
+from hilight_jax.billiards.banner import Banner
 from hilight_jax.billiards.commentary import captions, facts, frame_caption
 from hilight_jax.billiards.filming import Take, random_rotations
 from hilight_jax.billiards.footage import Footage
 from hilight_jax.billiards.physics import simulate
-from hilight_jax.billiards.questions import questions
+from hilight_jax.billiards.questions import Namer, questions
 from hilight_jax.billiards.render import Scene
 from hilight_jax.billiards.table import Table
 from hilight_jax.billiards.trajectory import Shot
@@ -63,7 +64,7 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
         take = Take(_TABLE, shot, setup.strike, lens, start, world.cue_stick, random_rotations(len(shot.ball_ids), rng))
         if not _is_worth_showing(world, take.footage(times)):
             continue
-        scene = _scene(lens, cloth, rng)
+        scene = _scene(world, lens, cloth, rng)
         frames, visible = take.frames(scene, times, world.shutter, world.exposures)
         footage = take.footage(times, visible)
         if _is_worth_showing(world, footage):
@@ -80,7 +81,7 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
         "cloth": cloth,
         "captions": captions(footage, world.style, rng),
         "frame_caption": frame_caption(footage, world.style, rng),
-        "questions": questions(footage, world.style.numbers, rng),
+        "questions": questions(footage, Namer(world.style.numbers, world.balls), rng),
     }
     if fps is not None:
         labels["frame_caption"]["frame"] = round(float(times[labels["frame_caption"]["frame"]]) * fps)
@@ -119,7 +120,8 @@ def _is_worth_showing(world: World, footage: Footage) -> bool:
     return not world.all_in_view or (footage.nothing_hidden(0) and first is not None and first.shown)
 
 
-def _scene(lens: cameras.Camera, cloth: str, rng: np.random.Generator) -> Scene:
+def _scene(world: World, lens: cameras.Camera, cloth: str, rng: np.random.Generator) -> Scene:
+    has_banner = world.banner > 0 and rng.random() < world.banner
     return Scene(
         lens,
         _TABLE,
@@ -130,6 +132,7 @@ def _scene(lens: cameras.Camera, cloth: str, rng: np.random.Generator) -> Scene:
         exposure=rng.uniform(0.9, 1.1),
         noise=rng.uniform(1.0, 4.0),
         seed=int(rng.integers(2**31)),
+        score=Banner(tuple(int(score) for score in rng.integers(20, size=2))) if has_banner else None,
     )
 
 

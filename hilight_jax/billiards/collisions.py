@@ -1,11 +1,12 @@
 """What an impact does to velocities and spins: ball on ball with friction (throw), ball on cushion with spin.
 
-Impulses are instantaneous and per unit of mass (all balls weigh the same). Friction at the contact opposes the slip of the two
-surfaces, up to the impulse that would stop it; only its horizontal part changes velocities, since the cloth carries the rest.
-The friction between balls is the fit of Alciatore, "Pool and Billiards Physics Principles" (TP A.14).
+Impulses are instantaneous and per unit of mass (all balls weigh the same). Friction at the contact opposes the slip of
+the two surfaces, up to the impulse that would stop it; only its horizontal part changes velocities, since the cloth
+carries the rest. The friction between balls is the fit of Alciatore, "Pool and Billiards Physics Principles" (TP
+A.14).
 
-A contact slower than SLOW_CONTACT is a push, not a knock: it does not rebound, and the ball is set TOUCH_GAP off what it pushes.
-Without that a ball whose spin drives it against a cushion would bounce infinitely often in finite time.
+A contact slower than SLOW_CONTACT is a push, not a knock: it does not rebound, and the ball is set TOUCH_GAP off what
+it pushes. Without that a ball whose spin drives it against a cushion would bounce infinitely often in finite time.
 """
 
 from math import exp, hypot
@@ -80,7 +81,7 @@ def collide_cushion(ball: BallState, nx: float, ny: float) -> tuple[BallState, f
     upward = BALL_RADIUS * (ball.wy * nx - ball.wx * ny)
     slip = hypot(across, upward)
     rub = min(CUSHION_FRICTION * push / slip, 2 / 7) if slip > 0 else 0.0  # 2 / 7 stops the slip
-    # The contact is at -n from the centre and the impulse -rub * slip, so the twist is that of an impulse rub * slip at +n.
+    # The impulse -rub * slip acts at -R n, which twists like rub * slip at R n.
     twist_x, twist_y, twist_z = _twist(nx, ny, -rub * across, -rub * upward)
     shift = TOUCH_GAP if slow else 0.0
     after = BallState(
@@ -96,6 +97,6 @@ def collide_cushion(ball: BallState, nx: float, ny: float) -> tuple[BallState, f
 
 
 def _twist(nx: float, ny: float, across: float, upward: float) -> tuple[float, float, float]:
-    """Change of spin (rad/s) by the impulse -(across t + upward z) at R n, for t = z x n and a solid sphere's inertia."""
+    """Change of a solid sphere's spin (rad/s) by the impulse -(across t + upward z) at R n, with t = z x n."""
     scale = -2.5 / BALL_RADIUS
     return scale * upward * ny, -scale * upward * nx, scale * across

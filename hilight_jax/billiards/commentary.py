@@ -18,8 +18,9 @@ VERBS = {
     "strike": ("strikes", "hits"),
     "rebound": ("rebounds off", "bounces off"),
     "drop": ("drops into", "falls into"),
+    "hang": ("hangs in the jaws of",),
 }
-UNNAMED = {"rebound": "a cushion", "drop": "a pocket"}
+UNNAMED = {"rebound": "a cushion", "drop": "a pocket", "hang": "a pocket"}
 COMMENTS = (
     "What a shot.",
     "A nice start.",
@@ -63,7 +64,7 @@ def captions(footage: Footage, style: Style, rng: np.random.Generator) -> list[d
 def facts(footage: Footage, style: Style) -> tuple[list[str], list[Happening]]:
     """Chooses what captions tell: the object balls in view and the shown events, within the token budget.
 
-    The cue ball is not listed: it goes without saying. Nearly half of the budget is kept for the list if it needs so
+    The cue ball is not listed: it goes without saying. Up to half of the budget is kept for the list if it needs so
     much. Drops are told before anything else, then what happens first. Where there is no room to list all balls, those
     that no event names come first.
     """

@@ -30,6 +30,7 @@ class Nose(NamedTuple):
 
     x: float
     y: float
+    radius: float  # of the circle that stops a ball's centre, m
 
 
 class Hole(NamedTuple):
@@ -48,20 +49,20 @@ class Obstacles(NamedTuple):
     length: float
     rails: dict[str, list[Wall]]  # by the side of the table
     walls: tuple[Wall, ...]
-    noses: tuple[Nose, ...]
-    holes: tuple[Hole, ...]
+    circles: tuple[Nose | Hole, ...]
 
 
 @lru_cache(maxsize=16)
 def obstacles(table: Table) -> Obstacles:
     """Everything on the table that a ball can meet."""
+    noses = [Nose(*end.tolist(), BALL_RADIUS) for rail in table.rails for end in (rail.start, rail.end)]
+    holes = [Hole(pocket.name, *pocket.center.tolist(), pocket.radius) for pocket in table.pockets]
     return Obstacles(
         table.width,
         table.length,
         {side: [_wall(piece) for piece in table.rails if piece.name == side] for side in SIDES},
         tuple(_wall(piece) for piece in table.cushions),
-        tuple(Nose(*end.tolist()) for piece in table.rails for end in (piece.start, piece.end)),
-        tuple(Hole(pocket.name, *pocket.center.tolist(), pocket.radius) for pocket in table.pockets),
+        (*noses, *holes),
     )
 
 
@@ -73,8 +74,9 @@ def reach(leg: Leg, duration: float) -> Box:
 def table_contact(around: Obstacles, leg: Leg, limit: float) -> tuple[float, Wall | Nose | Hole | None]:
     """What on the table a ball meets first.
 
-    Nothing is nearer than one radius to the rectangle that balls can reach without touching a nose line, so a path that stays
-    inside meets nothing, and one that leaves it onto the face of a rail meets that. Only paths into a pocket's mouth need more.
+    Nothing is nearer than one radius to the rectangle that balls can reach without touching a nose line, so a path
+    that stays inside meets nothing, and one that leaves it onto the face of a rail meets that. Only paths into a
+    pocket's mouth need more.
 
     Args:
         around: The table.
@@ -135,14 +137,14 @@ def _nearest(around: Obstacles, leg: Leg, limit: float) -> tuple[float, Wall | N
         if time < first:
             first, met = time, wall
     low_x, high_x, low_y, high_y = reach(leg, first)
-    for target, radius in [(nose, BALL_RADIUS) for nose in around.noses] + [(hole, hole.radius) for hole in around.holes]:
-        dx, dy = leg.x - target.x, leg.y - target.y
-        if not (low_x - radius <= target.x <= high_x + radius and low_y - radius <= target.y <= high_y + radius):
-            continue
-        gap = _squared_gap(dx, dy, leg.vx, leg.vy, 0.5 * leg.ax, 0.5 * leg.ay, radius)
-        time = quartic_closing(gap, first, 2 * radius * TOUCHING)
-        if time < first:
-            first, met = time, target
+    for circle in around.circles:
+        radius = circle.radius
+        if low_x - radius <= circle.x <= high_x + radius and low_y - radius <= circle.y <= high_y + radius:
+            dx, dy = leg.x - circle.x, leg.y - circle.y
+            gap = _squared_gap(dx, dy, leg.vx, leg.vy, 0.5 * leg.ax, 0.5 * leg.ay, radius)
+            time = quartic_closing(gap, first, 2 * radius * TOUCHING)
+            if time < first:
+                first, met = time, circle
     return first, met
 
 

@@ -17,7 +17,7 @@ from hilight_jax.billiards.trajectory import Shot
 
 _STICK_LENGTH, _STICK_SLOPE, _BACKSWING = 1.45, 0.09, 0.14  # metres, metres per metre, metres
 _STICK_LEAVES = 0.1  # Seconds after the strike at which the cue is taken out of the picture.
-_KINDS = {"ball_ball": "strike", "cushion": "rebound", "pocket": "drop"}
+_KINDS = {"ball_ball": "strike", "cushion": "rebound", "pocket": "drop", "hangs": "hang"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,7 +45,8 @@ class Happening:
     """An event of the shot between two sampled frames.
 
     Attributes:
-      kind: 'strike' (ball meets ball), 'rebound' (ball meets cushion) or 'drop' (ball falls into a pocket).
+      kind: 'strike' (ball meets ball), 'rebound' (ball meets cushion), 'drop' (ball falls into a pocket), 'hang' (ball
+        stops in a pocket's jaws).
       time: seconds on the clock of the sampled frames.
       ball: the ball that acts, as an object name such as 'ball:3'.
       other: the ball, cushion or pocket that it meets; None for a place that this camera gives no name.
@@ -124,6 +125,8 @@ def is_shown(kind: str, ball: Track, other: Track | None, potted_after: bool, fr
         return other is not None and other.seen(frame) and other.seen(after) and _moves(other, frame, 0.5)
     if kind == "rebound":
         return ball.seen(after) and _moves(ball, frame, 1.0)
+    if kind == "hang":
+        return ball.seen(after) and other is not None
     return potted_after and other is not None
 
 

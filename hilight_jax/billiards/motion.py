@@ -1,8 +1,8 @@
 """One ball on the cloth between two events: it slides, rolls, or lies still.
 
-A sliding ball is braked against its slip (the velocity of its lowest point) until it rolls; a rolling ball is braked against its
-velocity. Both accelerations are constant, so positions are quadratic and spins linear in time, exactly. Spin about the vertical
-axis is braked on its own, down to zero, and moves nothing.
+A sliding ball is braked against its slip (the velocity of its lowest point) until it rolls; a rolling ball is braked
+against its velocity. Both accelerations are constant, so positions are quadratic and spins linear in time, exactly.
+Spin about the vertical axis is braked on its own, down to zero, and moves nothing.
 """
 
 from math import copysign, hypot, inf

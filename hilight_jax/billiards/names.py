@@ -30,12 +30,6 @@ def phrase(name: str, numbers: bool) -> str:
     return f"the {COLOURS[number]} {number}-ball" if number <= 8 else f"the {COLOURS[number - 8]}-striped {number}-ball"
 
 
-def colour(name: str) -> str | None:
-    """The colour word of a solid or striped ball, None for the cue ball."""
-    which = name.partition(":")[2]
-    return None if which == "cue" else COLOURS[(int(which) - 1) % 8 + 1]
-
-
 def count_tokens(text: str) -> int:
     """About how many CLIP tokens a text has: one per word, digit and run of punctuation, and the two at the ends."""
     return len(re.findall(r"[A-Za-z]+|\d|[^\sA-Za-z\d]+", text)) + 2

@@ -1,7 +1,7 @@
 """A shot of pool, from event to event.
 
-Between events every ball follows a path known in closed form (motion.py); the simulation jumps to the earliest next event (a slide
-or roll ends, contacts.py finds a contact), changes the balls that take part (collisions.py), and asks again only for those.
+Between events every ball follows a path known in closed form (motion.py). The simulation jumps to the earliest next
+event, changes the balls that take part (collisions.py), and plans anew only for those (play.py, contacts.py).
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,10 @@ from math import cos, hypot, inf, isfinite, sin
 
 import numpy as np
 
-from hilight_jax.billiards.collisions import SLOW_CONTACT, collide_balls, collide_cushion
-from hilight_jax.billiards.contacts import Box, Hole, Nose, Wall, ball_contact, face, obstacles, reach, table_contact
-from hilight_jax.billiards.motion import BallState, Leg, next_leg, pocketed, still, without_slip
+from hilight_jax.billiards.motion import BallState
+from hilight_jax.billiards.play import Play
 from hilight_jax.billiards.table import BALL_RADIUS, Table
-from hilight_jax.billiards.trajectory import Event, Shot
+from hilight_jax.billiards.trajectory import Shot
 from hilight_jax.core.errors import UserError
 
 FASTEST_STRIKE = 15.0  # a hard break, m/s
@@ -46,7 +45,9 @@ class Strike:
 
     def __post_init__(self):
         if not 0 < self.speed <= FASTEST_STRIKE:
-            raise UserError(f"A strike's speed of {self.speed} m/s is out of range: give more than 0 and at most {FASTEST_STRIKE}.")
+            raise UserError(
+                f"A strike's speed of {self.speed} m/s is out of range: give more than 0 and at most {FASTEST_STRIKE}."
+            )
         if not isfinite(self.angle):
             raise UserError(f"A strike's angle must be a finite number of radians, not {self.angle}.")
         if not hypot(self.side, self.top) <= MISCUE_LIMIT:
@@ -54,6 +55,14 @@ class Strike:
                 f"A tip {self.side} to the side and {self.top} up would slip off the ball: "
                 f"keep sqrt(side^2 + top^2) at or below {MISCUE_LIMIT} ball radii."
             )
+
+    def send(self, x: float, y: float) -> BallState:
+        """The ball just after the hit at (x, y) m: off-centre hits spin it."""
+        dx, dy = cos(self.angle), sin(self.angle)
+        spin = 2.5 * self.speed / BALL_RADIUS  # per ball radius off centre, rad/s
+        return BallState(
+            x, y, self.speed * dx, self.speed * dy, -spin * self.top * dy, spin * self.top * dx, spin * self.side
+        )
 
 
 def simulate(
@@ -80,138 +89,20 @@ def simulate(
     """
     positions = np.asarray(positions, float)
     _check(table, ball_ids, positions, strike, max_time)
-    play = _Play(table, tuple(ball_ids), positions)
-    play.strike(strike)
+    play = Play(table, tuple(ball_ids), positions)
+    play.strike(strike.ball, strike.send(*positions[strike.ball].tolist()))
     for _ in range(_MOST_STEPS):
         moment = play.next_moment()
         if moment > max_time:
             break
         play.advance(moment)
     else:
-        raise RuntimeError(f"{strike} from {positions.tolist()} did not settle within {_MOST_STEPS} steps: please report it.")
-    settled = moment == inf
-    legs = tuple(tuple(history) for history in play.history)
-    return Shot(play.ball_ids, tuple(play.events), play.now if settled else max_time, inf if settled else max_time, legs)
-
-
-class _Play:
-    """The balls at the present moment, with the next thing that each ball and each pair is heading for."""
-
-    def __init__(self, table: Table, ball_ids: tuple[str, ...], positions: np.ndarray):
-        n = len(ball_ids)
-        self.table, self.around, self.ball_ids = table, obstacles(table), ball_ids
-        self.now = 0.0
-        self.events: list[Event] = []
-        self.legs = [still(0.0, x, y) for x, y in positions.tolist()]
-        self.history = [[leg] for leg in self.legs]
-        self.boxes: list[Box] = [reach(leg, inf) for leg in self.legs]
-        self.ends = [inf] * n  # when each leg ends by itself, s
-        self.targets: list[Wall | Nose | Hole | None] = [None] * n  # what ends it; None for friction
-        self.meetings = [inf] * (n * n)  # when balls i < j touch, at i n + j, s
-
-    def strike(self, strike: Strike):
-        x, y = self.legs[strike.ball][1:3]
-        dx, dy = cos(strike.angle), sin(strike.angle)
-        spin = 2.5 * strike.speed / BALL_RADIUS  # per ball radius off centre
-        state = BallState(
-            x, y, strike.speed * dx, strike.speed * dy, -spin * strike.top * dy, spin * strike.top * dx, spin * strike.side
+        raise RuntimeError(
+            f"{strike} from {positions.tolist()} did not settle within {_MOST_STEPS} steps: please report it."
         )
-        self._tell("strike", strike.ball)
-        self._set_off({strike.ball: state})
-
-    def next_moment(self) -> float:
-        """When something happens next, s; inf if everything is at rest."""
-        return min(min(self.ends), min(self.meetings))
-
-    def advance(self, moment: float):
-        """Plays what happens at the next moment."""
-        self.now = moment
-        if moment in self.ends:
-            ball = self.ends.index(moment)
-            self._end_leg(ball, self.targets[ball])
-        else:
-            self._collide(*divmod(self.meetings.index(moment), len(self.legs)))
-
-    def _end_leg(self, ball: int, target: Wall | Nose | Hole | None):
-        state = self.legs[ball].at(self.now)
-        if target is None:
-            self._set_off({ball: without_slip(state)})
-        elif isinstance(target, Hole):
-            self._tell("pocket", ball, place=target.name)
-            self._remove(ball, state)
-        else:
-            name, nx, ny = face(target, state.x, state.y)
-            state, approach = collide_cushion(state, nx, ny)
-            if approach >= SLOW_CONTACT:
-                self._tell("cushion", ball, place=name)
-            self._set_off({ball: state})
-
-    def _collide(self, i: int, j: int):
-        a, b = self.legs[i].at(self.now), self.legs[j].at(self.now)
-        nx, ny = b.x - a.x, b.y - a.y
-        runner, hit = (i, j) if (a.vx + b.vx) * nx + (a.vy + b.vy) * ny >= 0 else (j, i)
-        a, b, approach = collide_balls(a, b)
-        if approach >= SLOW_CONTACT:
-            self._tell("ball_ball", runner, hit)
-        self._set_off({i: a, j: b})
-
-    def _set_off(self, states: dict[int, BallState]):
-        """Sends balls on their next legs."""
-        for ball, state in states.items():
-            leg, lasts = next_leg(self.now, state)
-            target = None
-            if leg.moves:
-                lasts, target = table_contact(self.around, leg, lasts)
-            elif self.legs[ball].moves:
-                pocket = next((pocket.name for pocket in self.table.pockets if pocket.in_jaws((leg.x, leg.y))), None)
-                self._tell_stop(ball, pocket)
-            self._follow(ball, leg, lasts, target)
-        for ball in states:
-            self._plan_meetings(ball)
-
-    def _remove(self, ball: int, state: BallState):
-        self._follow(ball, pocketed(self.now, state.x, state.y), inf, None)
-        self._plan_meetings(ball)
-
-    def _follow(self, ball: int, leg: Leg, lasts: float, target: Wall | Nose | Hole | None):
-        self.legs[ball] = leg
-        self.history[ball].append(leg)
-        self.boxes[ball] = reach(leg, lasts)
-        self.ends[ball] = self.now + lasts
-        self.targets[ball] = target
-
-    def _plan_meetings(self, ball: int):
-        """Finds when a ball that has set off would touch each of the others."""
-        n = len(self.legs)
-        leg, end, (left, right, bottom, top) = self.legs[ball], self.ends[ball], self.boxes[ball]
-        for other in range(n):
-            if other == ball:
-                continue
-            meeting, other_leg = inf, self.legs[other]
-            low_x, high_x, low_y, high_y = self.boxes[other]
-            if (
-                low_x - right <= _DIAMETER
-                and left - high_x <= _DIAMETER
-                and low_y - top <= _DIAMETER
-                and bottom - high_y <= _DIAMETER
-                and leg.on_table
-                and other_leg.on_table
-                and (leg.moves or other_leg.moves)
-            ):
-                limit = min(end, self.ends[other]) - self.now
-                meeting = self.now + ball_contact(leg, other_leg, self.now, limit)
-            self.meetings[min(ball, other) * n + max(ball, other)] = meeting
-
-    def _tell(self, kind: str, *balls: int, place: str | None = None):
-        self.events.append(Event(self.now, kind, tuple(self.ball_ids[ball] for ball in balls), place))
-
-    def _tell_stop(self, ball: int, pocket: str | None):
-        """Tells that a ball stopped; a push too slow to be told is not a second stop."""
-        name = self.ball_ids[ball]
-        latest = next((event for event in reversed(self.events) if name in event.balls), None)
-        if latest is not None and latest.kind in ("rest", "hangs"):
-            self.events.remove(latest)
-        self._tell("hangs" if pocket else "rest", ball, place=pocket)
+    duration, horizon = (play.now, inf) if moment == inf else (max_time, max_time)
+    legs = tuple(tuple(history) for history in play.history)
+    return Shot(play.ball_ids, tuple(play.events), duration, horizon, legs)
 
 
 def _check(table: Table, ball_ids: Sequence[str], positions: np.ndarray, strike: Strike, max_time: float):
@@ -225,7 +116,9 @@ def _check(table: Table, ball_ids: Sequence[str], positions: np.ndarray, strike:
     if not 0 < max_time < inf:
         raise UserError(f"max_time must be a positive number of seconds, not {max_time}.")
     for i in np.flatnonzero(~table.holds(positions)):
-        raise UserError(f"Ball {ball_ids[i]!r} at {positions[i].tolist()} m is not on the cloth, clear of cushions and pockets.")
+        raise UserError(
+            f"Ball {ball_ids[i]!r} at {positions[i].tolist()} m is not on the cloth, clear of cushions and pockets."
+        )
     for (a, p), (b, q) in combinations(zip(ball_ids, positions.tolist(), strict=True), 2):
         if hypot(p[0] - q[0], p[1] - q[1]) < _DIAMETER - _OVERLAP:
             raise UserError(f"Balls {a!r} and {b!r} overlap: place their centres at least {_DIAMETER} m apart.")

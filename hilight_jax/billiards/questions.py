@@ -4,23 +4,42 @@ A question with two possible answers is asked only where either could be the rig
 model that has not looked is right half of the time.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hilight_jax.billiards.footage import Footage, Happening
-from hilight_jax.billiards.names import COLOURS, colour, phrase
+from hilight_jax.billiards.footage import SEEN, Footage, Happening
+from hilight_jax.billiards.names import ball_object, phrase
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_VERBS = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into", "hang": "stop{} in the jaws of"}
 
 
-def questions(footage: Footage, numbers: bool, rng: np.random.Generator) -> list[dict]:
+@dataclasses.dataclass(frozen=True)
+class Namer:
+    """Says what things are called.
+
+    Attributes:
+      numbers: call balls by colour and number, as in `Style.numbers`.
+      pool: ids of the object balls that clips of this world may show.
+    """
+
+    numbers: bool
+    pool: tuple[str, ...]
+
+    def __call__(self, name: str) -> str:
+        """The words for an object."""
+        return phrase(name, self.numbers)
+
+
+def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[dict]:
     """Asks every kind of question that this clip can answer, each at most once.
 
     Args:
       footage: what the sampled frames show.
-      numbers: call balls by number, as in `Style.numbers`.
+      name: what things are called.
       rng: decides about whom is asked and which of two answers is right.
 
     Returns:
@@ -28,19 +47,18 @@ def questions(footage: Footage, numbers: bool, rng: np.random.Generator) -> list
     """
     asked = []
     for kind, ask in TYPES.items():
-        found = ask(footage, lambda name: phrase(name, numbers), rng)
+        found = ask(footage, name, rng)
         if found is not None:
             asked.append({"question": found[0], "answer": found[1], "type": kind})
     return asked
 
 
-Namer = Callable[[str], str]
 Asked = tuple[str, str] | None
 
 
 def _count(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     fractions = [track.visible[0] for track in footage.balls.values()]
-    if any(0 < fraction < 0.5 for fraction in fractions):
+    if any(0 < fraction < SEEN for fraction in fractions):
         return None  # Half a ball at the border: neither answer would be wrong.
     count = sum(fraction > 0 for fraction in fractions)
     return "How many balls are in view at the start?", _number(count)
@@ -114,7 +132,7 @@ def _cushions(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     """How many cushions the cue ball touches: every touch is shown, and no two lie between the same two frames."""
     touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
     apart = len({h.frame for h in touches}) == len(touches)
-    watched = all(footage.balls["ball:cue"].visible >= 0.5) and footage.places
+    watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.places
     if not watched or not apart or not all(h.shown for h in touches):
         return None
     return "How many cushions does the cue ball touch?", _number(len(touches))
@@ -147,14 +165,13 @@ def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 
 
 def _in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    some = {colour(ball) for ball, track in footage.balls.items() if track.visible.max() > 0} - {None}
-    clear = sorted({colour(ball) for ball in footage.balls_seen()} - {None})
-    absent = sorted(set(COLOURS.values()) - some)
+    clear = [ball for ball in footage.balls_seen() if ball != "ball:cue"]
+    glimpsed = {ball for ball, track in footage.balls.items() if track.visible.max() > 0}
+    absent = [ball for ball in map(ball_object, name.pool) if ball not in glimpsed]
     if not clear or not absent:
         return None
     yes = _coin(rng)
-    word = _pick(clear if yes else absent, rng)
-    return f"Is there {'an' if word[0] in 'aeiou' else 'a'} {word} ball in view?", _yes(yes)
+    return f"Is {name(_pick(clear if yes else absent, rng))} in view?", _yes(yes)
 
 
 TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Asked]] = {
@@ -183,8 +200,7 @@ def _first_strike(footage: Footage) -> Happening | None:
 
 
 def _clause(happening: Happening, name: Namer, ending: str) -> str:
-    verb = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into"}[happening.kind].format(ending)
-    return f"{name(happening.ball)} {verb} {name(happening.other)}"
+    return f"{name(happening.ball)} {_VERBS[happening.kind].format(ending)} {name(happening.other)}"
 
 
 def _gap(footage: Footage, ball: str, other: str) -> float:

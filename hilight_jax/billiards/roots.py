@@ -1,7 +1,8 @@
 """First times at which a gap that is a polynomial of time closes.
 
-Between two events every ball's path is quadratic, so the gap to a straight line is a quadratic and the squared gap to a point or
-to another ball a quartic. Only *closing* roots matter: a gap that opens through zero is a ball leaving, not a contact.
+Between two events every ball's path is quadratic, so the gap to a straight line is a quadratic and the squared gap to
+a point or to another ball a quartic. Only *closing* roots matter: a gap that opens through zero is a ball leaving, not
+a contact.
 """
 
 from math import inf, sqrt
@@ -39,8 +40,9 @@ def quadratic_closing(c0: float, c1: float, c2: float, touching: float, deepest:
 def quartic_closing(gap: Quartic, limit: float, touching: float) -> float:
     """First t in [0, limit] at which a quartic falls through zero, or inf.
 
-    The Bernstein coefficients over [0, limit] bound the quartic from below and dismiss most candidates. Otherwise the roots of
-    the second derivative split the first into monotone pieces, whose roots split the quartic, whose first falling piece is solved.
+    The Bernstein coefficients over [0, limit] bound the quartic from below and dismiss most candidates. Otherwise the
+    roots of the second derivative split the first into monotone pieces, whose roots split the quartic, whose first
+    falling piece is solved.
 
     Args:
         gap: Coefficients, constant first; 0 or less at t = 0 means contact or overlap.
@@ -91,7 +93,7 @@ def _quadratic_roots(c0: float, c1: float, c2: float) -> list[float]:
 
 
 def _bracketed(c: Quartic, low: float, high: float) -> float:
-    """The root between two points of different sign where c is monotone: Newton, with bisection where it would leave the bracket."""
+    """The root between two points of different sign where c is monotone: Newton, or bisection outside the bracket."""
     c0, c1, c2, c3, c4 = c
     rising = _value(c, low) < 0
     t = 0.5 * (low + high)

@@ -1,4 +1,4 @@
-"""Rotations of spinning balls, integrated with the fourth-order Magnus expansion (Blanes et al., Physics Reports 470, 2009).
+"""Rotations of spinning balls, by the fourth-order Magnus expansion (Blanes et al., Physics Reports 470, 2009).
 
 T times, K steps, n balls. Quaternions are (w, x, y, z), unit, and turn a ball's own axes into the world's.
 """
@@ -40,7 +40,7 @@ def _gauss_spins(spins, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _turn_vectors(spins, steps: np.ndarray) -> np.ndarray:
-    """float [K, n, 3]: axis times angle of every step."""
+    """Axis times angle of every step, float [K, n, 3]."""
     length, early, late = _gauss_spins(spins, steps)
     return 0.5 * length * (early + late) + 3**0.5 / 12 * length**2 * np.cross(late, early)
 
@@ -63,7 +63,7 @@ def _subdivided(spins, stops: np.ndarray) -> np.ndarray:
 
 
 def _quaternions(turns: np.ndarray) -> np.ndarray:
-    """float [..., 4] from axis times angle [..., 3]."""
+    """Unit quaternions [..., 4] from axis times angle [..., 3]."""
     half = 0.5 * np.linalg.norm(turns, axis=-1, keepdims=True)
     return np.concatenate([np.cos(half), 0.5 * np.sinc(half / np.pi) * turns], -1)
 
@@ -93,7 +93,7 @@ def _running_products(turns: np.ndarray) -> np.ndarray:
 
 
 def _matrices(quaternions: np.ndarray) -> np.ndarray:
-    """float [..., 3, 3] from unit quaternions [..., 4]."""
+    """Rotation matrices [..., 3, 3] from unit quaternions [..., 4]."""
     w, x, y, z = np.moveaxis(quaternions, -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

@@ -1,7 +1,7 @@
 """The pool table: its cushions, jaws and pockets, seen from above.
 
-Lengths are metres. x runs across the table, 0 at the left cushion's nose; y runs along it, 0 at the bottom cushion's nose.
-The outline is walked counter-clockwise, so that the cloth always lies on the left hand of a cushion's direction.
+Lengths are metres. x runs across the table, 0 at the left cushion's nose; y runs along it, 0 at the bottom cushion's
+nose. The outline is walked counter-clockwise, so that the cloth always lies on the left hand of a cushion's direction.
 Names (left, top-right, ...) are the table's own; commentary renames them by what the image shows.
 """
 
@@ -37,7 +37,8 @@ class Pocket:
         name: Such as 'top-left' or 'right-side'.
         center: float [2], the middle of the hole, m.
         radius: Radius of the drop edge, m.
-        mouth: float [2, 2], the noses on both sides, counter-clockwise, m. A ball past the line between them is in the jaws.
+        mouth: float [2, 2], the noses on both sides, counter-clockwise, m. A ball past the line between them is in the
+            jaws.
     """
 
     name: str
@@ -136,7 +137,7 @@ class Table:
 
     @cached_property
     def outline(self) -> np.ndarray:
-        """float [K, 2], the closed polygon that runs along all cushions and straight across the backs of the pockets, m."""
+        """The closed polygon along all cushions and straight across the backs of the pockets, float [K, 2], m."""
         return np.array([point for piece in self.cushions for point in (piece.start, piece.end)])
 
     def holds(self, positions: np.ndarray) -> np.ndarray:
@@ -170,14 +171,14 @@ def _direction(piece: Cushion) -> np.ndarray:
 
 
 def _jaw(along: np.ndarray, outward: np.ndarray, shape: tuple[float, float]) -> np.ndarray:
-    """float [2], from a nose to the deep end of its jaw."""
+    """From a nose to the deep end of its jaw, float [2], m."""
     length, advance = shape
     heading = outward + advance * along
     return length * heading / np.hypot(*heading)
 
 
 def _inside(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """bool [n]: even-odd rule, counting the polygon's sides [K, 2] right of each point [n, 2]."""
+    """Which points [n, 2] lie in a polygon [K, 2]: an odd number of its sides is to the right of them."""
     x0, y0 = polygon.T
     x1, y1 = np.roll(polygon, -1, 0).T
     x, y = points[:, :1], points[:, 1:]

@@ -5,6 +5,7 @@ T times, n balls.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +19,12 @@ class Event(NamedTuple):
 
     Attributes:
         time: Seconds after the strike.
-        kind: 'strike', 'ball_ball', 'cushion', 'pocket', 'hangs' or 'rest'. A ball that stops travelling gives one 'rest', or one
-            'hangs' when it stops in the jaws of a pocket without falling; either may be knocked on later.
+        kind: 'strike', 'ball_ball', 'cushion', 'pocket', 'hangs' or 'rest'. A ball that stops travelling gives one
+            'rest', or one 'hangs' when it stops in the jaws of a pocket without falling; either may be knocked on
+            later.
         balls: Names of the balls that take part; of a 'ball_ball' the one that ran into the other comes first.
-        place: The cushion of a 'cushion' ('jaw' in a pocket's mouth), the pocket of a 'pocket' or 'hangs', otherwise None.
+        place: The cushion of a 'cushion' ('jaw' in a pocket's mouth), the pocket of a 'pocket' or 'hangs', otherwise
+            None.
     """
 
     time: float
@@ -53,7 +56,8 @@ class Shot:
     Attributes:
         ball_ids: Names of the balls, in the order of the arrays.
         events: In order of time.
-        duration: When the last ball stopped travelling (it may spin on, on its spot), or the time limit of the simulation, s.
+        duration: When the last ball stopped travelling (it may spin on, on its spot), or the time limit of the
+            simulation, s.
         horizon: The time from which states stay as they are: the limit if that was reached, otherwise infinity, s.
         legs: For each ball, its legs in order of time.
     """
@@ -64,25 +68,27 @@ class Shot:
     horizon: float
     legs: tuple[tuple[Leg, ...], ...]
 
-    def __post_init__(self):
-        rows = [np.array(legs) for legs in self.legs]
-        object.__setattr__(self, "_starts", [row[:, 0] for row in rows])
-        object.__setattr__(self, "_rows", np.concatenate(rows))
-        object.__setattr__(self, "_firsts", np.cumsum([0, *(len(row) for row in rows[:-1])]))
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """The legs of all balls, ball after ball, float [legs, 13]."""
+        return np.array([leg for legs in self.legs for leg in legs])
 
     def states(self, times: Sequence[float] | np.ndarray) -> States:
         """The exact state of every ball.
 
         Args:
-            times: float [T], seconds after the strike, in any order. Before the strike the balls lie where they were placed;
-                at an event's own time the state is the one after it.
+            times: float [T], seconds after the strike, in any order. Before the strike the balls lie where they were
+                placed; at an event's own time the state is the one after it.
 
         Returns:
             Positions, velocities, spins and presence.
         """
         times = np.minimum(np.asarray(times, float), self.horizon)
-        index = [np.searchsorted(starts, times, side="right") - 1 for starts in self._starts]
-        rows = self._rows[np.maximum(np.stack(index, 1), 0) + self._firsts]
+        counts = [len(legs) for legs in self.legs]
+        firsts = np.cumsum([0, *counts[:-1]])
+        starts = np.split(self._rows[:, 0], firsts[1:])
+        index = [np.maximum(np.searchsorted(own, times, side="right") - 1, 0) for own in starts]
+        rows = self._rows[firsts + np.stack(index, 1)]
         t = np.maximum(times[:, None] - rows[..., 0], 0)
         moved = t[..., None]
         position, velocity, spin, acceleration, twist = (rows[..., k : k + 2] for k in (1, 3, 5, 8, 10))
@@ -105,7 +111,8 @@ class Shot:
         Returns:
             float [T, n, 3, 3], the same rotations at the times; to about a hundredth of a degree.
         """
-        spin_ends = self._rows[:, 0] + np.abs(self._rows[:, 7]) / SPIN_DECAY
         times = np.clip(np.asarray(times, float), 0, self.horizon)
-        turned = rotations(lambda moments: self.states(moments).spins, times, np.concatenate([self._rows[:, 0], spin_ends]))
+        starts = self._rows[:, 0]
+        spin_ends = starts + np.abs(self._rows[:, 7]) / SPIN_DECAY
+        turned = rotations(lambda moments: self.states(moments).spins, times, np.concatenate([starts, spin_ends]))
         return turned @ np.asarray(initial, float)

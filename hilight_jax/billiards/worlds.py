@@ -40,6 +40,7 @@ class World:
       cloths: of the splits train and validation.
       unseen_cloths: of the split unseen.
       cue_stick: show the cue before and at the strike.
+      banner: share of the clips with a broadcast's score banner over the picture.
       shutter: exposure of a frame, seconds; moving balls blur over it.
       exposures: instants averaged within the shutter; 1 for none of it.
       style: of the captions.
@@ -68,6 +69,7 @@ class World:
     cloths: tuple[str, ...] = TRAIN_CLOTHS
     unseen_cloths: tuple[str, ...] = UNSEEN_CLOTHS
     cue_stick: bool = True
+    banner: float = 0.0
     shutter: float = 0.0
     exposures: int = 1
     style: Style = Style()
@@ -126,6 +128,7 @@ TABLE = World(
     all_in_view=False,
     cameras=("close", "top", "side", "corner"),
     unseen_cameras=("close_low", "rail"),
+    banner=0.25,
     style=Style(numbers=True, max_tokens=72, variants=3),
 )
 

@@ -25,8 +25,9 @@ class Facts(NamedTuple):
       video_hash: SHA-256 of the video file, empty when it cannot be read.
       error: Why the video cannot be decoded, or an empty string.
       info: Frames, size and duration of the video, or None.
-      texts: The captions, frame caption last if there is one.
-      lengths: Tokens of each text, start and end included.
+      texts: The captions.
+      frame_texts: The caption of one frame, if there is one.
+      lengths: Tokens of each caption and frame caption, start and end included.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Facts(NamedTuple):
     error: str
     info: video.VideoInfo | None
     texts: tuple[str, ...]
+    frame_texts: tuple[str, ...]
     lengths: tuple[int, ...]
 
 
@@ -127,9 +129,10 @@ class _Inspector:
 
 
 def _facts(record: Record, video_hash: str, error: str, info: video.VideoInfo | None) -> Facts:
-    captions = [*record.captions, *([record.frame_caption.caption] if record.frame_caption else [])]
-    texts = tuple(caption.text for caption in captions)
-    return Facts(record.id, video_hash, error, info, texts, tuple(len(encode(text)[0]) + 2 for text in texts))
+    texts = tuple(caption.text for caption in record.captions)
+    frame_texts = (record.frame_caption.caption.text,) if record.frame_caption else ()
+    lengths = tuple(len(encode(text)[0]) + 2 for text in texts + frame_texts)
+    return Facts(record.id, video_hash, error, info, texts, frame_texts, lengths)
 
 
 def _hash(clip: video.Video) -> str:
@@ -154,7 +157,7 @@ def _findings_of_one(source: str, facts: Facts, text_length: int) -> Iterator[Fi
         yield Finding("no text", source, facts.id, "it has no text that is not empty.")
     elif not all(text.strip() for text in facts.texts):
         yield Finding("empty text", source, facts.id, "one of its texts is empty and will not be used.")
-    for text, length in zip(facts.texts, facts.lengths, strict=True):
+    for text, length in zip(facts.texts + facts.frame_texts, facts.lengths, strict=True):
         if length > text_length:
             reason = f"a text of {length} tokens will be cut to {text_length}: {text[:_SHOWN_CHARACTERS]!r}..."
             yield Finding("long text", source, facts.id, reason)

@@ -1,6 +1,6 @@
 """Opens any source of videos and texts by its specification, ``KIND:PATH[,OPTION=VALUE...]`` or only a path.
 
-tfds:data/billiards-demo-v1/1.0.0/train         clips stored by ``python -m hilight_jax.generate``
+tfds:data/demo-v1/1.0.0/train                   clips stored by ``python -m hilight_jax.generate``
 manifest:clips.jsonl                            a user's own JSON-lines manifest
 clip_vip:msrvtt/train.jsonl,videos=DIR          CLIP-ViP's retrieval annotations
 msrvtt:MSRVTT_data.json,videos=DIR,split=test   MSR-VTT, json or csv

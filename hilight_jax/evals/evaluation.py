@@ -88,9 +88,9 @@ def evaluate_encoder(
     with pipeline.eval_batches(batch_size) as batches:
         for batch in itertools.islice(batches, -(-num_clips // batch_size)):
             out = encoder.encode_video(batch["video"])
-            for row, index in enumerate(batch["index"].tolist()):
-                if not 0 <= index < num_clips:
-                    continue
+            wanted = (0 <= batch["index"]) & (batch["index"] < num_clips)
+            for row in np.flatnonzero(wanted).tolist():
+                index = int(batch["index"][row])
                 if not batch["valid"][row]:
                     skipped.append(index)
                     continue
@@ -99,7 +99,7 @@ def evaluate_encoder(
                     things = known_things(source[index].labels, data.num_frames, data.image_size)
                     scorer.add(index, [level[row] for level in out["video_local"]], things)
             if progress:
-                progress.update(int((batch["index"] >= 0).sum()))
+                progress.update(int(wanted.sum()))
     if progress:
         progress.close()
     if not embeds:

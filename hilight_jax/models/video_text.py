@@ -116,7 +116,8 @@ class DualEncoder(nn.Module):
 
         Returns:
           ``video_embeds`` [B, E], unit vectors; ``video_tokens`` [B, M+F*P, D], without post norm; ``video_pooled``
-          [B, D]; ``video_local``, per tapped level [B, F, P, E]; if asked, ``video_hidden_states``, the embeddings and
+          [B, D]; ``video_local``, per tapped level [B, F, P, E], or without local heads one level, the last patches
+          through CLIP's projector (what a model that was never told to ground knows anyway); if asked, ``video_hidden_states``, the embeddings and
           each block's output.
         """
         config = self.config
@@ -136,6 +137,8 @@ class DualEncoder(nn.Module):
         }
         if config.local.levels:
             out["video_local"] = self.local.map_video(tuple(patches(level) for level, _ in config.level_pairs))
+        else:
+            out["video_local"] = (self.visual_projection(patches(config.vision.depth)),)
         if hidden_states:
             out["video_hidden_states"] = (tower["embeddings"], *tower["outputs"])
         return out
@@ -147,7 +150,7 @@ class DualEncoder(nn.Module):
 
         Returns:
           ``text_embeds`` [B, E], unit vectors; ``text_tokens`` [B, L, D], after the final norm; ``text_pooled`` [B, D];
-          ``text_local``, per tapped level [B, L, E]; if asked, ``text_hidden_states``, the embeddings and each block's
+          ``text_local``, per tapped level [B, L, E], or the last tokens through CLIP's projector; if asked, ``text_hidden_states``, the embeddings and each block's
           output, all before the final norm.
         """
         config = self.config
@@ -165,6 +168,8 @@ class DualEncoder(nn.Module):
         }
         if config.local.levels:
             out["text_local"] = self.local.map_text(tuple(tokens(level) for _, level in config.level_pairs))
+        else:
+            out["text_local"] = (self.text_projection(tokens(config.text.depth)),)
         if hidden_states:
             out["text_hidden_states"] = (tower["embeddings"], *tower["outputs"])
         return out

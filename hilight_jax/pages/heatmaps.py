@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 MIN_SIDE = 224
@@ -142,19 +142,14 @@ def save_strip(path: Path, frames: UInt8[np.ndarray, "F y x 3"], height: int = 1
     strip.save(path, quality=88)
 
 
-def peak_centres(maps: Float[np.ndarray, "F rows columns"]) -> Int[np.ndarray, "F 2"]:
-    """Row and column of each frame's most similar patch."""
-    return np.stack(np.unravel_index(maps.reshape(len(maps), -1).argmax(1), maps.shape[1:]), -1)
-
-
 def _indexed(frame):
     """256 colours, of which the heat colours get their share although a peak covers few pixels."""
     heat = colours(np.linspace(0, 1, 64)).astype(np.uint8)
     rows = max(frame.shape[0] // 4, 1)
     swatch = np.resize(heat, (rows, frame.shape[1], 3))
     picture = Image.fromarray(frame)
-    palette = Image.fromarray(np.concatenate([frame, swatch])).quantize(256, Image.Quantize.MEDIANCUT)
-    return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    palette = Image.fromarray(np.concatenate([frame, swatch])).quantize(256, Image.Quantize.FASTOCTREE)
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _shortened(text, font, width):

@@ -147,3 +147,9 @@ def test_a_drop_is_shown_when_the_ball_is_seen_before_and_gone_after():
     assert is_shown("drop", ball, pocket, True, 0)
     assert not is_shown("drop", ball, None, True, 0)
     assert not is_shown("drop", ball, pocket, False, 0)
+
+
+def test_a_ball_left_in_the_jaws_is_told():
+    shot = four_balls([happening("hang", RED, "pocket:top-left")])
+    text = captions(shot, SHORT, np.random.default_rng(0))[0]["text"]
+    assert "The red ball hangs in the jaws of the top-left pocket." in text

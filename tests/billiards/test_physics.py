@@ -113,7 +113,7 @@ def test_a_ball_driven_at_a_pocket_drops_into_it():
 
 
 def test_a_ball_that_stops_in_the_jaws_hangs_until_it_is_knocked_in():
-    """From the centre line the drop edge is passed with the centre 23 mm from both nose lines; this ball stops before."""
+    """On the diagonal a ball falls 23 mm from both nose lines; this one stops 35 mm from them."""
     pocket = next(pocket for pocket in TABLE.pockets if pocket.name == "bottom-left")
     start, goal = np.array([0.3, 0.3]), np.array([0.035, 0.035])
     speed = np.sqrt(2 * ROLLING_FRICTION * GRAVITY * np.hypot(*(goal - start)))
@@ -168,7 +168,7 @@ def test_an_unfinished_shot_stands_still_at_its_time_limit():
 
 
 def small_steps(position, velocity, spin, seconds: float, steps: int = 100_000) -> tuple[float, float]:
-    """An integrator that knows nothing of events: friction at the lowest point of the ball, in steps of microseconds."""
+    """An integrator that knows nothing of events: friction at the lowest point of the ball, in tiny steps."""
     (x, y), (vx, vy), (wx, wy, _) = position, velocity, spin
     step = seconds / steps
     for _ in range(steps):
@@ -205,11 +205,11 @@ def test_a_curved_path_agrees_with_small_steps_until_the_first_cushion():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (dict(speed=0.0), "speed of 0.0 m/s is out of range"),
-        (dict(speed=40.0), "at most 15"),
-        (dict(speed=float("nan")), "speed of nan"),
-        (dict(angle=float("inf")), "finite number of radians"),
-        (dict(side=0.5, top=0.5), "slip off the ball"),
+        ({"speed": 0.0}, "speed of 0.0 m/s is out of range"),
+        ({"speed": 40.0}, "at most 15"),
+        ({"speed": float("nan")}, "speed of nan"),
+        ({"angle": float("inf")}, "finite number of radians"),
+        ({"side": 0.5, "top": 0.5}, "slip off the ball"),
     ],
 )
 def test_an_impossible_strike_is_refused_in_a_sentence(change, sentence):

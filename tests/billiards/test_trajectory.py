@@ -45,7 +45,8 @@ def test_a_rolling_ball_turns_by_its_path_over_its_radius():
     end = shot.states([shot.duration]).positions[0, 0]
     turned = shot.orientations([shot.duration], np.eye(3)[None])[0, 0]
     angle = (end[0] - 0.3) / BALL_RADIUS
-    rolled = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]  # about y: top goes forward
+    cosine, sine = np.cos(angle), np.sin(angle)
+    rolled = [[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]  # about y: the top goes forward
     np.testing.assert_allclose(turned, rolled, atol=1e-9)
 
 
@@ -79,7 +80,8 @@ def test_orientations_are_rotations_and_start_as_given():
     initial = np.linalg.qr(rng.normal(size=(len(shot.ball_ids), 3, 3)))[0]
     turned = shot.orientations([0.0, 1.0, shot.duration], initial)
     np.testing.assert_allclose(turned[0], initial, atol=1e-12)
-    np.testing.assert_allclose(turned @ np.swapaxes(turned, -1, -2), np.broadcast_to(np.eye(3), turned.shape), atol=1e-12)
+    squares = turned @ np.swapaxes(turned, -1, -2)
+    np.testing.assert_allclose(squares, np.broadcast_to(np.eye(3), turned.shape), atol=1e-12)
 
 
 @pytest.mark.parametrize("times", [[], [2.0, 0.5, 2.0]])

@@ -8,8 +8,8 @@ import numpy as np
 def random_batch(num_clips, dtype="float32", length=9, frames=2, patches=5, width=6, levels=1, seed=0):
     """Returns patch vectors and token vectors, one array per level, and the masks of a batch.
 
-    Every caption has another number of tokens that take part; the fourth has none. Rounded through float32, so that
-    float32 and float64 see the same numbers.
+    Every caption has another share of tokens that take part, at least one; the fourth has none. Rounded through
+    float32, so that float32 and float64 see the same numbers.
     """
     random = np.random.default_rng(seed)
 
@@ -19,7 +19,7 @@ def random_batch(num_clips, dtype="float32", length=9, frames=2, patches=5, widt
     video = tuple(vectors(num_clips, frames, patches, width) for _ in range(levels))
     text = tuple(vectors(num_clips, length, width) for _ in range(levels))
     mask = random.random((num_clips, length)) < random.uniform(0.1, 0.9, (num_clips, 1))
-    mask[3:4] = False
+    mask[:, 0], mask[3:4] = True, False
     batch = {
         "local_mask": jnp.asarray(mask),
         "token_object": jnp.asarray(random.integers(0, 6, (num_clips, length)), jnp.int32),

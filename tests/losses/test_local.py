@@ -41,6 +41,14 @@ def value_and_grad(config, mesh, counts=None):
     )
 
 
+def terms_of(config, video, text, batch, level_weights=LEVEL_WEIGHTS):
+    """The terms of the loss on one device."""
+    mesh = one_device()
+    return jax.jit(lambda *inputs: local_loss(config, *inputs[:2], level_weights, *inputs[2:], mesh))(
+        video, text, batch, jnp.float32(2)
+    )
+
+
 def one_device():
     return make_mesh(devices=jax.devices()[:1])
 
@@ -101,7 +109,7 @@ def test_the_tensor_axis_of_the_mesh_changes_nothing():
 @pytest.mark.parametrize("config", [WITHIN, SAMPLES, BOTH], ids=["within", "samples", "both"])
 def test_counts_are_known_from_the_masks_alone(config):
     video, text, batch = random_batch(16, levels=2)
-    terms = local_loss(config, video, text, LEVEL_WEIGHTS, batch, jnp.float32(2), one_device())
+    terms = terms_of(config, video, text, batch)
     counts = local_counts(config, batch)
     assert counts == {name: mean.count for name, mean in terms.items()}
     assert set(counts) == set(term_weights(config))
@@ -126,7 +134,7 @@ def test_a_level_counts_by_its_weight():
     def sums(*chosen):
         levels = [tuple(x[level] for level in chosen) for x in (video, text)]
         weights = [LEVEL_WEIGHTS[level] for level in chosen]
-        return local_loss(WITHIN, *levels, weights, batch, jnp.float32(2), one_device())["within_clip"]
+        return terms_of(WITHIN, *levels, batch, weights)["within_clip"]
 
     both, first, second = sums(0, 1), sums(0), sums(1)
     np.testing.assert_allclose(both.sum, first.sum + second.sum, rtol=1e-6)
