@@ -20,7 +20,6 @@ from hilight_jax.core import commands, trees
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError, DataError
 from hilight_jax.core.mesh import make_mesh
-from hilight_jax.core.progress import Progress
 from hilight_jax.data.bad_clips import BadClips
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source
@@ -109,9 +108,7 @@ def open_training_source(config: TrainConfig) -> Source:
         directory = Path(specification.removeprefix("tfds:")).parent
         world = get_world(directory.parent.name)
         say(f"{directory} is missing: generating the world {world.name} (once)")
-        progress = Progress(sum(dict(world.sizes).values()), "generate", unit="clips")
-        build(world, directory.parent.parent, workers=os.cpu_count() or 1, progress=progress.update)
-        progress.close()
+        build(world, directory.parent.parent, workers=os.cpu_count() or 1)
     return open_source(specification)
 
 

@@ -56,7 +56,7 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     cloth = _pick(world.unseen_cloths if unseen else world.cloths, rng)
     for _ in range(_TRIES):
         setup = setups.draw(world, _TABLE, rng)
-        shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike)
+        shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike, _time_limit(world))
         start, times = _window(world, shot, rng)
         if not _keeps_the_rules(setup, shot):
             continue
@@ -90,6 +90,11 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
         footage = take.footage(times, visible)
     events = [f"{happening.ball} {happening.kind} {happening.other}" for happening in told]
     return Clip(frames, labels | _measures(frames, footage), "; ".join([" ".join(sorted(listed)), *events]))
+
+
+def _time_limit(world: World) -> float:
+    """How long a shot need be played, seconds: to its end, unless the window begins with the strike."""
+    return world.window[1] if world.window_at == "strike" else 30.0
 
 
 def _window(world: World, shot: Shot, rng: np.random.Generator) -> tuple[float, np.ndarray]:

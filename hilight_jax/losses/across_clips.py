@@ -14,6 +14,8 @@ A group is a fixed run of J consecutive clips of the global batch. Nothing leave
 and the loss does not depend on the number of devices.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -99,7 +101,7 @@ def evidence(
     def skip(chunk: Array) -> Array:
         return jnp.broadcast_to(0 * chunk[:, :1], (size, num_clips))
 
-    @jax.checkpoint
+    @functools.partial(jax.checkpoint, prevent_cse=False)  # The loop below already keeps the two passes apart.
     def chunk_evidence(chunk: Array, chunk_mask: Array) -> Array:
         return jax.lax.cond(jnp.any(chunk_mask), gather, skip, chunk)
 

@@ -80,7 +80,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> Float[Array, "B S D"]:
-        """Calls ``attend(q, k, v, *operands)`` on heads ``[B, S, N, H]``."""
+        """Calls ``attend(q, k, v, *operands)`` on heads ``[B, N, S, H]``."""
         batch, length, width = x.shape
 
         def dense(name, std):
@@ -88,9 +88,9 @@ class Attention(nn.Module):
 
         std = width**-0.5
         heads = (batch, length, self.num_heads, width // self.num_heads)
-        q, k, v = (dense(f"{name}_proj", std * (2 * self.depth) ** -0.5)(x).reshape(heads) for name in "qkv")
-        out = self.attend(q, k, v, *operands)
-        return dense("out_proj", std)(out.reshape(x.shape))
+        q, k, v = (dense(f"{name}_proj", std * (2 * self.depth) ** -0.5)(x) for name in "qkv")
+        out = self.attend(*(y.reshape(heads).swapaxes(1, 2) for y in (q, k, v)), *operands)
+        return dense("out_proj", std)(out.swapaxes(1, 2).reshape(x.shape))
 
 
 class Mlp(nn.Module):

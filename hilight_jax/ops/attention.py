@@ -1,7 +1,8 @@
 """Attention as pure functions of queries, keys and values.
 
-Heads are the second last axis (``[..., S, N, H]``), as the projections leave them. Scores and softmax are float32 when
-the operands are bfloat16, and keep the operands' precision otherwise.
+Heads come before tokens (``[B, N, S, H]``): every product below is then a plain batched matrix product, which a CPU runs
+without copying. Scores and softmax are float32 when the operands are bfloat16, and keep the operands' precision
+otherwise.
 """
 
 import jax
@@ -10,34 +11,34 @@ from jaxtyping import Array, Bool, Float
 
 
 def attention(
-    q: Float[Array, "*B L N H"],
-    k: Float[Array, "*B S N H"],
-    v: Float[Array, "*B S N H"],
+    q: Float[Array, "*B L H"],
+    k: Float[Array, "*B S H"],
+    v: Float[Array, "*B S H"],
     bias: Float[Array, "..."] | None = None,
-) -> Float[Array, "*B L N H"]:
-    """Softmax attention of L queries over S keys, for any leading axes.
+) -> Float[Array, "*B L H"]:
+    """Softmax attention of L queries over S keys, for any leading axes (batch, heads, frames).
 
     Args:
       q: Queries; scaled by ``H ** -0.5`` here, after their bias, as CLIP does.
       k: Keys.
       v: Values.
-      bias: Added to the scores; broadcasts against ``[*B, N, L, S]``.
+      bias: Added to the scores; broadcasts against ``[*B, L, S]``.
     """
     precise = jnp.promote_types(q.dtype, jnp.float32)
     q = q * q.shape[-1] ** -0.5
-    scores = jnp.einsum("...LNH,...SNH->...NLS", q, k, preferred_element_type=precise)
+    scores = jnp.einsum("...LH,...SH->...LS", q, k, preferred_element_type=precise)
     if bias is not None:
         scores = scores + bias
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("...NLS,...SNH->...LNH", weights, v)
+    return jnp.einsum("...LS,...SH->...LH", weights, v)
 
 
 def causal_attention(
-    q: Float[Array, "B L N H"],
-    k: Float[Array, "B L N H"],
-    v: Float[Array, "B L N H"],
+    q: Float[Array, "B N L H"],
+    k: Float[Array, "B N L H"],
+    v: Float[Array, "B N L H"],
     mask: Bool[Array, "B L"] | None = None,
-) -> Float[Array, "B L N H"]:
+) -> Float[Array, "B N L H"]:
     """Attention to real tokens at or before the query, as in CLIP's text tower.
 
     The future is minus infinity and padding the smallest finite number, as in the original: a query that sees padding
@@ -50,7 +51,7 @@ def causal_attention(
       mask: True for real tokens; None when all are.
     """
     dtype = jnp.promote_types(q.dtype, jnp.float32)
-    length = q.shape[1]
+    length = q.shape[-2]
     future = jnp.arange(length)[None, :] > jnp.arange(length)[:, None]
     bias = jnp.where(future, -jnp.inf, jnp.zeros((), dtype))
     if mask is not None:
@@ -60,13 +61,13 @@ def causal_attention(
 
 
 def proxy_attention(
-    q: Float[Array, "B S N H"],
-    k: Float[Array, "B S N H"],
-    v: Float[Array, "B S N H"],
+    q: Float[Array, "B N S H"],
+    k: Float[Array, "B N S H"],
+    v: Float[Array, "B N S H"],
     *,
     num_proxy_tokens: int,
     num_frames: int,
-) -> Float[Array, "B S N H"]:
+) -> Float[Array, "B N S H"]:
     """CLIP-ViP's proxy-guided attention over ``S = M + F * P`` tokens, proxies first, patches frame by frame.
 
     A patch sees the M proxy tokens and the P patches of its own frame; a proxy token sees everything. After
@@ -80,14 +81,14 @@ def proxy_attention(
       num_frames: F.
     """
     proxies = slice(None, num_proxy_tokens)
-    heads = q.shape[-2:]
+    batch, heads, _, head_dim = q.shape
 
     def by_frame(x):
-        return x[:, num_proxy_tokens:].reshape(x.shape[0], num_frames, -1, *heads)
+        return x[:, :, num_proxy_tokens:].reshape(batch, heads, num_frames, -1, head_dim)
 
     def with_proxies(x):
-        shared = jnp.broadcast_to(x[:, None, proxies], (x.shape[0], num_frames, num_proxy_tokens, *heads))
-        return jnp.concatenate([shared, by_frame(x)], axis=2)
+        shared = jnp.broadcast_to(x[:, :, None, proxies], (batch, heads, num_frames, num_proxy_tokens, head_dim))
+        return jnp.concatenate([shared, by_frame(x)], axis=3)
 
     patches = attention(by_frame(q), with_proxies(k), with_proxies(v))
-    return jnp.concatenate([attention(q[:, proxies], k, v), patches.reshape(q.shape[0], -1, *heads)], axis=1)
+    return jnp.concatenate([attention(q[:, :, proxies], k, v), patches.reshape(batch, heads, -1, head_dim)], axis=2)

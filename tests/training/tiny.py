@@ -15,6 +15,7 @@ SMALL = (
     "--config.model.text.num_heads=2",
     "--config.model.text.mlp_dim=32",
     "--config.model.embed_dim=16",
+    "--config.model.compute.unroll=false",
     "--config.batch_size=16",
     "--config.eval_batch_size=8",
     "--config.loss.local.group_size=2",
