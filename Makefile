@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 VENV := .venv
 READY := $(VENV)/ready-$(EXTRAS)
-DEMO := --config configs/encoder.py:demo --workdir runs/encoder-demo
+WORKDIR := runs/encoder-demo
 
 # tcmalloc keeps the large temporaries of a CPU train step mapped; without it each step pays for fresh pages.
 TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/lib/$(shell uname -m)-linux-gnu /usr/lib64 /usr/lib)))
@@ -28,12 +28,13 @@ RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 .DELETE_ON_ERROR:
 
 demo: venv allocator
-	$(RUN) -m hilight_jax.train $(DEMO)
-	$(RUN) -m hilight_jax.evaluate $(DEMO)
-	@echo "report: file://$(CURDIR)/runs/encoder-demo/report/index.html"
+	$(RUN) -m hilight_jax.generate --world demo-v1
+	$(RUN) -m hilight_jax.train --config configs/encoder.py:demo --workdir $(WORKDIR)
+	$(RUN) -m hilight_jax.evaluate --checkpoint $(WORKDIR)
+	$(RUN) -m hilight_jax.report $(WORKDIR)
 
 controls: venv allocator
-	$(RUN) -m hilight_jax.controls --config configs/encoder.py:demo
+	$(RUN) -m hilight_jax.controls
 
 test: venv
 	$(VENV)/bin/python -m pytest -q -m "not slow" -n $(WORKERS) --dist loadfile

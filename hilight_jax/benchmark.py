@@ -5,14 +5,16 @@ data     drawing clips of a billiards world, decoding them, and the whole input 
 """
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from hilight_jax.billiards import dataset
 from hilight_jax.billiards.worlds import WORLDS, World, get_world
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
@@ -20,6 +22,9 @@ from hilight_jax.data import speed
 from hilight_jax.data.sources import open_source
 from hilight_jax.training import throughput
 from hilight_jax.training.experiment import TrainConfig, load_config
+
+# As many clips are drawn as have this many pixels together, so that starting the processes hardly counts.
+PIXELS = 10_000_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,23 +55,46 @@ def measure_data(arguments: argparse.Namespace, overrides: list[str]) -> dict[st
     """Draws clips of a world into a folder of its own, then reads them as ``config.data`` says."""
     config = load_config(arguments.config, overrides)
     world = get_world(arguments.world) if arguments.world else world_of(config)
+    clips = arguments.clips or max(64, round(PIXELS / (world.num_frames * world.height * world.width)))
     with tempfile.TemporaryDirectory() as folder:
-        sizes = {"train": arguments.clips, "validation": 0, "unseen": 0}
-        built = dataset.build(world, folder, sizes, arguments.workers)
-        source = open_source(f"tfds:{built.directory}/train")
-        rates = speed.measure(config.data, source, batch_size=min(arguments.batch_size or 16, arguments.clips))
+        made = generate(world, clips, folder, arguments.workers)
+        source = open_source(f"tfds:{made['directory']}/train")
+        rates = speed.measure(config.data, source, arguments.batch_size)
     return {
         "world": world.name,
-        "generation_clips_per_second": built.clips_made / built.seconds,
+        "generation_clips_per_second": made["clips_per_second"],
         **rates,
-        "clips": built.clips_made,
-        "generation_workers": arguments.workers,
+        "clips": clips,
+        "generation_workers": made["workers"],
         "decode_threads": 1,
         "pipeline_workers": config.data.num_workers,
         "pipeline_threads": config.data.num_threads,
         "num_frames": config.data.num_frames,
         "image_size": config.data.image_size,
     }
+
+
+def generate(world: World, clips: int, folder: str, workers: int) -> dict[str, Any]:
+    """Runs ``generate`` as a user does, in a process of its own, and returns what it printed last.
+
+    Raises:
+      UserError: It failed; what it said stands above.
+    """
+    command = ["-m", "hilight_jax.generate", "--world", world.name, "--data_dir", folder, "--json"]
+    command += [
+        "--workers",
+        str(workers),
+        "--split",
+        f"train={clips}",
+        "--split",
+        "validation=0",
+        "--split",
+        "unseen=0",
+    ]
+    done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"'python {' '.join(command)}' failed; mend what it names above.")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def default_batch_size(config: TrainConfig) -> int:
@@ -125,9 +153,9 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     encoder.add_argument("--batch_size", type=int, help="clips of a step (default: the config's; on a CPU a few)")
     encoder.add_argument("--steps", type=int, default=8, help="steps to time, the peak in between (default: 8)")
-    data.add_argument("--batch_size", type=int, help="clips of a pipeline batch (default: 16)")
+    data.add_argument("--batch_size", type=int, default=16, help="clips of a pipeline batch (default: 16)")
     data.add_argument("--world", help=f"{', '.join(WORLDS)} (default: the config's, or one of its size)")
-    data.add_argument("--clips", type=int, default=128, help="clips to draw (default: 128)")
+    data.add_argument("--clips", type=int, help="clips to draw (default: some ten seconds of them)")
     cores = len(os.sched_getaffinity(0))
     data.add_argument("--workers", type=int, default=cores, help="processes that draw (default: one per usable core)")
     return parser

@@ -20,6 +20,7 @@ from hilight_jax.core.errors import CheckpointError
 
 # Top-level names of the parameters that are items of their own; all others together are the item "heads".
 TOWERS = ("vision", "text")
+HEADS = "heads"
 POSITION = "position"
 OPTIMIZER = "optimizer"
 
@@ -40,14 +41,14 @@ def split_parts(params: Mapping[str, Any]) -> dict[str, dict]:
         if name in TOWERS:
             parts[name] = value
         else:
-            parts.setdefault("heads", {})[name] = value
+            parts.setdefault(HEADS, {})[name] = value
     return parts
 
 
 def join_parts(parts: Mapping[str, Mapping]) -> dict[str, Any]:
     """Inverse of ``split_parts``."""
-    params = {name: parts[name] for name in parts if name != "heads"}
-    return params | dict(parts.get("heads", {}))
+    params = {name: parts[name] for name in parts if name != HEADS}
+    return params | dict(parts.get(HEADS, {}))
 
 
 class Store:
@@ -70,7 +71,9 @@ class Store:
             read_only=read_only,
             create=not read_only,
         )
-        self._manager = ocp.CheckpointManager(directory, options=options)
+        handlers = {name: ocp.PyTreeCheckpointHandler() for name in (*TOWERS, HEADS, OPTIMIZER)}
+        handlers[POSITION] = ocp.JsonCheckpointHandler()
+        self._manager = ocp.CheckpointManager(directory, item_handlers=handlers, options=options)
 
     def latest(self) -> int | None:
         """The newest whole step, or None."""
@@ -167,7 +170,7 @@ class Store:
             raise CheckpointError(f"step {step} in {self._directory} cannot be read: {error}") from error
         parts = {}
         for name, item in metadata.items():
-            if name not in (OPTIMIZER, POSITION, "metrics") and item is not None:
+            if name in (*TOWERS, HEADS) and item is not None:
                 parts[name] = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(item.tree))
         return join_parts(parts)
 

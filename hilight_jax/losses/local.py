@@ -17,6 +17,7 @@ from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES, batch_shards
 from hilight_jax.losses.across_clips import across_clips_loss
+from hilight_jax.losses.objects import first_tokens, pool_objects
 from hilight_jax.losses.sparc import MinMaxOver, Reduction, sparc_loss
 
 
@@ -31,6 +32,8 @@ class LocalLossConfig:
       minmax_over: Of ``within_clip``: similarities are scaled over the whole ``clip`` or within each ``frame``.
       group_size: Of ``across_clips``: consecutive clips of the global batch that meet each other.
       sharpness: Of ``across_clips``: inverse temperature of the softmax over patches.
+      queries: ``tokens``, or ``objects``: the tokens of a caption that name the same known thing become one query.
+      within_weight: Weight of ``within_clip`` beside ``across_clips`` under ``both``.
       mask_false_negatives: Of ``across_clips``: a clip that shows the object that a token names is no negative of it.
     """
 
@@ -39,6 +42,8 @@ class LocalLossConfig:
     minmax_over: MinMaxOver = "clip"
     group_size: int = 32
     sharpness: float = 10.0
+    queries: Literal["tokens", "objects"] = "tokens"
+    within_weight: float = 1.0
     mask_false_negatives: bool = False
 
     def __post_init__(self):
@@ -91,7 +96,8 @@ def local_loss(
       video_local: Patch vectors per tapped level, split over the mesh's batch axes.
       text_local: Token vectors per tapped level, likewise.
       level_weights: Weight of each level.
-      batch: ``local_mask`` [B, L]; with ``mask_false_negatives`` also ``token_object`` [B, L], ``clip_objects`` [B, O].
+      batch: ``local_mask`` [B, L]; ``token_object`` [B, L] with ``queries='objects'``; with ``mask_false_negatives`` also
+        ``clip_objects`` [B, O].
       log_scale: Logarithm of the inverse temperature, replicated.
       mesh: The mesh of ``core.mesh``.
 
@@ -100,9 +106,11 @@ def local_loss(
     """
     if config.contrast == "none":
         return {}
-    masks = {"mask": batch["local_mask"]}
+    masks = {"mask": _query_mask(config, batch)}
     if config.mask_false_negatives:
         masks |= {"token_object": batch["token_object"], "clip_objects": batch["clip_objects"]}
+    if config.queries == "objects":
+        text_local = [pool_objects(level, batch["local_mask"], batch["token_object"]) for level in text_local]
     _check_sizes(config, len(masks["mask"]), batch_shards(mesh), len(video_local), len(text_local), len(level_weights))
 
     def sums(video_local, text_local, masks, log_scale):
@@ -124,17 +132,25 @@ def local_counts(config: LocalLossConfig, batch: Mapping[str, Array]) -> dict[st
     With them in hand before any gradient is taken, micro-batches divide by the whole batch's counts and gradient
     accumulation is exact.
     """
-    tokens = jnp.sum(batch["local_mask"], dtype=jnp.float32)
-    captions = jnp.sum(jnp.any(batch["local_mask"], axis=1), dtype=jnp.float32)
+    mask = _query_mask(config, batch)
+    tokens = jnp.sum(mask, dtype=jnp.float32)
+    captions = jnp.sum(jnp.any(mask, axis=1), dtype=jnp.float32)
     within_clip = tokens if config.reduction == "token" else captions
     counts = {"within_clip": within_clip, "across_tokens": tokens, "across_captions": captions}
     return {name: counts[name] for name in term_weights(config)}
 
 
 def term_weights(config: LocalLossConfig) -> dict[str, float]:
-    """Weight of every term in the local loss: 1 for SPARC, one half for each direction across clips."""
-    weights = {"within_clip": 1.0} if config.within_clip else {}
+    """Weight of every term in the local loss: ``within_weight`` for SPARC, one half for each direction across clips."""
+    weights = {"within_clip": config.within_weight} if config.within_clip else {}
     return weights | ({"across_tokens": 0.5, "across_captions": 0.5} if config.across_clips else {})
+
+
+def _query_mask(config: LocalLossConfig, batch: Mapping[str, Array]) -> Array:
+    """The tokens that are queries."""
+    if config.queries == "tokens":
+        return batch["local_mask"]
+    return first_tokens(batch["local_mask"], batch["token_object"])
 
 
 def _level_terms(

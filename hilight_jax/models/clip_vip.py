@@ -1,7 +1,7 @@
 """CLIP-ViP's video tower (Xue et al., arXiv 2209.06430): a CLIP ViT with proxy tokens and proxy-guided attention.
 
-Tokens are ``[cls, added_cls..., patches]``, patches frame by frame and row-major in a frame. cls and added_cls are the M
-proxy tokens: all of them take position 0, none takes a temporal embedding.
+Tokens are ``[cls, added_cls..., patches]``, patches frame by frame and row-major in a frame. cls and added_cls are the
+M proxy tokens: all of them take position 0, none takes a temporal embedding.
 """
 
 import dataclasses
@@ -57,7 +57,8 @@ class VisionConfig:
         """Checks that patches tile the frame and heads the width."""
         if self.image_size % self.patch_size:
             raise ConfigError(
-                f"vision.image_size is {self.image_size}, but must be a multiple of vision.patch_size={self.patch_size}."
+                f"vision.image_size is {self.image_size}, but must be a multiple of "
+                f"vision.patch_size={self.patch_size}."
             )
         if self.width % self.num_heads:
             raise ConfigError(
@@ -75,7 +76,7 @@ class VisionConfig:
 
 
 def patchify(video: Float[Array, "B F Y X C"], patch_size: int) -> Float[Array, "B F P pixels"]:
-    """Cuts frames into flattened patches: patches row-major in the frame, a patch's pixels row-major with colour last."""
+    """Cuts frames into flattened patches: row-major in the frame, and so are a patch's pixels, colour last."""
     batch, frames, height, width, colours = video.shape
     rows, columns = height // patch_size, width // patch_size
     x = video.reshape(batch, frames, rows, patch_size, columns, patch_size, colours)
@@ -128,7 +129,7 @@ class VideoEmbeddings(nn.Module):
 
 
 class VideoTower(nn.Module):
-    """The video encoder. HiLight's CLIP-ViP tower is its ``tokens``: all ``M + F * P`` of them, without the post norm."""
+    """The video encoder. HiLight's CLIP-ViP tower is its ``tokens``: all ``M + F * P``, without the post norm."""
 
     config: VisionConfig
     compute: ComputeConfig
@@ -152,7 +153,8 @@ class VideoTower(nn.Module):
 
         Returns:
           ``embeddings`` [B, M+F*P, D], after the pre norm; ``tokens`` [B, M+F*P, D], the last block's output without
-          the post norm; ``pooled`` [B, D], the cls token after the post norm; ``outputs``, each block's output, or None.
+          the post norm; ``pooled`` [B, D], the cls token after the post norm; ``outputs``, each block's output, or
+          None.
 
         Raises:
           ConfigError: The frames do not divide into as many patches as the position table has.

@@ -65,6 +65,11 @@ def projection(width: int, fan_in: int, compute: ComputeConfig, name: str | None
     return nn.Dense(width, use_bias=False, kernel_init=init, name=name, **compute.dtypes)
 
 
+def at_least_float32(x: Array) -> Array:
+    """For what will be compared rather than transformed further: bfloat16 becomes float32, the rest stays."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def quick_gelu(x: Array) -> Array:
     """OpenAI's approximation of GELU, ``x * sigmoid(1.702 x)``."""
     return x * jax.nn.sigmoid(1.702 * x)
@@ -124,9 +129,9 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> tuple[Array, Array | None]:
         """Adds attention, then the MLP, to the residual stream."""
         attn = Attention(self.num_heads, self.depth, self.attend, self.compute, name="self_attn")
-        x = x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands)
+        x = jax.lax.optimization_barrier(x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands))
         mlp = Mlp(self.mlp_dim, self.depth, self.compute, name="mlp")
-        x = x + mlp(layer_norm(self.compute, "layer_norm2")(x))
+        x = jax.lax.optimization_barrier(x + mlp(layer_norm(self.compute, "layer_norm2")(x)))
         return x, x if self.keep_output else None
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree, flatten, unflatten
-from hilight_jax.models.layers import ComputeConfig, layer_norm, projection
+from hilight_jax.models.layers import ComputeConfig, at_least_float32, layer_norm, projection
 
 # Paths below ``local``.
 LOCAL_PARTITION_RULES: tuple[Rule, ...] = (
@@ -125,12 +125,12 @@ class LocalHeads(nn.Module):
         for (level, _), head, x in zip(self.pairs, self.video, features, strict=True):
             if self.config.center_video and level > 0:
                 x = x - x.mean((1, 2), keepdims=True)
-            mapped.append(_precise(head(x)))
+            mapped.append(at_least_float32(head(x)))
         return tuple(mapped)
 
     def map_text(self, features: tuple[Float[Array, "B L D"], ...]) -> tuple[Float[Array, "B L E"], ...]:
         """Maps the token features of every pair, in float32 at least and not normalised."""
-        return tuple(_precise(head(x)) for head, x in zip(self.text, features, strict=True))
+        return tuple(at_least_float32(head(x)) for head, x in zip(self.text, features, strict=True))
 
     def _video_head(self, level: int) -> nn.Module:
         if level == 0 and self.config.head == "mlp":
@@ -150,7 +150,3 @@ def init_local_from_projections(params: Tree) -> Tree:
             if head and leaf.shape == flat[projector].shape:
                 flat[path] = jax.tree.map(jnp.array, flat[projector])
     return unflatten(flat)
-
-
-def _precise(x: Array) -> Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -8,10 +8,10 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def normalise(pixels: Num[Array, "... C"], dtype: jnp.dtype = jnp.float32) -> Float[Array, "... C"]:
-    """Maps colours of 0..255 (uint8, or the floats that resizing leaves, unclamped) to CLIP's zero mean and unit spread.
+    """Maps colours of 0..255 to CLIP's zero mean and unit spread.
 
     Args:
-      pixels: Colour last, red first.
+      pixels: Colour last, red first; uint8, or the floats that resizing leaves, which are not clamped.
       dtype: Of the result.
     """
     mean, std = jnp.asarray(CLIP_MEAN, dtype), jnp.asarray(CLIP_STD, dtype)

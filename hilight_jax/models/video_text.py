@@ -11,7 +11,7 @@ from hilight_jax.core.sharding import Rule
 from hilight_jax.models import local_heads
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
 from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
-from hilight_jax.models.layers import ComputeConfig, projection
+from hilight_jax.models.layers import ComputeConfig, at_least_float32, projection
 from hilight_jax.models.local_heads import LOCAL_PARTITION_RULES, LocalHeads, LocalHeadsConfig
 
 PARTITION_RULES: tuple[Rule, ...] = (
@@ -116,17 +116,20 @@ class DualEncoder(nn.Module):
 
         Returns:
           ``video_embeds`` [B, E], unit vectors; ``video_tokens`` [B, M+F*P, D], without post norm; ``video_pooled``
-          [B, D]; ``video_local``, per tapped level [B, F, P, E], or without local heads one level, the last patches
-          through CLIP's projector (what a model that was never told to ground knows anyway); if asked, ``video_hidden_states``, the embeddings and
-          each block's output.
+          [B, D]; ``video_local``, per tapped level [B, F, P, E], or, without local heads, the last patches through
+          CLIP's projector (what a model that was never told to ground knows anyway); if asked,
+          ``video_hidden_states``, the embeddings and each block's output.
         """
         config = self.config
         tower = self.vision(video, hidden_states or "all" in config.local.levels)
 
         def patches(level):
-            x = tower["embeddings"] if level == 0 else self.vision.norm(tower["tokens"])
-            if 0 < level < config.vision.depth:
+            if level == 0:
+                x = tower["embeddings"]
+            elif level < config.vision.depth:
                 x = tower["outputs"][level - 1]
+            else:
+                x = self.vision.norm(tower["tokens"])
             x = x[:, config.vision.num_proxy_tokens :]
             return x.reshape(*video.shape[:2], config.vision.num_patches, config.vision.width)
 
@@ -138,7 +141,7 @@ class DualEncoder(nn.Module):
         if config.local.levels:
             out["video_local"] = self.local.map_video(tuple(patches(level) for level, _ in config.level_pairs))
         else:
-            out["video_local"] = (self.visual_projection(patches(config.vision.depth)),)
+            out["video_local"] = (at_least_float32(self.visual_projection(patches(config.vision.depth))),)
         if hidden_states:
             out["video_hidden_states"] = (tower["embeddings"], *tower["outputs"])
         return out
@@ -150,8 +153,8 @@ class DualEncoder(nn.Module):
 
         Returns:
           ``text_embeds`` [B, E], unit vectors; ``text_tokens`` [B, L, D], after the final norm; ``text_pooled`` [B, D];
-          ``text_local``, per tapped level [B, L, E], or the last tokens through CLIP's projector; if asked, ``text_hidden_states``, the embeddings and each block's
-          output, all before the final norm.
+          ``text_local``, per tapped level [B, L, E], or, without local heads, the last tokens through CLIP's projector;
+          if asked, ``text_hidden_states``, the embeddings and each block's output, all before the final norm.
         """
         config = self.config
         tower = self.text(text_ids, text_mask, hidden_states or "all" in config.local.levels)
@@ -169,7 +172,7 @@ class DualEncoder(nn.Module):
         if config.local.levels:
             out["text_local"] = self.local.map_text(tuple(tokens(level) for _, level in config.level_pairs))
         else:
-            out["text_local"] = (self.text_projection(tokens(config.text.depth)),)
+            out["text_local"] = (at_least_float32(self.text_projection(tower["tokens"])),)
         if hidden_states:
             out["text_hidden_states"] = (tower["embeddings"], *tower["outputs"])
         return out
@@ -177,5 +180,5 @@ class DualEncoder(nn.Module):
 
 def _unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
     """Divides by the Euclidean norm without an epsilon, as the original, in float32 at least."""
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = at_least_float32(x)
     return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

@@ -1,7 +1,7 @@
 """Attention as pure functions of queries, keys and values.
 
-Heads come before tokens (``[B, N, S, H]``): every product below is then a plain batched matrix product, which a CPU runs
-without copying. Scores and softmax are float32 when the operands are bfloat16, and keep the operands' precision
+Heads come before tokens (``[B, N, S, H]``): every product below is then a plain batched matrix product, which a CPU
+runs without copying. Scores and softmax are float32 when the operands are bfloat16, and keep the operands' precision
 otherwise.
 """
 

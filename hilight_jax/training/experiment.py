@@ -59,7 +59,6 @@ class TrainConfig:
       freeze: Path patterns of parameters that are not trained.
       eval_every: Steps between evaluations on the validation clips; the last step is always evaluated.
       eval_batch_size: Clips of one evaluation batch.
-      max_bad_clips: Share of clips that may be replaced because they cannot be read before the run stops.
       generate_missing: Generate the named billiards world when its data is missing (the demo); else say so.
     """
 

@@ -85,6 +85,11 @@ class EncoderObjective:
             weights |= {name: self.config.loss.local_weight * share for name, share in shares.items()}
         return weights
 
+    @property
+    def block_size(self) -> int:
+        """Clips that contrast with each other locally: one group, or one clip."""
+        return self.config.loss.local.group_size if self.config.loss.local.across_clips else 1
+
     def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
         """Projects the logit scales into their range."""
 

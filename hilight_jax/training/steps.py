@@ -26,13 +26,14 @@ def make_train_step(
     clamp: Callable[[dict], dict] = lambda params: params,
     constrain: Callable[[dict], dict] = lambda gradients: gradients,
     accumulate: int = 1,
+    block: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Returns ``step(state, batch) -> (state, metrics)``; the caller jits it.
 
     The loss is ``sum_n weights[n] * sum_n / count_n`` with counts of the whole batch, so that micro-batches of
     ragged captions add up to exactly the gradient of the undivided loss. Terms that contrast clips with each other
-    contrast those of one micro-batch. Micro-batch ``i`` of ``k`` holds the clips ``i, i + k, i + 2k, ...``: any
-    number of devices then keeps its own clips.
+    contrast those of one micro-batch. Micro-batch ``i`` of ``k`` holds the blocks ``i, i + k, i + 2k, ...`` of
+    ``block`` consecutive clips: any number of devices then keeps its own clips, and groups stay together.
 
     Args:
       loss_terms: The losses of the task.
@@ -42,6 +43,7 @@ def make_train_step(
       clamp: Projects trained parameters into their allowed range before each use (CLIP-ViP's logit scale).
       constrain: Pins the gradients to the shardings of the parameters.
       accumulate: Number of micro-batches that the batch is cut into.
+      block: Consecutive clips that stay in one micro-batch.
     """
 
     def loss(trained: dict, frozen: dict, batch: Batch, counts: dict) -> tuple[jax.Array, dict]:
@@ -62,8 +64,9 @@ def make_train_step(
         if accumulate == 1:
             (value, shares), gradients = gradient(trained, state.frozen, batch, counts)
         else:
-            micro = {key: jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0) for key, x in batch.items()}
-            shapes = jax.eval_shape(lambda: gradient(trained, state.frozen, jax.tree.map(lambda x: x[0], micro), counts))
+            micro = {name: _micro_batches(x, accumulate, block) for name, x in batch.items()}
+            first = {name: x[0] for name, x in micro.items()}
+            shapes = jax.eval_shape(gradient, trained, state.frozen, first, counts)
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
             ((value, shares), gradients), _ = jax.lax.scan(micro_step, zeros, micro)
         gradients = constrain(gradients)
@@ -77,3 +80,9 @@ def make_train_step(
         return new_state, {"loss": value, **shares, "gradient_norm": optax.tree.norm(gradients)}
 
     return step
+
+
+def _micro_batches(x: jax.Array, accumulate: int, block: int) -> jax.Array:
+    """Cuts ``[B, ...]`` into ``[accumulate, B / accumulate, ...]`` by blocks, block ``i`` to micro-batch ``i % accumulate``."""
+    blocks = jnp.moveaxis(x.reshape(-1, accumulate, block, *x.shape[1:]), 1, 0)
+    return blocks.reshape(accumulate, -1, *x.shape[1:])

@@ -24,6 +24,7 @@ class Objective(Protocol):
 
     partition_rules: tuple[Rule, ...]
     weights: Mapping[str, float]
+    block_size: int  # Consecutive clips that one micro-batch keeps together.
 
     def init_params(self, key: jax.Array) -> dict[str, Any]: ...
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict: ...
@@ -43,11 +44,12 @@ class Trainer:
             ``freeze`` matches nothing.
         """
         self.config, self.objective, self.mesh = config, objective, mesh
-        pieces = batch_shards(mesh) * config.accumulate
+        block = objective.block_size if config.accumulate > 1 else 1
+        pieces = batch_shards(mesh) * config.accumulate * block
         if config.batch_size % pieces:
             raise ConfigError(
                 f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards x "
-                f"{config.accumulate} micro-batches; choose a multiple of {pieces}."
+                f"{config.accumulate} micro-batches x blocks of {block} clips; choose a multiple of {pieces}."
             )
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
@@ -72,6 +74,7 @@ class Trainer:
             clamp=objective.clamp,
             constrain=lambda gradients: jax.lax.with_sharding_constraint(gradients, trained),
             accumulate=config.accumulate,
+            block=block,
         )
         self.train_step = jax.jit(
             step,

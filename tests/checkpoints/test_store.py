@@ -59,8 +59,9 @@ def test_restores_bitwise_onto_any_mesh(tmp_path, devices):
     assert store.position(1) == {"step": 1}
 
 
-def test_restores_to_numpy_and_in_parts(tmp_path):
-    store, _ = saved(tmp_path / "c")
+def test_another_process_reads_it_to_numpy_and_in_parts(tmp_path):
+    saved(tmp_path / "c")
+    store = Store(tmp_path / "c", read_only=True)
     params = store.restore_params(1)
     assert isinstance(params["vision"]["kernel"], np.ndarray)
     vision = store.restore_params(1, {"vision": targets(make_mesh())["vision"]})

@@ -85,8 +85,6 @@ def frames_last(video: np.ndarray | None) -> np.ndarray | None:
 
 
 def prefix_of(case: Case, name: str) -> str:
-    """What the case writes before the official names of its weights, such as ``clipmodel.``; ``name`` is one of them."""
+    """What the case writes before the official names of its weights, such as ``clipmodel.``; ``name`` is one."""
     (match,) = case.names(rf"weights/(.*){name}")
     return match[1]
-
-

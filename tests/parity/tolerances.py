@@ -10,7 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 
 # Float32 pass: fraction of a tensor's absmax, by kind; kinds not named are towers, losses and connectors.
-_FLOAT32_RELATIVE = {"hilight_preproc": 1e-4, "gemma": 1e-4, "gemma_embedding_scale": 1e-4, "hilight": 1e-4, "lora": 1e-4}
+_FLOAT32_RELATIVE = {
+    "hilight_preproc": 1e-4,
+    "gemma": 1e-4,
+    "gemma_embedding_scale": 1e-4,
+    "hilight": 1e-4,
+    "lora": 1e-4,
+}
 _FLOAT32_DEFAULT = 3e-5
 # Float32 pass: single quantities with a tolerance of their own, by name.
 _FLOAT32_BY_NAME = {"outputs/logits_official_fp16cast": 1e-3}

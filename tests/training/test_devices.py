@@ -21,7 +21,7 @@ CASES = {
     "false_negatives": ("demo", "--config.loss.local.mask_false_negatives=true"),
     "both": ("demo,contrast=both",),
     "vsc_fc": ("demo,setting=2", "--config.loss.contrast=nce_vsc_fc", "--config.data.frame_captions=true"),
-    "accumulated": ("demo", "--config.accumulate=2", "--config.loss.local.group_size=1"),
+    "accumulated": ("demo", "--config.accumulate=2", "--config.batch_size=32"),
 }
 FLOAT64 = ("--config.model.compute.dtype=float64", "--config.model.compute.param_dtype=float64")
 MESHES = {"data": MeshConfig(), "fsdp": MeshConfig(fsdp=4)}
@@ -45,9 +45,6 @@ def test_eight_devices_take_the_step_of_one(name, double):
     argument, *overrides = CASES[name]
     overrides += ["--config.optimizer.name=sgd", "--config.optimizer.learning_rate=1.0"]
     overrides += ["--config.optimizer.clip_norm=0.0", *(FLOAT64 if double else ())]
-    if name == "accumulated":
-        overrides = [o for o in overrides if "group_size" not in o] + ["--config.loss.local.group_size=2"]
-        overrides += ["--config.batch_size=32"]
     config = tiny_config(argument, *overrides)
     loss, gradients = sgd_step(config, MeshConfig(), jax.devices()[:1], double)
     flat = trees.flatten(gradients)

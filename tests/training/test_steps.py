@@ -9,7 +9,7 @@ import pytest
 from hilight_jax.core.means import Mean
 from hilight_jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
 from hilight_jax.training.state import create
-from hilight_jax.training.steps import make_train_step
+from hilight_jax.training.steps import _micro_batches, make_train_step
 
 # Ragged rows: a mean over all real entries is not the mean of the rows' means.
 BATCH = {
@@ -52,6 +52,11 @@ def test_micro_batches_of_ragged_rows_give_the_undivided_gradient(accumulate):
     cut, cut_metrics = step(state, BATCH)
     np.testing.assert_allclose(cut.trained["w"], whole.trained["w"], rtol=1e-6)
     np.testing.assert_allclose(cut_metrics["loss"], metrics["loss"], rtol=1e-6)
+
+
+def test_micro_batches_keep_blocks_of_consecutive_clips():
+    assert _micro_batches(jnp.arange(8), 2, 2).tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert _micro_batches(jnp.arange(4), 2, 1).tolist() == [[0, 2], [1, 3]]
 
 
 def test_frozen_parameters_have_no_gradient_and_no_optimiser_state():

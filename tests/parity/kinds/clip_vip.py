@@ -21,7 +21,8 @@ def check(case: Case) -> None:
         return nce(out["video_embeds"], out["text_embeds"], out["logit_scale"]).value(), (out, inner)
 
     loss, (out, inner), gradients = dual_encoder.differentiate(objective, params)
-    case.compare_all(_tower_outputs(out, inner), "outputs/")
+    rows = video.shape[2] // model.config.vision.patch_size
+    case.compare_all(_tower_outputs(out, inner, rows), "outputs/")
     logits = out["video_embeds"] @ out["text_embeds"].T * jnp.exp(out["logit_scale"])
     case.compare("outputs/logits_per_image", logits)
     case.compare("outputs/logits_per_text", logits.T)
@@ -40,12 +41,12 @@ def check(case: Case) -> None:
         case.compare(f"outputs/image_embeds_{match[1]}", encoded["video_embeds"])
 
 
-def _tower_outputs(out: dict, inner: dict) -> dict[str, np.ndarray]:
+def _tower_outputs(out: dict, inner: dict, rows: int) -> dict[str, np.ndarray]:
     """Values under the original's names; ``inner`` holds the submodules' outputs, layers stacked."""
-    conv = inner["vision/embeddings/patch_embedding"]
-    size = int(conv.shape[2] ** 0.5)
+    batch, frames, patches, width = inner["vision/embeddings/patch_embedding"].shape
+    conv = np.asarray(inner["vision/embeddings/patch_embedding"]).reshape(batch * frames, rows, patches // rows, width)
     values = {
-        "vision.patch_conv": np.moveaxis(np.asarray(conv).reshape(-1, size, size, conv.shape[-1]), -1, 1),
+        "vision.patch_conv": np.moveaxis(conv, -1, 1),
         "vision.embeddings": inner["vision/embeddings"],
         "vision.last_hidden_state": out["video_tokens"],
         "vision.pooler_output": out["video_pooled"],

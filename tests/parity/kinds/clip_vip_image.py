@@ -1,7 +1,7 @@
 """CLIP-ViP's ``VidCLIP``: clips with subtitles beside single frames with captions, and the pretraining loss.
 
-Sub-case ``n1`` has one frame and caption per clip (``image``, ``caption_ids``), ``n2`` two (``image2``, ``caption_ids2``).
-A frame is a clip of one frame, so its temporal embedding is the middle of the table.
+Sub-case ``n1`` has one frame and caption per clip (``image``, ``caption_ids``), ``n2`` two (``image2``,
+``caption_ids2``). A frame is a clip of one frame, so its temporal embedding is the middle of the table.
 """
 
 import jax.numpy as jnp

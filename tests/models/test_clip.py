@@ -1,0 +1,43 @@
+"""The text tower: pooling and padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.models.clip import TextConfig, TextTower
+from hilight_jax.models.layers import ComputeConfig
+from tests.models import tiny
+
+
+@pytest.fixture(scope="module")
+def encode():
+    tower, params = TextTower(tiny.TEXT, ComputeConfig()), tiny.params(tiny.CONFIG)["text"]
+    return jax.jit(lambda ids, mask=None: tower.apply({"params": params}, ids, mask))
+
+
+def test_padding_does_not_change_the_embedding(encode):
+    """Neither its amount, nor its id, nor whether a mask hides it."""
+    pooled = encode(tiny.IDS, tiny.IDS > 0)["pooled"]
+    with_end_id = np.where(tiny.IDS > 0, tiny.IDS, 29)
+    longer = np.pad(tiny.IDS, ((0, 0), (0, 2)))
+    np.testing.assert_allclose(encode(tiny.IDS)["pooled"], pooled, atol=1e-5)
+    np.testing.assert_allclose(encode(with_end_id, tiny.IDS > 0)["pooled"], pooled, atol=1e-5)
+    np.testing.assert_allclose(encode(longer, longer > 0)["pooled"], pooled, atol=1e-5)
+
+
+def test_pooled_is_the_first_largest_id(encode):
+    out = encode(np.where(tiny.IDS > 0, tiny.IDS, 29), tiny.IDS > 0)
+    np.testing.assert_array_equal(out["pooled"], out["tokens"][jnp.arange(2), jnp.array([4, 2])])
+
+
+def test_a_text_past_the_table_is_refused():
+    tower = TextTower(tiny.TEXT, ComputeConfig())
+    with pytest.raises(DataError, match="text_ids are 10 tokens long, but the text tower has 9 positions"):
+        jax.eval_shape(tower.init, jax.random.key(0), jnp.zeros((1, 10), jnp.int32))
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ConfigError, match="text.width is 512, but must be a multiple of text.num_heads=7"):
+        TextConfig(num_heads=7)

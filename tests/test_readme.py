@@ -1,0 +1,49 @@
+"""What the README tells people to type exists."""
+
+import importlib
+import pathlib
+import re
+
+import pytest
+
+from hilight_jax.data.manifest import open_manifest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.partition("  #")[0].strip()
+    for _, block in BLOCKS
+    for line in block.replace("\\\n", "").splitlines()
+    if line.startswith("python -m hilight_jax.")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_the_options_that_it_is_shown_with(command, capsys):
+    verb, *arguments = command.removeprefix("python -m hilight_jax.").split()
+    main = importlib.import_module(f"hilight_jax.{verb}").main
+    with pytest.raises(SystemExit) as exit_:
+        main([*(arguments[:1] if verb == "benchmark" else []), "--help"])
+    assert exit_.value.code == 0
+    shown = capsys.readouterr().out
+    options = [a.partition("=")[0] for a in arguments if a.startswith("--") and not a.startswith("--config.")]
+    assert [option for option in options if not re.search(rf"{option}\b", shown)] == []
+
+
+def test_every_make_target_exists():
+    targets = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z][\w-]*)", README)) <= targets
+
+
+def test_the_manifest_shown_can_be_opened(tmp_path):
+    lines = [line for _, block in BLOCKS for line in block.splitlines() if line.startswith("{")]
+    (tmp_path / "clips.jsonl").write_text("\n".join(lines))
+    first, second = open_manifest(str(tmp_path / "clips.jsonl"))
+    assert first.captions[0].text[slice(0, 14)] == "the red 3-ball" and len(second.captions) == 2
+
+
+def test_the_conversion_shown_takes_ten_lines_and_is_python():
+    (code,) = [block for language, block in BLOCKS if language == "python"]
+    compile(code, "README.md", "exec")
+    assert len([line for line in code.splitlines() if line]) <= 10
