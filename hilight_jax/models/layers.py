@@ -129,9 +129,9 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> tuple[Array, Array | None]:
         """Adds attention, then the MLP, to the residual stream."""
         attn = Attention(self.num_heads, self.depth, self.attend, self.compute, name="self_attn")
-        x = jax.lax.optimization_barrier(x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands))
+        x = x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands)
         mlp = Mlp(self.mlp_dim, self.depth, self.compute, name="mlp")
-        x = jax.lax.optimization_barrier(x + mlp(layer_norm(self.compute, "layer_norm2")(x)))
+        x = x + mlp(layer_norm(self.compute, "layer_norm2")(x))
         return x, x if self.keep_output else None
 
 

@@ -1,7 +1,8 @@
 """How fast a train step runs, and what share of the machine's own matrix multiplication speed that is.
 
 Both are measured in turns, for other work on a shared machine slows both alike: a round measures the peak, then
-steps. A round's peak is the best of several products; what is reported is the median over the rounds.
+steps. A product's speed is the median of its repeats, a round's peak that of its fastest product, and what is
+reported the median over the rounds: a best of many would catch the quiet moments that a long step cannot have.
 """
 
 import resource
@@ -23,7 +24,7 @@ from hilight_jax.training.objective import EncoderObjective
 from hilight_jax.training.trainer import Trainer
 
 SQUARE = {"cpu": 4096, "gpu": 8192, "tpu": 8192}
-REPEATS = 3
+REPEATS = 5
 # Fast steps are timed in runs of this length, so that waiting for the device is not what is timed.
 SECONDS_PER_ROUND = 0.5
 FEWEST_ROUNDS = 3
@@ -57,7 +58,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     peaks: list[dict[str, float]] = []
     seconds: list[float] = []
     for _ in range(rounds):
-        peaks.append({name: max(product() for _ in range(REPEATS)) for name, product in products.items()})
+        peaks.append({name: statistics.median(product() for _ in range(REPEATS)) for name, product in products.items()})
         began = time.perf_counter()
         for _ in range(steps_per_round):
             state, metrics = step(state, batch)
