@@ -65,7 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         seeds = [int(seed) for seed in arguments.seeds.split(",")]
     except ValueError as error:
-        raise UserError(f"--seeds is '{arguments.seeds}', but must be whole numbers with commas, such as 0,1.") from error
+        raise UserError(
+            f"--seeds is '{arguments.seeds}', but must be whole numbers with commas, such as 0,1."
+        ) from error
     chosen = [name for name in ROWS if not arguments.only or any(text in name for text in arguments.only)]
     if not chosen:
         raise UserError(f"--only {' '.join(arguments.only)} fits no row; rows: {'; '.join(ROWS)}.")

@@ -101,8 +101,8 @@ def open_training_source(config: TrainConfig) -> Source:
     specification = config.data.train
     if not specification:
         raise DataError(
-            "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl (the README "
-            "says how data becomes a manifest)."
+            "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl (the "
+            "README says how data becomes a manifest)."
         )
     if is_missing(specification) and config.generate_missing:
         directory = Path(specification.removeprefix("tfds:")).parent

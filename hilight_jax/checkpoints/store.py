@@ -146,7 +146,9 @@ class Store:
         else:
             complaints = name_report(like, {name: shapes[name] for name in shapes if name in like})
             if complaints:
-                raise CheckpointError(f"step {step} in {self._directory} does not fit the model: {'; '.join(complaints)}.")
+                raise CheckpointError(
+                    f"step {step} in {self._directory} does not fit the model: {'; '.join(complaints)}."
+                )
             restore_args = _placed_as(like)
         places = split_parts(restore_args)
         args = {
@@ -201,9 +203,7 @@ class Store:
 
 def _placed_as(like: Any) -> Any:
     """Restore arguments that put every array where its ``jax.ShapeDtypeStruct`` says."""
-    return jax.tree.map(
-        lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding, global_shape=x.shape, dtype=x.dtype), like
-    )
+    return jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding, global_shape=x.shape, dtype=x.dtype), like)
 
 
 def name_report(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,9 @@ class Progress:
         now = time.monotonic()
         if now - self._shown >= (0.5 if self._terminal else 10.0) or self._done == self._total:
             self._shown = now
-            sys.stderr.write(("\r" if self._terminal else "") + self._line(now, note) + ("" if self._terminal else "\n"))
+            sys.stderr.write(
+                ("\r" if self._terminal else "") + self._line(now, note) + ("" if self._terminal else "\n")
+            )
             sys.stderr.flush()
 
     def close(self) -> float:

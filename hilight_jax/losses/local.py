@@ -96,8 +96,8 @@ def local_loss(
       video_local: Patch vectors per tapped level, split over the mesh's batch axes.
       text_local: Token vectors per tapped level, likewise.
       level_weights: Weight of each level.
-      batch: ``local_mask`` [B, L]; ``token_object`` [B, L] with ``queries='objects'``; with ``mask_false_negatives`` also
-        ``clip_objects`` [B, O].
+      batch: ``local_mask`` [B, L]; with ``queries='objects'`` also ``token_object`` [B, L]; with
+        ``mask_false_negatives`` also ``clip_objects`` [B, O].
       log_scale: Logarithm of the inverse temperature, replicated.
       mesh: The mesh of ``core.mesh``.
 

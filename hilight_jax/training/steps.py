@@ -83,6 +83,6 @@ def make_train_step(
 
 
 def _micro_batches(x: jax.Array, accumulate: int, block: int) -> jax.Array:
-    """Cuts ``[B, ...]`` into ``[accumulate, B / accumulate, ...]`` by blocks, block ``i`` to micro-batch ``i % accumulate``."""
+    """Cuts ``[B, ...]`` into ``[accumulate, B / accumulate, ...]``; block ``i`` goes to part ``i % accumulate``."""
     blocks = jnp.moveaxis(x.reshape(-1, accumulate, block, *x.shape[1:]), 1, 0)
     return blocks.reshape(accumulate, -1, *x.shape[1:])

@@ -73,7 +73,9 @@ def test_names_and_shapes_that_do_not_fit_are_listed(tmp_path):
     wanted = targets(make_mesh())
     wanted["vision"]["kernel"] = jax.ShapeDtypeStruct((8, 5), jnp.float32, sharding=wanted["vision"]["kernel"].sharding)
     wanted["text"]["extra"] = wanted["text"]["kernel"]
-    with pytest.raises(CheckpointError, match=r"missing 'text/extra' \(8, 2\); 'vision/kernel' has shape \(8, 4\) where"):
+    with pytest.raises(
+        CheckpointError, match=r"missing 'text/extra' \(8, 2\); 'vision/kernel' has shape \(8, 4\) where"
+    ):
         store.restore_params(1, wanted)
     assert name_report({"a": PARAMS["vision"]}, {"b": PARAMS["vision"]}) == [
         "missing 'a/kernel' (8, 4)",
