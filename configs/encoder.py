@@ -36,12 +36,14 @@ def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
     if preset not in presets:
         raise ConfigError(f"'{preset}' is not a preset.{nearest(preset, presets)} Presets: {', '.join(presets)}.")
     config = presets[preset]()
-    config.preset = argument.replace(",", "-").replace("=", "")
-    for pair in pairs:
-        key, _, value = pair.partition("=")
+    config.preset = argument
+    given = dict(pair.partition("=")[::2] for pair in pairs)
+    for key in given:
         if key not in ARGUMENTS:
-            raise ConfigError(f"'{pair}' is not an argument.{nearest(key, ARGUMENTS)} Known: {', '.join(ARGUMENTS)}.")
-        ARGUMENTS[key](config, value)
+            raise ConfigError(f"'{key}' is not an argument.{nearest(key, ARGUMENTS)} Known: {', '.join(ARGUMENTS)}.")
+    for key, change in ARGUMENTS.items():  # In this order, whatever the order they were given in.
+        if key in given:
+            change(config, given[key])
     return config
 
 

@@ -6,6 +6,7 @@ Started again on the same working directory it resumes; finished, it says so.
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     arguments, overrides = parser.parse_known_args(argv)
     config = load_config(arguments.config, overrides, arguments.data_dir)
-    workdir = arguments.workdir or Path("runs") / f"{config.name}-{config.preset}"
+    workdir = arguments.workdir or Path("runs") / f"{config.name}-{re.sub('[^a-z0-9]+', '-', config.preset)}"
     result = train(config, workdir, arguments.dry_run)
     if arguments.json:
         commands.print_json(result)
@@ -58,9 +59,13 @@ def train(config: TrainConfig, workdir: Path, dry_run: bool = False) -> dict[str
     """Runs, resumes or checks one training run; returns what it came to."""
     say(f"{len(jax.devices())} {jax.devices()[0].platform} device(s), {jax.process_count()} process(es)")
     check_workdir(config, workdir)
-    source = open_training_source(config)
     mesh = make_mesh(config.mesh)
     trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
+    data = config.with_sources()
+    if dry_run and data.generate_missing and is_missing(data.data.train):
+        say(f"dry run: {data.data.train} is missing and would be generated; shapes and shardings are in order")
+        return {"workdir": str(workdir), "dry_run": True}
+    source = open_training_source(data)
     summary = {
         "workdir": str(workdir),
         "trained_parameters": trees.count(trainer.state_shapes.trained),
@@ -71,7 +76,7 @@ def train(config: TrainConfig, workdir: Path, dry_run: bool = False) -> dict[str
         f"{summary['trained_parameters']:,} parameters are trained, {summary['frozen_parameters']:,} are frozen; "
         f"{summary['train_clips']:,} clips to train on"
     )
-    evaluate = make_evaluate(config)
+    evaluate = make_evaluate(data)
     if dry_run:
         trainer.train_step.lower(trainer.state_shapes, trainer.example_shapes())
         say("dry run: config, data, shapes and shardings are in order; nothing was trained or written")
@@ -86,7 +91,9 @@ def train(config: TrainConfig, workdir: Path, dry_run: bool = False) -> dict[str
         hosts = {"host_index": jax.process_index(), "host_count": jax.process_count()}
         with Pipeline(config.data, source, config.seed).batches(config.batch_size, int(state.step), **hosts) as batches:
             state = loop.run(trainer, state, batches, store, workdir, evaluate, watch=bad_clips.update)
-        summary["replaced_clips"] = bad_clips.count
+        bad_clips.finish()
+        summary |= {"replaced_clips": bad_clips.count, "truncated_captions": bad_clips.truncated}
+        say(f"{bad_clips.count} clips were replaced, {bad_clips.truncated} captions were cut")
     summary |= {"steps": int(state.step), "best_step": store.best(), "latest_step": store.latest()}
     store.close()
     return summary
@@ -107,7 +114,7 @@ def open_training_source(config: TrainConfig) -> Source:
     if is_missing(specification) and config.generate_missing:
         directory = Path(specification.removeprefix("tfds:")).parent
         world = get_world(directory.parent.name)
-        say(f"{directory} is missing: generating the world {world.name} (once)")
+        say(f"{directory} is missing: generating the world {world.name}, once")
         build(world, directory.parent.parent, workers=os.cpu_count() or 1)
     return open_source(specification)
 
@@ -139,19 +146,17 @@ def start(config: TrainConfig, trainer: Trainer, store: Store) -> TrainState:
 
 
 def check_workdir(config: TrainConfig, workdir: Path) -> None:
-    """Refuses a working directory that holds a run of another configuration.
+    """Refuses a working directory that holds checkpoints of another configuration.
 
     Raises:
       CheckpointError: The differing keys are listed.
     """
-    path = workdir / "config.json"
-    if not path.exists():
+    if not (workdir / "checkpoints").is_dir():
         return
-    try:
-        former = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not JSON ({error}); restore it, or choose another --workdir.") from error
-    changed = differences(former, json.loads(json.dumps(to_dict(config))))
+    store = Store(workdir / "checkpoints", config.keep, read_only=True)
+    latest = store.latest()
+    changed = differences(store.config(latest), json.loads(json.dumps(to_dict(config)))) if latest is not None else []
+    store.close()
     changed = [line for line in changed if not line.removeprefix("config.").startswith(FREE_KEYS)]
     if changed:
         raise CheckpointError(
@@ -162,6 +167,8 @@ def check_workdir(config: TrainConfig, workdir: Path) -> None:
 
 def write_config(config: TrainConfig, workdir: Path) -> None:
     """Writes ``config.json`` in one piece."""
+    if jax.process_index():
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         partial = workdir / "config.json.partial"

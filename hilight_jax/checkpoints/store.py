@@ -1,7 +1,8 @@
 """The checkpoints of one working directory: an orbax manager with every model part as its own item.
 
 A step holds one item per part of the model (``vision``, ``text``, ``heads``), one for the optimiser, and the JSON
-item ``position``. Parts restore alone, onto any mesh. Data needs no iterator state: its position is the step.
+items ``position`` and ``config``. Parts restore alone, onto any mesh. Data needs no iterator state: its position is the
+step.
 """
 
 import dataclasses
@@ -16,12 +17,13 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from hilight_jax.core import trees
-from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
 
 # Top-level names of the parameters that are items of their own; all others together are the item "heads".
 TOWERS = ("vision", "text")
 HEADS = "heads"
 POSITION = "position"
+CONFIG = "config"
 OPTIMIZER = "optimizer"
 
 
@@ -32,6 +34,12 @@ class KeepConfig:
     every: int = 1000
     latest: int = 2
     best_metric: str = "validation/text_to_video_r1"
+
+    def __post_init__(self):
+        """Checks that something is kept."""
+        for name in ("every", "latest"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"config.keep.{name} is {getattr(self, name)}, but must be at least 1.")
 
 
 def split_parts(params: Mapping[str, Any]) -> dict[str, dict]:
@@ -72,7 +80,7 @@ class Store:
             create=not read_only,
         )
         handlers = {name: ocp.PyTreeCheckpointHandler() for name in (*TOWERS, HEADS, OPTIMIZER)}
-        handlers[POSITION] = ocp.JsonCheckpointHandler()
+        handlers |= {name: ocp.JsonCheckpointHandler() for name in (POSITION, CONFIG)}
         self._manager = ocp.CheckpointManager(directory, item_handlers=handlers, options=options)
 
     def latest(self) -> int | None:
@@ -94,6 +102,7 @@ class Store:
         params: Mapping[str, Any],
         optimizer: Any,
         position: Mapping[str, Any],
+        config: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Starts saving a step; the arrays are copied before this returns, the writing goes on behind.
@@ -101,10 +110,16 @@ class Store:
         Raises:
           CheckpointError: The disk is too full for one more checkpoint. The former ones are untouched.
         """
+        if metrics and self._best_metric and self._best_metric not in metrics:
+            raise ConfigError(
+                f"config.keep.best_metric is '{self._best_metric}', which evaluation does not give."
+                f"{nearest(self._best_metric, metrics)}"
+            )
         self._check_space(params, optimizer)
         items: dict[str, Any] = {name: ocp.args.PyTreeSave(part) for name, part in split_parts(params).items()}
         items[OPTIMIZER] = ocp.args.PyTreeSave(optimizer)
         items[POSITION] = ocp.args.JsonSave(dict(position))
+        items[CONFIG] = ocp.args.JsonSave(dict(config))
         scored = dict(metrics) if metrics and self._best_metric in metrics else None
         try:
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=scored)
@@ -161,8 +176,12 @@ class Store:
         return self._restore(step, {OPTIMIZER: ocp.args.PyTreeRestore(like, restore_args=_placed_as(like))})[OPTIMIZER]
 
     def position(self, step: int) -> dict[str, Any]:
-        """Returns the JSON item of ``step``."""
+        """Returns where ``step`` stood in its data."""
         return self._restore(step, {POSITION: ocp.args.JsonRestore()})[POSITION]
+
+    def config(self, step: int) -> dict[str, Any]:
+        """Returns the configuration that ``step`` was trained with."""
+        return self._restore(step, {CONFIG: ocp.args.JsonRestore()})[CONFIG]
 
     def param_shapes(self, step: int) -> dict[str, Any]:
         """Tree of shapes and dtypes of the saved parameters, without reading them."""

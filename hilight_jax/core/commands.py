@@ -10,12 +10,19 @@ from hilight_jax.core.errors import UserError
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's ``main`` and exits: 0 or its result, 2 for a mistake of the user's, 130 for Ctrl-C."""
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Libraries' remarks on their own defaults.
+    """Runs a command's ``main`` and exits: 0 or its result, 2 for what the user can mend, 130 for Ctrl-C.
+
+    A file that cannot be read or written, a full disk among them, is one sentence too, wherever it was met.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Libraries' own remarks and tracebacks.
     try:
         code = main() or 0
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
+        code = 2
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {place}{error.strerror or error}. Mend this and start the same command again.\n")
         code = 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped by Ctrl-C.\n")

@@ -1,6 +1,5 @@
 """The trained encoder, ready to embed clips and captions."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -8,20 +7,19 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from hilight_jax.checkpoints.store import Store
-from hilight_jax.core.config import build
+from hilight_jax.checkpoints.store import Store, name_report
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.models import video_text
 from hilight_jax.models.pixels import normalise
-from hilight_jax.training.experiment import TrainConfig
+from hilight_jax.training.experiment import TrainConfig, read_config
 
 
 class Encoder:
     """A dual encoder with its parameters; arrays in, numpy arrays out."""
 
-    def __init__(self, config: TrainConfig, params: Mapping[str, Any] | None = None):
-        """Wraps parameters, which may be set and replaced later; each input shape is compiled once."""
-        self.config, self.params = config, params
+    def __init__(self, config: TrainConfig, params: Mapping[str, Any] | None = None, step: int | None = None):
+        """Wraps the parameters of ``step``, which may be set and replaced later; each input shape is compiled once."""
+        self.config, self.params, self.step = config, params, step
         model = video_text.DualEncoder(config.model)
         self._video = jax.jit(lambda p, x: _grounding(model.apply({"params": p}, normalise(x), method="encode_video")))
         self._text = jax.jit(
@@ -49,7 +47,7 @@ class Encoder:
         return self.config.model.level_weights or (1.0,)
 
 
-def load_encoder(workdir: str | Path, which: Literal["best", "latest"] = "best") -> Encoder:
+def load_encoder(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> Encoder:
     """Loads the best or the latest checkpoint of a run.
 
     Raises:
@@ -60,15 +58,19 @@ def load_encoder(workdir: str | Path, which: Literal["best", "latest"] = "best")
     step = store.best() if which == "best" else store.latest()
     if step is None:
         raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train longer.")
-    return Encoder(config, store.restore_params(step))
+    complaints = name_report(_shapes(config), store.param_shapes(step))
+    if complaints:
+        raise CheckpointError(
+            f"step {step} of '{workdir}' does not fit its own configuration: {'; '.join(complaints)}."
+        )
+    return Encoder(config, store.restore_params(step), step)
 
 
-def read_config(workdir: str | Path) -> TrainConfig:
-    """Reads back the configuration of a run."""
-    path = Path(workdir) / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"'{workdir}' is not a working directory: it has no config.json.")
-    return build(TrainConfig, json.loads(path.read_text()))
+def _shapes(config: TrainConfig) -> dict[str, Any]:
+    """The names and shapes of the model's parameters."""
+    side = config.model.vision.image_size
+    video, ids = np.zeros((1, config.data.num_frames, side, side, 3), np.float32), np.zeros((1, 2), np.int32)
+    return jax.eval_shape(video_text.DualEncoder(config.model).init, jax.random.key(0), video, ids)["params"]
 
 
 def _grounding(out: dict[str, Any]) -> dict[str, Any]:

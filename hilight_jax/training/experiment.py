@@ -3,6 +3,8 @@
 import ast
 import dataclasses
 import importlib.util
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,15 +13,28 @@ import ml_collections
 
 from hilight_jax.checkpoints.store import KeepConfig
 from hilight_jax.core.config import build
-from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.mesh import MeshConfig
 from hilight_jax.data.config import DataConfig
 from hilight_jax.losses.local import LocalLossConfig
 from hilight_jax.models.video_text import DualEncoderConfig
 from hilight_jax.training.optimizer import OptimizerConfig
 
-# Keys that may change between the parts of one interrupted run, for they do not change its result.
-FREE_KEYS = ("mesh", "data.num_workers", "data.num_threads", "data.read_ahead", "log_every", "keep")
+# Keys that may change when an interrupted run goes on: none of them changes what is computed, but for rounding.
+FREE_KEYS = (
+    "name",
+    "preset",
+    "mesh",
+    "keep",
+    "eval_batch_size",
+    "log_every",
+    "data_dir",
+    "data.num_workers",
+    "data.num_threads",
+    "data.read_ahead",
+    "data.quarantine",
+    "data.max_bad_fraction",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +74,7 @@ class TrainConfig:
       freeze: Path patterns of parameters that are not trained.
       eval_every: Steps between evaluations on the validation clips; the last step is always evaluated.
       eval_batch_size: Clips of one evaluation batch.
+      data_dir: Where generated worlds are kept; ``{data_dir}`` in a source of ``data`` stands for it.
       generate_missing: Generate the named billiards world when its data is missing (the demo); else say so.
     """
 
@@ -79,6 +95,7 @@ class TrainConfig:
     log_every: int = 10
     eval_every: int = 1000
     eval_batch_size: int = 64
+    data_dir: str = "data"
     generate_missing: bool = False
 
     def __post_init__(self):
@@ -86,15 +103,25 @@ class TrainConfig:
         for key in ("steps", "batch_size", "accumulate", "log_every", "eval_every", "eval_batch_size"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"config.{key} is {getattr(self, key)}, but must be at least 1.")
-        if self.batch_size % self.accumulate:
-            raise ConfigError(
-                f"config.batch_size={self.batch_size} does not divide into accumulate={self.accumulate} micro-batches."
-            )
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"config.seed is {self.seed}, but must be at least 0 and below 2**32.")
+        for pattern in (*self.freeze, *self.optimizer.no_decay, *self.optimizer.multipliers):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigError(f"'{pattern}' is not a regular expression of paths: {error}.") from error
         if self.loss.local.contrast != "none" and not self.model.local.levels:
             raise ConfigError(
                 f"config.loss.local.contrast is '{self.loss.local.contrast}', but config.model.local.levels is empty; "
                 f"tap a level, or set the contrast to 'none'."
             )
+        if self.loss.local.contrast == "none" and self.model.local.levels:
+            raise ConfigError(
+                "config.loss.local.contrast is 'none', but config.model.local.levels taps levels that nothing would "
+                "train; set config.model.local.levels=()."
+            )
+        if self.loss.local_weight < 0:
+            raise ConfigError(f"config.loss.local_weight is {self.loss.local_weight}, but must not be negative.")
         if self.loss.contrast == "nce_vsc_fc" and not self.data.frame_captions:
             raise ConfigError("config.loss.contrast='nce_vsc_fc' needs config.data.frame_captions=true.")
         if self.data.image_size != self.model.vision.image_size:
@@ -108,29 +135,52 @@ class TrainConfig:
                 f"{self.model.text.max_length} positions."
             )
 
+    def with_sources(self) -> "TrainConfig":
+        """The same run with ``{data_dir}`` replaced in its sources, ready to open them."""
+        sources = {name: getattr(self.data, name) for name in ("train", "validation", "unseen")}
+        places = {name: value.replace("{data_dir}", self.data_dir) for name, value in sources.items()}
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, **places))
+
 
 def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path = "data") -> TrainConfig:
     """Reads ``FILE.py[:ARGUMENT]``, applies ``config.key=value`` overrides, and freezes the result.
-
-    ``{data_dir}`` in a source of ``config.data`` stands for ``data_dir``.
 
     Raises:
       ConfigError: No such file, preset or key, or a value that is not allowed.
     """
     path, _, argument = spec.partition(":")
-    if not Path(path).is_file():
-        raise ConfigError(f"config file '{path}' does not exist; try configs/encoder.py.")
+    if not Path(path).is_file() or Path(path).suffix != ".py":
+        raise ConfigError(f"'{path}' is not a config file in Python; try configs/encoder.py.")
     module_spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
     config = module.get_config(argument) if argument else module.get_config()
     for override in overrides:
         _override(config, override)
-    values = config.to_dict()
-    for name, value in values["data"].items():
-        if isinstance(value, str):
-            values["data"][name] = value.replace("{data_dir}", str(data_dir))
-    return build(TrainConfig, values)
+    return build(TrainConfig, {"data_dir": str(data_dir), **config.to_dict()})
+
+
+def read_config(workdir: str | Path) -> TrainConfig:
+    """Reads back the configuration of a run, its sources ready to open.
+
+    Raises:
+      CheckpointError: There is none, or it is damaged.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"'{workdir}' is not a working directory: it has no config.json.")
+    return build(TrainConfig, read_json(path)).with_sources()
+
+
+def read_json(path: Path) -> dict:
+    """Reads a JSON object that a run wrote."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); restore it, or choose another workdir.") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds no JSON object; restore it, or choose another workdir.")
+    return values
 
 
 def _override(config: ml_collections.ConfigDict, override: str) -> None:
@@ -156,10 +206,10 @@ def _new_group(node: ml_collections.ConfigDict, name: str) -> ml_collections.Con
 
 def _value(text: str) -> object:
     """Reads a Python literal; ``true``, ``false`` and ``null`` too; anything else is a string."""
-    words = {"true": True, "false": False, "null": None, "none": None}
-    if text.lower() in words and text != "none":
+    words = {"true": True, "false": False, "null": None}
+    if text.lower() in words:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return text

@@ -4,6 +4,7 @@ DO NOT CHANGE THE ORDER. A record is written before the checkpoint of its step, 
 back to its checkpoint: so a run that was killed anywhere ends with the metrics of one that was not.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -49,12 +50,13 @@ def run(
     config = trainer.config
     start = int(state.step)
     rate = schedule(config.optimizer, config.steps)
-    writer = MetricsWriter(workdir, start)
     progress = Progress(config.steps, "train", unit="steps", start=start)
-    waited = 0.0
-    since = time.monotonic()
+    logged, since, waited = start, time.monotonic(), 0.0
     behind = None
-    try:
+    with contextlib.ExitStack() as at_end:  # Last in, first out: whatever fails, a started save is finished.
+        at_end.callback(store.wait)
+        writer = at_end.enter_context(MetricsWriter(workdir, start))
+        at_end.callback(progress.close)
         for step in range(start + 1, config.steps + 1):
             before = time.monotonic()
             batch = next(batches)
@@ -66,28 +68,24 @@ def run(
             behind = (step, metrics)
             logs = step % config.log_every == 0 or step == config.steps
             evaluates = step % config.eval_every == 0 or step == config.steps
-            saves = step % config.keep.every == 0 or step == config.steps
+            saves = evaluates or step % config.keep.every == 0
             figures: dict[str, float] = {}
             if logs or evaluates or saves:
                 values = _check_finite(step, metrics)
             if logs:
                 seconds = time.monotonic() - since
-                steps = (step - start) % config.log_every or min(config.log_every, step - start)
-                timing = {"seconds_per_step": seconds / steps, "data_wait_share": waited / max(seconds, 1e-9)}
+                timing = {"seconds_per_step": seconds / (step - logged), "data_wait_share": waited / max(seconds, 1e-9)}
                 writer.write(step, {**values, "learning_rate": float(rate(step - 1)), **timing})
-                since, waited = time.monotonic(), 0.0
+                logged, since, waited = step, time.monotonic(), 0.0
             progress.update(note=f"loss {values['loss']:.3f}" if logs else "")
             if evaluates:
                 paused = time.monotonic()
                 figures = evaluate(state.params, step)
-                writer.write(step, figures)
+                if figures:
+                    writer.write(step, figures)
                 since += time.monotonic() - paused
             if saves:
                 trainer.save(store, state, figures)
-    finally:
-        progress.close()
-        writer.close()
-        store.wait()
     return state
 
 
@@ -98,6 +96,7 @@ def _check_finite(step: int, metrics: Mapping[str, jax.Array]) -> dict[str, floa
     if broken:
         raise TrainingError(
             f"step {step}: {', '.join(f'{name} is {values[name]}' for name in broken)}. Training stopped and the last "
-            f"good checkpoint is kept; lower config.optimizer.learning_rate or look at the clips of this step."
+            f"good checkpoint is kept; look at the clips of this step, or train in a new workdir with a lower "
+            f"config.optimizer.learning_rate."
         )
     return values

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 from tensorboardX import SummaryWriter
 
 
@@ -13,7 +14,13 @@ class MetricsWriter:
     """Appends records; a resumed run first cuts off what was written after its checkpoint."""
 
     def __init__(self, workdir: Path, start_step: int):
-        """Opens the files in ``workdir`` and keeps only records of steps up to ``start_step``."""
+        """Opens the files in ``workdir`` and keeps only records of steps up to ``start_step``.
+
+        Of several processes only the first writes.
+        """
+        self._writes = jax.process_index() == 0
+        if not self._writes:
+            return
         self._path = workdir / "metrics.jsonl"
         kept = [record for record in read_metrics(workdir) if record["step"] <= start_step]
         partial = self._path.with_suffix(".partial")
@@ -24,25 +31,35 @@ class MetricsWriter:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes one record and flushes it."""
+        if not self._writes:
+            return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
             if isinstance(value, (int, float)) and math.isfinite(value):
                 self._events.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def __enter__(self) -> "MetricsWriter":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_) -> None:
         """Closes both files."""
-        self._file.close()
-        self._events.close()
+        if self._writes:
+            self._file.close()
+            self._events.close()
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """Returns all whole records of a run; a last line torn by a kill is left out."""
+    """Returns all whole records of a run, up to the first line that is none: a kill may tear the last."""
     path = Path(workdir) / "metrics.jsonl"
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(record, dict) or "step" not in record:
+            break
+        records.append(record)
     return records

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from hilight_jax.core import trees
 from hilight_jax.core.means import Mean
+from hilight_jax.data.clips import MAX_OBJECTS
 from hilight_jax.losses import contrastive, local
 from hilight_jax.models import video_text
 from hilight_jax.models.local_heads import init_local_from_projections
@@ -33,9 +34,13 @@ class EncoderObjective:
         self.level_weights = config.model.level_weights if self.has_local else ()
 
     def init_params(self, key: jax.Array) -> dict[str, Any]:
-        """Fresh parameters; local heads start as copies of the projections where shapes allow."""
+        """Fresh parameters."""
         batch = {name: jnp.asarray(x) for name, x in self.example_batch(1).items()}
         params = self.model.init(key, normalise(batch["video"]), batch["text_ids"], batch["text_mask"])["params"]
+        return self.finish_init(params)
+
+    def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Lets local heads start as copies of CLIP's projections, where shapes allow."""
         return init_local_from_projections(params)
 
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
@@ -111,7 +116,7 @@ class EncoderObjective:
             "text_mask": ids > 0,
             "local_mask": ids > 0,
             "token_object": np.zeros_like(ids),
-            "clip_objects": np.zeros((batch_size, 32), np.int32),
+            "clip_objects": np.zeros((batch_size, MAX_OBJECTS), np.int32),
         }
         if data.frame_captions:
             batch |= {"frame": video[:, :1], "caption_ids": ids, "caption_mask": ids > 0}

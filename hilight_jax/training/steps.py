@@ -40,7 +40,7 @@ def make_train_step(
       loss_counts: Their counts, from masks alone.
       weights: Weight of every term in the total; terms without one are reported only.
       optimizer: Update rule for the trained parameters.
-      clamp: Projects trained parameters into their allowed range before each use (CLIP-ViP's logit scale).
+      clamp: Projects parameters into their allowed range before each use (CLIP-ViP's logit scale).
       constrain: Pins the gradients to the shardings of the parameters.
       accumulate: Number of micro-batches that the batch is cut into.
       block: Consecutive clips that stay in one micro-batch.
@@ -54,19 +54,19 @@ def make_train_step(
     gradient = jax.value_and_grad(loss, has_aux=True)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        trained = clamp(state.trained)
+        trained, frozen = clamp(state.trained), clamp(state.frozen)
         counts = loss_counts(batch)
 
         def micro_step(total: Any, micro_batch: Batch) -> tuple[Any, None]:
-            new = gradient(trained, state.frozen, micro_batch, counts)
-            return jax.tree.map(jnp.add, total, new), None
+            value, gradients = gradient(trained, frozen, micro_batch, counts)
+            return jax.tree.map(jnp.add, total, (value, constrain(gradients))), None
 
         if accumulate == 1:
-            (value, shares), gradients = gradient(trained, state.frozen, batch, counts)
+            (value, shares), gradients = gradient(trained, frozen, batch, counts)
         else:
             micro = {name: _micro_batches(x, accumulate, block) for name, x in batch.items()}
             first = {name: x[0] for name, x in micro.items()}
-            shapes = jax.eval_shape(gradient, trained, state.frozen, first, counts)
+            shapes = jax.eval_shape(gradient, trained, frozen, first, counts)
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
             ((value, shares), gradients), _ = jax.lax.scan(micro_step, zeros, micro)
         gradients = constrain(gradients)

@@ -1,6 +1,6 @@
 """An objective on a mesh: shapes, shardings, the jitted step and the checkpoints of its state."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,10 +10,11 @@ from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, name_report
 from hilight_jax.core import trees
+from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
 from hilight_jax.core.sharding import Rule, like, shardings
-from hilight_jax.training.experiment import InitFrom, TrainConfig
+from hilight_jax.training.experiment import InitFrom, TrainConfig, read_config
 from hilight_jax.training.optimizer import make_optimizer
 from hilight_jax.training.state import TrainState, create
 from hilight_jax.training.steps import make_train_step
@@ -28,6 +29,10 @@ class Objective(Protocol):
 
     def init_params(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters."""
+        ...
+
+    def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Sets the parameters that start from others, once those have their values."""
         ...
 
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict:
@@ -58,7 +63,7 @@ class Trainer:
             ``freeze`` matches nothing.
         """
         self.config, self.objective, self.mesh = config, objective, mesh
-        block = objective.block_size if config.accumulate > 1 else 1
+        block = objective.block_size
         pieces = batch_shards(mesh) * config.accumulate * block
         if config.batch_size % pieces:
             raise ConfigError(
@@ -68,10 +73,11 @@ class Trainer:
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
         params = self.state_shapes.params
-        for pattern in config.freeze:
-            if not any(trees.matches(path, [pattern]) for path in trees.flatten(params)):
-                raise ConfigError(f"config.freeze holds '{pattern}', which matches no parameter; top-level names are "
-                                  f"{', '.join(params)}.")  # fmt: skip
+        _check_patterns("freeze", config.freeze, params)
+        _check_patterns("optimizer.multipliers", config.optimizer.multipliers, params)
+        if not self.state_shapes.trained:
+            raise ConfigError(f"config.freeze={list(config.freeze)} matches every parameter, so nothing is trained.")
+        self._batch_names = tuple(objective.example_batch(1))
         placed = shardings(params, objective.partition_rules, mesh)
         frozen, trained = trees.split(placed, config.freeze)
         self.state_shardings = TrainState(
@@ -103,9 +109,8 @@ class Trainer:
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """Places this host's slice of a global batch; only what the loss reads travels."""
-        wanted = self.objective.example_batch(1)
         sharding = batch_sharding(self.mesh)
-        return {name: jax.make_array_from_process_local_data(sharding, batch[name]) for name in wanted}
+        return {name: jax.make_array_from_process_local_data(sharding, batch[name]) for name in self._batch_names}
 
     def example_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of one global batch, for compiling without data."""
@@ -119,7 +124,7 @@ class Trainer:
         """Saves a state as the checkpoint of its step."""
         step = int(state.step)
         position = {"step": step, "examples": step * self.config.batch_size, "seed": self.config.seed}
-        store.save(step, state.params, state.optimizer, position, metrics)
+        store.save(step, state.params, state.optimizer, position, to_dict(self.config), metrics)
 
     def restore(self, store: Store, step: int) -> TrainState:
         """Restores a whole state onto this mesh, whatever mesh it was saved from."""
@@ -141,7 +146,7 @@ class Trainer:
         Raises:
           CheckpointError: A name is missing, left over or of another shape; all such names are listed.
         """
-        store = Store(Path(source.workdir) / "checkpoints", read_only=True)
+        store = Store(Path(source.workdir) / "checkpoints", read_config(source.workdir).keep, read_only=True)
         step = store.best() if source.which == "best" else store.latest()
         if step is None:
             raise CheckpointError(f"config.init_from.workdir '{source.workdir}' holds no finished checkpoint.")
@@ -161,9 +166,21 @@ class Trainer:
         params = trees.flatten(state.params)
         for path in wanted:
             params[path] = jax.device_put(values[path].astype(params[path].dtype), placed[path])
+        finished = trees.flatten(self.objective.finish_init(trees.unflatten(params)))
+        for path in params:
+            if path not in wanted:
+                params[path] = jax.device_put(finished[path], placed[path])
+        store.close()
         frozen, trained = trees.split(trees.unflatten(params), self.config.freeze)
         return TrainState(step=state.step, trained=trained, frozen=frozen, optimizer=state.optimizer)
 
     def _fresh_state(self) -> TrainState:
         params = self.objective.init_params(jax.random.key(self.config.seed))
         return create(params, self.config.freeze, self._optimizer)
+
+
+def _check_patterns(key: str, patterns: Iterable[str], params: Mapping[str, Any]) -> None:
+    for pattern in patterns:
+        if not any(trees.matches(path, [pattern]) for path in trees.flatten(params)):
+            names = ", ".join(params)
+            raise ConfigError(f"config.{key} holds '{pattern}', which matches no parameter; top-level names: {names}.")

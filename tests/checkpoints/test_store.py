@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from hilight_jax.checkpoints.store import KeepConfig, Store, join_parts, name_report, split_parts
-from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.mesh import MeshConfig, make_mesh
 from hilight_jax.core.sharding import shardings
 
@@ -24,7 +24,7 @@ def saved(directory, steps=(1,), metrics=None, keep=KeepConfig(best_metric="scor
     store = Store(directory, keep)
     state = OPTIMIZER.init(PARAMS)
     for step in steps:
-        store.save(step, PARAMS, state, {"step": step}, metrics and metrics[step])
+        store.save(step, PARAMS, state, {"step": step}, {"seed": 0}, metrics and metrics[step])
     store.wait()
     return store, state
 
@@ -57,6 +57,7 @@ def test_restores_bitwise_onto_any_mesh(tmp_path, devices):
     )
     jax.tree.map(np.testing.assert_array_equal, store.restore_optimizer(1, like), state)
     assert store.position(1) == {"step": 1}
+    assert store.config(1) == {"seed": 0}
 
 
 def test_another_process_reads_it_to_numpy_and_in_parts(tmp_path):
@@ -95,8 +96,20 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_former_checkpoint(tmp_path, 
     store, state = saved(tmp_path / "c")
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(CheckpointError, match="a checkpoint needs 1 MB.*free some space"):
-        store.save(2, PARAMS, state, {"step": 2})
+        store.save(2, PARAMS, state, {"step": 2}, {})
     assert store.latest() == 1
+
+
+def test_a_best_metric_that_nothing_measures_is_named(tmp_path):
+    store, state = saved(tmp_path / "c")
+    with pytest.raises(ConfigError, match="best_metric is 'score', which .* not give. Did you mean 'scores'"):
+        store.save(2, PARAMS, state, {"step": 2}, {}, {"scores": 0.5})
+
+
+@pytest.mark.parametrize("key", ["every", "latest"])
+def test_keeping_nothing_is_refused(key):
+    with pytest.raises(ConfigError, match=f"config.keep.{key} is 0"):
+        KeepConfig(**{key: 0})
 
 
 def test_a_missing_directory_is_one_sentence(tmp_path):

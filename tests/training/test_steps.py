@@ -71,7 +71,7 @@ def test_frozen_parameters_have_no_gradient_and_no_optimiser_state():
 
 
 def test_parameters_are_clamped_before_they_are_used():
-    state, step = toy_step(clamp=lambda p: {**p, "w": jnp.minimum(p["w"], 1.0)})
+    state, step = toy_step(clamp=lambda params: {name: jnp.minimum(x, 1.0) for name, x in params.items()})
     new, metrics = step(state, BATCH)
     assert float(metrics["loss"]) == pytest.approx(4.0)
     assert float(new.trained["w"]) == pytest.approx(1.0 - 0.4)
