@@ -38,8 +38,6 @@ setup(
         "regex>=2026.11.15",
         "pillow>=13.0,<14",
         # Out.
-        "matplotlib>=3.11.2,<4",
-        "safetensors>=0.8,<0.9",
         "tensorboardX>=2.6.5,<3",
     ],
     extras_require={
@@ -51,6 +49,7 @@ setup(
         "test": [
             "pytest>=9.2,<10",
             "pytest-xdist>=3.8,<4",
+            "safetensors>=0.8,<0.9",  # Numbers of the original implementations.
             "beartype>=0.23.1,<0.24",
             "ruff>=0.17.6,<0.18",
         ],

@@ -11,8 +11,9 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
            CLIP-ViP ships: 9,000 videos x 20 captions x 5 passes). Its published text-to-video R@1 is 54.2 on MSR-VTT
            1kA; that figure is theirs and starts from pretrained weights, none is measured here.
 
-Arguments: `setting=0..4` (the report's settings; 0 is no local loss), `contrast=within_clip|across_clips|both`,
-`mask=none|padding|content`. The report's settings, all on features before the projectors:
+Arguments, applied in this order: `setting=0..4` (the report's settings; 0 is no local loss),
+`contrast=within_clip|across_clips|both`, `mask=none|padding|content`, `levels=embedding|last|embedding+last`,
+`queries=tokens|objects`, `exclude=none|same_objects`. The report's settings, all on features before the projectors:
 
     1  after the last block, without a language mask        3  embedding layers, with it
     2  after the last block, with it (this is CLIP-ViP+)    4  every block, weights rising from 0.1 to 1, with it
@@ -48,17 +49,20 @@ def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
 
 
 def set_setting(config: ml_collections.ConfigDict, value: str) -> None:
-    """One of the report's settings, as published: linear heads, contrast within a clip."""
+    """One of the report's settings, as published: linear heads, every token a query, contrast within a clip."""
     if value not in map(str, LEVELS):
         raise ConfigError(f"setting={value} is not one of {', '.join(map(str, LEVELS))}.")
     config.model.local = {"levels": LEVELS[int(value)], "head": "linear", "text_side": "same", "center_video": False}
-    config.loss.local.contrast = "within_clip" if LEVELS[int(value)] else "none"
+    config.loss.local = {"contrast": "within_clip" if LEVELS[int(value)] else "none"}
+    config.loss.local_weight = 1.0
     config.data.language_mask = MASKS[int(value)]
 
 
 def set_contrast(config: ml_collections.ConfigDict, value: str) -> None:
-    """What the local loss holds a word's evidence against."""
-    config.loss.local.contrast = value
+    """What the local loss holds a word's evidence against; options that it does not read go back to their defaults."""
+    local = config.loss.local.to_dict() | {"contrast": value}
+    unread = {"within_clip": ("mask_false_negatives", "within_weight"), "across_clips": ("within_weight",)}
+    config.loss.local = {name: x for name, x in local.items() if name not in unread.get(value, ())}
 
 
 def set_mask(config: ml_collections.ConfigDict, value: str) -> None:
@@ -73,11 +77,16 @@ def set_levels(config: ml_collections.ConfigDict, value: str) -> None:
         config.model.local.head = "linear"
 
 
+def set_queries(config: ml_collections.ConfigDict, value: str) -> None:
+    """What the local loss asks for: every one of the `tokens`, or each named thing once (`objects`)."""
+    config.loss.local.queries = value
+
+
 def set_exclude(config: ml_collections.ConfigDict, value: str) -> None:
-    """`exclude=same_objects`: clips that show the thing that a word names are no negatives of that word."""
-    if value != "same_objects":
-        raise ConfigError(f"exclude={value} is not known; write exclude=same_objects.")
-    config.loss.local.mask_false_negatives = True
+    """`same_objects`: clips that show the thing that a word names are no negatives of that word; or `none` of them."""
+    if value not in ("none", "same_objects"):
+        raise ConfigError(f"exclude={value} is not one of none, same_objects.")
+    config.loss.local.mask_false_negatives = value == "same_objects"
 
 
 ARGUMENTS = {
@@ -85,6 +94,7 @@ ARGUMENTS = {
     "contrast": set_contrast,
     "mask": set_mask,
     "levels": set_levels,
+    "queries": set_queries,
     "exclude": set_exclude,
 }
 
@@ -112,7 +122,7 @@ def base(name: str) -> ml_collections.ConfigDict:
             },
             "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
             "keep": {"every": 500, "latest": 2, "best_metric": "validation/text_to_video_r1"},
-            "loss": {"contrast": "nce", "local_weight": 1.0, "local": {"contrast": "within_clip", "group_size": 16}},
+            "loss": {"contrast": "nce", "local_weight": 1.0, "local": {"contrast": "within_clip"}},
         }
     )
 
@@ -191,5 +201,12 @@ def demo() -> ml_collections.ConfigDict:
         "sampling": "uniform",
     }
     config.model.logit_scale_init = 2.66  # log(1 / 0.07): from scratch, CLIP-ViP's 4.60 saturates every softmax
-    config.loss.local = {"contrast": "across_clips", "group_size": 32, "sharpness": 10.0}
+    config.loss.local_weight = 2.0
+    config.loss.local = {
+        "contrast": "both",
+        "within_weight": 0.25,
+        "queries": "objects",
+        "group_size": 16,
+        "mask_false_negatives": True,
+    }
     return config

@@ -52,11 +52,12 @@ def measure_encoder(arguments: argparse.Namespace, overrides: list[str]) -> dict
 
 
 def measure_data(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
-    """Draws clips of a world into a folder of its own, then reads them as ``config.data`` says."""
+    """Draws clips of a world into a folder of their own in ``--data_dir``, and reads them as ``config.data`` says."""
     config = load_config(arguments.config, overrides)
     world = get_world(arguments.world) if arguments.world else world_of(config)
     clips = arguments.clips or max(64, round(PIXELS / (world.num_frames * world.height * world.width)))
-    with tempfile.TemporaryDirectory() as folder:
+    arguments.data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.data_dir) as folder:
         made = generate(world, clips, folder, arguments.workers)
         source = open_source(f"tfds:{made['directory']}/train")
         rates = speed.measure(config.data, source, arguments.batch_size)
@@ -156,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--batch_size", type=int, default=16, help="clips of a pipeline batch (default: 16)")
     data.add_argument("--world", help=f"{', '.join(WORLDS)} (default: the config's, or one of its size)")
     data.add_argument("--clips", type=int, help="clips to draw (default: some ten seconds of them)")
+    data.add_argument("--data_dir", type=Path, default=Path("data"), help="the clips lie there for the time being")
     cores = len(os.sched_getaffinity(0))
     data.add_argument("--workers", type=int, default=cores, help="processes that draw (default: one per usable core)")
     return parser

@@ -1,13 +1,14 @@
 """Trains the demo under every other local loss: ``python -m hilight_jax.controls``, or ``make controls``.
 
 Every run is a working directory of its own under ``runs/controls``; finished ones are kept, an interrupted one resumes,
-so the command may be stopped and started at will. After each run the table is written anew, to ``controls.json`` (which
-the report page shows) and as Markdown (which the README shows); a cell that was not run says so.
+so the command may be stopped and started at will. Every row is trained with one seed before any with the next. After
+each run the table is written anew, to ``controls.json`` (which the report page shows) and as Markdown (which the README
+shows); a cell that was not run says so. All figures are those of the last checkpoint.
 """
 
 import argparse
-import datetime
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,36 +16,35 @@ from pathlib import Path
 from typing import Any
 
 from hilight_jax.core import commands
+from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import UserError
+from hilight_jax.evals.evaluation import headline
+from hilight_jax.pages.control_table import markdown
+from hilight_jax.pages.results import read_result
+from hilight_jax.training.experiment import FREE_KEYS, load_config
 
-# Row of the table -> argument of configs/encoder.py.
+# Row of the table -> argument of configs/encoder.py. The most informative come first, for seed by seed they are trained
+# in this order. A row of the demo differs from the first of them in one thing.
 ROWS = {
     "no local loss": "demo,setting=0",
-    "across clips, embeddings + last block, content": "demo",
-    "across clips, embeddings + last block, content, same objects kept apart": "demo,exclude=same_objects",
-    "across clips, embeddings, content": "demo,levels=embedding",
-    "across clips, last block, content": "demo,levels=last",
-    "across clips, embeddings + last block, padding": "demo,mask=padding",
-    "SPARC, last block, content (setting 2)": "demo,setting=2",
-    "SPARC, embeddings, content (setting 3)": "demo,setting=3",
-    "SPARC, every block, content (setting 4)": "demo,setting=4",
-    "SPARC, last block, none (setting 1)": "demo,setting=1",
+    "the demo: across clips and SPARC within the clip, one query per object": "demo",
+    "across clips alone": "demo,contrast=across_clips",
+    "SPARC (within clip), the demo's heads": "demo,contrast=within_clip",
+    "SPARC as published, last block, content (setting 2)": "demo,setting=2",
+    "the demo, one query per token": "demo,queries=tokens",
+    "the demo, same objects not excluded": "demo,exclude=none",
+    "the demo, embeddings only": "demo,levels=embedding",
+    "the demo, last block only": "demo,levels=last",
+    "SPARC as published, embeddings, content (setting 3)": "demo,setting=3",
+    "SPARC as published, every block, content (setting 4)": "demo,setting=4",
+    "SPARC as published, last block, none (setting 1)": "demo,setting=1",
     "SPARC, last block, padding": "demo,setting=2,mask=padding",
     "SPARC, embeddings, padding": "demo,setting=3,mask=padding",
     "SPARC, every block, padding": "demo,setting=4,mask=padding",
     "SPARC, embeddings, none": "demo,setting=3,mask=none",
     "SPARC, every block, none": "demo,setting=4,mask=none",
 }
-COLUMNS = {
-    "validation/text_to_video_r1": "R@1",
-    "validation/text_to_video_r5": "R@5",
-    "validation/ball_pointing": "pointing",
-    "validation/ball_any_ball": "on any ball",
-    "validation/ball_random_ball": "random ball",
-    "validation/ball_area_chance": "random patch",
-    "unseen/text_to_video_r1": "unseen R@1",
-    "unseen/ball_pointing": "unseen pointing",
-}
+SPLITS = ("validation", "unseen")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,10 +74,10 @@ def main(argv: list[str] | None = None) -> int:
     for seed in seeds:
         for name in chosen if not arguments.table_only else ():
             workdir = run_dir(arguments.workdir, name, seed)
-            if not (workdir / "evaluations" / "unseen.json").exists():
+            if reason_not_run(arguments.config, name, seed, workdir):
                 train(arguments.config, name, seed, workdir, arguments.data_dir)
-            write_table(arguments.workdir, seeds)
-    table = write_table(arguments.workdir, seeds)
+            write_table(arguments, seeds)
+    table = write_table(arguments, seeds)
     print(markdown(table))
     if arguments.json:
         commands.print_json(table)
@@ -107,38 +107,62 @@ def train(config: str, name: str, seed: int, workdir: Path, data_dir: Path) -> N
             raise UserError(f"'python -m {' '.join(step)}' failed; start the same command again to go on from here.")
 
 
-def write_table(root: Path, seeds: Sequence[int]) -> dict[str, Any]:
-    """Collects what has been run and writes ``controls.json`` and ``controls.md`` below ``root``."""
+def write_table(arguments: argparse.Namespace, seeds: Sequence[int]) -> dict[str, Any]:
+    """Collects what has been run and writes ``controls.json`` and ``controls.md`` into the working directory.
+
+    The date is that of the newest evaluation in it; the command is the one that trains all of it.
+    """
+    root = arguments.workdir
     root.mkdir(parents=True, exist_ok=True)
-    rows = [{"name": name, "runs": [figures(run_dir(root, name, seed), seed) for seed in seeds]} for name in ROWS]
-    table = {"date": f"{datetime.date.today()}", "command": "make controls", "rows": rows}
+    cells = {
+        name: [figures(arguments.config, name, seed, run_dir(root, name, seed)) for seed in seeds] for name in ROWS
+    }
+    command = ["python", "-m", "hilight_jax.controls"]
+    for option in ("config", "workdir", "data_dir", "seeds"):
+        command += [f"--{option}", str(getattr(arguments, option))]
+    table = {
+        "date": max((run["date"] for runs in cells.values() for run in runs if "date" in run), default=None),
+        "command": shlex.join(command),
+        "rows": [{"name": name, "runs": runs} for name, runs in cells.items()],
+    }
     (root / "controls.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     (root / "controls.md").write_text(markdown(table), encoding="utf-8")
     return table
 
 
-def figures(workdir: Path, seed: int) -> dict[str, float] | None:
-    """The figures of one cell, or None when it was not run."""
-    found: dict[str, float] = {"seed": seed}
-    for split in ("validation", "unseen"):
-        path = workdir / "evaluations" / f"{split}.json"
-        if not path.exists():
-            return None
-        result = json.loads(path.read_text(encoding="utf-8"))
-        ranks, ball = result["retrieval"]["plain"]["text_to_video"], result["grounding"]["classes"]["ball"]
-        found |= {f"{split}/text_to_video_r{k}": ranks[f"R@{k}"] for k in (1, 5, 10)}
-        found |= {f"{split}/ball_{name}": value for name, value in ball.items() if isinstance(value, float)}
+def figures(config: str, name: str, seed: int, workdir: Path) -> dict[str, Any]:
+    """The figures of one cell, with the date and the step of its evaluations; what is missing has a reason."""
+    if reason := reason_not_run(config, name, seed, workdir):
+        return {"seed": seed, "not_run": reason}
+    found: dict[str, Any] = {"seed": seed}
+    for split in SPLITS:
+        result = read_result(_evaluation(workdir, split))
+        found |= headline(result, split)
+        found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
+        if "ball" not in result["grounding"]["classes"]:
+            found["not_run"] = f"pointing, for no caption of {result['source']} names an object ball in view"
     return found
 
 
-def markdown(table: dict[str, Any]) -> str:
-    """The table as Markdown, one figure per seed."""
-    lines = [f"Made {table['date']} with `{table['command']}`; figures of the seeds side by side.", ""]
-    lines += [f"| local loss | {' | '.join(COLUMNS.values())} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for row in table["rows"]:
-        cells = [" ".join(f"{run[key]:.2f}" if run else "not run" for run in row["runs"]) for key in COLUMNS]
-        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def reason_not_run(config: str, name: str, seed: int, workdir: Path) -> str | None:
+    """Why a cell has no figures, or None when it has.
+
+    A run that another configuration made, as after a change of the presets, is not the row's.
+    """
+    own = read_result(workdir / "config.json")
+    if own is None:
+        return "not trained"
+    if not all(_evaluation(workdir, split).is_file() for split in SPLITS):
+        return "not finished"
+    wanted = load_config(f"{config}:{ROWS[name]}", [f"config.seed={seed}"])
+    changed = differences(own, json.loads(json.dumps(to_dict(wanted))))
+    if any(not line.removeprefix("config.").startswith(FREE_KEYS) for line in changed):
+        return "trained with another configuration than the row's"
+    return None
+
+
+def _evaluation(workdir, split):
+    return workdir / "evaluations" / f"{split}.json"
 
 
 if __name__ == "__main__":

@@ -8,14 +8,18 @@ import argparse
 import datetime
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.sources import open_source
-from hilight_jax.evals.evaluation import evaluate_encoder
+from hilight_jax.evals.evaluation import EncoderLike, evaluate_encoder, map_levels
+from hilight_jax.evals.retrieval import RECALLS
 from hilight_jax.training.encoder import load_encoder
+
+RECALL_NAMES = tuple(f"R@{k}" for k in RECALLS)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +30,12 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--checkpoint", required=True, type=Path, help="working directory of a run")
-    parser.add_argument("--which", choices=("best", "latest"), default="best", help="which of its checkpoints")
+    parser.add_argument(
+        "--which",
+        choices=("best", "latest"),
+        default="latest",
+        help="which of its checkpoints; best was chosen on validation clips",
+    )
     parser.add_argument("--data", help="source of clips, e.g. tfds:data/demo/1.0.0/validation or manifest:clips.jsonl")
     parser.add_argument("--split", help="split of a stored dataset, when --data names its directory")
     parser.add_argument("--name", help="name of the result's file; default: the split, or the file's name")
@@ -39,14 +48,16 @@ def main(argv: list[str] | None = None) -> int:
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
     encoder = load_encoder(arguments.checkpoint, arguments.which)
+    sources = specifications(encoder.config, arguments.data, arguments.split)
+    check_names(sources, arguments.name)
     results = {}
-    for specification in specifications(encoder.config, arguments.data, arguments.split):
+    for specification in sources:
         source = open_source(specification)
         result = evaluate_encoder(
             encoder, source, arguments.batch_size, arguments.num_clips, arguments.similarity, show_progress=True
         )
         name, split = arguments.name or source_name(specification), source_name(specification)
-        described = describe(arguments, specification, name, split) | result
+        described = describe(arguments, encoder, specification, name, split) | result
         write_result(arguments.checkpoint, described)
         print(tables(described))
         results[name] = described
@@ -79,7 +90,28 @@ def source_name(specification: str) -> str:
     return Path(specification.partition(",")[0].rpartition(":")[2]).stem
 
 
-def describe(arguments: argparse.Namespace, specification: str, name: str, split: str) -> dict[str, Any]:
+def check_names(specifications: Sequence[str], name: str | None) -> None:
+    """Refuses results that would overwrite each other.
+
+    Raises:
+      UserError: one name for several sources, or sources of equal names.
+    """
+    if name and len(specifications) > 1:
+        raise UserError(
+            f"--name {name} would give {' and '.join(specifications)} one file; evaluate one at a time with --split or "
+            "--data, or leave --name out."
+        )
+    names = [source_name(specification) for specification in specifications]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"the results of {' and '.join(specifications)} would both be called {names[0]}; evaluate one at a time "
+            "with --data and --name."
+        )
+
+
+def describe(
+    arguments: argparse.Namespace, encoder: EncoderLike, specification: str, name: str, split: str
+) -> dict[str, Any]:
     """What stands above the figures: where they come from, and the command that gives them again."""
     command = ["python", "-m", "hilight_jax.evaluate", "--checkpoint", str(arguments.checkpoint)]
     command += ["--which", arguments.which, "--data", specification]
@@ -91,6 +123,8 @@ def describe(arguments: argparse.Namespace, specification: str, name: str, split
         "split": split,
         "source": specification,
         "which": arguments.which,
+        "step": encoder.step,
+        "map_levels": map_levels(encoder),
         "date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
         "command": shlex.join(command),
     }
@@ -107,13 +141,15 @@ def write_result(workdir: Path, result: dict[str, Any]) -> Path:
 def tables(result: dict[str, Any]) -> str:
     """Retrieval and grounding as text."""
     lines = [f"{result['name']}: {result['clips']} clips, {result['captions']} captions of {result['source']}"]
+    lines.append(f"checkpoint: step {result['step']}, {result['which']}")
     if result["skipped"]:
-        ids = ", ".join(result["skipped"][:5])
-        lines.append(f"left out, not decodable: {len(result['skipped'])} ({ids})")
-    lines += ["", _row("retrieval", ("R@1", "R@5", "R@10", "median", "mean"))]
+        named = "; ".join(f"{clip['id']}: {clip['reason']}" for clip in result["skipped"][:5])
+        more = "; ..." if len(result["skipped"]) > 5 else ""
+        lines.append(f"left out: {len(result['skipped'])} clips ({named}{more})")
+    lines += ["", _row("retrieval", (*RECALL_NAMES, "median", "mean"))]
     for way in ("plain", "dsl_clip_vip", "dsl_both_ways"):
         for direction, ranks in result["retrieval"][way].items():
-            figures = [f"{ranks[f'R@{k}']:.3f}" for k in (1, 5, 10)]
+            figures = [f"{ranks[name]:.3f}" for name in RECALL_NAMES]
             ends = [f"{ranks['median_rank']:g}", f"{ranks['mean_rank']:.1f}"]
             lines.append(_row(f"{direction.replace('_', ' ')}, {way}", (*figures, *ends)))
     classes = result["grounding"]["classes"]
@@ -123,7 +159,16 @@ def tables(result: dict[str, Any]) -> str:
     names = ("pointing", "area_chance", "random_ball", "shuffled_word", "any_ball", "soft_iou", "soft_iou_uniform")
     lines += ["", _row(f"grounding ({result['grounding']['similarity']})", columns)]
     for kind, group in classes.items():
-        lines.append(_row(kind, (*(f"{group[name]:.3f}" for name in names), str(group["questions"]))))
+        title = kind.replace("_", " ")
+        lines.append(_row(title, (*(f"{group[name]:.3f}" for name in names), str(group["questions"]))))
+    lines += [
+        "",
+        f"maps of the level: {' + '.join(result['map_levels'])}; cushions, which are no one place, are left out",
+    ]
+    if levels := result["grounding"]["levels"]:
+        lines += ["", _row("ball, by one level alone", ("pointing", "rnd patch", "rnd ball"))]
+        controls = [f"{classes['ball'][name]:.3f}" for name in ("area_chance", "random_ball")]
+        lines += [_row(name, (f"{pointing:.3f}", *controls)) for name, pointing in levels.items()]
     return "\n".join([*lines, ""])
 
 

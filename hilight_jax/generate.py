@@ -16,18 +16,14 @@ from hilight_jax.billiards.clips import make_clip
 from hilight_jax.billiards.encode import encode_video
 from hilight_jax.billiards.worlds import SPLITS, WORLDS, World, get_world
 from hilight_jax.core import commands
-from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.core.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command with the given arguments, the process's own by default."""
     args = _parser().parse_args(argv)
     world = get_world(args.world)
-    try:
-        result = _write_videos(world, args) if args.format == "mp4" else _write_dataset(world, args)
-    except OSError as error:
-        place = error.filename or args.to or args.data_dir
-        raise DataError(f"writing to {place} failed: {error.strerror or error}; free or change the place.") from error
+    result = _write_videos(world, args) if args.format == "mp4" else _write_dataset(world, args)
     if args.json:
         commands.print_json(result)
 
@@ -58,10 +54,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write_dataset(world: World, args: argparse.Namespace) -> dict:
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers} makes no clips; give 1 or more processes.")
     built = dataset.build(world, args.data_dir, _sizes(args.split), args.workers)
     rate = built.clips_made / built.seconds if built.clips_made else None
     if rate is None:
         print(f"{built.directory} is complete already.")
+        if not built.is_current:
+            print("The generator has changed since it was made: delete that folder to make its clips anew.")
     else:
         print(f"{built.directory}: {built.clips_made} clips in {built.seconds:.1f} s ({rate:.1f} clips/s).")
     return {
@@ -73,6 +73,7 @@ def _write_dataset(world: World, args: argparse.Namespace) -> dict:
         "seconds": round(built.seconds, 3),
         "clips_per_second": rate and round(rate, 3),
         "workers": args.workers,
+        "is_current": built.is_current,
     }
 
 

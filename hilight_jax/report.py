@@ -4,14 +4,27 @@ The page shows what is there: metrics, the results of ``evaluate``, control runs
 """
 
 import argparse
+import ast
+import functools
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hilight_jax.core import commands
+from hilight_jax.core.config import build, differences, to_dict
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.sources import is_missing, open_source
 from hilight_jax.evals.word_examples import held_out
+from hilight_jax.pages.results import read_result
 from hilight_jax.pages.run_page import write_report
 from hilight_jax.training.encoder import load_encoder
+from hilight_jax.training.experiment import TrainConfig, load_config
 from hilight_jax.training.metrics import read_metrics
+
+CONFIG_FILE = "configs/encoder.py"
+# The user's own control runs before the ones that come with the project.
+CONTROLS = (Path("runs/controls/controls.json"), Path("docs/controls.json"))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,10 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("workdir", type=Path, help="working directory of a run")
     parser.add_argument(
-        "--which", choices=("best", "latest"), default="best", help="checkpoint that draws the examples"
+        "--which", choices=("best", "latest"), default="latest", help="checkpoint that draws the examples"
     )
     parser.add_argument("--data", help="source of the example clips; default: the run's validation clips")
     parser.add_argument("--num_clips", type=int, default=6, help="how many example clips")
+    parser.add_argument("--controls", type=Path, help="table of the control runs; default: runs/controls, else docs")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     arguments = parser.parse_args(argv)
     encoder = load_encoder(arguments.workdir, arguments.which)
@@ -34,11 +48,56 @@ def main(argv: list[str] | None = None) -> int:
     examples = []
     if specification and (arguments.data or not is_missing(specification)):
         examples = held_out(encoder, open_source(specification), arguments.num_clips)
-    page = write_report(arguments.workdir, read_metrics(arguments.workdir), examples)
+    controls = read_controls([arguments.controls] if arguments.controls else CONTROLS)
+    page = write_report(
+        arguments.workdir,
+        read_metrics(arguments.workdir),
+        examples,
+        controls,
+        drawn_from=f"step {encoder.step}, {arguments.which}",
+        overrides=overrides(arguments.workdir),
+    )
     print(f"report: {page.resolve().as_uri()}")
     if arguments.json:
         commands.print_json({"page": str(page), "examples": len(examples)})
     return 0
+
+
+def read_controls(paths: Sequence[Path]) -> dict[str, Any] | None:
+    """The first of these tables that exists."""
+    return next((table for path in paths if (table := read_result(path))), None)
+
+
+def overrides(workdir: Path) -> list[str] | None:
+    """The options that turn the configuration of a run's preset into that of the run.
+
+    None when the preset is not one of ``configs/encoder.py``: the run had a config file of its own.
+    """
+    config = read_result(workdir / "config.json") or {}
+    try:
+        preset = load_config(f"{CONFIG_FILE}:{config['preset']}") if config.get("preset") else None
+    except ConfigError:
+        return None
+    if preset is None:
+        return None
+    # Both whole, and through JSON as the run's own went.
+    own, preset = (json.loads(json.dumps(to_dict(each))) for each in (build(TrainConfig, config), preset))
+    return [_option(line.partition(": ")[0], own) for line in differences(preset, own)]
+
+
+def _option(key: str, config: dict[str, Any]) -> str:
+    """``--config.seed=1`` for the key ``config.seed``."""
+    value = functools.reduce(lambda group, name: (group or {}).get(name), key.split(".")[1:], config)
+    return f"--{key}={value if isinstance(value, str) and not _is_literal(value) else repr(value)}"
+
+
+def _is_literal(value: str) -> bool:
+    """Whether the command line would read these characters as something else than a string."""
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value.lower() in ("true", "false", "null")
+    return True
 
 
 if __name__ == "__main__":

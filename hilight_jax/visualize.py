@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--checkpoint", required=True, type=Path, help="working directory of a run")
-    parser.add_argument("--which", choices=("best", "latest"), default="best", help="which of its checkpoints")
+    parser.add_argument("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
     parser.add_argument("--video", required=True, type=Path, help="any video file")
     parser.add_argument(
         "--text", required=True, help='what to look for, e.g. "the red ball drops into the left pocket"'

@@ -53,8 +53,10 @@ def test_a_batch_of_no_clips_is_one_sentence():
 
 
 @pytest.mark.slow
-def test_the_data_figures_are_rates(capsys):
-    benchmark.main(["data", "--config", "configs/encoder.py:demo", "--clips", "4", "--batch_size", "2", "--json"])
+def test_the_data_figures_are_rates(tmp_path, capsys):
+    sizes = ["--clips", "4", "--batch_size", "2", "--data_dir", str(tmp_path / "data")]
+    benchmark.main(["data", "--config", "configs/encoder.py:demo", *sizes, "--json"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     rates = [result[f"{what}_clips_per_second"] for what in ("generation", "decode", "pipeline")]
     assert all(rate > 0 for rate in rates) and result["world"] == "demo-v1"
+    assert list((tmp_path / "data").iterdir()) == []  # The clips lay there and are gone.

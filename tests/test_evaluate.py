@@ -28,13 +28,36 @@ def test_it_prints_tables_and_writes_the_result(run, tmp_path):
     (ball,) = [line.split() for line in out.splitlines() if line.startswith("ball")]
     assert ball[1:4] == ["1.000", "0.062", "0.583"]
     written = json.loads((tmp_path / "evaluations" / "validation.json").read_text())
+    assert written["step"] == 40 and written["which"] == "latest" and written["map_levels"] == ["embedding"]
+    assert "checkpoint: step 40, latest" in out
     assert written["source"] == "tfds:data/discs/1.0.0/validation" and written["clips"] == 7
-    assert f"--checkpoint {tmp_path} --which best --data tfds:data/discs/1.0.0/validation" in written["command"]
+    assert f"--checkpoint {tmp_path} --which latest --data tfds:data/discs/1.0.0/validation" in written["command"]
 
 
 def test_json_is_the_last_line(run):
     out = run("--data", "clips.jsonl", "--name", "mine", "--json", "--num_clips", "5")
     assert json.loads(out.splitlines()[-1])["mine"]["clips"] == 5
+
+
+def test_each_level_is_shown_where_several_are_tapped(run, monkeypatch):
+    monkeypatch.setattr(evaluate, "load_encoder", lambda workdir, which: ColourEncoder(levels=2))
+    lines = [line.split() for line in run("--data", "clips.jsonl").splitlines()]
+    assert ["embedding", "1.000", "0.062", "0.583"] in lines and ["last", "0.062", "0.062", "0.583"] in lines
+
+
+def test_what_was_left_out_says_why(run, monkeypatch):
+    monkeypatch.setattr(evaluate, "open_source", lambda specification: ColouredDiscs(broken=[2]))
+    assert "left out: 1 clips (discs/2: not decodable: " in run("--data", "clips.jsonl")
+
+
+def test_results_never_overwrite_each_other():
+    sources = ["tfds:a/1/validation", "tfds:a/1/unseen"]
+    evaluate.check_names(sources, None)
+    evaluate.check_names(sources[:1], "mine")
+    with pytest.raises(UserError, match="--name mine would give tfds:a/1/validation and tfds:a/1/unseen one file"):
+        evaluate.check_names(sources, "mine")
+    with pytest.raises(UserError, match="would both be called test"):
+        evaluate.check_names(["tfds:a/1/test", "manifest:test.jsonl"], None)
 
 
 def test_sources_come_from_the_run_unless_named():

@@ -23,6 +23,16 @@ def test_a_dataset_is_written_and_the_last_line_is_json(tmp_path, capsys):
     assert json.loads(last)["clips_made"] == 0
 
 
+def test_a_dataset_of_an_older_generator_is_kept_with_a_remark(tmp_path, capsys, monkeypatch):
+    generate.main(["--world", "demo-v1", "--data_dir", str(tmp_path), *SMALL])
+    monkeypatch.setattr(generate.dataset, "generator_digest", lambda: "of a later day")
+    capsys.readouterr()
+    generate.main(["--world", "demo-v1", "--data_dir", str(tmp_path), *SMALL])
+    complete, remark, last = capsys.readouterr().out.splitlines()
+    assert "is complete already" in complete and remark.startswith("The generator has changed since it was made")
+    assert json.loads(last)["is_current"] is False
+
+
 def test_videos_to_watch_come_with_their_labels(tmp_path, capsys):
     generate.main(["--format", "mp4", "--count", "2", "--fps", "12", "--to", str(tmp_path / "clips"), "--json"])
     files = json.loads(capsys.readouterr().out.splitlines()[-1])["files"]
@@ -38,6 +48,7 @@ def test_videos_to_watch_come_with_their_labels(tmp_path, capsys):
     [
         (["--world", "demo"], "unknown world 'demo'; known are demo-v1, table-blur-v1, table-v1. Did you mean 'demo"),
         (["--split", "test=3"], "--split test=3 is not NAME=SIZE, NAME of train, validation, unseen; such as train="),
+        (["--workers", "0"], "--workers 0 makes no clips; give 1 or more"),
         (["--split", "train=many"], "--split train=many is not NAME=SIZE"),
         (["--format", "mp4"], "--format mp4 needs --to DIR"),
         (["--format", "mp4", "--to", "x", "--fps", "0"], "cannot write 3 clips at 0.0 frames/s; give at"),

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from hilight_jax.data.manifest import open_manifest
+from hilight_jax.training.experiment import load_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,6 +30,22 @@ def test_a_command_has_the_options_that_it_is_shown_with(command, capsys):
     shown = capsys.readouterr().out
     options = [a.partition("=")[0] for a in arguments if a.startswith("--") and not a.startswith("--config.")]
     assert [option for option in options if not re.search(rf"{option}\b", shown)] == []
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--config " in command])
+def test_a_command_sets_keys_that_the_config_has(command):
+    arguments = command.split()
+    load_config(arguments[arguments.index("--config") + 1], [a for a in arguments if a.startswith("--config.")])
+
+
+def test_every_file_linked_to_exists():
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", README)]
+    relative = [target for target in targets if target and not target.startswith(("http://", "https://"))]
+    assert relative and [target for target in relative if not (ROOT / target).exists()] == []
+
+
+def test_every_measured_figure_is_there():
+    assert "<!-- measured" not in README
 
 
 def test_every_make_target_exists():

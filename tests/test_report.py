@@ -2,7 +2,12 @@
 
 import json
 
+import pytest
+
 from hilight_jax import report
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.errors import DataError
+from hilight_jax.training.experiment import load_config
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 
 
@@ -15,4 +20,30 @@ def test_it_writes_the_page_with_examples(tmp_path, monkeypatch, capsys):
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result == {"page": str(tmp_path / "report" / "index.html"), "examples": 2}
     html = (tmp_path / "report" / "index.html").read_text()
-    assert html.count(".gif") == 2 and "loss 2.5" in html
+    assert html.count(".gif") == 2 and "loss 2.5" in html and "Checkpoint: step 40, latest." in html
+
+
+def test_a_broken_table_of_controls_is_one_sentence(tmp_path):
+    assert report.read_controls([tmp_path / "none.json"]) is None
+    (tmp_path / "controls.json").write_text("[1, 2")
+    with pytest.raises(DataError, match="controls.json is not JSON"):
+        report.read_controls([tmp_path / "controls.json"])
+    (tmp_path / "controls.json").write_text("[1, 2]")
+    with pytest.raises(DataError, match="holds no JSON object"):
+        report.read_controls([tmp_path / "controls.json"])
+
+
+def test_overrides_give_the_runs_configuration_again(tmp_path):
+    init = ["--config.init_from.workdir=runs/a", "--config.init_from.which=latest"]
+    given = ["--config.seed=3", "--config.name=12", "--config.data.train=manifest:my clips.jsonl", *init]
+    given[1] = "--config.name='12'"
+    config = load_config(f"{report.CONFIG_FILE}:demo", [*given, "--config.freeze=['text']", "--config.mesh.fsdp=1"])
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    found = report.overrides(tmp_path)
+    assert set(given[:3]) < set(found) and len(found) == 5
+    assert load_config(f"{report.CONFIG_FILE}:demo", found) == config
+
+
+def test_the_overrides_of_a_config_file_of_ones_own_are_not_known(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"preset": "mine"}))
+    assert report.overrides(tmp_path) is None

@@ -76,6 +76,11 @@ def test_bad_input_is_one_sentence(run, tmp_path):
         run(text=" ...")
 
 
+def test_a_held_out_clip_that_cannot_be_decoded_is_named():
+    with pytest.raises(DataError, match="coloured discs, clip discs/1 cannot be drawn: the file is empty"):
+        held_out(ColourEncoder(), ColouredDiscs(broken=[1]))
+
+
 def test_held_out_examples_carry_the_true_places():
     examples = held_out(ColourEncoder(), ColouredDiscs(), num_clips=5)
     assert [example.name for example in examples] == [f"discs/{i}" for i in range(5)]

@@ -2,25 +2,27 @@
 
 A dataset appears under `<data_dir>/<world>/<version>/` in one rename when it is complete. Until then it lies in a
 hidden folder beside it, each finished shard renamed into place there, and the next run of the same build goes on from
-them. The bytes of the shards do not depend on the number of workers, nor on interruptions.
+them. The bytes of the shards do not depend on the number of workers, nor on interruptions. Shards of another state of
+the generator's source (`generator_digest`) are not gone on from.
+
+What is guaranteed of the splits: no two clips of a held-out split tell the same facts (the balls listed and the events
+told), so that no two captions there fit the same clip by rights. Balls and events are few, so the same facts, and now
+and then the same words, do recur in other splits, and in train within it. A shot, its camera and its pictures never
+recur: every clip of every split has a random seed of its own. Cameras and cloths of 'unseen' occur in no other split.
 """
 
 import contextlib
 import dataclasses
 import fcntl
-import itertools
+import functools
+import hashlib
 import json
 import pathlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordWriter
-from etils import epath
-from tensorflow_datasets.core import dataset_info
-
+from hilight_jax.billiards import shards
 from hilight_jax.billiards.production import Workshop
 from hilight_jax.billiards.worlds import SPLITS, World
 from hilight_jax.core.config import to_dict
@@ -29,9 +31,6 @@ from hilight_jax.core.progress import Progress
 
 METADATA = "world.json"
 _PLAN = "plan.json"
-_FEATURES = tfds.features.FeaturesDict(
-    {"video": tfds.features.Scalar(np.object_), "labels": tfds.features.Scalar(np.object_)}
-)
 
 
 def dataset_dir(data_dir: str | pathlib.Path, world: World) -> pathlib.Path:
@@ -54,12 +53,14 @@ class Built:
       sizes: clips of each split.
       clips_made: clips that were made now; 0 when the dataset was complete already.
       seconds: the time that took.
+      is_current: whether the generator's source is still as it was when the dataset was built.
     """
 
     directory: pathlib.Path
     sizes: dict[str, int]
     clips_made: int
     seconds: float
+    is_current: bool = True
 
 
 def build(
@@ -79,31 +80,45 @@ def build(
       clips_per_shard: clips of one ArrayRecord file.
 
     Raises:
-      DataError: if another process is building it, or something else is in its place.
+      DataError: if another process is building it, something else is in its place, or it cannot be written.
     """
     sizes = split_sizes(world, sizes)
     final = dataset_dir(data_dir, world)
-    plan = {"sizes": sizes, "clips_per_shard": clips_per_shard, "world": json.loads(json.dumps(to_dict(world)))}
-    with _locked(final.parent / f".{final.name}.lock"):
+    plan = {
+        "sizes": sizes,
+        "clips_per_shard": clips_per_shard,
+        "generator": generator_digest(),
+        "world": json.loads(json.dumps(to_dict(world))),
+    }
+    with _told_failures(final), _locked(final.parent / f".{final.name}.lock"):
         if _is_built(world, final, sizes):
-            return Built(final, sizes, 0, 0.0)
+            return Built(final, sizes, 0, 0.0, read_metadata(final).get("generator") == generator_digest())
         partial = final.parent / f".{final.name}.incomplete"
         _start_or_resume(partial, plan)
-        splits = [_plan_split(world, split, size, partial, clips_per_shard) for split, size in sizes.items()]
+        splits = [shards.plan_split(world, split, size, partial, clips_per_shard) for split, size in sizes.items()]
         kept = sum(sum(split.lengths[: split.num_kept]) for split in splits)
         progress = Progress(sum(sizes.values()), f"generating {world.name}", "clips", kept)
         began = time.monotonic()
         with Workshop(workers) as workshop:
             for split in splits:
-                _write_split(world, split, workshop, progress)
+                shards.write_split(world, split, workshop, progress)
         progress.close()
         seconds = time.monotonic() - began
-        _write_info(world, splits, partial)
+        shards.write_info(world, splits, partial)
         summary = {"name": world.name, "version": world.version, "seed": world.seed, **plan}
         (partial / METADATA).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         (partial / _PLAN).unlink()
         partial.rename(final)
     return Built(final, sizes, sum(sizes.values()) - kept, seconds)
+
+
+@functools.cache
+def generator_digest() -> str:
+    """SHA-256 over the source files of this package, in the order of their names: the state of the generator."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def is_built(world: World, data_dir: str | pathlib.Path, sizes: Mapping[str, int] | None = None) -> bool:
@@ -143,80 +158,8 @@ def split_sizes(world: World, sizes: Mapping[str, int] | None = None) -> dict[st
     return {split: asked[split] for split in SPLITS if asked.get(split)}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Split:
-    """A split and its files.
-
-    Attributes:
-      name: such as 'train'.
-      lengths: clips of each shard.
-      template: how TFDS names the shards.
-      paths: of the shards.
-      num_kept: shards, the first ones, that an interrupted build has finished.
-    """
-
-    name: str
-    lengths: list[int]
-    template: tfds.core.ShardedFileTemplate
-    paths: list[pathlib.Path]
-    num_kept: int
-
-    @property
-    def info(self) -> tfds.core.SplitInfo:
-        size = sum(path.stat().st_size for path in self.paths)
-        return tfds.core.SplitInfo(self.name, self.lengths, num_bytes=size, filename_template=self.template)
-
-
-def _plan_split(world: World, name: str, size: int, directory: pathlib.Path, clips_per_shard: int) -> _Split:
-    lengths = [min(clips_per_shard, size - first) for first in range(0, size, clips_per_shard)]
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(directory), dataset_name=_tfds_name(world), split=name, filetype_suffix="array_record"
-    )
-    paths = [pathlib.Path(path) for path in template.sharded_filepaths(len(lengths))]
-    # What a held-out clip may tell depends on all clips before it, so those splits, being small, are made in one go.
-    kept = list(itertools.takewhile(pathlib.Path.is_file, paths)) if name == "train" else []
-    return _Split(name, lengths, template, paths, len(kept))
-
-
-def _write_split(world: World, split: _Split, workshop: Workshop, progress: Progress) -> None:
-    """Writes the shards of a split that are not there yet."""
-    clips = workshop.clips(world, split.name, range(sum(split.lengths[: split.num_kept]), sum(split.lengths)))
-    for path, length in list(zip(split.paths, split.lengths, strict=True))[split.num_kept :]:
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        writer = ArrayRecordWriter(str(unfinished), "group_size:1")
-        for clip in itertools.islice(clips, length):
-            example = _FEATURES.encode_example({"video": clip.video, "labels": clip.labels})
-            writer.write(_FEATURES.serialize_example(example))
-            progress.update(1)
-        writer.close()
-        unfinished.rename(path)
-
-
-def _write_info(world: World, splits: list[_Split], directory: pathlib.Path) -> None:
-    """Writes the metadata by which TFDS knows the dataset: `dataset_info.json` and `features.json`."""
-    identity = dataset_info.DatasetIdentity(
-        name=_tfds_name(world),
-        version=tfds.core.Version(world.version),
-        data_dir=str(directory),
-        module_name="hilight_jax.billiards.dataset",
-    )
-    info = tfds.core.DatasetInfo(
-        builder=identity,
-        description=f"Billiards clips of the world '{world.name}' with captions, questions and ball positions.",
-        features=_FEATURES,
-        disable_shuffling=True,
-    )
-    info.set_file_format("array_record")
-    info.set_splits(tfds.core.SplitDict([split.info for split in splits]))
-    info.write_to_directory(directory)
-
-
 def _listed(sizes: Mapping[str, int]) -> str:
     return " + ".join(f"{size} {split}" for split, size in sizes.items()) or "nothing"
-
-
-def _tfds_name(world: World) -> str:
-    return world.name.replace("-", "_")
 
 
 def _start_or_resume(partial: pathlib.Path, plan: dict) -> None:
@@ -228,6 +171,18 @@ def _start_or_resume(partial: pathlib.Path, plan: dict) -> None:
     for path in partial.glob("*.unfinished"):
         path.unlink()
     (partial / _PLAN).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _told_failures(place: pathlib.Path) -> Iterator[None]:
+    """Makes a sentence of whatever the file system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"writing to {error.filename or place} failed: {error.strerror or error}. Make room or give another "
+            "--data_dir, then start the same command again; finished shards are kept."
+        ) from error
 
 
 @contextlib.contextmanager

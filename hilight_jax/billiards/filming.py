@@ -13,7 +13,7 @@ from hilight_jax.billiards.physics import Strike
 from hilight_jax.billiards.places import is_inside, places_in_picture, pocket_names, side_names, track
 from hilight_jax.billiards.render import Scene, Stick
 from hilight_jax.billiards.table import BALL_RADIUS, Table
-from hilight_jax.billiards.trajectory import Shot
+from hilight_jax.billiards.trajectory import Event, Shot
 
 _STICK_LENGTH, _STICK_SLOPE, _BACKSWING = 1.45, 0.09, 0.14  # metres, metres per metre, metres
 _STICK_LEAVES = 0.1  # Seconds after the strike at which the cue is taken out of the picture.
@@ -79,7 +79,8 @@ class Take:
           visible: [n, F] fraction of each ball that is seen; None before the frames are drawn: a ball counts as seen
             where its centre is in the picture.
         """
-        positions, _, _, on_table = self.shot.states(self.start + times)
+        positions, velocities, _, on_table = self.shot.states(self.start + times)
+        still = (velocities == 0).all(-1)
         centers = _centers(positions)
         if visible is None:
             visible = (on_table & is_inside(self.camera, centers)).astype(float).T
@@ -87,22 +88,28 @@ class Take:
         everything = track(self.camera, centers, BALL_RADIUS, visible.T)
         balls = {name: everything.of(b) for b, name in enumerate(names)}
         named = {self._names.get(place): found.repeated(len(times)) for place, found in self._places.items()}
-        happenings = []
-        for event in self.shot.events:
-            kind, time = _KINDS.get(event.kind), event.time - self.start
-            if kind is None or event.place == "jaw" or not times[0] < time <= times[-1]:
-                continue
-            frame = int(np.searchsorted(times, time)) - 1
-            ball = ball_object(event.balls[0])
+        happenings, in_gap = [], self._events_by_gap(times)
+        jaw_touches = frozenset(ball_object(e.balls[0]) for gap in in_gap for e in gap if e.place == "jaw")
+        for frame, event in ((f, event) for f, gap in enumerate(in_gap) for event in gap if event.place != "jaw"):
+            kind, ball = _KINDS[event.kind], ball_object(event.balls[0])
+            at_rest = True
             if kind == "strike":
                 other = ball_object(event.balls[1])
                 met = balls[other]
+                at_rest = bool(still[frame, names.index(other)])
             else:
                 met = self._places.get(event.place)
                 other = self._names.get(event.place) if met is not None else None
-            potted_after = not on_table[frame + 1, names.index(ball)]
-            shown = is_shown(kind, balls[ball], met, potted_after, frame)
-            happenings.append(Happening(kind, time, ball, other, frame, shown))
+            shown = is_shown(
+                kind,
+                balls[ball],
+                met,
+                frame,
+                potted=not on_table[frame + 1, names.index(ball)],
+                at_rest=at_rest,
+                sole_cause=_is_sole_cause(event, in_gap[frame]),
+            )
+            happenings.append(Happening(kind, event.time - self.start, ball, other, frame, shown))
         return Footage(
             times=times,
             balls=balls,
@@ -111,7 +118,17 @@ class Take:
             places={name: found for name, found in named.items() if name is not None},
             happenings=tuple(happenings),
             stick=self._stick_track(times),
+            jaw_touches=jaw_touches,
         )
+
+    def _events_by_gap(self, times: np.ndarray) -> list[list[Event]]:
+        """For each frame but the last, what happens after it, up to the next one's moment."""
+        in_gap = [[] for _ in times[1:]]
+        for event in self.shot.events:
+            time = event.time - self.start
+            if event.kind in _KINDS and times[0] < time <= times[-1]:
+                in_gap[int(np.searchsorted(times, time)) - 1].append(event)
+        return in_gap
 
     def _stick(self, clock: float) -> Stick | None:
         """Tip and butt of the cue at a time of the shot: it swings back and forward before the strike, then goes."""
@@ -141,6 +158,15 @@ class Take:
     @functools.cached_property
     def _places(self) -> dict[str, Track]:
         return places_in_picture(self.camera, self.table)
+
+
+def _is_sole_cause(event: Event, gap: list[Event]) -> bool:
+    """As `is_shown` asks: whether no other contact between the same two frames has the same effect."""
+    if event.kind == "ball_ball":
+        earlier = gap[: gap.index(event)]
+        return not any(other.kind == "ball_ball" and event.balls[1] in other.balls for other in earlier)
+    contacts = [other for other in gap if other.kind in ("ball_ball", "cushion") and event.balls[0] in other.balls]
+    return event.kind != "cushion" or len(contacts) == 1
 
 
 def _centers(positions: np.ndarray) -> np.ndarray:

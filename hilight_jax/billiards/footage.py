@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 SEEN = 0.5  # A ball is in view in a frame when at least this fraction of its disc is seen.
+_STEP = 0.5  # Radii by which a ball must move between two frames for its movement to be seen.
+_BEND = 15.0  # Degrees between two steps of a ball for a turn to be seen.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,9 @@ class Footage:
       on_table: [F] per ball, whether it is on the table (not potted).
       positions: [F, 2] per ball, metres on the table's cloth.
       places: tracks of the pockets and cushions in view, by object name ('pocket:top-left', 'cushion:left').
-      happenings: everything that happens between the first and the last frame, in order of time.
+      happenings: everything that happens between the first and the last frame, in order of time, but for touches of
+        the jaws of a pocket.
+      jaw_touches: the balls that touch the jaws of a pocket between the first and the last frame.
       stick: track of the cue stick's tip, when the world shows a cue stick.
     """
 
@@ -83,6 +87,7 @@ class Footage:
     places: Mapping[str, Track]
     happenings: tuple[Happening, ...]
     stick: Track | None = None
+    jaw_touches: frozenset[str] = frozenset()
 
     @property
     def last(self) -> int:
@@ -103,34 +108,66 @@ class Footage:
         """Whether every ball that is on the table in this frame is in view."""
         return all(track.seen(frame) for name, track in self.balls.items() if self.on_table[name][frame])
 
+    def has_place(self, kind: str) -> bool:
+        """Whether a 'pocket' or a 'cushion' that has a name is in the picture."""
+        return any(name.startswith(f"{kind}:") for name in self.places)
+
     def objects(self) -> dict[str, Track]:
         """Everything that has a name and a place in the image: balls, pockets, cushions, cue stick."""
         return {**self.balls, **self.places, **({"cue": self.stick} if self.stick is not None else {})}
 
 
-def is_shown(kind: str, ball: Track, other: Track | None, potted_after: bool, frame: int) -> bool:
-    """Whether frames ``frame`` and ``frame + 1`` show an event between them.
+def is_shown(
+    kind: str,
+    ball: Track,
+    other: Track | None,
+    frame: int,
+    *,
+    potted: bool = False,
+    at_rest: bool = True,
+    sole_cause: bool = True,
+) -> bool:
+    """Whether the frames around an event between ``frame`` and ``frame + 1`` show it.
+
+    A strike is shown by a ball at rest that has moved in the next frame, its striker still in view; a rebound by a ball
+    that turns, over three frames, at a cushion in the picture; a drop by a ball that is gone in the next frame.
 
     Args:
       kind: as in `Happening`.
       ball: the acting ball.
       other: what it meets; None when that is not in the image.
-      potted_after: whether the acting ball is off the table in the next frame.
       frame: the last frame before the event.
+      potted: whether the acting ball is off the table in the next frame.
+      at_rest: of a strike, whether the struck ball lies still in ``frame``.
+      sole_cause: whether nothing else between the two frames would explain what they show: of a strike, no earlier
+        strike of the struck ball; of a rebound, no other contact of the ball.
     """
     after = frame + 1
-    if not ball.seen(frame):
+    if other is None or not ball.seen(frame):
+        return False
+    if kind == "drop":
+        return potted
+    if not ball.seen(after) and not (kind == "strike" and potted):
         return False
     if kind == "strike":
-        return other is not None and other.seen(frame) and other.seen(after) and _moves(other, frame, 0.5)
+        return at_rest and sole_cause and other.seen(frame) and other.seen(after) and _moves(other, frame)
     if kind == "rebound":
-        return ball.seen(after) and _moves(ball, frame, 1.0)
-    if kind == "hang":
-        return ball.seen(after) and other is not None
-    return potted_after and other is not None
+        return sole_cause and frame > 0 and ball.seen(frame - 1) and _turns(ball, frame)
+    return True
 
 
-def _moves(track: Track, frame: int, radii: float) -> bool:
-    """Whether an object moves between a frame and the next by at least so many of its radii in the image."""
-    step = np.hypot(track.x[frame + 1] - track.x[frame], track.y[frame + 1] - track.y[frame])
-    return bool(step >= radii * track.radius[frame])
+def _step(track: Track, frame: int) -> np.ndarray:
+    """The way of an object in the image from a frame to the next, in its radii [2]."""
+    way = (track.x[frame + 1] - track.x[frame], track.y[frame + 1] - track.y[frame])
+    return np.array(way) / track.radius[frame]
+
+
+def _moves(track: Track, frame: int) -> bool:
+    return bool(np.hypot(*_step(track, frame)) >= _STEP)
+
+
+def _turns(track: Track, frame: int) -> bool:
+    """Whether an object comes to its place in a frame from one direction and leaves it in another."""
+    coming, going = _step(track, frame - 1), _step(track, frame)
+    lengths = np.hypot(*coming), np.hypot(*going)
+    return bool(min(lengths) >= _STEP and coming @ going <= np.cos(np.radians(_BEND)) * lengths[0] * lengths[1])

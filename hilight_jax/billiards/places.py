@@ -60,7 +60,10 @@ def pocket_names(table: Table, sides: Mapping[str, str]) -> dict[str, str]:
 def places_in_picture(camera: Camera, table: Table) -> dict[str, Track]:
     """Tracks, of one frame, of the cushions and pockets that are in the picture, by the table's own names.
 
-    A cushion is put in the middle of that part of it that is in the picture, as a disc as wide as the cushion.
+    A cushion is put in the middle of that part of it that is in the picture, as a disc as wide as the cushion. Whether
+    balls, the cue, a banner or a nearer rail hide a place is not tested: its `visible` is 1 wherever it lies in the
+    picture. A cushion is a strip, of which the disc is a small part; the kind of its captions' spans is 'cushion', so
+    that an evaluation of where words point can leave cushions out or count them apart.
     """
     names, radii, owners, points = _landmarks(table)
     inside = is_inside(camera, points)

@@ -7,7 +7,9 @@ made again with its attempt counted up, until it tells something new.
 import functools
 import json
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 from hilight_jax.billiards.clips import Clip, make_clip
@@ -49,27 +51,38 @@ class Workshop:
 
         They are spawned, not forked: a process that runs JAX has threads, whose locks a fork would copy locked.
         """
-        self._pool = multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else None
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(workers, mp_context=spawn) if workers > 1 else None
 
     def __enter__(self) -> "Workshop":
         return self
 
     def __exit__(self, *_) -> None:
         if self._pool is not None:
-            self._pool.terminate()
-            self._pool.join()
+            self._pool.shutdown(cancel_futures=True)
 
     def clips(self, world: World, split: str, numbers: range) -> Iterator[Record]:
         """Makes the clips of these numbers; a held-out split must be asked for from number 0.
 
         Raises:
-          DataError: if a held-out split is so large that there is nothing new left to tell.
+          DataError: if a held-out split is so large that there is nothing new left to tell, or a worker was killed.
         """
-        make = functools.partial(_make, world, split)
-        records = map(make, numbers) if self._pool is None else self._pool.imap(make, numbers, chunksize=_CHUNK)
+        records = self._records(functools.partial(_make, world, split), numbers)
         if split == "train":
-            return iter(records)
+            return records
         return _telling_new_things(world, split, zip(numbers, records, strict=True))
+
+    def _records(self, make: Callable[[int], Record], numbers: range) -> Iterator[Record]:
+        if self._pool is None:
+            yield from map(make, numbers)
+            return
+        try:
+            yield from self._pool.map(make, numbers, chunksize=_CHUNK)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a worker process was killed while it made clips, perhaps for want of memory; finished shards are "
+                "kept: start the same command again, with fewer --workers."
+            ) from error
 
 
 def _make(world: World, split: str, number: int, attempt: int = 0) -> Record:

@@ -1,9 +1,11 @@
 """Questions and answers about a clip, only such as its sampled frames can answer.
 
 A question with two possible answers is asked only where either could be the right one, and a coin decides which: a
-model that has not looked is right half of the time.
+model that has not looked is right half of the time. Where most clips have the same count ('None.'), only a share of
+those is asked about.
 """
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from hilight_jax.billiards.footage import SEEN, Footage, Happening
 from hilight_jax.billiards.names import ball_object, phrase
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_QUIET_POTTED, _QUIET_CUSHIONS = 0.3, 0.2  # Shares of the clips with a count of none that are asked for it.
 _VERBS = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into", "hang": "stop{} in the jaws of"}
 
 
@@ -83,8 +86,9 @@ def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 
 
 def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    """Which of two told strikes, rebounds or drops comes first; they must lie in different gaps between frames."""
-    shown = [h for h in footage.shown if h.other is not None]
+    """Which of two told events comes first: each occurs once, and they lie in different gaps between frames."""
+    times_told = collections.Counter(map(_matter, footage.happenings))
+    shown = [h for h in footage.shown if h.other is not None and times_told[_matter(h)] == 1]
     pairs = [(a, b) for a, b in zip(shown, shown[1:], strict=False) if a.frame < b.frame and a.ball != b.ball]
     if not pairs:
         return None
@@ -97,7 +101,9 @@ def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 def _count_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     drops = [h for h in footage.happenings if h.kind == "drop"]
     all_seen = footage.nothing_hidden(0) and footage.nothing_hidden(footage.last)
-    if not all_seen or not all(h.shown for h in drops):
+    if not all_seen or not footage.has_place("pocket") or not all(h.shown for h in drops):
+        return None
+    if not drops and rng.random() >= _QUIET_POTTED:
         return None
     return "How many balls are potted?", _number(len(drops))
 
@@ -122,6 +128,7 @@ def _pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     rebounds = [h for h in footage.shown if h.kind == "rebound" and h.other is not None]
     once = [h for h in rebounds if sum(o.ball == h.ball and o.kind == "rebound" for o in footage.happenings) == 1]
+    once = [h for h in once if h.ball not in footage.jaw_touches]
     if not once:
         return None
     rebound = _pick(once, rng)
@@ -129,13 +136,14 @@ def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 
 
 def _cushions(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    """How many cushions the cue ball touches: every touch is shown, and no two lie between the same two frames."""
+    """How often the cue ball touches a cushion: every touch is shown, and none is of the jaws of a pocket."""
     touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
-    apart = len({h.frame for h in touches}) == len(touches)
-    watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.places
-    if not watched or not apart or not all(h.shown for h in touches):
+    watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.has_place("cushion")
+    if not watched or "ball:cue" in footage.jaw_touches or not all(h.shown for h in touches):
         return None
-    return "How many cushions does the cue ball touch?", _number(len(touches))
+    if not touches and rng.random() >= _QUIET_CUSHIONS:
+        return None
+    return "How many times does the cue ball touch a cushion?", _number(len(touches))
 
 
 def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
@@ -197,6 +205,11 @@ def _first_strike(footage: Footage) -> Happening | None:
         return None
     alone = all(h.frame > strikes[0].frame for h in strikes[1:])
     return strikes[0] if alone else None
+
+
+def _matter(happening: Happening) -> tuple[str, frozenset]:
+    """What an event is about; two that are about the same cannot be told apart in words."""
+    return happening.kind, frozenset((happening.ball, happening.other))
 
 
 def _clause(happening: Happening, name: Namer, ending: str) -> str:

@@ -1,6 +1,9 @@
-"""Named worlds of billiards clips. A world is fixed: the same name and version give the same clips everywhere.
+"""Named worlds of billiards clips.
 
-Whatever changes a clip of a world (here or in physics, renderer, commentary) asks for a new version.
+A world is fixed: the same name and version give the same clips, bit for bit, with the same versions of the libraries
+(NumPy draws and computes, PyAV encodes) on the same family of CPUs. Elsewhere the last bit of a float may differ, and
+with it a pixel's value. `tests/billiards/test_same_clips.py` pins some clips: whatever changes them after a release
+(here or in physics, renderer, commentary) asks for a new version.
 """
 
 import dataclasses

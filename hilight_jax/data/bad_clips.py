@@ -2,30 +2,56 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.manifest import read_json_lines, required
 from hilight_jax.data.records import Source
+from hilight_jax.data.sources import same_file
 
 _NAMED = 5
 
 
-def read_quarantine(path: str) -> frozenset[str]:
-    """Returns the ids of a quarantine list: JSON lines with ``id`` and ``reason``."""
-    return frozenset(required(entry, "id", str, where) for where, entry in read_json_lines(path))
+class UnusableClip(NamedTuple):
+    """One line of a quarantine list: the specification of the source, the id of the clip in it, and why."""
+
+    source: str
+    id: str
+    reason: str
 
 
-def write_quarantine(path: str, reasons: Iterable[tuple[str, str]]) -> None:
-    """Writes a quarantine list from pairs of id and reason."""
-    with open(path, "w", encoding="utf-8") as file:
-        for clip_id, reason in reasons:
-            file.write(json.dumps({"id": clip_id, "reason": reason}, ensure_ascii=False) + "\n")
+def read_quarantine(path: str, source: str) -> frozenset[str]:
+    """Returns the ids that a quarantine list bars from a source.
+
+    Args:
+      path: JSON lines with ``id``, ``reason`` and ``source``; a line without ``source`` is about every source.
+      source: The specification of the source.
+    """
+    ids = set()
+    for where, entry in read_json_lines(path):
+        clip_id = required(entry, "id", str, where)
+        if "source" not in entry or same_file(required(entry, "source", str, where), source):
+            ids.add(clip_id)
+    return frozenset(ids)
+
+
+def write_quarantine(path: str, clips: Iterable[UnusableClip]) -> None:
+    """Writes a quarantine list; in ASCII, so that ids survive that are no valid Unicode (names of old files)."""
+    with open(path, "w", encoding="ascii") as file:
+        for clip in clips:
+            file.write(json.dumps(clip._asdict()) + "\n")
 
 
 class BadClips:
-    """Counts the clips that were replaced, and stops a run in which there are too many."""
+    """Counts the clips that were replaced, and stops a run in which there are too many.
+
+    Attributes:
+      seen: Clips so far.
+      count: Those of them that were replaced.
+      truncated: Those of them whose caption was cut to the model's length.
+    """
 
     def __init__(self, source: Source, max_fraction: float, patience: int = 256):
         """Starts counting.
@@ -36,23 +62,33 @@ class BadClips:
           patience: Clips to see before the share is judged.
         """
         self._source, self._max_fraction, self._patience = source, max_fraction, patience
-        self._seen = self.count = 0
+        self.seen = self.count = self.truncated = 0
         self._indices: dict[int, None] = {}
 
     def update(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Counts a batch's ``replaced`` clips.
+        """Counts a batch's ``replaced`` clips and ``truncated`` captions.
 
         Raises:
-          DataError: Their share of all clips seen so far is too high.
+          DataError: The share of replaced clips is too high, and enough clips were seen to say so.
         """
         replaced = batch["replaced"]
-        self._seen += replaced.size
+        self.seen += replaced.size
+        self.truncated += int(batch["truncated"].sum())
         self.count += int(replaced.sum())
         self._indices |= dict.fromkeys(batch["index"][replaced].tolist())
-        if self._seen >= self._patience and self.count > self._max_fraction * self._seen:
+        if self.seen >= self._patience:
+            self.finish()
+
+    def finish(self) -> None:
+        """Judges what was seen, however little: at the end of a run.
+
+        Raises:
+          DataError: The share of replaced clips is too high.
+        """
+        if self.count > self._max_fraction * self.seen:
             names = ", ".join(self._source[i].id for i in list(self._indices)[:_NAMED])
             raise DataError(
-                f"{self.count} of {self._seen} clips of {self._source.name} could not be used "
+                f"{self.count} of {self.seen} clips of {self._source.name} could not be used "
                 f"(config.data.max_bad_fraction allows {self._max_fraction:.0%}), among them {names}; "
                 f"run 'python -m hilight_jax.check {self._source.name} --quarantine FILE' and set "
                 "config.data.quarantine=FILE."

@@ -34,16 +34,18 @@ def clean(text: str) -> CleanText:
         return CleanText(text.lower(), range(len(text)), range(1, len(text) + 1))
     mended = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     cleaned = _SPACE.sub(" ", mended).strip().lower()
-    return CleanText(cleaned, *_align(text.lower(), cleaned, text))
+    return CleanText(cleaned, *_align(text, cleaned))
 
 
-def _align(lowered: str, cleaned: str, text: str) -> tuple[list[int], list[int]]:
+def _align(text: str, cleaned: str) -> tuple[list[int], list[int]]:
     """Finds the original characters behind each cleaned one; a changed passage stands for the whole passage."""
-    if len(lowered) != len(text):  # Some capitals have longer small forms: no character can be told apart then.
-        return [0] * len(cleaned), [len(text)] * len(cleaned)
+    lowered = [character.lower() for character in text]  # Some capitals have small forms of several characters.
+    origin = [i for i, small in enumerate(lowered) for _ in small] + [len(text)]
     first, last = [0] * len(cleaned), [0] * len(cleaned)
-    matcher = difflib.SequenceMatcher(None, lowered, cleaned, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, "".join(lowered), cleaned, autojunk=False)
     for tag, a0, a1, b0, b1 in matcher.get_opcodes():
         for b in range(b0, b1):
-            first[b], last[b] = (a0 + b - b0, a0 + b - b0 + 1) if tag == "equal" else (a0, a1)
+            start, end = (a0 + b - b0, a0 + b - b0 + 1) if tag == "equal" else (a0, a1)
+            first[b] = origin[start]
+            last[b] = origin[end - 1] + 1 if end > start else first[b]
     return first, last

@@ -37,7 +37,7 @@ class ClipLoader:
         """Reads the quarantine list if there is one; nothing is decoded yet."""
         self._config, self._source, self._seed = config, source, seed
         self._tokenizer = ClipTokenizer(config.text_length)
-        self._quarantine = read_quarantine(config.quarantine) if config.quarantine else frozenset()
+        self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
         self._reasons: dict[int, str] = {}
 
     def train_batch(self, places: tuple[np.ndarray, np.ndarray]) -> Batch:
@@ -62,18 +62,6 @@ class ClipLoader:
                 batch["valid"][row] = record.id not in self._quarantine and self._fill(batch, row, index, record)
             if not batch["valid"][row]:
                 self._fill_text(batch, row, Caption(""))
-        return batch
-
-    def captions(self, index: int) -> tuple[Caption, ...]:
-        """Returns the usable captions of a record; none when it is quarantined."""
-        record = self._source[index]
-        return () if record.id in self._quarantine else _usable(record.captions)
-
-    def text_batch(self, captions: list[Caption]) -> Batch:
-        """Tokenises captions: the arrays of a batch that concern the text, and nothing else."""
-        batch = _empty_texts(len(captions), self._config.text_length)
-        for row, caption in enumerate(captions):
-            self._fill_text(batch, row, caption)
         return batch
 
     def _train_row(self, batch: Batch, row: int, index: int, epoch: int) -> None:
@@ -116,7 +104,7 @@ class ClipLoader:
         return True
 
     def _fill_usable(self, batch: Batch, row: int, record: Record, rng: np.random.Generator | None) -> None:
-        captions = _usable(record.captions)
+        captions = [caption for caption in record.captions if caption.text.strip()]
         if not captions:
             raise TextError("it has no text that is not empty.")
         caption = captions[0 if rng is None else int(rng.integers(len(captions)))]
@@ -161,7 +149,11 @@ def empty_batch(config: DataConfig, size: int) -> Batch:
     frame = (config.image_size, config.image_size, 3)
     batch = {
         "video": np.zeros((size, config.num_frames, *frame), np.uint8),
-        **_empty_texts(size, config.text_length),
+        "text_ids": np.zeros((size, config.text_length), np.int32),
+        "text_mask": np.zeros((size, config.text_length), bool),
+        "local_mask": np.zeros((size, config.text_length), bool),
+        "token_object": np.zeros((size, config.text_length), np.int32),
+        "truncated": np.zeros(size, bool),
         "clip_objects": np.zeros((size, MAX_OBJECTS), np.int32),
         "index": np.full(size, -1, np.int64),
         "valid": np.zeros(size, bool),
@@ -186,22 +178,8 @@ def visible_objects(labels: Mapping[str, Any] | None, indices: np.ndarray) -> np
     return np.array([object_id(name) for name in seen[:MAX_OBJECTS]], np.int32)
 
 
-def _empty_texts(size: int, length: int) -> Batch:
-    return {
-        "text_ids": np.zeros((size, length), np.int32),
-        "text_mask": np.zeros((size, length), bool),
-        "local_mask": np.zeros((size, length), bool),
-        "token_object": np.zeros((size, length), np.int32),
-        "truncated": np.zeros(size, bool),
-    }
-
-
 def _caption_frame(record: Record, num_total: int) -> int:
     frame = record.frame_caption.frame
     if frame is not None and frame >= num_total:
         raise VideoError(f"its caption is of frame {frame}, but it has frames 0 to {num_total - 1}.")
     return middle_index(num_total) if frame is None else frame
-
-
-def _usable(captions: tuple[Caption, ...]) -> tuple[Caption, ...]:
-    return tuple(caption for caption in captions if caption.text.strip())

@@ -98,11 +98,17 @@ def inspect_record(record: Record) -> Facts:
     return _facts(record, _hash(record.video), error, info)
 
 
-def findings(reports: Sequence[SourceReport], text_length: int) -> Iterator[Finding]:
-    """Yields all that is wrong within and between sources; ``text_length`` is the model's number of tokens."""
+def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int = 1) -> Iterator[Finding]:
+    """Yields all that is wrong within and between sources.
+
+    Args:
+      reports: The facts.
+      text_length: L, tokens of a text that the model reads.
+      num_frames: F, frames of a clip.
+    """
     for report in reports:
         for facts in report.facts:
-            yield from _findings_of_one(report.name, facts, text_length)
+            yield from _findings_of_one(report.name, facts, text_length, num_frames)
     by_video: dict[str, list[tuple[str, str]]] = defaultdict(list)
     by_text: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for report in reports:
@@ -145,7 +151,7 @@ def _hash(clip: video.Video) -> str:
         return ""
 
 
-def _findings_of_one(source: str, facts: Facts, text_length: int) -> Iterator[Finding]:
+def _findings_of_one(source: str, facts: Facts, text_length: int, num_frames: int) -> Iterator[Finding]:
     if facts.error:
         yield Finding("undecodable video", source, facts.id, facts.error)
     elif facts.info.num_undecodable:
@@ -153,6 +159,11 @@ def _findings_of_one(source: str, facts: Facts, text_length: int) -> Iterator[Fi
             f"{facts.info.num_undecodable} of its packets do not decode; the {facts.info.num_frames} others are used."
         )
         yield Finding("damaged video", source, facts.id, reason)
+    elif facts.info.loss:
+        yield Finding("damaged video", source, facts.id, facts.info.loss)
+    if facts.info and facts.info.num_frames < num_frames:
+        reason = f"a clip of {num_frames} frames repeats some of its {facts.info.num_frames}."
+        yield Finding("short video", source, facts.id, reason)
     if not any(text.strip() for text in facts.texts):
         yield Finding("no text", source, facts.id, "it has no text that is not empty.")
     elif not all(text.strip() for text in facts.texts):

@@ -45,7 +45,7 @@ def open_manifest(path: str) -> RecordList:
 
 def read_json_lines(path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields ``("FILE, line N", object)`` for every line that is not blank."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):  # Strings may hold U+2028 and its like.
         if not line.strip():
             continue
         where = f"{path}, line {number}"

@@ -12,13 +12,12 @@ process hands over few large arrays rather than many small ones.
 from collections.abc import Iterator
 
 import grain
-import numpy as np
 from absl import flags
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.clips import Batch, ClipLoader
 from hilight_jax.data.config import DataConfig
-from hilight_jax.data.records import Caption, Source
+from hilight_jax.data.records import Source
 
 _EPOCHS = 2**30  # Endless; grain's own endless repetition overflows when it is batched by one and sliced.
 
@@ -54,38 +53,15 @@ class Pipeline:
         batches = clips.batch(rows)[host_index::host_count][start_step:].map(self._loader.train_batch)
         return Batches(self._prefetched(batches), start_step)
 
-    def num_eval_batches(self, batch_size: int) -> int:
-        """Returns how many batches one evaluation has."""
-        return -(-len(self.source) // batch_size)
-
     def eval_batches(self, batch_size: int, host_index: int = 0, host_count: int = 1) -> "Batches":
         """Returns every clip once, in order; every host gets the same number of batches.
 
         Rows that fill up the last batch have ``index`` -1. They, and clips that cannot be used, have ``valid`` False.
         """
         rows = _rows_per_host(batch_size, host_count)
-        clips = grain.MapDataset.range(self.num_eval_batches(batch_size) * batch_size)
+        num_batches = -(-len(self.source) // batch_size)
+        clips = grain.MapDataset.range(num_batches * batch_size)
         return Batches(self._prefetched(clips.batch(rows)[host_index::host_count].map(self._loader.eval_batch)))
-
-    def eval_texts(self, batch_size: int, host_index: int = 0, host_count: int = 1) -> Iterator[Batch]:
-        """Yields every usable caption of every clip once, in order, for retrieval with several captions.
-
-        Batches hold ``text_ids``, ``text_mask``, ``local_mask``, ``token_object``, ``truncated``, ``video_index`` (the
-        ``index`` of the clip), ``caption_index`` (which of its usable captions) and ``valid``. Clips that turn out
-        undecodable are not known here: leave out the captions of clips that ``eval_batches`` gave as not valid.
-        """
-        rows = _rows_per_host(batch_size, host_count)
-        texts: list[tuple[int, int, Caption]] = []
-        for index in range(len(self.source)):
-            texts += [(index, number, caption) for number, caption in enumerate(self._loader.captions(index))]
-        for start in range(host_index * rows, -(-len(texts) // batch_size) * batch_size, batch_size):
-            kept = texts[start : start + rows]
-            padded = kept + [(-1, -1, Caption(""))] * (rows - len(kept))
-            yield self._loader.text_batch([caption for _, _, caption in padded]) | {
-                "video_index": np.array([index for index, _, _ in padded], np.int64),
-                "caption_index": np.array([number for _, number, _ in padded], np.int64),
-                "valid": np.arange(rows) < len(kept),
-            }
 
     def _prefetched(self, batches: grain.MapDataset) -> grain.IterDataset:
         """Adds threads and worker processes, neither of which changes the order."""

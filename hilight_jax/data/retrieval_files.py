@@ -4,9 +4,10 @@ All of them name videos by an id; ``videos`` is the directory with the files (de
 """
 
 import csv
+import io
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hilight_jax.core.errors import DataError
@@ -77,24 +78,37 @@ def _json_texts(path: str, split: str) -> dict[str, list[str]]:
     if not isinstance(data, dict) or not {"videos", "sentences"} <= set(data):
         raise DataError(f"{path} is not MSR-VTT's json: it needs the lists 'videos' and 'sentences'.")
     kept, splits = {}, set()
-    for number, video in enumerate(data["videos"], 1):
-        video_id = required(video, "video_id", str, f"{path}, video {number}")
-        splits.add(video.get("split", ""))
+    for where, video in _objects(data["videos"], f"{path}, video"):
+        video_id = required(video, "video_id", str, where)
+        splits.add(str(video.get("split", "")))
         if not split or video.get("split") == split:
             kept[video_id] = []
     if not kept:
         raise DataError(f"{path} has no videos of split '{split}'; its splits are {', '.join(sorted(splits))}.")
-    for number, sentence in enumerate(data["sentences"], 1):
-        where = f"{path}, sentence {number}"
+    for where, sentence in _objects(data["sentences"], f"{path}, sentence"):
         video_id = required(sentence, "video_id", str, where)
         if video_id in kept:
             kept[video_id].append(required(sentence, "caption", str, where))
     return {video_id: texts for video_id, texts in kept.items() if texts}
 
 
+def _objects(entries: Any, what: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields ``("FILE, video N", object)`` for every entry of a list of the json."""
+    if not isinstance(entries, list):
+        raise DataError(f"{what}s must be a list of objects, not {entries!r:.60}.")
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict):
+            raise DataError(f"{what} {number} must be an object, not {entry!r:.60}.")
+        yield f"{what} {number}", entry
+
+
 def _csv_texts(path: str, captions: str) -> dict[str, list[str]]:
-    rows = list(csv.DictReader(read_text(path).splitlines()))
-    columns = set(rows[0]) if rows else set()
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not csv ({error}).") from error
+    columns = set(reader.fieldnames or ())
     if "video_id" not in columns:
         raise DataError(f"{path} is not one of MSR-VTT's csv lists: its first line must name the column 'video_id'.")
     if "sentence" not in columns and not captions:
@@ -104,10 +118,10 @@ def _csv_texts(path: str, captions: str) -> dict[str, list[str]]:
         )
     known = {} if "sentence" in columns else _json_texts(captions, "")
     texts: dict[str, list[str]] = {}
-    for number, row in enumerate(rows, 2):
-        video_id = row["video_id"]
+    for where, row in rows:
+        video_id = required(row, "video_id", str, where)
         if known and video_id not in known:
-            raise DataError(f"{path}, line {number}: {captions} has no sentences for video '{video_id}'.")
+            raise DataError(f"{where}: {captions} has no sentences for video '{video_id}'.")
         texts.setdefault(video_id, []).extend(known[video_id] if known else [row["sentence"] or ""])
     return texts
 

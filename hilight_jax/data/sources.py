@@ -56,6 +56,12 @@ def is_missing(specification: str) -> bool:
     return not pathlib.Path(path).exists()
 
 
+def same_file(specification: str, other: str) -> bool:
+    """Says whether two specifications read the same file or dataset split, whatever their options."""
+    first, second = (pathlib.Path(_parse(each)[1]).resolve() for each in (specification, other))
+    return first == second
+
+
 def _parse(specification: str) -> tuple[str, str, dict[str, str]]:
     head, *options = specification.split(",")
     kind, colon, path = head.partition(":")
@@ -75,7 +81,7 @@ def _recognise(path: str) -> str:
     """Finds the kind of a source from its path and the beginning of its content."""
     suffix = pathlib.Path(path).suffix
     if suffix == ".jsonl":
-        first = next((line for line in read_text(path).splitlines() if line.strip()), "")
+        first = next((line for line in read_text(path).split("\n") if line.strip()), "")
         return "clip_vip" if '"clip_id"' in first else "manifest"
     if suffix == ".csv":
         return "msrvtt"

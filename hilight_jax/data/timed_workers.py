@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from hilight_jax.core.errors import UserError
+
 _STARTED = None  # What a worker sends when it takes up an item; results come in a tuple.
 
 
@@ -35,9 +37,14 @@ class _Worker:
         self.item: Any = None
         self.began: float | None = None
 
-    def give(self, item: Any) -> None:
+    def give(self, item: Any) -> bool:
+        """Hands over an item; False when the process has died while it had nothing to do."""
         self.item, self.began = item, None
-        self.pipe.send(item)
+        try:
+            self.pipe.send(item)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
     def stop(self) -> None:
         self.process.kill()
@@ -57,15 +64,25 @@ def map_timed(
       items: What to work on.
       num_workers: Worker processes.
       time_limit: Seconds per item, from when its worker takes it up.
+
+    Raises:
+      UserError: There would be no worker, or no time.
     """
+    if num_workers < 1:
+        raise UserError(
+            f"there must be at least 1 worker process, not {num_workers}; leave out --workers for all cores."
+        )
+    if time_limit <= 0:
+        raise UserError(f"the time limit must be above 0 seconds, not {time_limit:g}.")
     waiting = list(reversed(items))
     workers = [_Worker(function) for _ in range(min(num_workers, len(items)))]
     idle, busy = list(workers), []
     try:
         while waiting or busy:
             while waiting and idle:
-                worker = idle.pop()
-                worker.give(waiting.pop())
+                worker, item = idle.pop(), waiting.pop()
+                while not worker.give(item):
+                    worker = _replaced(worker, function, workers)
                 busy.append(worker)
             multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=0.2)
             for worker in list(busy):
@@ -73,15 +90,20 @@ def map_timed(
                 if outcome is not None:
                     busy.remove(worker)
                     if not alive:
-                        worker.stop()
-                        workers.remove(worker)
-                        worker = _Worker(function)
-                        workers.append(worker)
+                        worker = _replaced(worker, function, workers)
                     idle.append(worker)
                     yield outcome
     finally:
         for worker in workers:
             worker.stop()
+
+
+def _replaced(worker: _Worker, function: Callable[[Any], Any], workers: list[_Worker]) -> _Worker:
+    """Ends a worker and puts a fresh one in its place."""
+    worker.stop()
+    workers.remove(worker)
+    workers.append(_Worker(function))
+    return workers[-1]
 
 
 def _poll(worker: _Worker, time_limit: float) -> tuple[Outcome | None, bool]:

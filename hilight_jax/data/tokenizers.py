@@ -78,16 +78,6 @@ def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
     return ids, spans
 
 
-def decode(ids: np.ndarray | list[int]) -> str:
-    """Returns the text of ids, lower-cased, a space after every word; start, end and padding are left out."""
-    names = _vocabulary().names
-    text = "".join(names[i] for i in map(int, ids) if i not in (PAD_ID, START_ID, END_ID))
-    characters = _byte_characters()
-    byte_of = {character: byte for byte, character in enumerate(characters)}
-    words = text.split(_END_OF_WORD)
-    return " ".join(bytes(byte_of[c] for c in word).decode("utf-8", "replace") for word in words).strip()
-
-
 @functools.lru_cache(maxsize=65536)
 def _encode_word(word: str) -> tuple[tuple[int, int, int], ...]:
     """Returns (id, first character, last character + 1) of every token of a cleaned word."""
@@ -126,7 +116,6 @@ def _merge(symbols: list[str]) -> list[str]:
 
 
 class _Vocabulary(NamedTuple):
-    names: list[str]
     ids: dict[str, int]
     ranks: dict[tuple[str, str], int]
 
@@ -138,7 +127,7 @@ def _vocabulary() -> _Vocabulary:
     merges = [tuple(line.split()) for line in gzip.decompress(packed).decode().splitlines()]
     alphabet = _byte_characters(in_vocabulary_order=True)
     names = [*alphabet, *(c + _END_OF_WORD for c in alphabet), *map("".join, merges), *_SPECIAL]
-    return _Vocabulary(names, {name: i for i, name in enumerate(names)}, {pair: i for i, pair in enumerate(merges)})
+    return _Vocabulary({name: i for i, name in enumerate(names)}, {pair: i for i, pair in enumerate(merges)})
 
 
 @functools.cache

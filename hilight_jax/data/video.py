@@ -18,6 +18,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from hilight_jax.core.errors import DataError
+from hilight_jax.data.missing_end import missing_end
 
 Video = bytes | str | os.PathLike
 _SMALL_BYTES = 64 * 2**20
@@ -38,6 +39,7 @@ class VideoInfo(NamedTuple):
       height: Rows.
       width: Columns.
       seconds: Time from the first to the end of the last frame; 0 when the file has no times.
+      loss: What the file itself says about a missing end, as a sentence, or an empty string.
       codec: FFmpeg's name of the codec.
     """
 
@@ -46,6 +48,7 @@ class VideoInfo(NamedTuple):
     height: int
     width: int
     seconds: float
+    loss: str
     codec: str
 
 
@@ -80,11 +83,6 @@ def decode(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) ->
     return _decode_in_order(video, choose)
 
 
-def decode_at(video: Video, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Decodes the frames with these numbers; see ``decode``."""
-    return decode(video, lambda _: indices)
-
-
 def inspect(video: Video) -> VideoInfo:
     """Decodes a whole video and tells what is in it; raises ``VideoError`` as ``decode`` does."""
     with _open(video) as (container, stream):
@@ -95,9 +93,10 @@ def inspect(video: Video) -> VideoInfo:
             if frame.time is not None:
                 first = frame.time if first is None else first
                 last = frame.time + float((frame.duration or 0) * stream.time_base)
-        seconds = last - first if num_frames and last is not None else 0.0
+        seconds = max(last - first, 0.0) if last is not None else 0.0
+        loss = missing_end(container, stream, last)
         codec = stream.codec_context
-        return VideoInfo(num_frames, len(undecodable), codec.height, codec.width, max(seconds, 0.0), codec.name)
+        return VideoInfo(num_frames, len(undecodable), codec.height, codec.width, seconds, loss, codec.name)
 
 
 @contextlib.contextmanager

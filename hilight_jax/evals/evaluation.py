@@ -2,24 +2,27 @@
 
 First all captions are encoded, and of their words only one small vector per level is kept; then the clips stream by.
 Batches are padded to one shape and the padding is dropped, so each clip and caption counts exactly once on any number
-of devices; every process must call this alike. A clip that cannot be decoded is left out with its captions and is
-named in the result.
+of devices; every process must call this alike. A clip that cannot be decoded, has no text or is in the run's
+quarantine list is left out with its captions, and the result names it and says why.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
+from hilight_jax.data.bad_clips import read_quarantine
+from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.pipelines import Pipeline
-from hilight_jax.data.records import Source
+from hilight_jax.data.records import Record, Source
 from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.data.video import VideoError, decode
 from hilight_jax.evals.grounding import MIN_VISIBLE, REACH, Grid
-from hilight_jax.evals.named_words import NamedWord, WordScorer, known_things, naming_spans
+from hilight_jax.evals.named_words import NamedWord, WordScorer, known_things, naming_spans, word_class
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
 from hilight_jax.evals.similarity import word_vectors
 
@@ -29,6 +32,7 @@ class EncoderLike(Protocol):
 
     config: Any
     level_weights: Sequence[float]
+    step: int | None  # of the checkpoint that the parameters come from
 
     def encode_video(self, video: np.ndarray) -> Mapping[str, Any]:
         """Uint8 [B, F, Y, X, 3] to 'video_embeds' [B, E] and 'video_local', per level [B, F, P, E]."""
@@ -67,8 +71,9 @@ def evaluate_encoder(
       show_progress: a progress line on stderr.
 
     Returns:
-      `{'clips', 'captions', 'skipped': [id], 'retrieval': ..., 'grounding': ...}`, see `retrieval_metrics` and
-      `summarise_grounding`; ready for JSON.
+      `{'clips', 'captions', 'skipped': [{'id', 'reason'}], 'retrieval': ..., 'grounding': ...}`, see
+      `retrieval_metrics` and `summarise_grounding`; ready for JSON. 'grounding' also has 'levels': where several levels
+      are tapped, the pointing of the class 'ball' by the maps of each alone.
 
     Raises:
       DataError: no clip is left to evaluate.
@@ -77,8 +82,9 @@ def evaluate_encoder(
     batch_size = batch_size or config.eval_batch_size
     similarity = similarity or default_similarity(config)
     num_clips = min(len(source), num_clips or len(source))
-    captions = encode_captions(encoder, source, num_clips, batch_size, similarity)
     data, patch_size = config.data, config.model.vision.patch_size
+    quarantine = read_quarantine(data.quarantine, source.name) if data.quarantine else frozenset()
+    captions = encode_captions(encoder, source, num_clips, batch_size, similarity, quarantine)
     grid = Grid(data.image_size // patch_size, data.image_size // patch_size, patch_size)
     scorer = WordScorer(captions.words, encoder.level_weights, similarity, grid)
     progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
@@ -108,20 +114,35 @@ def evaluate_encoder(
     usable = np.array([index in embeds for index in captions.clip])
     clip_of_text = np.array([row_of_clip[index] for index in captions.clip[usable]])
     settings = {"similarity": similarity, "reach": REACH, "min_visible": MIN_VISIBLE}
+    names, pointing = level_names(encoder), scorer.pointing_of_levels()
+    levels = dict(zip(names, pointing, strict=True)) if pointing and len(names) > 1 else {}
     return {
         "clips": len(embeds),
         "captions": len(clip_of_text),
-        "skipped": [source[index].id for index in skipped],
+        "skipped": [
+            {"id": source[index].id, "reason": _why_skipped(source[index], quarantine, data.num_frames)}
+            for index in skipped
+        ],
         "retrieval": retrieval_metrics(np.stack(list(embeds.values())), captions.embeds[usable], clip_of_text),
-        "grounding": {**settings, "unread_words": captions.unread_words, **scorer.summary()},
+        "grounding": {**settings, "unread_words": captions.unread_words, **scorer.summary(), "levels": levels},
     }
 
 
-def encode_captions(encoder: EncoderLike, source: Source, num_clips: int, batch_size: int, similarity: str) -> Captions:
-    """Encodes every caption of the first clips, and the words in them that name things with known places."""
+def encode_captions(
+    encoder: EncoderLike,
+    source: Source,
+    num_clips: int,
+    batch_size: int,
+    similarity: str,
+    quarantine: Collection[str] = (),
+) -> Captions:
+    """Encodes every caption of the first clips, and the words in them that name things with known places.
+
+    Clips in the quarantine are passed over.
+    """
     tokenizer = ClipTokenizer(encoder.config.data.text_length)
     embeds, clip_of_text, words, unread = [], [], [], 0
-    texts = _texts(source, num_clips, tokenizer)
+    texts = _texts(source, num_clips, tokenizer, quarantine)
     while batch := list(itertools.islice(texts, batch_size)):
         rows = [tokens for _, _, tokens, _ in batch] + [batch[-1][2]] * (batch_size - len(batch))
         out = encoder.encode_text(np.stack([row.ids for row in rows]), np.stack([row.mask for row in rows]))
@@ -132,16 +153,18 @@ def encode_captions(encoder: EncoderLike, source: Source, num_clips: int, batch_
             for span, positions in naming_spans(caption, tokens):
                 if span.object in things and len(positions):
                     vectors = word_vectors(local, positions, similarity).astype(np.float32)
-                    words.append(NamedWord(index, span.kind, span.object, vectors))
+                    words.append(NamedWord(index, word_class(span), span.object, vectors))
                 unread += span.object in things and not len(positions)
     stacked = np.concatenate(embeds) if embeds else np.zeros((0, 1))
     return Captions(stacked, np.array(clip_of_text, int), words, unread)
 
 
-def _texts(source, num_clips, tokenizer):
+def _texts(source, num_clips, tokenizer, quarantine):
     """Yields (clip, caption, tokens, names of the things whose place is known)."""
     for index in range(num_clips):
         record = source[index]
+        if record.id in quarantine:
+            continue
         things = set((record.labels or {}).get("objects") or {})
         for caption in record.captions:
             if caption.text.strip():
@@ -151,7 +174,7 @@ def _texts(source, num_clips, tokenizer):
 def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """The figures of a result under flat names, for metrics: `validation/text_to_video_r1`, `validation/ball_pointing`.
 
-    Every pointing figure brings its controls along.
+    Every pointing figure brings its controls along. `ball` is the object balls, `cue_ball` stands beside it.
     """
     figures = {}
     for direction, ranks in result["retrieval"]["plain"].items():
@@ -163,6 +186,32 @@ def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
     return figures
 
 
+def level_names(encoder: EncoderLike) -> tuple[str, ...]:
+    """Names of the levels that the encoder gives local features of, in their order; without local heads the last."""
+    levels = tuple(encoder.config.model.local.levels)
+    if levels == ("all",):
+        return tuple(f"block {number}" for number in range(1, len(encoder.level_weights) + 1))
+    return levels or ("last",)
+
+
+def map_levels(encoder: EncoderLike) -> list[str]:
+    """The levels that a word's map is made of."""
+    return [name for name, weight in zip(level_names(encoder), encoder.level_weights, strict=True) if weight]
+
+
 def default_similarity(config: Any) -> str:
     """The similarity that the local loss trained: raw dot products for SPARC alone, else the cosine."""
     return "dot" if config.loss.local.contrast == "within_clip" else "cosine"
+
+
+def _why_skipped(record: Record, quarantine: Collection[str], num_frames: int) -> str:
+    """Finds out again why the pipeline, which only marks its rows, could not use a clip."""
+    if record.id in quarantine:
+        return "in the quarantine list"
+    if not any(caption.text.strip() for caption in record.captions):
+        return "no text"
+    try:
+        decode(record.video, lambda total: uniform_indices(total, num_frames))
+    except VideoError as error:
+        return f"not decodable: {error}"
+    return "not usable when it was read, but decodable now"

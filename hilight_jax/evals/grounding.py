@@ -8,6 +8,9 @@ unoccluded and its centre lies inside the image. It is answered rightly when the
 its centre is at most `REACH` patches from the thing's in x and in y. Patches that tie for the maximum share the
 answer, so a map without a peak scores the area chance, not luck.
 
+The classes of words are the kinds of things, with the cue ball by itself: it is white and in nearly every clip, so to
+find it is to know one thing, not to tell balls apart. `ball` is the object balls.
+
 No figure is read without its controls: `area_chance` (a patch drawn at random), `random_ball` (a patch drawn from a
 visible ball drawn at random: what "finds balls, but not the ball" would score), `any_ball` (how often the peak lies
 on some visible ball) and `shuffled_word` (the map of a word that names another thing of the same kind).
@@ -25,15 +28,9 @@ from hilight_jax.evals.similarity import pooling_weights
 REACH = 0.75  # patches
 MIN_VISIBLE = 0.5  # share of the thing's disc that nothing hides
 FIGURES = (
-    "pointing",
-    "area_chance",
-    "random_ball",
-    "any_ball",
-    "shuffled_word",
-    "soft_iou",
-    "soft_iou_uniform",
-    "soft_iou_shuffled",
-)
+    "pointing", "area_chance", "random_ball", "any_ball", "shuffled_word",
+    "soft_iou", "soft_iou_uniform", "soft_iou_shuffled",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,6 +143,14 @@ def score_words(
     return np.where(seen, per_frame, 0.0).sum(-1).T
 
 
+def pointing_hits(
+    maps: Float[np.ndarray, "levels W F P"], names: Sequence[str], truth: Truth
+) -> Float[np.ndarray, "W levels"]:
+    """Questions answered rightly by the maps of each level by itself, summed over the frames; see `score_words`."""
+    seen, on = (np.stack([known[name] for name in names]) for known in (truth.seen, truth.on))
+    return np.where(seen, peak_share(maps, on), 0.0).sum(-1).T
+
+
 def summarise_grounding(
     scores: Float[np.ndarray, "W figures"],
     clips: Sequence[int],
@@ -157,7 +162,7 @@ def summarise_grounding(
     Args:
       scores: one row of `score_words` per word.
       clips: the clip of each word; the unit that the bootstrap resamples, as words of one clip are not independent.
-      kinds: 'ball', 'pocket', 'cue', ...
+      kinds: the class of each word: 'ball', 'cue_ball', 'pocket', 'cue', ...
       objects: 'ball:3', ...
 
     Returns:

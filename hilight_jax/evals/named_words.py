@@ -10,15 +10,28 @@ from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.language_mask import content_mask
 from hilight_jax.data.records import Caption, Span
 from hilight_jax.data.tokenizers import Tokens
-from hilight_jax.evals.grounding import FIGURES, Grid, Track, Truth, other_words, score_words, summarise_grounding
-from hilight_jax.evals.similarity import word_maps
+from hilight_jax.evals.grounding import (
+    FIGURES,
+    Grid,
+    Track,
+    Truth,
+    other_words,
+    pointing_hits,
+    score_words,
+    summarise_grounding,
+)
+from hilight_jax.evals.similarity import level_maps
+
+CUE_BALL = "ball:cue"
+# Kinds of things that have a name but no one place: a cushion is a whole side of the table.
+WITHOUT_PLACE = ("cushion",)
 
 
 class NamedWord(NamedTuple):
     """A span of a caption that names a thing of its clip."""
 
     clip: int  # number of the record in its source
-    kind: str
+    kind: str  # see `word_class`
     object: str
     vectors: Float[np.ndarray, "levels E"]
 
@@ -35,6 +48,7 @@ class WordScorer:
             self._of_clip.setdefault(word.clip, []).append(number)
         self._scored: list[NamedWord] = []
         self._scores: list[np.ndarray] = []
+        self._hits: list[np.ndarray] = []
 
     def needs(self, clip: int) -> bool:
         """Whether any word names something in this clip."""
@@ -51,10 +65,12 @@ class WordScorer:
         numbers = self._of_clip[clip]
         words = [self._words[n] for n in numbers]
         vectors = np.stack([w.vectors for w in words] + [self._words[n].vectors for n in self._partners[numbers]])
-        maps = word_maps(video_local, vectors, self._weights, self._similarity)
+        by_level = level_maps(video_local, vectors, self._similarity)
+        maps = np.tensordot(self._weights, by_level, 1)
         own, shuffled = maps[: len(words)], maps[len(words) :]
-        names = [word.object for word in words]
-        self._scores.append(score_words(own, shuffled, names, Truth(things, self._grid), self._similarity))
+        names, truth = [word.object for word in words], Truth(things, self._grid)
+        self._scores.append(score_words(own, shuffled, names, truth, self._similarity))
+        self._hits.append(pointing_hits(by_level[:, : len(words)], names, truth))
         self._scored += words
 
     def summary(self) -> dict[str, Any]:
@@ -63,15 +79,28 @@ class WordScorer:
         scores = np.concatenate([np.zeros((0, 1 + len(FIGURES))), *self._scores])
         return summarise_grounding(scores, clips, kinds, objects)
 
+    def pointing_of_levels(self) -> list[float] | None:
+        """Pointing of the class 'ball' by the maps of each level alone; None without a question."""
+        balls = np.array([word.kind == "ball" for word in self._scored], bool)
+        questions = np.concatenate(self._scores)[balls, 0].sum() if balls.any() else 0
+        return (np.concatenate(self._hits)[balls].sum(0) / questions).tolist() if questions else None
+
+
+def word_class(span: Span) -> str:
+    """The kind of what a span names, but 'cue_ball' for the cue ball: 'ball' is left to the object balls."""
+    return "cue_ball" if span.object == CUE_BALL else span.kind
+
 
 def naming_spans(caption: Caption, tokens: Tokens) -> Iterator[tuple[Span, Int[np.ndarray, " tokens"]]]:
-    """Yields the spans that name a thing and the positions of their content tokens: no articles, no punctuation.
+    """Yields the spans that name a thing in one place and the positions of their content tokens (no articles).
+
+    Things of the kinds `WITHOUT_PLACE` are left out: no one disc is where they are.
 
     A span that was cut off with the end of a long caption has no position.
     """
     content = content_mask(caption, tokens)
     for span in caption.spans or ():
-        if span.object:
+        if span.object and span.kind not in WITHOUT_PLACE:
             inside = (tokens.spans[:, 0] < span.end) & (tokens.spans[:, 1] > span.start)
             yield span, np.flatnonzero(content & inside)
 

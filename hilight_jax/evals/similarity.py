@@ -32,11 +32,15 @@ def word_maps(
     similarity: str,
 ) -> Float[np.ndarray, "W F P"]:
     """Similarity of W words to every patch, averaged over the levels by `level_weights`."""
-    maps = 0.0
-    for level, weight in enumerate(level_weights):
-        patches = _prepare(np.asarray(video_local[level], np.float64), similarity)
-        maps = maps + weight * np.einsum("WE,FPE->WFP", words[:, level], patches)
-    return maps
+    return np.tensordot(level_weights, level_maps(video_local, words, similarity), 1)
+
+
+def level_maps(
+    video_local: Sequence[Float[np.ndarray, "F P E"]], words: Float[np.ndarray, "W levels E"], similarity: str
+) -> Float[np.ndarray, "levels W F P"]:
+    """Similarity of W words to every patch at each level by itself."""
+    patches = (_prepare(np.asarray(level, np.float64), similarity) for level in video_local)
+    return np.stack([np.einsum("WE,FPE->WFP", words[:, level], x) for level, x in enumerate(patches)])
 
 
 def pooling_weights(maps: Float[np.ndarray, "*W F P"], similarity: str) -> Float[np.ndarray, "*W F P"]:

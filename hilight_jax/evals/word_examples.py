@@ -6,11 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import regex
 
+from hilight_jax.core.errors import DataError
+from hilight_jax.data.bad_clips import read_quarantine
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.records import Source
 from hilight_jax.data.tokenizers import ClipTokenizer, Tokens
 from hilight_jax.data.transforms import to_uint8_size
-from hilight_jax.data.video import decode
+from hilight_jax.data.video import VideoError, decode
 from hilight_jax.evals.evaluation import EncoderLike, default_similarity
 from hilight_jax.evals.grounding import Grid
 from hilight_jax.evals.named_words import known_things, naming_spans
@@ -61,13 +63,20 @@ def any_video(
 
 
 def held_out(encoder: EncoderLike, source: Source, num_clips: int = 6, num_words: int = 4) -> list[Example]:
-    """The first clips of a source that name visible things: each thing's first mention, with its true place."""
+    """The first clips of a source that name visible things: each thing's first mention, with its true place.
+
+    Raises:
+      DataError: one of them cannot be decoded and is not in the run's quarantine list.
+    """
     config, examples = encoder.config, []
+    quarantine = read_quarantine(config.data.quarantine, source.name) if config.data.quarantine else ()
     tokenizer, grid = ClipTokenizer(config.data.text_length), _grid(encoder)
     for index in range(len(source)):
         if len(examples) == num_clips:
             break
         record = source[index]
+        if record.id in quarantine:
+            continue
         caption, tokens = record.captions[0], tokenizer(record.captions[0].text)
         things = known_things(record.labels, config.data.num_frames, config.data.image_size)
         passages, places, side = [], {}, grid.height
@@ -79,7 +88,10 @@ def held_out(encoder: EncoderLike, source: Source, num_clips: int = 6, num_words
         if not passages:
             continue
         passages = passages[:num_words]
-        frames = decode(record.video, lambda total: uniform_indices(total, config.data.num_frames))
+        try:
+            frames = decode(record.video, lambda total: uniform_indices(total, config.data.num_frames))
+        except VideoError as error:
+            raise DataError(f"{source.name}, clip {record.id} cannot be drawn: {error}") from error
         frames = to_uint8_size(frames, (config.data.image_size, config.data.image_size))
         maps, _ = _maps(encoder, frames, tokens, passages)
         words = [Word(p.start, p.end, m, place) for p, m, place in zip(passages, maps, places.values(), strict=False)]

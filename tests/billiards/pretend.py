@@ -11,7 +11,7 @@ def track(x, y=30.0, radius=5.0, visible=1.0) -> Track:
     return Track(*(np.array(values, float) for values in columns))
 
 
-def footage(balls: dict[str, Track], happenings=(), places=None, on_table=None) -> Footage:
+def footage(balls: dict[str, Track], happenings=(), places=None, on_table=None, jaw_touches=()) -> Footage:
     """Footage of a second; the balls' places on the cloth are their places in the picture."""
     num_frames = len(next(iter(balls.values())).x)
     present = {name: np.ones(num_frames, bool) for name in balls} | (on_table or {})
@@ -22,6 +22,7 @@ def footage(balls: dict[str, Track], happenings=(), places=None, on_table=None) 
         positions={name: np.stack([ball.x, ball.y], -1) for name, ball in balls.items()},
         places=places or {},
         happenings=tuple(happenings),
+        jaw_touches=frozenset(jaw_touches),
     )
 
 

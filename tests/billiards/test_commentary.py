@@ -137,16 +137,39 @@ def test_names(name, numbers, words):
 
 def test_a_strike_is_shown_when_the_struck_ball_is_seen_to_move():
     moving, still = track([10.0, 20.0]), track([10.0, 11.0])
-    assert is_shown("strike", still, moving, False, 0)
-    assert not is_shown("strike", moving, still, False, 0)
-    assert not is_shown("strike", moving, dataclasses.replace(moving, visible=np.array([1.0, 0.2])), False, 0)
+    assert is_shown("strike", still, moving, 0)
+    assert not is_shown("strike", moving, still, 0)
+    assert not is_shown("strike", moving, dataclasses.replace(moving, visible=np.array([1.0, 0.2])), 0)
+
+
+def test_a_strike_is_not_shown_when_something_else_may_have_moved_the_ball():
+    moving = track([10.0, 20.0])
+    assert not is_shown("strike", moving, moving, 0, at_rest=False)
+    assert not is_shown("strike", moving, moving, 0, sole_cause=False)
+
+
+def test_a_strike_needs_its_striker_afterwards_unless_that_was_potted():
+    struck, striker = track([10.0, 20.0]), track([0.0, 5.0], visible=[1.0, 0.0])
+    assert not is_shown("strike", striker, struck, 0)
+    assert is_shown("strike", striker, struck, 0, potted=True)
+
+
+def test_a_rebound_is_shown_by_a_turn_at_a_cushion_in_the_picture():
+    straight, turning = track([0.0, 20.0, 40.0]), track([0.0, 20.0, 8.0], [10.0, 20.0, 28.0])
+    cushion = track([25.0] * 3)
+    assert is_shown("rebound", turning, cushion, 1)
+    assert not is_shown("rebound", turning, None, 1)
+    assert not is_shown("rebound", turning, cushion, 0), "nothing shows where the ball came from"
+    assert not is_shown("rebound", straight, cushion, 1)
+    assert not is_shown("rebound", turning, cushion, 1, sole_cause=False)
+    assert not is_shown("rebound", dataclasses.replace(turning, visible=np.array([0.0, 1, 1])), cushion, 1)
 
 
 def test_a_drop_is_shown_when_the_ball_is_seen_before_and_gone_after():
     ball, pocket = track([10.0, 20.0], visible=[1.0, 0.0]), track([30.0])
-    assert is_shown("drop", ball, pocket, True, 0)
-    assert not is_shown("drop", ball, None, True, 0)
-    assert not is_shown("drop", ball, pocket, False, 0)
+    assert is_shown("drop", ball, pocket, 0, potted=True)
+    assert not is_shown("drop", ball, None, 0, potted=True)
+    assert not is_shown("drop", ball, pocket, 0)
 
 
 def test_a_ball_left_in_the_jaws_is_told():

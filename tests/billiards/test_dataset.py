@@ -2,6 +2,9 @@ import dataclasses
 import fcntl
 import io
 import json
+import os
+import pathlib
+import signal
 import subprocess
 import sys
 
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from hilight_jax.billiards import dataset, production
+from hilight_jax.billiards import dataset, production, shards
 from hilight_jax.billiards.clips import make_clip
 from hilight_jax.billiards.worlds import DEMO
 from hilight_jax.core.errors import DataError
@@ -77,6 +80,38 @@ def test_a_build_of_another_plan_starts_anew(tmp_path):
     (partial / "demo_v1-train.array_record-00000-of-00001").write_bytes(b"of another plan")
     built = dataset.build(DEMO, tmp_path, {"train": 1, "validation": 0, "unseen": 0})
     assert built.clips_made == 1 and len(tfds.builder_from_directory(built.directory).as_data_source("train")) == 1
+
+
+def test_shards_of_an_older_generator_are_not_mixed_in(tmp_path, monkeypatch):
+    def make_until_the_power_fails(world, split, number, attempt=0):
+        if number == 2:
+            raise KeyboardInterrupt
+        return production.encode_clip(make_clip(world, split, number, attempt))
+
+    sizes = {"train": 3, "validation": 0, "unseen": 0}
+    with monkeypatch.context() as patch:
+        patch.setattr(production, "_make", make_until_the_power_fails)
+        patch.setattr(dataset, "generator_digest", lambda: "of an earlier day")
+        with pytest.raises(KeyboardInterrupt):
+            dataset.build(DEMO, tmp_path, sizes, clips_per_shard=1)
+    assert dataset.build(DEMO, tmp_path, sizes, clips_per_shard=1).clips_made == 3
+    assert dataset.read_metadata(dataset.dataset_dir(tmp_path, DEMO))["generator"] == dataset.generator_digest()
+
+
+def test_a_worker_that_is_killed_is_told_in_a_sentence():
+    with production.Workshop(2) as workshop, pytest.raises(DataError, match="a worker process was killed"):
+        list(workshop._records(_die, range(2)))
+
+
+def _die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
+    write = shards._write_shard
+    monkeypatch.setattr(shards, "_write_shard", lambda path, examples: write(pathlib.Path("/dev/full"), examples))
+    with pytest.raises(DataError, match="writing to .*demo-v1/1.0.0 failed: .*No space left on device.* --data_dir"):
+        dataset.build(DEMO, tmp_path, {"train": 1, "validation": 0, "unseen": 0})
 
 
 def test_a_complete_dataset_is_left_alone(built):

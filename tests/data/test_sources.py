@@ -51,6 +51,35 @@ def test_a_mistake_in_a_manifest_names_file_and_line(tmp_path, line, message):
         open_source(path)
 
 
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    lines = [{"video": f"{i}.mp4", "text": text} for i, text in enumerate(["a\u2028b", "c\x85d", "e\u2029f"])]
+    path = tmp_path / "m.jsonl"
+    path.write_bytes("\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines).encode())
+    source = open_source(str(path))
+    assert [source[i].captions[0].text for i in range(len(source))] == ["a\u2028b", "c\x85d", "e\u2029f"]
+    clip_vip = write(tmp_path / "c.jsonl", json.dumps({"text": "a\u2028b", "clip_id": "x"}, ensure_ascii=False))
+    assert open_source(clip_vip)[0].captions == (Caption("a\u2028b"),)
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        open_source(write(tmp_path / "v.jsonl", '{"video": "a.mp4", "text": "a\x0bb"}'))
+    csv = write(tmp_path / "t.csv", "video_id,sentence", 'v1,"one\ntwo\u2028three"', "v2,four\x0bfive")
+    source = open_source(csv)
+    assert [source[i].captions[0].text for i in (0, 1)] == ["one\ntwo\u2028three", "four\x0bfive"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"videos": [3], "sentences": []}, "MSRVTT.json, video 1 must be an object, not 3"),
+        ({"videos": 3, "sentences": []}, "MSRVTT.json, videos must be a list of objects, not 3"),
+        ({"videos": [{"video_id": "v", "split": 1}], "sentences": ["x"]}, "sentence 1 must be an object, not 'x'"),
+        ({"videos": [{"video_id": 7}], "sentences": []}, "video 1: 'video_id' must be of type str, not 7"),
+    ],
+)
+def test_a_mistake_in_msrvtts_json_is_named(tmp_path, data, message):
+    with pytest.raises(DataError, match=message):
+        open_source(write(tmp_path / "MSRVTT.json", data))
+
+
 def test_a_video_listed_twice_gets_two_ids(tmp_path):
     path = write(tmp_path / "m.jsonl", {"video": "a.mp4", "text": "x"}, {"video": "a.mp4", "text": "y"})
     assert [open_source(path)[i].id for i in (0, 1)] == ["a.mp4", "a.mp4#2"]

@@ -1,4 +1,5 @@
 import io
+import re
 
 import av
 import numpy as np
@@ -9,13 +10,17 @@ from hilight_jax.data.video import VideoError
 from tests.data.clips import encode, grey_frames
 
 
+def frames_at(clip, indices):
+    return video.decode(clip, lambda _: indices)
+
+
 def levels(frames):
     return frames[:, 0, 0, 0].astype(int).tolist()
 
 
 def test_frames_come_in_the_order_asked_for_with_repeats():
     clip = encode(grey_frames(12))
-    frames = video.decode_at(clip, [11, 0, 3, 3])
+    frames = frames_at(clip, [11, 0, 3, 3])
     assert frames.shape == (4, 16, 16, 3) and frames.dtype == np.uint8
     assert levels(frames) == pytest.approx([110, 0, 30, 30], abs=1)
 
@@ -33,8 +38,8 @@ def test_a_file_with_few_key_frames_gives_the_same_frames_by_seeking(tmp_path, c
     clip = encode(frames, codec=codec, pixel_format="yuv420p")
     (tmp_path / "clip.mp4").write_bytes(clip)
     chosen = [39, 0, 21, 22, 7]
-    by_seeking = video.decode_at(str(tmp_path / "clip.mp4"), chosen)
-    np.testing.assert_array_equal(by_seeking, video.decode_at(clip, chosen))
+    by_seeking = frames_at(str(tmp_path / "clip.mp4"), chosen)
+    np.testing.assert_array_equal(by_seeking, frames_at(clip, chosen))
     np.testing.assert_array_equal(by_seeking, video._decode_in_order(clip, lambda _: chosen))
 
 
@@ -50,7 +55,7 @@ def test_a_container_that_does_not_tell_its_length_is_counted():
 
 
 def test_one_frame_is_a_video():
-    assert levels(video.decode_at(encode(grey_frames(1)), [0, 0])) == [0, 0]
+    assert levels(frames_at(encode(grey_frames(1)), [0, 0])) == [0, 0]
 
 
 def test_a_video_filmed_upright_is_turned(tmp_path):
@@ -62,14 +67,14 @@ def test_a_video_filmed_upright_is_turned(tmp_path):
     clip[matrix : matrix + 36] = b"".join(
         [quarter_turn[:2].tobytes(), bytes(4), quarter_turn[3:5].tobytes(), bytes(4), bytes(8), (1 << 30).to_bytes(4)]
     )
-    upright = video.decode_at(bytes(clip), [0])
+    upright = frames_at(bytes(clip), [0])
     assert upright.shape == (1, 32, 16, 3)
     assert upright[0, 28:].min() > 250 and upright[0, :20].max() < 5  # Clockwise: what was right is now below.
 
 
 def test_a_frame_outside_the_video_is_refused():
     with pytest.raises(IndexError, match="frame 3 was asked for, but the video has frames 0 to 2"):
-        video.decode_at(encode(grey_frames(3)), [3])
+        frames_at(encode(grey_frames(3)), [3])
 
 
 def audio_only():
@@ -117,10 +122,34 @@ def test_a_file_whose_end_is_missing_is_not_used_in_part(tmp_path):
 
 def test_a_missing_file_ends_in_a_sentence(tmp_path):
     with pytest.raises(VideoError, match="the file does not exist"):
-        video.decode_at(tmp_path / "none.mp4", [0])
+        frames_at(tmp_path / "none.mp4", [0])
 
 
 def test_inspecting_tells_frames_size_and_duration():
     info = video.inspect(encode(grey_frames(12, size=(16, 32))))
     assert (info.num_frames, info.num_undecodable, info.height, info.width, info.codec) == (12, 0, 16, 32, "mjpeg")
     assert info.seconds == pytest.approx(1.2, abs=0.11)
+    assert info.loss == ""
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "pixel_format", "reason"),
+    [
+        (
+            "matroska",
+            "mjpeg",
+            "yuvj444p",
+            r"its header says 3.0 seconds, but its last frame is at 1.\d: the end is missing",
+        ),
+        ("webm", "libvpx", "yuv420p", r"its header says 3.0 seconds, but its last frame is at 1.\d"),
+        ("avi", "mjpeg", "yuvj420p", r"its header says 3.0 seconds, but its last frame is at 1.\d"),
+        ("mpegts", "libx264", "yuv420p", r"its \d+ bytes end within a packet of the transport stream"),
+    ],
+)
+def test_inspecting_tells_that_the_end_of_a_file_is_missing(container, codec, pixel_format, reason):
+    frames = np.random.default_rng(0).integers(0, 255, (30, 32, 32, 3)).astype(np.uint8)
+    clip = encode(frames, container, codec, pixel_format)
+    assert video.inspect(clip).loss == ""
+    cut = video.inspect(clip[: len(clip) // 376 * 188 + 94])
+    assert 0 < cut.num_frames < 30
+    assert re.match(reason, cut.loss)

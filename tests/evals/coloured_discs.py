@@ -60,14 +60,16 @@ def _caption(colours):
 class ColourEncoder:
     """Knows colours and nothing else; counts the shapes that it is given."""
 
-    def __init__(self, contrast="across_clips", batch_size=4):
+    def __init__(self, contrast="across_clips", batch_size=4, levels=1, quarantine=""):
         self.config = SimpleNamespace(
-            data=DataConfig(num_frames=FRAMES, image_size=SIDE, text_length=24),
-            model=SimpleNamespace(vision=SimpleNamespace(patch_size=PATCH)),
+            data=DataConfig(num_frames=FRAMES, image_size=SIDE, text_length=24, quarantine=quarantine),
+            model=SimpleNamespace(
+                vision=SimpleNamespace(patch_size=PATCH), local=SimpleNamespace(levels=("embedding", "last")[:levels])
+            ),
             loss=SimpleNamespace(local=SimpleNamespace(contrast=contrast)),
             eval_batch_size=batch_size,
         )
-        self.level_weights = (1.0,)
+        self.level_weights, self.step = (1.0, 0.0)[:levels], 40
         self.shapes = set()
 
     def encode_video(self, video):
@@ -75,12 +77,16 @@ class ColourEncoder:
         side = SIDE // PATCH
         cells = video.reshape(-1, FRAMES, side, PATCH, side, PATCH, 3).mean((3, 5)) / 255
         patches = np.where(cells > 0.2, cells, 0).reshape(-1, FRAMES, side * side, 3)
-        return {"video_embeds": _unit(np.sign(patches.max((1, 2))) + 1e-3), "video_local": (patches,)}
+        return {"video_embeds": _unit(np.sign(patches.max((1, 2))) + 1e-3), "video_local": self._levels(patches)}
 
     def encode_text(self, text_ids, text_mask):
         self.shapes.add(text_ids.shape)
         tokens = np.stack([text_ids == _TOKEN[colour] for colour in COLOURS], -1).astype(float)
-        return {"text_embeds": _unit(tokens.max(1) + 1e-3), "text_local": (tokens,)}
+        return {"text_embeds": _unit(tokens.max(1) + 1e-3), "text_local": self._levels(tokens)}
+
+    def _levels(self, features):
+        """The second level knows nothing: its maps are flat."""
+        return (features, np.zeros_like(features))[: len(self.level_weights)]
 
 
 def _unit(x):

@@ -8,8 +8,8 @@ import pytest
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.records import Caption, Span
 from hilight_jax.data.tokenizers import ClipTokenizer
-from hilight_jax.evals.evaluation import evaluate_encoder, headline
-from hilight_jax.evals.named_words import known_things, naming_spans
+from hilight_jax.evals.evaluation import evaluate_encoder, headline, level_names, map_levels
+from hilight_jax.evals.named_words import known_things, naming_spans, word_class
 from tests.evals.coloured_discs import SETS, ColouredDiscs, ColourEncoder
 
 
@@ -51,8 +51,33 @@ def test_the_figures_do_not_depend_on_the_batch_size(result):
 
 def test_a_clip_that_cannot_be_decoded_is_left_out_and_named():
     broken = evaluate_encoder(ColourEncoder(), ColouredDiscs(broken=[2]))
-    assert broken["skipped"] == ["discs/2"] and broken["clips"] == broken["captions"] == 6
+    (skipped,) = broken["skipped"]
+    assert skipped["id"] == "discs/2" and skipped["reason"].startswith("not decodable: ")
+    assert broken["clips"] == broken["captions"] == 6
     assert "ball:blue" in broken["grounding"]["objects"] and broken["grounding"]["classes"]["ball"]["words"] == 11
+
+
+def test_a_quarantined_clip_is_left_out_with_its_captions(tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"id": "discs/6", "reason": "blurred"}\n')
+    result = evaluate_encoder(ColourEncoder(quarantine=str(tmp_path / "bad.jsonl")), ColouredDiscs())
+    assert result["skipped"] == [{"id": "discs/6", "reason": "in the quarantine list"}]
+    assert result["clips"] == result["captions"] == 6 and result["grounding"]["classes"]["ball"]["words"] == 9
+
+
+def test_every_tapped_level_is_scored_by_itself(result):
+    assert result["grounding"]["levels"] == {}
+    two = evaluate_encoder(ColourEncoder(levels=2), ColouredDiscs())["grounding"]
+    assert two["levels"] == {"embedding": 1.0, "last": 1 / 16}
+    assert two["classes"] == result["grounding"]["classes"]
+
+
+def test_levels_have_names():
+    encoder = ColourEncoder(levels=2)
+    assert level_names(encoder) == ("embedding", "last") and map_levels(encoder) == ["embedding"]
+    encoder.config.model.local.levels = ("all",)
+    assert level_names(encoder) == ("block 1", "block 2")
+    encoder.config.model.local.levels, encoder.level_weights = (), (1.0,)
+    assert level_names(encoder) == ("last",) and map_levels(encoder) == ["last"]
 
 
 def test_a_source_without_a_usable_clip_is_an_error():
@@ -84,6 +109,17 @@ def test_a_spans_tokens_are_its_content_words():
     assert [caption.text[slice(*tokens.spans[i])] for i in positions] == ["red", "3", "ball"]
     ((_, cut_off),) = naming_spans(caption, ClipTokenizer(4)(caption.text))
     assert not len(cut_off)
+
+
+def test_the_cue_ball_is_a_class_of_its_own():
+    assert word_class(Span(0, 1, "ball", "ball:cue")) == "cue_ball"
+    assert word_class(Span(0, 1, "ball", "ball:3")) == "ball" and word_class(Span(0, 1, "cue", "cue")) == "cue"
+
+
+def test_cushions_are_no_one_place():
+    text = "the 3-ball rebounds off the left cushion"
+    caption = Caption(text, (Span(0, 10, "ball", "ball:3"), Span(24, 40, "cushion", "cushion:left")))
+    assert [span.object for span, _ in naming_spans(caption, ClipTokenizer(16)(text))] == ["ball:3"]
 
 
 def test_places_follow_the_frames_that_are_chosen_and_the_squash_to_a_square():

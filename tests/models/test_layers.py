@@ -28,7 +28,7 @@ def outcome(compute: ComputeConfig):
 
 
 @pytest.fixture(scope="module")
-def unrolled():
+def looped():
     return outcome(ComputeConfig())
 
 
@@ -42,17 +42,17 @@ def assert_close(found, expected, relative):
     jax.tree.map(check, found, expected)
 
 
-@pytest.mark.parametrize("options", [{"unroll": False}, {"remat": True}, {"unroll": False, "remat": True}], ids=str)
-def test_loops_and_remat_change_neither_outputs_nor_gradients(unrolled, options):
-    assert_close(outcome(ComputeConfig(**options)), unrolled, 1e-5)
+@pytest.mark.parametrize("options", [{"unroll": True}, {"remat": True}, {"unroll": True, "remat": True}], ids=str)
+def test_unrolling_and_remat_change_neither_outputs_nor_gradients(looped, options):
+    assert_close(outcome(ComputeConfig(**options)), looped, 1e-5)
 
 
-def test_bfloat16_stays_close_and_keeps_float32_parameters(unrolled):
+def test_bfloat16_stays_close_and_keeps_float32_parameters(looped):
     half = outcome(ComputeConfig(dtype="bfloat16"))
     assert half["embeds"].dtype == jnp.float32
     assert half["vision"]["encoder"]["layers"]["mlp"]["fc1"]["kernel"].dtype == jnp.float32
-    np.testing.assert_allclose(half["embeds"], unrolled["embeds"], atol=0.05)
-    flat = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (half, unrolled)]
+    np.testing.assert_allclose(half["embeds"], looped["embeds"], atol=0.05)
+    flat = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (half, looped)]
     cosine = flat[0] @ flat[1] / np.linalg.norm(flat[0]) / np.linalg.norm(flat[1])
     assert cosine > 0.995
 
@@ -80,7 +80,7 @@ def test_quick_gelu_by_hand():
 
 
 def test_random_initialisation_follows_clip():
-    config = tiny.config(compute=ComputeConfig(unroll=False))
+    config = tiny.config(compute=ComputeConfig())
     wide = dataclasses.replace(config.text, width=96, num_heads=3, mlp_dim=192, vocab_size=500)
     config = dataclasses.replace(config, text=wide)
     init = jax.jit(DualEncoder(config).init, compiler_options={"xla_backend_optimization_level": 0})

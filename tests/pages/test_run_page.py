@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hilight_jax.core.errors import DataError
+from hilight_jax.pages.control_table import COLUMNS
 from hilight_jax.pages.examples import Example, Place, Word
 from hilight_jax.pages.run_page import write_report
 
@@ -29,9 +31,17 @@ def evaluation(split):
     return {
         "name": split,
         "split": split,
+        "step": 400,
+        "which": "latest",
+        "map_levels": ["embedding"],
+        "skipped": [{"id": "clip<9>", "reason": "no text"}],
         "command": f"python -m hilight_jax.evaluate --data x/{split}",
         "retrieval": {"num_videos": 256, "num_texts": 512, **ways},
-        "grounding": {"classes": {"ball": BALL}, "objects": {"ball:3": BALL}},
+        "grounding": {
+            "classes": {"ball": BALL, "cue_ball": BALL},
+            "objects": {"ball:3": BALL},
+            "levels": {"embedding": 0.753, "last": 0.0625},
+        },
     }
 
 
@@ -51,8 +61,8 @@ def workdir(tmp_path):
     return tmp_path
 
 
-def report(workdir, *arguments):
-    return write_report(workdir, *arguments).read_text()
+def report(workdir, *arguments, **options):
+    return write_report(workdir, *arguments, **options).read_text()
 
 
 def test_every_figure_stands_with_its_controls(workdir):
@@ -84,13 +94,36 @@ def test_cells_of_control_runs_that_were_not_run_say_so(workdir):
     controls = {
         "date": "2026-11-22",
         "command": "make controls",
-        "rows": [{"name": "no local loss", "runs": [run, None]}, {"name": "setting 4", "runs": [None, None]}],
+        "rows": [
+            {"name": "no local loss", "runs": [run, None]},
+            {"name": "setting 4", "runs": [{"seed": 0, "not_run": "not trained"}, None]},
+        ],
     }
-    (workdir / "controls.json").write_text(json.dumps(controls))
+    html = report(workdir, RECORDS, controls=controls)
+    missing = '<td class="missing">not run</td>'
+    assert f"<td>0.31 / not run</td>{missing}<td>0.17 / not run</td>" in html
+    assert f"<tr><td>setting 4</td>{missing * len(COLUMNS)}</tr>" in html
+    assert "Last run 2026-11-22, with: make controls" in html and "Not run, in runs: not trained (1)." in html
+
+
+def test_the_checkpoint_of_every_figure_is_named(workdir):
+    html = report(workdir, RECORDS, [example()], drawn_from="step 300, best")
+    assert "trained to step 20 of 500" in html and "Checkpoint: step 300, best." in html
+    assert "R@5 0.70, step 400, latest" in html and "maps: embedding" in html
+    assert "512 captions of 256 clips, step 400, latest" in html
+
+
+def test_levels_and_left_out_clips_are_shown(workdir):
     html = report(workdir, RECORDS)
-    assert "<td>0.31 / not run</td><td>0.17 / not run</td>" in html
-    assert '<tr><td>setting 4</td><td class="missing">not run</td><td class="missing">not run</td></tr>' in html
-    assert "Made 2026-11-22 with: make controls" in html
+    assert "<th>embedding</th><th>last</th><th>random patch</th><th>random ball</th>" in html
+    assert "<td>0.753</td><td>0.062</td><td>0.035</td><td>0.223</td>" in html
+    assert "<li>clip&lt;9&gt;: no text</li>" in html and "cue ball, unseen" in html
+
+
+def test_a_broken_result_is_one_sentence(workdir):
+    (workdir / "evaluations" / "unseen.json").write_text("{")
+    with pytest.raises(DataError, match="unseen.json is not JSON"):
+        report(workdir, RECORDS)
 
 
 def test_an_empty_workdir_gives_a_page_that_says_what_was_not_run(tmp_path):
@@ -105,8 +138,10 @@ def test_the_page_needs_no_other_host_and_no_script(workdir):
 
 
 def test_the_commands_and_the_configuration_are_there(workdir):
-    html = report(workdir, RECORDS)
-    assert f"python -m hilight_jax.train --config configs/encoder.py:demo --workdir {workdir}" in html
+    html = report(workdir, RECORDS, overrides=["--config.seed=1", "--config.data.train=my clips"])
+    train = f"python -m hilight_jax.train --config configs/encoder.py:demo --workdir {workdir} --config.seed=1"
+    assert f"{train} &#x27;--config.data.train=my clips&#x27;\n" in html
+    assert "is no preset here" not in html and "is no preset here" in report(workdir, RECORDS, overrides=None)
     assert "python -m hilight_jax.evaluate --data x/unseen" in html and "&quot;steps&quot;: 500" in html
 
 

@@ -75,6 +75,8 @@ def test_kill_9_and_start_again(tmp_path, data_dir):
         time.sleep(0.02)
     second.send_signal(signal.SIGKILL)
     second.communicate()
+    assert second.returncode == -signal.SIGKILL
+    assert Store(killed / "checkpoints", read_only=True).latest() in (3, 4, 6, 8, 9)
     finish(first)
     assert "resuming at step" in finish(start(killed, data_dir))
     assert records(killed) == records(whole)
@@ -94,22 +96,15 @@ def refused(workdir, data_dir, *overrides) -> str:
 
 
 @pytest.mark.slow
-def test_a_workdir_with_another_configuration_is_refused(tmp_path, data_dir):
-    (tmp_path / "config.json").write_text(json.dumps({"seed": 7}))
-    assert "holds another configuration" in refused(tmp_path, data_dir)
-
-
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_last_checkpoint(tmp_path, data_dir):
-    overrides = ["--config.optimizer.learning_rate=1e30", "--config.keep.every=1", "--config.eval_every=12"]
+    overrides = [
+        "--config.optimizer.learning_rate=1e30",
+        "--config.optimizer.warmup_fraction=0.5",
+        "--config.keep.every=1",
+        "--config.eval_every=12",
+    ]
     said = refused(tmp_path, data_dir, *overrides)
     assert said.startswith("error: step ") and "the last good checkpoint is kept" in said
     step = int(said.split()[2].rstrip(":"))
-    latest = Store(tmp_path / "checkpoints", read_only=True).latest()
-    assert latest is None or latest < step
-
-
-@pytest.mark.slow
-def test_missing_clips_are_one_sentence(tmp_path, data_dir):
-    said = refused(tmp_path, data_dir, "--config.data.train=manifest:nowhere.jsonl")
-    assert "nowhere.jsonl" in said
+    assert step > 1
+    assert Store(tmp_path / "checkpoints", read_only=True).latest() == step - 1
