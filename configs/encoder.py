@@ -148,7 +148,7 @@ def real(patch_size: int) -> ml_collections.ConfigDict:
         "text": {"vocab_size": 49408, "max_length": 77, "width": 512, "depth": 12, "num_heads": 8, "mlp_dim": 2048},
         "embed_dim": 512,
         "local": {"levels": ("last",), "head": "linear", "text_side": "same", "center_video": False},
-        "compute": {"dtype": "auto", "unroll": True, "remat": False},
+        "compute": {"dtype": "auto", "unroll": False, "remat": False},
     }
     config.data = {
         "train": "",
@@ -166,9 +166,9 @@ def demo() -> ml_collections.ConfigDict:
     """Small towers, close cameras, local loss across clips at the embeddings and after the last block."""
     config = base("demo")
     config.generate_missing = True
-    config.steps = 500
+    config.steps = 460
     config.batch_size = 32
-    config.eval_every = 250
+    config.eval_every = 230
     config.eval_batch_size = 64
     config.keep.every = 100
     config.optimizer.learning_rate = 1e-3
@@ -179,13 +179,13 @@ def demo() -> ml_collections.ConfigDict:
             "image_size": 64,
             "patch_size": 8,
             "width": 128,
-            "depth": 4,
+            "depth": 3,
             "num_heads": 4,
-            "mlp_dim": 512,
+            "mlp_dim": 256,
             "num_frames": 4,
             "num_proxy_tokens": 4,
         },
-        "text": {"vocab_size": 49408, "max_length": 77, "width": 128, "depth": 4, "num_heads": 4, "mlp_dim": 512},
+        "text": {"vocab_size": 49408, "max_length": 77, "width": 128, "depth": 2, "num_heads": 4, "mlp_dim": 256},
         "embed_dim": 128,
         "local": {"levels": ("embedding", "last"), "head": "mlp", "text_side": "embedding", "center_video": True},
         "compute": {"dtype": "auto", "unroll": True, "remat": False},
