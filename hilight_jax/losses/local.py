@@ -52,6 +52,13 @@ class LocalLossConfig:
             raise ConfigError(
                 f"loss.local.group_size is {self.group_size}, but a clip needs another to differ from: use 2 or more."
             )
+        if self.within_weight < 0:
+            raise ConfigError(f"loss.local.within_weight is {self.within_weight}, but must not be negative.")
+        if self.within_weight != 1.0 and self.contrast != "both":
+            raise ConfigError(
+                f"loss.local.within_weight is {self.within_weight}, but contrast '{self.contrast}' does not read it; "
+                f"use contrast 'both', or leave it at 1."
+            )
         if not self.sharpness > 0:
             raise ConfigError(f"loss.local.sharpness is {self.sharpness}, but must be greater than 0; 10 is usual.")
         if self.mask_false_negatives and not self.across_clips:

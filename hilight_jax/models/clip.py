@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int
 
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.sharding import Rule
-from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, layer_norm
+from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
 from hilight_jax.ops.attention import causal_attention
 
 # Paths below the tower.
@@ -32,7 +32,8 @@ class TextConfig:
     mlp_dim: int = 2048
 
     def __post_init__(self):
-        """Checks that the heads share the width evenly."""
+        """Checks the sizes, and that the heads share the width evenly."""
+        check_sizes("text", self, ("vocab_size", "max_length", "width", "depth", "num_heads", "mlp_dim"))
         if self.width % self.num_heads:
             raise ConfigError(f"text.width is {self.width}, but must be a multiple of text.num_heads={self.num_heads}.")
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
-from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, layer_norm
+from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
 from hilight_jax.ops.attention import proxy_attention
 
 # Paths below the tower.
@@ -54,7 +54,9 @@ class VisionConfig:
     temporal_embedding: bool = True
 
     def __post_init__(self):
-        """Checks that patches tile the frame and heads the width."""
+        """Checks the sizes, and that patches tile the frame and heads the width."""
+        sizes = ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", "num_frames")
+        check_sizes("vision", self, sizes)
         if self.image_size % self.patch_size:
             raise ConfigError(
                 f"vision.image_size is {self.image_size}, but must be a multiple of "

@@ -5,7 +5,7 @@ checkpoint does not depend on how the layers were run.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 
 # torch's default, which CLIP-ViP uses whatever its config says; flax's 1e-6 is visibly wrong on small embeddings.
@@ -54,7 +55,16 @@ class ComputeConfig:
         dtype = self.dtype
         if dtype == "auto":
             dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        if "float64" in (dtype, self.param_dtype) and not jax.config.jax_enable_x64:
+            raise ConfigError("compute.dtype or param_dtype is float64, which needs the environment JAX_ENABLE_X64=1.")
         return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(self.param_dtype)}
+
+
+def check_sizes(tower: str, config: Any, names: Sequence[str]) -> None:
+    """Raises a ConfigError unless these fields of a tower's config are at least 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{tower}.{name} is {getattr(config, name)}, but must be at least 1.")
 
 
 def layer_norm(compute: ComputeConfig, name: str | None = None) -> nn.LayerNorm:

@@ -16,6 +16,7 @@ from hilight_jax.core.config import build
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.mesh import MeshConfig
 from hilight_jax.data.config import DataConfig
+from hilight_jax.data.tokenizers import VOCABULARY_SIZE
 from hilight_jax.losses.local import LocalLossConfig
 from hilight_jax.models.video_text import DualEncoderConfig
 from hilight_jax.training.optimizer import OptimizerConfig
@@ -128,6 +129,11 @@ class TrainConfig:
             raise ConfigError(
                 f"config.data.image_size is {self.data.image_size}, but config.model.vision.image_size is "
                 f"{self.model.vision.image_size}; set both to the same."
+            )
+        if self.model.text.vocab_size < VOCABULARY_SIZE:
+            raise ConfigError(
+                f"config.model.text.vocab_size is {self.model.text.vocab_size}, but the tokenizer's ids reach "
+                f"{VOCABULARY_SIZE - 1}."
             )
         if self.data.text_length > self.model.text.max_length:
             raise ConfigError(

@@ -47,6 +47,8 @@ class OptimizerConfig:
         for name in ("learning_rate", "weight_decay", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"optimizer.{name} is {getattr(self, name)}, but must not be negative.")
+        if self.eps <= 0:
+            raise ConfigError(f"optimizer.eps is {self.eps}, but must be greater than 0; 1e-8 is usual.")
         for name in ("warmup_fraction", "end_fraction", "b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"optimizer.{name} is {getattr(self, name)}, but must be at least 0 and below 1.")

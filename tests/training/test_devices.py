@@ -30,8 +30,8 @@ MESHES = {"data": MeshConfig(), "fsdp": MeshConfig(fsdp=4)}
 def sgd_step(config, mesh_config, devices, double):
     """Runs one plain SGD step of rate 1: the change of the parameters is minus the gradient."""
     mesh = make_mesh(mesh_config, devices)
-    trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
     with jax.enable_x64(double):
+        trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
         state = trainer.init_state()
         before = jax.device_get(state.trained)
         new, metrics = trainer.train_step(state, trainer.put_batch(ragged_batch(config)))
