@@ -56,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         result = evaluate_encoder(
             encoder, source, arguments.batch_size, arguments.num_clips, arguments.similarity, show_progress=True
         )
-        name, split = arguments.name or source_name(specification), source_name(specification)
+        split = source_name(specification)
+        part = f"-first-{arguments.num_clips}" if arguments.num_clips else ""  # No part replaces the whole.
+        name = arguments.name or f"{split}{part}"
         described = describe(arguments, encoder, specification, name, split) | result
         write_result(arguments.checkpoint, described)
         print(tables(described))

@@ -62,7 +62,7 @@ def train(config: TrainConfig, workdir: Path, dry_run: bool = False) -> dict[str
     mesh = make_mesh(config.mesh)
     trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
     data = config.with_sources()
-    if dry_run and data.generate_missing and is_missing(data.data.train):
+    if dry_run and lacks_world(data):
         say(f"dry run: {data.data.train} is missing and would be generated; shapes and shardings are in order")
         return {"workdir": str(workdir), "dry_run": True}
     source = open_training_source(data)
@@ -90,8 +90,9 @@ def train(config: TrainConfig, workdir: Path, dry_run: bool = False) -> dict[str
         bad_clips = BadClips(source, config.data.max_bad_fraction)
         hosts = {"host_index": jax.process_index(), "host_count": jax.process_count()}
         with Pipeline(config.data, source, config.seed).batches(config.batch_size, int(state.step), **hosts) as batches:
-            state = loop.run(trainer, state, batches, store, workdir, evaluate, watch=bad_clips.update)
-        bad_clips.finish()
+            state = loop.run(
+                trainer, state, batches, store, workdir, evaluate, watch=bad_clips.update, judge=bad_clips.finish
+            )
         summary |= {"replaced_clips": bad_clips.count, "truncated_captions": bad_clips.truncated}
         say(f"{bad_clips.count} clips were replaced, {bad_clips.truncated} captions were cut")
     summary |= {"steps": int(state.step), "best_step": store.best(), "latest_step": store.latest()}
@@ -111,12 +112,17 @@ def open_training_source(config: TrainConfig) -> Source:
             "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl (the "
             "README says how data becomes a manifest)."
         )
-    if is_missing(specification) and config.generate_missing:
+    if lacks_world(config):
         directory = Path(specification.removeprefix("tfds:")).parent
         world = get_world(directory.parent.name)
         say(f"{directory} is missing: generating the world {world.name}, once")
         build(world, directory.parent.parent, workers=os.cpu_count() or 1)
     return open_source(specification)
+
+
+def lacks_world(config: TrainConfig) -> bool:
+    """Whether the training clips are a stored world that is missing and that the config lets be generated."""
+    return config.generate_missing and config.data.train.startswith("tfds:") and is_missing(config.data.train)
 
 
 def make_evaluate(config: TrainConfig) -> loop.Evaluate:

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from hilight_jax import train
 from hilight_jax.billiards.dataset import build
+from hilight_jax.billiards.encode import encode_video
 from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError
@@ -89,3 +91,20 @@ def test_a_mistake_is_one_sentence_before_anything_is_written(override, error, s
     with pytest.raises(error, match=sentence):
         run(tmp_path / "w", data_dir, override)
     assert not (tmp_path / "w").exists()
+
+
+def test_a_missing_manifest_is_not_taken_for_a_world_to_generate(tmp_path, data_dir):
+    options = ("--config.generate_missing=true", "--config.data.train=manifest:nowhere.jsonl", "--dry_run")
+    with pytest.raises(DataError, match="nowhere.jsonl"):
+        run(tmp_path / "w", data_dir, *options)
+
+
+def test_too_many_bad_clips_stop_the_run_before_a_checkpoint_is_kept(tmp_path, data_dir):
+    frames = np.zeros((4, 64, 64, 3), np.uint8)
+    (tmp_path / "good.mp4").write_bytes(encode_video(frames, fps=2))
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    lines = [json.dumps({"video": f"{name}.mp4", "text": "the red ball"}) for name in ("good", "bad")]
+    (tmp_path / "clips.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="could not be used .config.data.max_bad_fraction allows 5%.*bad.mp4"):
+        run(tmp_path / "w", data_dir, f"--config.data.train=manifest:{tmp_path / 'clips.jsonl'}", "--config.steps=1")
+    assert Store(tmp_path / "w" / "checkpoints", read_only=True).latest() is None

@@ -14,6 +14,7 @@ def run(main: Callable[[], int | None]) -> None:
 
     A file that cannot be read or written, a full disk among them, is one sentence too, wherever it was met.
     """
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Libraries' own remarks and tracebacks.
     try:
         code = main() or 0

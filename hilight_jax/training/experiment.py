@@ -156,7 +156,7 @@ def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path =
     """
     path, _, argument = spec.partition(":")
     if not Path(path).is_file() or Path(path).suffix != ".py":
-        raise ConfigError(f"'{path}' is not a config file in Python; try configs/encoder.py.")
+        raise ConfigError(f"there is no Python file '{path}' here ({Path.cwd()}); try configs/encoder.py.")
     module_spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)

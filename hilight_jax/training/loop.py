@@ -32,6 +32,7 @@ def run(
     workdir: Path,
     evaluate: Evaluate,
     watch: Callable[[Mapping[str, Any]], None] = lambda batch: None,
+    judge: Callable[[], None] = lambda: None,
 ) -> TrainState:
     """Trains from ``state`` to the last step of the config.
 
@@ -43,6 +44,7 @@ def run(
       workdir: Receives metrics.
       evaluate: ``(params, step) -> figures``, called every ``eval_every`` steps and after the last.
       watch: Sees every host batch before its step; raises when too many clips are bad.
+      judge: Is asked before every checkpoint; raises when what was seen so far is not worth keeping.
 
     Raises:
       TrainingError: A loss or gradient is not finite. Nothing of that step is saved.
@@ -85,6 +87,7 @@ def run(
                     writer.write(step, figures)
                 since += time.monotonic() - paused
             if saves:
+                judge()
                 trainer.save(store, state, figures)
     return state
 

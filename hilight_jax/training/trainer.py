@@ -68,7 +68,8 @@ class Trainer:
         if config.batch_size % pieces:
             raise ConfigError(
                 f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards x "
-                f"{config.accumulate} micro-batches x blocks of {block} clips; choose a multiple of {pieces}."
+                f"{config.accumulate} micro-batches x groups of {block} clips; choose a multiple of {pieces}, or a "
+                f"smaller config.loss.local.group_size."
             )
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
