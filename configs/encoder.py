@@ -62,10 +62,12 @@ def set_setting(config: ml_collections.ConfigDict, value: str) -> None:
 
 
 def set_contrast(config: ml_collections.ConfigDict, value: str) -> None:
-    """What the local loss holds a word's evidence against; options that it does not read go back to their defaults."""
-    local = config.loss.local.to_dict() | {"contrast": value}
-    unread = {"within_clip": ("mask_false_negatives", "within_weight"), "across_clips": ("within_weight",)}
-    config.loss.local = {name: x for name, x in local.items() if name not in unread.get(value, ())}
+    """What the local loss holds a word's evidence against; under `both`, SPARC counts a quarter."""
+    config.loss.local.contrast = value
+    if value == "within_clip":
+        config.loss.local.mask_false_negatives = False
+    if value == "both":
+        config.loss.local.within_weight = 0.25
 
 
 def set_mask(config: ml_collections.ConfigDict, value: str) -> None:
@@ -206,8 +208,7 @@ def demo() -> ml_collections.ConfigDict:
     config.model.logit_scale_init = 2.66  # log(1 / 0.07): from scratch, CLIP-ViP's 4.60 saturates every softmax
     config.loss.local_weight = 2.0
     config.loss.local = {
-        "contrast": "both",
-        "within_weight": 0.25,
+        "contrast": "across_clips",
         "queries": "objects",
         "group_size": 16,
         "mask_false_negatives": True,

@@ -27,8 +27,8 @@ from hilight_jax.training.experiment import FREE_KEYS, load_config
 # in this order. A row of the demo differs from the first of them in one thing.
 ROWS = {
     "no local loss": "demo,setting=0",
-    "the demo: across clips and SPARC within the clip, one query per object": "demo",
-    "across clips alone": "demo,contrast=across_clips",
+    "the demo: across clips, one query per object": "demo",
+    "both contrasts, SPARC at a quarter": "demo,contrast=both",
     "SPARC (within clip), the demo's heads": "demo,contrast=within_clip",
     "SPARC as published, last block, content (setting 2)": "demo,setting=2",
     "the demo, one query per token": "demo,queries=tokens",

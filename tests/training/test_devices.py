@@ -17,9 +17,9 @@ CASES = {
     "setting3": ("demo,setting=3",),
     "setting4": ("demo,setting=4",),
     "sample_mean": ("demo,setting=2", "--config.loss.local.reduction=sample", "--config.loss.local.minmax_over=frame"),
-    "both": ("demo",),
-    "across_clips": ("demo,contrast=across_clips",),
-    "tokens": ("demo,contrast=across_clips,queries=tokens,exclude=none",),
+    "both": ("demo,contrast=both",),
+    "across_clips": ("demo",),
+    "tokens": ("demo,queries=tokens,exclude=none",),
     "vsc_fc": ("demo,setting=2", "--config.loss.contrast=nce_vsc_fc", "--config.data.frame_captions=true"),
     "accumulated": ("demo", "--config.accumulate=2", "--config.batch_size=32"),
 }
