@@ -34,7 +34,7 @@ MASKS = {0: "content", 1: "none", 2: "content", 3: "content", 4: "content"}
 
 
 def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
-    """Returns the config of `PRESET[,setting=S][,contrast=C][,mask=M]`."""
+    """Returns the config of `PRESET[,key=value...]`, with the keys of `ARGUMENTS`."""
     preset, *pairs = argument.split(",")
     presets = {"demo": demo, "b32": lambda: real(32), "b16": lambda: real(16)}
     if preset not in presets:

@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import importlib.util
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import ml_collections
 from hilight_jax.checkpoints.store import KeepConfig
 from hilight_jax.core.config import build
 from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.core.json_files import read_object
 from hilight_jax.core.mesh import MeshConfig
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.tokenizers import VOCABULARY_SIZE
@@ -175,18 +175,8 @@ def read_config(workdir: str | Path) -> TrainConfig:
     path = Path(workdir) / "config.json"
     if not path.is_file():
         raise CheckpointError(f"'{workdir}' is not a working directory: it has no config.json.")
-    return build(TrainConfig, read_json(path)).with_sources()
-
-
-def read_json(path: Path) -> dict:
-    """Reads a JSON object that a run wrote."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error}); restore it, or choose another workdir.") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds no JSON object; restore it, or choose another workdir.")
-    return values
+    values = read_object(path, CheckpointError, "restore it, or choose another workdir")
+    return build(TrainConfig, values).with_sources()
 
 
 def _override(config: ml_collections.ConfigDict, override: str) -> None:
