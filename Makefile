@@ -1,10 +1,13 @@
 # Every target does all the set-up that it needs: a virtual environment in .venv, made anew when setup.py changes.
 # Needed: Linux, Python >= 3.11 with its venv module, and a package index for pip. A CPU is enough.
 #
-#   make demo        draw the clips, train, evaluate, write the report: minutes on two CPU cores
+#   make demo        draw the clips, train every stage from the encoder to the chat model, evaluate, ask three questions,
+#                    write the reports: a quarter of an hour on two CPU cores
+#   make demo-encoder  its first part: the encoder, evaluated, with its report
 #   make test        every test that is not marked slow
 #   make lint        style and formatting
-#   make controls    the demo under every other local loss, two seeds each: hours
+#   make controls    the demo's encoder under every other local loss, two seeds each: hours
+#   make connectors  the demo's stage align with every connector structure, two seeds each: half an hour after the demo
 #   make test-slow   the tests that train, kill and restart whole runs
 #
 # make demo EXTRAS=test,cuda    the same on a GPU (EXTRAS=test,tpu on a TPU host)
@@ -16,22 +19,32 @@ WORKERS ?= 2
 
 VENV := .venv
 READY := $(VENV)/ready-$(EXTRAS)
-WORKDIR := runs/encoder-demo
 
 # tcmalloc keeps the large temporaries of a CPU train step mapped; without it each step pays for fresh pages.
 TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/lib/$(shell uname -m)-linux-gnu /usr/lib64 /usr/lib)))
 PRELOAD := $(if $(TCMALLOC),LD_PRELOAD=$(TCMALLOC) TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD=1000000000000)
 RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
-.PHONY: demo test test-slow lint controls venv allocator
+.PHONY: demo demo-encoder connectors test test-slow lint controls venv allocator
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-demo: venv allocator
+demo: demo-encoder
+	$(RUN) -m hilight_jax.train --config configs/long_clip.py:demo --workdir runs/long_clip-demo
+	$(RUN) -m hilight_jax.train --config configs/align.py:demo --workdir runs/align-demo
+	$(RUN) -m hilight_jax.train --config configs/tune.py:demo --workdir runs/tune-demo
+	$(RUN) -m hilight_jax.evaluate --checkpoint runs/tune-demo
+	$(RUN) -m hilight_jax.report runs/tune-demo
+	$(RUN) -m hilight_jax.evaluate --checkpoint runs/tune-demo --ask 3
+
+demo-encoder: venv allocator
 	$(RUN) -m hilight_jax.generate --world demo-v1
-	$(RUN) -m hilight_jax.train --config configs/encoder.py:demo --workdir $(WORKDIR)
-	$(RUN) -m hilight_jax.evaluate --checkpoint $(WORKDIR)
-	$(RUN) -m hilight_jax.report $(WORKDIR)
+	$(RUN) -m hilight_jax.train --config configs/encoder.py:demo --workdir runs/encoder-demo
+	$(RUN) -m hilight_jax.evaluate --checkpoint runs/encoder-demo
+	$(RUN) -m hilight_jax.report runs/encoder-demo
+
+connectors: venv allocator
+	$(RUN) -m hilight_jax.connectors
 
 controls: venv allocator
 	$(RUN) -m hilight_jax.controls

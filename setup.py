@@ -37,6 +37,7 @@ setup(
         "ftfy>=6.3.1,<7",
         "regex>=2026.11.15",
         "pillow>=13.0,<14",
+        "sentencepiece>=0.2.3,<0.3",
         # Out.
         "tensorboardX>=2.6.5,<3",
     ],

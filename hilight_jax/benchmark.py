@@ -21,7 +21,8 @@ from hilight_jax.core.errors import UserError
 from hilight_jax.data import speed
 from hilight_jax.data.sources import open_source
 from hilight_jax.training import throughput
-from hilight_jax.training.experiment import TrainConfig, load_config
+from hilight_jax.training.encoder_config import EncoderTrainConfig
+from hilight_jax.training.experiment import load_config
 
 # As many clips are drawn as have this many pixels together, so that starting the processes hardly counts.
 PIXELS = 10_000_000
@@ -98,14 +99,14 @@ def generate(world: World, clips: int, folder: str, workers: int) -> dict[str, A
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def default_batch_size(config: TrainConfig) -> int:
+def default_batch_size(config: EncoderTrainConfig) -> int:
     """The config's batch; on a CPU only 4 clips, or one group of those that the local loss contrasts."""
     if jax.default_backend() != "cpu":
         return config.batch_size
     return min(config.batch_size, config.loss.local.group_size if config.loss.local.across_clips else 4)
 
 
-def world_of(config: TrainConfig) -> World:
+def world_of(config: EncoderTrainConfig) -> World:
     """The world that the config trains on, or else the one whose clips have the config's size.
 
     Raises:

@@ -9,19 +9,17 @@ shows); a cell that was not run says so. All figures are those of the last check
 import argparse
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hilight_jax.core import commands
-from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import UserError
 from hilight_jax.evals.evaluation import headline
 from hilight_jax.pages.control_table import markdown
 from hilight_jax.pages.results import read_result
-from hilight_jax.training.experiment import FREE_KEYS, load_config
+from hilight_jax.stages.cells import evaluation, parse_seeds, reason_not_run, run_modules
 
 # Row of the table -> argument of configs/encoder.py. The most informative come first, for seed by seed they are trained
 # in this order. A row of the demo differs from the first of them in one thing.
@@ -62,19 +60,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table_only", action="store_true", help="train nothing; write the table of what is there")
     parser.add_argument("--json", action="store_true", help="print the table as one JSON object on the last line")
     arguments = parser.parse_args(argv)
-    try:
-        seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    except ValueError as error:
-        raise UserError(
-            f"--seeds is '{arguments.seeds}', but must be whole numbers with commas, such as 0,1."
-        ) from error
+    seeds = parse_seeds(arguments.seeds)
     chosen = [name for name in ROWS if not arguments.only or any(text in name for text in arguments.only)]
     if not chosen:
         raise UserError(f"--only {' '.join(arguments.only)} fits no row; rows: {'; '.join(ROWS)}.")
     for seed in seeds:
         for name in chosen if not arguments.table_only else ():
             workdir = run_dir(arguments.workdir, name, seed)
-            if reason_not_run(arguments.config, name, seed, workdir):
+            if cell_reason(arguments.config, name, seed, workdir):
                 train(arguments.config, name, seed, workdir, arguments.data_dir)
             write_table(arguments, seeds)
     table = write_table(arguments, seeds)
@@ -96,15 +89,13 @@ def train(config: str, name: str, seed: int, workdir: Path, data_dir: Path) -> N
       UserError: A process failed; what it said stands above.
     """
     sys.stderr.write(f"== {name}, seed {seed}\n")
-    python = [sys.executable, "-m"]
-    steps: Sequence[Sequence[str]] = (
-        ["hilight_jax.train", "--config", f"{config}:{ROWS[name]}", f"--config.seed={seed}", "--workdir", str(workdir),
-         "--data_dir", str(data_dir)],
-        ["hilight_jax.evaluate", "--checkpoint", str(workdir), "--which", "latest"],
-    )  # fmt: skip
-    for step in steps:
-        if subprocess.run([*python, *step], stdout=subprocess.DEVNULL, check=False).returncode:
-            raise UserError(f"'python -m {' '.join(step)}' failed; start the same command again to go on from here.")
+    where = ("--workdir", str(workdir), "--data_dir", str(data_dir))
+    run_modules(
+        (
+            ("hilight_jax.train", "--config", f"{config}:{ROWS[name]}", f"--config.seed={seed}", *where),
+            ("hilight_jax.evaluate", "--checkpoint", str(workdir), "--which", "latest"),
+        )
+    )
 
 
 def write_table(arguments: argparse.Namespace, seeds: Sequence[int]) -> dict[str, Any]:
@@ -132,11 +123,11 @@ def write_table(arguments: argparse.Namespace, seeds: Sequence[int]) -> dict[str
 
 def figures(config: str, name: str, seed: int, workdir: Path) -> dict[str, Any]:
     """The figures of one cell, with the date and the step of its evaluations; what is missing has a reason."""
-    if reason := reason_not_run(config, name, seed, workdir):
+    if reason := cell_reason(config, name, seed, workdir):
         return {"seed": seed, "not_run": reason}
     found: dict[str, Any] = {"seed": seed}
     for split in SPLITS:
-        result = read_result(_evaluation(workdir, split))
+        result = read_result(evaluation(workdir, split))
         found |= headline(result, split)
         found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
         if "ball" not in result["grounding"]["classes"]:
@@ -144,25 +135,9 @@ def figures(config: str, name: str, seed: int, workdir: Path) -> dict[str, Any]:
     return found
 
 
-def reason_not_run(config: str, name: str, seed: int, workdir: Path) -> str | None:
-    """Why a cell has no figures, or None when it has.
-
-    A run that another configuration made, as after a change of the presets, is not the row's.
-    """
-    own = read_result(workdir / "config.json")
-    if own is None:
-        return "not trained"
-    if not all(_evaluation(workdir, split).is_file() for split in SPLITS):
-        return "not finished"
-    wanted = load_config(f"{config}:{ROWS[name]}", [f"config.seed={seed}"])
-    changed = differences(own, json.loads(json.dumps(to_dict(wanted))))
-    if any(not line.removeprefix("config.").startswith(FREE_KEYS) for line in changed):
-        return "trained with another configuration than the row's"
-    return None
-
-
-def _evaluation(workdir, split):
-    return workdir / "evaluations" / f"{split}.json"
+def cell_reason(config: str, name: str, seed: int, workdir: Path) -> str | None:
+    """Why a cell has no figures, or None when it has."""
+    return reason_not_run(f"{config}:{ROWS[name]}", [f"config.seed={seed}"], workdir, SPLITS)
 
 
 if __name__ == "__main__":

@@ -1,132 +1,197 @@
-"""Evaluates a trained encoder: ``python -m hilight_jax.evaluate --checkpoint runs/encoder-demo [--data SOURCE]``.
+"""Evaluates a run: ``python -m hilight_jax.evaluate --checkpoint runs/encoder-demo [--data SOURCE]``.
 
-Prints retrieval and grounding with their controls and writes them to ``<checkpoint>/evaluations/<name>.json``.
+An encoder is scored by retrieval and grounding, a chat model by its answers to the questions of held-out
+conversations, everything beside its controls. The figures are printed and written to
+``<checkpoint>/evaluations/<name>.json``, a chat model's answers one by one beside them (``<name>.answers.jsonl``).
 Without ``--data`` the held-out sources of the run's own configuration are evaluated, ``validation`` and ``unseen``.
+
+``--ask 3`` only asks a chat model three questions about one held-out clip and prints the answers beside the truth.
+``--predictions FILE --data msvd_qa:test_qa.json`` scores answers that any model wrote to a file (msvd_qa, msrvtt_qa,
+activitynet_qa; add ``,train=train_qa.json`` for controls counted on the training answers).
 """
 
 import argparse
 import datetime
 import json
 import shlex
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import Any
 
 from hilight_jax.core import commands
-from hilight_jax.core.errors import UserError
+from hilight_jax.core.errors import CheckpointError, DataError, UserError
+from hilight_jax.core.json_files import read_object
+from hilight_jax.data.conversation_sources import open_conversations
+from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.sources import open_source
-from hilight_jax.evals.evaluation import EncoderLike, evaluate_encoder, map_levels
-from hilight_jax.evals.retrieval import RECALLS
+from hilight_jax.evals.answer_tables import answer_tables, asked_table
+from hilight_jax.evals.encoder_tables import encoder_tables
+from hilight_jax.evals.evaluation import evaluate_encoder, map_levels
+from hilight_jax.evals.known_answers import KnownAnswers, count_answers
+from hilight_jax.evals.qa_files import score_predictions
+from hilight_jax.evals.source_names import check_names, source_name, specifications
+from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
+from hilight_jax.serving.generate import Generator
+from hilight_jax.serving.sampling import SamplingConfig
+from hilight_jax.training.chat_model import load_chat_model
 from hilight_jax.training.encoder import load_encoder
 
-RECALL_NAMES = tuple(f"R@{k}" for k in RECALLS)
+# What leads a user to the same figures again, apart from the run, the checkpoint and the source.
+_OPTIONS = ("num_clips", "similarity", "history", "no_controls", "max_new_tokens", "name")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, evaluates, prints and writes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--checkpoint", required=True, type=Path, help="working directory of a run")
-    parser.add_argument(
-        "--which",
-        choices=("best", "latest"),
-        default="latest",
-        help="which of its checkpoints; best was chosen on validation clips",
-    )
-    parser.add_argument("--data", help="source of clips, e.g. tfds:data/demo/1.0.0/validation or manifest:clips.jsonl")
-    parser.add_argument("--split", help="split of a stored dataset, when --data names its directory")
-    parser.add_argument("--name", help="name of the result's file; default: the split, or the file's name")
-    parser.add_argument("--batch_size", type=int, help="clips per batch; default: the run's eval_batch_size")
-    parser.add_argument("--num_clips", type=int, help="evaluate only the first so many clips")
-    parser.add_argument("--similarity", choices=("cosine", "dot"), help="default: that of the run's local loss")
-    parser.add_argument("--json", action="store_true", help="print the results as one JSON object on the last line")
-    arguments = parser.parse_args(argv)
-    for name in ("batch_size", "num_clips"):
+    arguments = _parser().parse_args(argv)
+    for name in ("batch_size", "num_clips", "ask", "max_new_tokens"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
-    encoder = load_encoder(arguments.checkpoint, arguments.which)
-    sources = specifications(encoder.config, arguments.data, arguments.split)
-    check_names(sources, arguments.name)
-    results = {}
-    for specification in sources:
-        source = open_source(specification)
-        result = evaluate_encoder(
-            encoder, source, arguments.batch_size, arguments.num_clips, arguments.similarity, show_progress=True
-        )
-        split = source_name(specification)
-        part = f"-first-{arguments.num_clips}" if arguments.num_clips else ""  # No part replaces the whole.
-        name = arguments.name or f"{split}{part}"
-        described = describe(arguments, encoder, specification, name, split) | result
-        write_result(arguments.checkpoint, described)
-        print(tables(described))
-        results[name] = described
+    if arguments.predictions:
+        results = score_file(arguments)
+    elif arguments.checkpoint is None:
+        raise UserError("name a run's working directory with --checkpoint, or a file of answers with --predictions.")
+    else:
+        evaluate = {"encoder": evaluate_encoder_run, "align": evaluate_chat_run, "tune": evaluate_chat_run}
+        stage = read_stage(arguments.checkpoint)
+        if stage not in evaluate:
+            raise CheckpointError(
+                f"'{arguments.checkpoint}' is a run of the stage '{stage}', which is not evaluated by itself; name a "
+                f"run of {', '.join(evaluate)}."
+            )
+        results = evaluate[stage](arguments)
     if arguments.json:
         commands.print_json(results)
     return 0
 
 
-def specifications(config: Any, data: str | None, split: str | None) -> list[str]:
-    """The sources to evaluate.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--checkpoint", type=Path, help="working directory of a run")
+    add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints; best was chosen on "
+        "validation clips")  # fmt: skip
+    add("--data", help="source of clips, e.g. tfds:data/demo/1.0.0/validation, or of conversations, e.g. "
+        "questions:data/demo/1.0.0/validation")  # fmt: skip
+    add("--split", help="split of a stored dataset, when --data names its directory")
+    add("--name", help="name of the result's file; default: the split, or the file's name")
+    add("--batch_size", type=int, help="clips or questions per batch; default: the run's eval_batch_size")
+    add("--num_clips", type=int, help="evaluate only the first so many clips, or conversations")
+    add("--similarity", choices=("cosine", "dot"), help="of an encoder; default: that of the run's local loss")
+    add("--ask", type=int, metavar="N", help="only ask a chat model N questions about one held-out clip")
+    add("--history", action="store_true", help="put the earlier turns of its conversation before a question")
+    add("--no_controls", action="store_true", help="do not also show the chat model other clips: half the time")
+    add("--max_new_tokens", type=int, help="longest answer of a chat model (default: 64 tokens)")
+    add("--predictions", help="a file of answers to score on --data; no run is needed")
+    add("--json", action="store_true", help="print the results as one JSON object on the last line")
+    return parser
 
-    Args:
-      config: the run's configuration, asked when `data` is None.
-      data: a source, or a stored dataset's directory when `split` is given.
-      split: the only split to evaluate.
 
-    Raises:
-      UserError: the run's configuration names no validation clips.
-    """
-    if data is not None:
-        return [f"{data.rstrip('/')}/{split}" if split else data]
-    own = [source for source in (config.data.validation, config.data.unseen) if source]
-    if not own:
-        raise UserError("the run's config.data.validation names no clips; name a source with --data.")
-    return [f"{own[0].rpartition('/')[0]}/{split}"] if split else own
+def read_stage(workdir: Path) -> str:
+    """The stage of a run; 'encoder' where nothing says otherwise, whose loader then says what is wrong."""
+    path = workdir / "config.json"
+    if not path.is_file():
+        return "encoder"
+    return read_object(path, CheckpointError, "restore it, or choose another workdir").get("stage", "encoder")
 
 
-def source_name(specification: str) -> str:
-    """A file name for a source: its split, or its file's name without the suffix."""
-    return Path(specification.partition(",")[0].rpartition(":")[2]).stem
-
-
-def check_names(specifications: Sequence[str], name: str | None) -> None:
-    """Refuses results that would overwrite each other.
-
-    Raises:
-      UserError: one name for several sources, or sources of equal names.
-    """
-    if name and len(specifications) > 1:
-        raise UserError(
-            f"--name {name} would give {' and '.join(specifications)} one file; evaluate one at a time with --split or "
-            "--data, or leave --name out."
+def evaluate_encoder_run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Scores an encoder on every source, and prints and writes each result; returns them by name."""
+    encoder = load_encoder(arguments.checkpoint, arguments.which)
+    sources = specifications(encoder.config, arguments.data, arguments.split)
+    check_names(sources, arguments.name)
+    results = {}
+    for specification in sources:
+        result = evaluate_encoder(
+            encoder,
+            open_source(specification),
+            arguments.batch_size,
+            arguments.num_clips,
+            arguments.similarity,
+            show_progress=True,
         )
-    names = [source_name(specification) for specification in specifications]
-    if len(set(names)) < len(names):
-        raise UserError(
-            f"the results of {' and '.join(specifications)} would both be called {names[0]}; evaluate one at a time "
-            "with --data and --name."
+        described = describe(arguments, encoder.step, specification) | {"map_levels": map_levels(encoder)} | result
+        write_result(arguments.checkpoint, described)
+        print(encoder_tables(described))
+        results[described["name"]] = described
+    return results
+
+
+def evaluate_chat_run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Scores a chat model on every source, or only asks; returns results by name, answers one by one left out."""
+    model = load_chat_model(arguments.checkpoint, arguments.which)
+    sources = specifications(model.run, arguments.data, arguments.split)
+    check_names(sources, arguments.name)
+    generator = Generator(model.config, model.params, GemmaTokenizer(model.tokenizer), model.data.max_length)
+    sampling = SamplingConfig(max_new_tokens=arguments.max_new_tokens or 64)
+    if arguments.ask:
+        asked = ask_about_one_clip(generator, sampling, open_conversations(sources[0]), model.data, arguments.ask)
+        print(asked_table(asked))
+        return {"asked": [item.as_json() for item in asked]}
+    known, results = known_answers(model.data.train), {}
+    for specification in sources:
+        result = evaluate_video_qa(
+            generator,
+            sampling,
+            open_conversations(specification),
+            model.data,
+            known,
+            controls=not arguments.no_controls,
+            history=arguments.history,
+            batch_size=arguments.batch_size or model.run.eval_batch_size,
+            num_conversations=arguments.num_clips,
+            show_progress=True,
         )
+        described = describe(arguments, model.step, specification) | result
+        answers = described.pop("answers")
+        described["answers_file"] = f"{described['name']}.answers.jsonl"
+        path = write_result(arguments.checkpoint, described)
+        lines = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
+        path.with_name(described["answers_file"]).write_text(lines, encoding="utf-8")
+        print(answer_tables(described))
+        results[described["name"]] = described
+    return results
 
 
-def describe(
-    arguments: argparse.Namespace, encoder: EncoderLike, specification: str, name: str, split: str
-) -> dict[str, Any]:
+def known_answers(specification: str) -> KnownAnswers | None:
+    """The answers of the training source; None, and a line that says so, where it is not there any more."""
+    try:
+        return count_answers(open_conversations(specification), show_progress=True)
+    except DataError as error:
+        sys.stderr.write(f"the training answers cannot be counted ({error}), so the controls are weaker.\n")
+        return None
+
+
+def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Scores a file of predictions and prints the result; writes nothing."""
+    if not arguments.data:
+        raise UserError("--predictions needs --data: the published questions, e.g. --data msvd_qa:test_qa.json.")
+    name = arguments.name or Path(arguments.predictions).stem
+    result = {"name": name, "source": arguments.data, **score_predictions(arguments.predictions, arguments.data)}
+    del result["answers"]
+    print(answer_tables(result))
+    return {name: result}
+
+
+def describe(arguments: argparse.Namespace, step: int, specification: str) -> dict[str, Any]:
     """What stands above the figures: where they come from, and the command that gives them again."""
+    split = source_name(specification)
+    part = f"-first-{arguments.num_clips}" if arguments.num_clips else ""  # No part replaces the whole.
     command = ["python", "-m", "hilight_jax.evaluate", "--checkpoint", str(arguments.checkpoint)]
     command += ["--which", arguments.which, "--data", specification]
-    for option in ("num_clips", "similarity", "name"):
-        if (value := getattr(arguments, option)) is not None:
-            command += [f"--{option}", str(value)]
+    for option in _OPTIONS:
+        value = getattr(arguments, option)
+        if value not in (None, False):
+            command += [f"--{option}"] if value is True else [f"--{option}", str(value)]
     return {
-        "name": name,
+        "name": arguments.name or f"{split}{part}",
         "split": split,
         "source": specification,
         "which": arguments.which,
-        "step": encoder.step,
-        "map_levels": map_levels(encoder),
+        "step": step,
         "date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
         "command": shlex.join(command),
     }
@@ -138,44 +203,6 @@ def write_result(workdir: Path, result: dict[str, Any]) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return path
-
-
-def tables(result: dict[str, Any]) -> str:
-    """Retrieval and grounding as text."""
-    lines = [f"{result['name']}: {result['clips']} clips, {result['captions']} captions of {result['source']}"]
-    lines.append(f"checkpoint: step {result['step']}, {result['which']}")
-    if result["skipped"]:
-        named = "; ".join(f"{clip['id']}: {clip['reason']}" for clip in result["skipped"][:5])
-        more = "; ..." if len(result["skipped"]) > 5 else ""
-        lines.append(f"left out: {len(result['skipped'])} clips ({named}{more})")
-    lines += ["", _row("retrieval", (*RECALL_NAMES, "median", "mean"))]
-    for way in ("plain", "dsl_clip_vip", "dsl_both_ways"):
-        for direction, ranks in result["retrieval"][way].items():
-            figures = [f"{ranks[name]:.3f}" for name in RECALL_NAMES]
-            ends = [f"{ranks['median_rank']:g}", f"{ranks['mean_rank']:.1f}"]
-            lines.append(_row(f"{direction.replace('_', ' ')}, {way}", (*figures, *ends)))
-    classes = result["grounding"]["classes"]
-    if not classes:
-        return "\n".join([*lines, "", "grounding: not run, the captions name no thing whose place is known", ""])
-    columns = ("pointing", "rnd patch", "rnd ball", "shuffled", "any ball", "soft IoU", "uniform", "questions")
-    names = ("pointing", "area_chance", "random_ball", "shuffled_word", "any_ball", "soft_iou", "soft_iou_uniform")
-    lines += ["", _row(f"grounding ({result['grounding']['similarity']})", columns)]
-    for kind, group in classes.items():
-        title = kind.replace("_", " ")
-        lines.append(_row(title, (*(f"{group[name]:.3f}" for name in names), str(group["questions"]))))
-    lines += [
-        "",
-        f"maps of the level: {' + '.join(result['map_levels'])}; cushions, which are no one place, are left out",
-    ]
-    if levels := result["grounding"]["levels"]:
-        lines += ["", _row("ball, by one level alone", ("pointing", "rnd patch", "rnd ball"))]
-        controls = [f"{classes['ball'][name]:.3f}" for name in ("area_chance", "random_ball")]
-        lines += [_row(name, (f"{pointing:.3f}", *controls)) for name, pointing in levels.items()]
-    return "\n".join([*lines, ""])
-
-
-def _row(name, cells):
-    return f"{name:<30}" + "".join(f"{cell:>10}" for cell in cells)
 
 
 if __name__ == "__main__":

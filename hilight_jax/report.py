@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from hilight_jax.core import commands
-from hilight_jax.core.config import build, differences, to_dict
+from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.sources import is_missing, open_source
 from hilight_jax.evals.word_examples import held_out
 from hilight_jax.pages.results import read_result
 from hilight_jax.pages.run_page import write_report
 from hilight_jax.training.encoder import load_encoder
-from hilight_jax.training.experiment import TrainConfig, load_config
+from hilight_jax.training.experiment import build_run, load_config
 from hilight_jax.training.metrics import read_metrics
 
 CONFIG_FILE = "configs/encoder.py"
@@ -81,7 +81,7 @@ def overrides(workdir: Path) -> list[str] | None:
     if preset is None:
         return None
     # Both whole, and through JSON as the run's own went.
-    own, preset = (json.loads(json.dumps(to_dict(each))) for each in (build(TrainConfig, config), preset))
+    own, preset = (json.loads(json.dumps(to_dict(each))) for each in (build_run(config), preset))
     return [_option(line.partition(": ")[0], own) for line in differences(preset, own)]
 
 

@@ -7,29 +7,22 @@ import argparse
 import json
 import os
 import re
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from hilight_jax.billiards.dataset import build
-from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import commands, trees
 from hilight_jax.core.config import differences, to_dict
-from hilight_jax.core.errors import CheckpointError, DataError
+from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
-from hilight_jax.data.pipelines import Pipeline
-from hilight_jax.data.records import Source
-from hilight_jax.data.sources import is_missing, open_source
-from hilight_jax.evals.evaluation import evaluate_encoder, headline
+from hilight_jax.stages.registry import make_stage
+from hilight_jax.stages.stage import lacks_world, say
 from hilight_jax.training import loop
-from hilight_jax.training.encoder import Encoder
-from hilight_jax.training.experiment import FREE_KEYS, TrainConfig, load_config
-from hilight_jax.training.objective import EncoderObjective
+from hilight_jax.training.experiment import load_config
+from hilight_jax.training.run_config import FREE_KEYS, RunConfig
 from hilight_jax.training.state import TrainState
 from hilight_jax.training.trainer import Trainer
 
@@ -55,17 +48,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def train(config: TrainConfig, workdir: Path, dry_run: bool = False) -> dict[str, Any]:
+def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, Any]:
     """Runs, resumes or checks one training run; returns what it came to."""
     say(f"{len(jax.devices())} {jax.devices()[0].platform} device(s), {jax.process_count()} process(es)")
     check_workdir(config, workdir)
     mesh = make_mesh(config.mesh)
-    trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
-    data = config.with_sources()
-    if dry_run and lacks_world(data):
-        say(f"dry run: {data.data.train} is missing and would be generated; shapes and shardings are in order")
+    ready = config.with_sources()
+    stage = make_stage(ready, mesh, workdir)
+    trainer = Trainer(config, stage.objective, mesh, stage.given)
+    if dry_run and lacks_world(ready):
+        say(f"dry run: {ready.data.train} is missing and would be generated; shapes and shardings are in order")
         return {"workdir": str(workdir), "dry_run": True}
-    source = open_training_source(data)
+    source = stage.open_source()
     summary = {
         "workdir": str(workdir),
         "trained_parameters": trees.count(trainer.state_shapes.trained),
@@ -76,69 +70,30 @@ def train(config: TrainConfig, workdir: Path, dry_run: bool = False) -> dict[str
         f"{summary['trained_parameters']:,} parameters are trained, {summary['frozen_parameters']:,} are frozen; "
         f"{summary['train_clips']:,} clips to train on"
     )
-    evaluate = make_evaluate(data)
     if dry_run:
         trainer.train_step.lower(trainer.state_shapes, trainer.example_shapes())
         say("dry run: config, data, shapes and shardings are in order; nothing was trained or written")
         return summary | {"dry_run": True}
     write_config(config, workdir)
+    stage.prepare(workdir)
     store = Store(workdir / "checkpoints", config.keep)
     state = start(config, trainer, store)
     if int(state.step) >= config.steps:
         say(f"{workdir} is finished: all {config.steps} steps are done. Another workdir trains anew.")
     else:
-        bad_clips = BadClips(source, config.data.max_bad_fraction)
-        hosts = {"host_index": jax.process_index(), "host_count": jax.process_count()}
-        with Pipeline(config.data, source, config.seed).batches(config.batch_size, int(state.step), **hosts) as batches:
+        bad_clips = BadClips(config.data.train, stage.name_of, config.data.max_bad_fraction)
+        with stage.batches(int(state.step)) as batches:
             state = loop.run(
-                trainer, state, batches, store, workdir, evaluate, watch=bad_clips.update, judge=bad_clips.finish
+                trainer, state, batches, store, workdir, stage.evaluate, watch=bad_clips.update, judge=bad_clips.finish
             )
         summary |= {"replaced_clips": bad_clips.count, "truncated_captions": bad_clips.truncated}
-        say(f"{bad_clips.count} clips were replaced, {bad_clips.truncated} captions were cut")
+        say(f"{bad_clips.count} clips were replaced, {bad_clips.truncated} texts were cut")
     summary |= {"steps": int(state.step), "best_step": store.best(), "latest_step": store.latest()}
     store.close()
     return summary
 
 
-def open_training_source(config: TrainConfig) -> Source:
-    """Opens the training clips; a missing billiards world is generated if the config says so.
-
-    Raises:
-      DataError: The config names no clips, or those it names are missing.
-    """
-    specification = config.data.train
-    if not specification:
-        raise DataError(
-            "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl (the "
-            "README says how data becomes a manifest)."
-        )
-    if lacks_world(config):
-        directory = Path(specification.removeprefix("tfds:")).parent
-        world = get_world(directory.parent.name)
-        say(f"{directory} is missing: generating the world {world.name}, once")
-        build(world, directory.parent.parent, workers=os.cpu_count() or 1)
-    return open_source(specification)
-
-
-def lacks_world(config: TrainConfig) -> bool:
-    """Whether the training clips are a stored world that is missing and that the config lets be generated."""
-    return config.generate_missing and config.data.train.startswith("tfds:") and is_missing(config.data.train)
-
-
-def make_evaluate(config: TrainConfig) -> loop.Evaluate:
-    """Returns ``(params, step) -> figures`` on the validation clips; no figures when the config names none."""
-    if not config.data.validation:
-        return lambda params, step: {}
-    source, encoder = open_source(config.data.validation), Encoder(config)
-
-    def evaluate(params: Mapping[str, Any], step: int) -> dict[str, float]:
-        encoder.params = params
-        return headline(evaluate_encoder(encoder, source), "validation")
-
-    return evaluate
-
-
-def start(config: TrainConfig, trainer: Trainer, store: Store) -> TrainState:
+def start(config: RunConfig, trainer: Trainer, store: Store) -> TrainState:
     """The three ways to start, the first that applies: resume, another run's parameters, fresh ones."""
     latest = store.latest()
     if latest is not None:
@@ -151,7 +106,7 @@ def start(config: TrainConfig, trainer: Trainer, store: Store) -> TrainState:
     return trainer.init_state()
 
 
-def check_workdir(config: TrainConfig, workdir: Path) -> None:
+def check_workdir(config: RunConfig, workdir: Path) -> None:
     """Refuses a working directory that holds checkpoints of another configuration.
 
     Raises:
@@ -171,7 +126,7 @@ def check_workdir(config: TrainConfig, workdir: Path) -> None:
         )
 
 
-def write_config(config: TrainConfig, workdir: Path) -> None:
+def write_config(config: RunConfig, workdir: Path) -> None:
     """Writes ``config.json`` in one piece."""
     if jax.process_index():
         return
@@ -182,13 +137,6 @@ def write_config(config: TrainConfig, workdir: Path) -> None:
         os.replace(partial, workdir / "config.json")
     except OSError as error:
         raise CheckpointError(f"the workdir {workdir} cannot be written: {error.strerror}.") from error
-
-
-def say(line: str) -> None:
-    """Tells the user one thing, on stderr."""
-    if jax.process_index() == 0:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The command on the world of coloured discs."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -48,43 +47,6 @@ def test_each_level_is_shown_where_several_are_tapped(run, monkeypatch):
 def test_what_was_left_out_says_why(run, monkeypatch):
     monkeypatch.setattr(evaluate, "open_source", lambda specification: ColouredDiscs(broken=[2]))
     assert "left out: 1 clips (discs/2: not decodable: " in run("--data", "clips.jsonl")
-
-
-def test_results_never_overwrite_each_other():
-    sources = ["tfds:a/1/validation", "tfds:a/1/unseen"]
-    evaluate.check_names(sources, None)
-    evaluate.check_names(sources[:1], "mine")
-    with pytest.raises(UserError, match="--name mine would give tfds:a/1/validation and tfds:a/1/unseen one file"):
-        evaluate.check_names(sources, "mine")
-    with pytest.raises(UserError, match="would both be called test"):
-        evaluate.check_names(["tfds:a/1/test", "manifest:test.jsonl"], None)
-
-
-def test_sources_come_from_the_run_unless_named():
-    data = SimpleNamespace(validation="tfds:data/w/1/validation", unseen="tfds:data/w/1/unseen")
-    config = SimpleNamespace(data=data)
-    assert evaluate.specifications(config, None, None) == [data.validation, data.unseen]
-    assert evaluate.specifications(config, None, "train") == ["tfds:data/w/1/train"]
-    assert evaluate.specifications(config, "tfds:data/w/1/", "unseen") == ["tfds:data/w/1/unseen"]
-    assert evaluate.specifications(config, "a.jsonl", None) == ["a.jsonl"]
-
-
-def test_a_run_without_held_out_clips_needs_a_source():
-    config = SimpleNamespace(data=SimpleNamespace(validation="", unseen=""))
-    with pytest.raises(UserError, match="--data"):
-        evaluate.specifications(config, None, None)
-
-
-@pytest.mark.parametrize(
-    ("specification", "name"),
-    [
-        ("tfds:data/w/1.0.0/unseen", "unseen"),
-        ("manifest:my/clips.jsonl", "clips"),
-        ("msrvtt:MSRVTT_data.json,videos=v,split=test", "MSRVTT_data"),
-    ],
-)
-def test_results_are_named_after_their_source(specification, name):
-    assert evaluate.source_name(specification) == name
 
 
 def test_a_batch_of_nothing_is_refused():

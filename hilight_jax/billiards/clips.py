@@ -8,6 +8,7 @@ import numpy as np
 from hilight_jax.billiards import camera as cameras
 from hilight_jax.billiards import looks, setups
 from hilight_jax.billiards.banner import Banner
+from hilight_jax.billiards.clauses import clauses
 from hilight_jax.billiards.commentary import captions, facts, frame_caption
 from hilight_jax.billiards.filming import Take, random_rotations
 from hilight_jax.billiards.footage import Footage
@@ -28,7 +29,8 @@ class Clip:
 
     Attributes:
       frames: uint8 [F, Y, X, C].
-      labels: a JSON object: id, game, camera, cloth, sizes, times, captions with spans, objects with tracks, questions.
+      labels: a JSON object: id, game, camera, cloth, sizes, times, captions with spans, objects with tracks, questions,
+        clauses.
       facts: what the captions tell, whatever their words, as text; no two clips of a held-out split have the same.
     """
 
@@ -72,6 +74,7 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     else:
         raise RuntimeError(f"no shot of world '{world.name}' meets its own rules for {split}/{number}; loosen them.")
     listed, told = facts(footage, world.style)
+    name = Namer(world.style.numbers, world.balls)
     labels = {
         "id": f"billiards-{world.name}/{split}/{number:06d}",
         "seed": number,
@@ -81,7 +84,8 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
         "cloth": cloth,
         "captions": captions(footage, world.style, rng),
         "frame_caption": frame_caption(footage, world.style, rng),
-        "questions": questions(footage, Namer(world.style.numbers, world.balls), rng),
+        "questions": questions(footage, name, rng),
+        "clauses": clauses(footage, name),
     }
     if fps is not None:
         labels["frame_caption"]["frame"] = round(float(times[labels["frame_caption"]["frame"]]) * fps)

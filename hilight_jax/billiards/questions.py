@@ -56,6 +56,27 @@ def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[d
     return asked
 
 
+def first_strike(footage: Footage) -> Happening | None:
+    """The cue ball's first strike, if the frames show it and there is no second one before the next frame."""
+    strikes = [h for h in footage.happenings if h.kind == "strike" and "ball:cue" in (h.ball, h.other)]
+    if not strikes or not strikes[0].shown or strikes[0].ball != "ball:cue":
+        return None
+    alone = all(h.frame > strikes[0].frame for h in strikes[1:])
+    return strikes[0] if alone else None
+
+
+def struck_by_cue(footage: Footage) -> set[str]:
+    """All balls that meet the cue ball, shown or not."""
+    strikes = [h for h in footage.happenings if h.kind == "strike"]
+    return {h.other for h in strikes if h.ball == "ball:cue"} | {h.ball for h in strikes if h.other == "ball:cue"}
+
+
+def potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
+    """The balls whose drop is shown, and those in view at the start and at the end."""
+    gone = [h.ball for h in footage.shown if h.kind == "drop"]
+    return gone, [ball for ball in footage.balls_seen(0) if footage.balls[ball].seen(footage.last)]
+
+
 Asked = tuple[str, str] | None
 
 
@@ -68,16 +89,15 @@ def _count(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 
 
 def _first_hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    first = _first_strike(footage)
+    first = first_strike(footage)
     return ("Which ball does the cue ball hit first?", _sentence(name(first.other))) if first else None
 
 
 def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    first = _first_strike(footage)
+    first = first_strike(footage)
     if first is None:
         return None
-    met = {h.other for h in footage.happenings if h.kind == "strike" and h.ball == "ball:cue"}
-    met |= {h.ball for h in footage.happenings if h.kind == "strike" and h.other == "ball:cue"}
+    met = struck_by_cue(footage)
     spared = [ball for ball in footage.balls_seen(0) if ball not in met and ball != "ball:cue"]
     if not spared:
         return None
@@ -109,8 +129,7 @@ def _count_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> As
 
 
 def _potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    gone = [h.ball for h in footage.shown if h.kind == "drop"]
-    stay = [b for b in footage.balls_seen(0) if footage.balls[b].seen(footage.last)]
+    gone, stay = potted_and_spared(footage)
     if not gone or not stay:
         return None
     yes = _coin(rng)
@@ -196,15 +215,6 @@ TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Asked]] = {
     "nearest": _nearest,
     "in_view": _in_view,
 }
-
-
-def _first_strike(footage: Footage) -> Happening | None:
-    """The cue ball's first strike, if the frames show it and there is no second one before the next frame."""
-    strikes = [h for h in footage.happenings if h.kind == "strike" and "ball:cue" in (h.ball, h.other)]
-    if not strikes or not strikes[0].shown or strikes[0].ball != "ball:cue":
-        return None
-    alone = all(h.frame > strikes[0].frame for h in strikes[1:])
-    return strikes[0] if alone else None
 
 
 def _matter(happening: Happening) -> tuple[str, frozenset]:

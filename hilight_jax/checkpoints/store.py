@@ -1,8 +1,8 @@
 """The checkpoints of one working directory: an orbax manager with every model part as its own item.
 
-A step holds one item per part of the model (``vision``, ``text``, ``heads``), one for the optimiser, and the JSON
-items ``position`` and ``config``. Parts restore alone, onto any mesh. Data needs no iterator state: its position is the
-step.
+A step holds one item per part of the model (``vision``, ``text``, ``token_mining``, ..., ``heads``), one for the
+optimiser, and the JSON items ``position`` and ``config``. Parts restore alone, onto any mesh. Data needs no iterator
+state: its position is the step.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
 
 # Top-level names of the parameters that are items of their own; all others together are the item "heads".
-TOWERS = ("vision", "text")
+PARTS = ("vision", "text", "frames", "token_mining", "gemma", "lora")
 HEADS = "heads"
 POSITION = "position"
 CONFIG = "config"
@@ -46,7 +46,7 @@ def split_parts(params: Mapping[str, Any]) -> dict[str, dict]:
     """Cuts a parameter tree into the items of a checkpoint; a part without parameters is left out."""
     parts: dict[str, dict] = {}
     for name, value in params.items():
-        if name in TOWERS:
+        if name in PARTS:
             parts[name] = value
         else:
             parts.setdefault(HEADS, {})[name] = value
@@ -79,7 +79,7 @@ class Store:
             read_only=read_only,
             create=not read_only,
         )
-        handlers = {name: ocp.PyTreeCheckpointHandler() for name in (*TOWERS, HEADS, OPTIMIZER)}
+        handlers = {name: ocp.PyTreeCheckpointHandler() for name in (*PARTS, HEADS, OPTIMIZER)}
         handlers |= {name: ocp.JsonCheckpointHandler() for name in (POSITION, CONFIG)}
         self._manager = ocp.CheckpointManager(directory, item_handlers=handlers, options=options)
 
@@ -142,11 +142,14 @@ class Store:
         self.wait()
         self._manager.close()
 
-    def restore_params(self, step: int, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def restore_params(
+        self, step: int, like: Mapping[str, Any] | None = None, only: str | None = None
+    ) -> dict[str, Any]:
         """Returns the parameters of ``step``.
 
         Args:
           step: A saved step.
+          only: Without ``like``, the one top-level name that is wanted.
           like: Tree of ``jax.ShapeDtypeStruct`` with shardings to restore onto; may hold fewer parts than were
             saved. None restores everything to numpy arrays.
 
@@ -155,6 +158,7 @@ class Store:
         """
         shapes = self.param_shapes(step)
         if like is None:
+            shapes = {name: tree for name, tree in shapes.items() if only in (None, name)}
             like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
             place = ocp.RestoreArgs(restore_type=np.ndarray)
             restore_args = jax.tree.map(lambda _: place, like)
@@ -191,7 +195,7 @@ class Store:
             raise CheckpointError(f"step {step} in {self._directory} cannot be read: {error}") from error
         parts = {}
         for name, item in metadata.items():
-            if name in (*TOWERS, HEADS) and item is not None:
+            if name in (*PARTS, HEADS) and item is not None:
                 parts[name] = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(item.tree))
         return join_parts(parts)
 

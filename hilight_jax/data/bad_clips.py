@@ -1,14 +1,13 @@
 """Clips that cannot be used: the list of those known before, and the count of those met on the way."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.manifest import read_json_lines, required
-from hilight_jax.data.records import Source
 from hilight_jax.data.sources import same_file
 
 _NAMED = 5
@@ -53,15 +52,17 @@ class BadClips:
       truncated: Those of them whose caption was cut to the model's length.
     """
 
-    def __init__(self, source: Source, max_fraction: float, patience: int = 256):
+    def __init__(self, source: str, name_of: Callable[[int], str], max_fraction: float, patience: int = 256):
         """Starts counting.
 
         Args:
-          source: Where the clips come from; names those in the error.
+          source: The specification of where the clips come from, for the error.
+          name_of: The name of a clip by its number, for the error.
           max_fraction: Share of replaced clips that is still accepted.
           patience: Clips to see before the share is judged.
         """
-        self._source, self._max_fraction, self._patience = source, max_fraction, patience
+        self._source, self._name_of = source, name_of
+        self._max_fraction, self._patience = max_fraction, patience
         self.seen = self.count = self.truncated = 0
         self._indices: dict[int, None] = {}
 
@@ -86,10 +87,10 @@ class BadClips:
           DataError: The share of replaced clips is too high.
         """
         if self.count > self._max_fraction * self.seen:
-            names = ", ".join(self._source[i].id for i in list(self._indices)[:_NAMED])
+            names = ", ".join(self._name_of(i) for i in list(self._indices)[:_NAMED])
             raise DataError(
-                f"{self.count} of {self.seen} clips of {self._source.name} could not be used "
+                f"{self.count} of {self.seen} clips of {self._source} could not be used "
                 f"(config.data.max_bad_fraction allows {self._max_fraction:.0%}), among them {names}; "
-                f"run 'python -m hilight_jax.check {self._source.name} --quarantine FILE' and set "
+                f"run 'python -m hilight_jax.check {self._source} --quarantine FILE' and set "
                 "config.data.quarantine=FILE."
             )

@@ -31,7 +31,13 @@ class TextError(DataError):
 
 
 class ClipLoader:
-    """Makes batches from the numbers of records; can be sent to worker processes."""
+    """Makes batches from the numbers of records; can be sent to worker processes.
+
+    A batch is a dict of arrays with B rows: ``video`` uint8 [B, F, Y, X, C]; ``text_ids`` int32, ``text_mask`` and
+    ``local_mask`` bool, ``token_object`` int32, all [B, L]; ``clip_objects`` int32 [B, O]; ``index`` int64, ``valid``,
+    ``replaced`` and ``truncated`` bool, all [B]; with frame captions also ``frame`` uint8 [B, 1, Y, X, C],
+    ``caption_ids`` and ``caption_mask`` [B, L].
+    """
 
     def __init__(self, config: DataConfig, source: Source, seed: int):
         """Reads the quarantine list if there is one; nothing is decoded yet."""
@@ -40,21 +46,22 @@ class ClipLoader:
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
         self._reasons: dict[int, str] = {}
 
-    def train_batch(self, places: tuple[np.ndarray, np.ndarray]) -> Batch:
-        """Makes a training batch from the places of its rows in the endless order and their record numbers."""
-        positions, indices = places
-        batch = empty_batch(self._config, len(indices))
+    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: slice = slice(None)) -> Batch:
+        """Makes ``rows`` of a batch from the places of all its rows in the endless order and their record numbers."""
+        positions, indices = (numbers[rows] for numbers in places)
+        batch = self._empty_batch(len(indices))
         for row, (position, index) in enumerate(zip(positions.tolist(), indices.tolist(), strict=True)):
             self._train_row(batch, row, index, epoch=position // len(self._source))
         return batch
 
-    def eval_batch(self, indices: np.ndarray) -> Batch:
-        """Makes an evaluation batch: first caption, uniform frames.
+    def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
+        """Makes ``rows`` of an evaluation batch: first caption, uniform frames.
 
         Numbers past the end and clips that cannot be used or are quarantined give rows with ``valid`` False, a black
         video and an empty text.
         """
-        batch = empty_batch(self._config, len(indices))
+        indices = indices[rows]
+        batch = self._empty_batch(len(indices))
         for row, index in enumerate(indices.tolist()):
             if index < len(self._source):
                 record = self._source[index]
@@ -63,6 +70,9 @@ class ClipLoader:
             if not batch["valid"][row]:
                 self._fill_text(batch, row, Caption(""))
         return batch
+
+    def _empty_batch(self, size: int) -> Batch:
+        return empty_batch(self._config, size)
 
     def _train_row(self, batch: Batch, row: int, index: int, epoch: int) -> None:
         """Fills a row with record ``index`` or a stand-in.
@@ -131,7 +141,7 @@ class ClipLoader:
         def choose(num_total: int) -> list[int]:
             sampling = "uniform" if rng is None else config.sampling
             chosen.extend(sample_indices(sampling, num_total, config.num_frames, rng).tolist())
-            return [*chosen, _caption_frame(record, num_total)] if config.frame_captions else chosen
+            return [*chosen, captioned_frame(record, num_total)] if config.frame_captions else chosen
 
         frames = video.decode(record.video, choose)
         return np.array(chosen), transforms.to_uint8_size(frames, (config.image_size, config.image_size))
@@ -178,7 +188,12 @@ def visible_objects(labels: Mapping[str, Any] | None, indices: np.ndarray) -> np
     return np.array([object_id(name) for name in seen[:MAX_OBJECTS]], np.int32)
 
 
-def _caption_frame(record: Record, num_total: int) -> int:
+def captioned_frame(record: Record, num_total: int) -> int:
+    """Returns the number of the frame that a record's frame caption tells of.
+
+    Raises:
+      VideoError: The video has no such frame.
+    """
     frame = record.frame_caption.frame
     if frame is not None and frame >= num_total:
         raise VideoError(f"its caption is of frame {frame}, but it has frames 0 to {num_total - 1}.")

@@ -1,41 +1,62 @@
 """The input of training and evaluation: batches of numpy arrays, each host its own rows of every global batch.
 
+What is in a batch is the loader's matter (``clips``, ``images``, ``conversation_loader``); its order is settled here.
+
 The endless order of clips is a function of the seed alone: every epoch shuffled anew, epochs end to end, cut into
 global batches. Batch ``s`` is therefore a function of ``s``, the seed and the batch size; it does not change with
 hosts, worker processes or restarts, and nothing but the step needs to be saved. Host ``h`` of ``H`` gets the ``h``-th
-run of consecutive rows, so that the global batch is the hosts' rows end to end.
+run of consecutive rows, so that the global batch is the hosts' rows end to end. A loader is told the places of all rows
+and which are its own: what all hosts must agree on, such as the length of padded texts, follows from the former.
 
 Whole batches, not single clips, travel through grain: a thread decodes straight into its batch's array, and a worker
 process hands over few large arrays rather than many small ones.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sized
+from typing import Protocol
 
 import grain
+import numpy as np
 from absl import flags
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.data.clips import Batch, ClipLoader
-from hilight_jax.data.config import DataConfig
-from hilight_jax.data.records import Source
 
 _EPOCHS = 2**30  # Endless; grain's own endless repetition overflows when it is batched by one and sliced.
 
-__all__ = ["Batches", "DataConfig", "Pipeline"]
+Batch = dict[str, np.ndarray]
+
+
+class Reading(Protocol):
+    """How much is read at once, from the data's configuration; none of it changes a batch."""
+
+    num_workers: int
+    num_threads: int
+    read_ahead: int
+
+
+class Loader(Protocol):
+    """Makes batches of rows; can be sent to worker processes.
+
+    Every batch has ``index`` int64, ``valid`` and ``replaced`` bool, [B]: the number of the example, whether the row
+    holds one, and whether it holds a stand-in for it.
+    """
+
+    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: slice = slice(None)) -> Batch:
+        """Makes this host's ``rows`` of the global batch whose places in the endless order and numbers are given."""
+        ...
+
+    def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
+        """Makes this host's ``rows`` of the examples with these numbers; those past the end give rows not ``valid``."""
+        ...
 
 
 class Pipeline:
-    """Batches of one source. A batch is a dict of arrays with B rows of this host:
+    """Batches of one source."""
 
-    ``video`` uint8 [B, F, Y, X, C]; ``text_ids`` int32, ``text_mask`` and ``local_mask`` bool, ``token_object`` int32,
-    all [B, L]; ``clip_objects`` int32 [B, O]; ``index`` int64, ``valid``, ``replaced`` and ``truncated`` bool, all [B];
-    with frame captions also ``frame`` uint8 [B, 1, Y, X, C], ``caption_ids`` and ``caption_mask`` [B, L].
-    """  # noqa: D415
-
-    def __init__(self, config: DataConfig, source: Source, seed: int = 0):
-        """Joins a source with the config of its arrays and the seed of its order."""
-        self.config, self.source, self.seed = config, source, seed
-        self._loader = ClipLoader(config, source, seed)
+    def __init__(self, config: Reading, source: Sized, loader: Loader, seed: int = 0):
+        """Joins a source with the loader of its examples and the seed of their order."""
+        self.config, self.source, self.loader, self.seed = config, source, loader, seed
 
     def batches(self, batch_size: int, start_step: int = 0, host_index: int = 0, host_count: int = 1) -> "Batches":
         """Returns the endless training batches from ``start_step`` on.
@@ -46,22 +67,22 @@ class Pipeline:
           host_index: This host.
           host_count: All hosts; divides ``batch_size``.
         """
-        rows = _rows_per_host(batch_size, host_count)
-        clips = (
+        rows = _rows_of_host(batch_size, host_index, host_count)
+        places = (
             grain.MapDataset.range(len(self.source)).seed(self.seed).shuffle().repeat(_EPOCHS).map_with_index(_placed)
         )
-        batches = clips.batch(rows)[host_index::host_count][start_step:].map(self._loader.train_batch)
-        return Batches(self._prefetched(batches), start_step)
+        load = functools.partial(self.loader.train_batch, rows=rows)
+        return Batches(self._prefetched(places.batch(batch_size)[start_step:].map(load)), start_step)
 
     def eval_batches(self, batch_size: int, host_index: int = 0, host_count: int = 1) -> "Batches":
-        """Returns every clip once, in order; every host gets the same number of batches.
+        """Returns every example once, in order; every host gets the same number of batches.
 
-        Rows that fill up the last batch have ``index`` -1. They, and clips that cannot be used, have ``valid`` False.
+        Rows that fill up the last batch have ``index`` -1. They, and examples that are of no use, have ``valid`` False.
         """
-        rows = _rows_per_host(batch_size, host_count)
+        rows = _rows_of_host(batch_size, host_index, host_count)
         num_batches = -(-len(self.source) // batch_size)
-        clips = grain.MapDataset.range(num_batches * batch_size)
-        return Batches(self._prefetched(clips.batch(rows)[host_index::host_count].map(self._loader.eval_batch)))
+        indices = grain.MapDataset.range(num_batches * batch_size).batch(batch_size)
+        return Batches(self._prefetched(indices.map(functools.partial(self.loader.eval_batch, rows=rows))))
 
     def _prefetched(self, batches: grain.MapDataset) -> grain.IterDataset:
         """Adds threads and worker processes, neither of which changes the order."""
@@ -111,7 +132,8 @@ def _placed(position: int, index: int) -> tuple[int, int]:
     return position, index
 
 
-def _rows_per_host(batch_size: int, host_count: int) -> int:
+def _rows_of_host(batch_size: int, host_index: int, host_count: int) -> slice:
     if batch_size < 1 or batch_size % host_count:
         raise ConfigError(f"the global batch of {batch_size} clips does not divide over {host_count} hosts.")
-    return batch_size // host_count
+    size = batch_size // host_count
+    return slice(host_index * size, (host_index + 1) * size)

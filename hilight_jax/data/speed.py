@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from hilight_jax.data import video
+from hilight_jax.data.clips import ClipLoader
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.pipelines import Pipeline
@@ -29,7 +30,7 @@ def measure(config: DataConfig, source: Source, batch_size: int = 16, seconds: f
         return 1
 
     figures = {"decode_clips_per_second": _rate(decode, seconds)}
-    with Pipeline(config, source).batches(batch_size) as batches:
+    with Pipeline(config, source, ClipLoader(config, source, seed=0)).batches(batch_size) as batches:
         figures["pipeline_clips_per_second"] = _rate(lambda _: len(next(batches)["index"]), seconds)
     return figures
 

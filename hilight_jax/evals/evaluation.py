@@ -16,6 +16,7 @@ import numpy as np
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
 from hilight_jax.data.bad_clips import read_quarantine
+from hilight_jax.data.clips import ClipLoader
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Record, Source
@@ -90,7 +91,8 @@ def evaluate_encoder(
     progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
     embeds: dict[int, np.ndarray] = {}
     skipped: list[int] = []
-    pipeline = Pipeline(dataclasses.replace(data, frame_captions=False), source)
+    without_frames = dataclasses.replace(data, frame_captions=False)
+    pipeline = Pipeline(without_frames, source, ClipLoader(without_frames, source, seed=0))
     with pipeline.eval_batches(batch_size) as batches:
         for batch in itertools.islice(batches, -(-num_clips // batch_size)):
             out = encoder.encode_video(batch["video"])

@@ -4,7 +4,7 @@ import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.sharding import Rule
@@ -81,7 +81,7 @@ class TextTower(nn.Module):
                 f"text_ids are {length} tokens long, but the text tower has {self.config.max_length} positions; "
                 f"truncate the captions or set text.max_length."
             )
-        embeddings = self.token_embedding[text_ids] + self.position_embedding[:length]
+        embeddings = self.token_embedding[text_ids] + self.positions(length)
         embeddings = embeddings.astype(self.compute.dtypes["dtype"])
         operands = () if text_mask is None else (jnp.asarray(text_mask, bool),)
         last, outputs = self.encoder(embeddings, causal_attention, *operands, keep_outputs=keep_outputs)
@@ -89,3 +89,7 @@ class TextTower(nn.Module):
         end = jnp.argmax(text_ids, axis=-1)
         pooled = jnp.take_along_axis(tokens, end[:, None, None], axis=1)[:, 0]
         return {"embeddings": embeddings, "tokens": tokens, "pooled": pooled, "outputs": outputs}
+
+    def positions(self, length: int) -> Float[Array, "L D"]:
+        """The position embeddings of the first ``length`` tokens."""
+        return self.position_embedding[:length]

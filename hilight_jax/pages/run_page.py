@@ -5,21 +5,17 @@ writes them, and the table of the control runs (given, see `control_table.py`), 
 """
 
 import datetime
-import json
 import re
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hilight_jax.pages import control_table, evaluation_tables, page
+from hilight_jax.pages import control_table, curves, evaluation_tables, page, reproduction
 from hilight_jax.pages.charts import line_chart, number
 from hilight_jax.pages.examples import Example, draw_word, save_word
 from hilight_jax.pages.page import share, text
 from hilight_jax.pages.results import read_result
-
-_NOT_LOSSES = ("step", "learning_rate", "gradient_norm", "seconds_per_step", "data_wait_share")
 
 
 def write_report(
@@ -41,9 +37,7 @@ def write_report(
       overrides: options that turn the preset's own configuration into that of the run; None when they are not known.
     """
     config = read_result(workdir / "config.json") or {}
-    evaluations = [read_result(path) for path in sorted((workdir / "evaluations").glob("*.json"))]
-    # The held-out clips of the training world come first.
-    evaluations.sort(key=lambda result: (result["split"] != "validation", result["name"]))
+    evaluations = reproduction.read_evaluations(workdir)
     folder = workdir / "report"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -52,9 +46,9 @@ def write_report(
         _examples(folder, examples, drawn_from),
         evaluation_tables.retrieval(evaluations),
         evaluation_tables.grounding(evaluations),
-        _curves(records),
+        curves.section(records, _charts(records)),
         control_table.section(controls),
-        _reproduce(workdir, config, evaluations, overrides),
+        reproduction.section(workdir, config, evaluations, overrides),
         f"<footer>Written {datetime.datetime.now():%Y-%m-%d %H:%M} by hilight_jax.</footer>",
     ]
     title = f"{config.get('name', workdir.name)} {config.get('preset', '')}".strip()
@@ -109,50 +103,19 @@ def _examples(folder, examples, drawn_from):
     return page.section("What the model looks at", page.note(words), f'<div class="clips">{"".join(clips)}</div>')
 
 
-def _curves(records):
-    losses = {}
-    for record in records:
-        if "loss" in record:
-            for name, value in record.items():
-                if name not in _NOT_LOSSES:
-                    losses.setdefault(name, []).append((record["step"], value))
-
-    def points(name):
-        return [(record["step"], record[name]) for record in records if name in record]
-
+def _charts(records):
+    """Recalls and pointing over the steps."""
     figures = {name for record in records for name in record}
     found = (re.fullmatch(r"(\w+)/text_to_video_r(\d+)", name) for name in figures)
     shown = sorted((match for match in found if match), key=lambda match: (match[1] != "validation", int(match[2])))
-    recalls = {f"{match[1]} R@{match[2]}": points(match[0]) for match in shown}
+    recalls = {f"{match[1]} R@{match[2]}": curves.points(records, match[0]) for match in shown}
     pointing = {
-        name.removesuffix("_pointing").replace("/", ", "): points(name)
+        name.removesuffix("_pointing").replace("/", ", "): curves.points(records, name)
         for name in sorted(figures)
         if name.endswith("_pointing")
     }
     chance = [record["validation/ball_area_chance"] for record in records if "validation/ball_area_chance" in record]
-    charts = [
-        line_chart("Loss", losses),
+    return [
         line_chart("Retrieval, text → video", recalls, low=0.0),
         line_chart("Pointing", pointing, {"random patch": chance[-1]} if chance else {}, low=0.0),
-        line_chart("Learning rate", {"learning rate": points("learning_rate")}, low=0.0),
-        line_chart("Gradient norm", {"gradient norm": points("gradient_norm")}, low=0.0),
-        line_chart("Seconds per step", {"seconds": points("seconds_per_step")}, low=0.0),
     ]
-    if not any(charts):
-        return page.section("Training", page.note(f"No metrics: {page.MISSING}."))
-    return page.section("Training", f'<div class="charts">{"".join(charts)}</div>')
-
-
-def _reproduce(workdir, config, evaluations, overrides):
-    spec = f"configs/encoder.py:{config['preset']}" if config.get("preset") else "configs/encoder.py"
-    options = shlex.join(["--config", spec, "--workdir", str(workdir), *(overrides or ())])
-    lines = [f"python -m hilight_jax.train {options}", *(result["command"] for result in evaluations)]
-    lines.append(shlex.join(["python", "-m", "hilight_jax.report", str(workdir)]))
-    unknown = f"'{spec}' is no preset here: the run's own config file and options are needed, see the configuration."
-    pretty = text(json.dumps(config, indent=2))
-    return page.section(
-        "How to get this again",
-        f"<pre>{text(chr(10).join(lines))}</pre>",
-        page.note(unknown) if overrides is None else "",
-        f"<details><summary>The whole configuration</summary><pre>{pretty}</pre></details>",
-    )

@@ -11,13 +11,14 @@ from hilight_jax.checkpoints.store import Store, name_report
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.models import video_text
 from hilight_jax.models.pixels import normalise
-from hilight_jax.training.experiment import TrainConfig, read_config
+from hilight_jax.training.encoder_config import EncoderTrainConfig
+from hilight_jax.training.experiment import read_config
 
 
 class Encoder:
     """A dual encoder with its parameters; arrays in, numpy arrays out."""
 
-    def __init__(self, config: TrainConfig, params: Mapping[str, Any] | None = None, step: int | None = None):
+    def __init__(self, config: EncoderTrainConfig, params: Mapping[str, Any] | None = None, step: int | None = None):
         """Wraps the parameters of ``step``, which may be set and replaced later; each input shape is compiled once."""
         self.config, self.params, self.step = config, params, step
         model = video_text.DualEncoder(config.model)
@@ -66,7 +67,7 @@ def load_encoder(workdir: str | Path, which: Literal["best", "latest"] = "latest
     return Encoder(config, store.restore_params(step), step)
 
 
-def _shapes(config: TrainConfig) -> dict[str, Any]:
+def _shapes(config: EncoderTrainConfig) -> dict[str, Any]:
     """The names and shapes of the model's parameters."""
     side = config.model.vision.image_size
     video, ids = np.zeros((1, config.data.num_frames, side, side, 3), np.float32), np.zeros((1, 2), np.int32)

@@ -10,10 +10,10 @@ so a train step counts three forward passes. Letters: core/shapes.py.
 from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.video_text import DualEncoderConfig
-from hilight_jax.training.experiment import TrainConfig
+from hilight_jax.training.encoder_config import EncoderTrainConfig
 
 
-def train_step_flops(config: TrainConfig) -> int:
+def train_step_flops(config: EncoderTrainConfig) -> int:
     """Returns the model FLOPs of one step over the global batch: three forward passes of everything it encodes."""
     model, length = config.model, config.data.text_length
     per_clip = video_flops(model.vision, config.data.num_frames) + text_flops(model.text, length)

@@ -15,7 +15,7 @@ from hilight_jax.losses import contrastive, local
 from hilight_jax.models import video_text
 from hilight_jax.models.local_heads import init_local_from_projections
 from hilight_jax.models.pixels import normalise
-from hilight_jax.training.experiment import TrainConfig
+from hilight_jax.training.encoder_config import EncoderTrainConfig
 
 # The logit scales, global and local, are clamped before each use, as CLIP-ViP clamps its own before each forward pass.
 SCALES = (r"logit_scale", r"local/scale")
@@ -26,7 +26,7 @@ class EncoderObjective:
 
     partition_rules = video_text.PARTITION_RULES
 
-    def __init__(self, config: TrainConfig, mesh: Mesh):
+    def __init__(self, config: EncoderTrainConfig, mesh: Mesh):
         """Builds the model of ``config``; the local loss runs under ``shard_map`` over ``mesh``."""
         self.config, self.mesh = config, mesh
         self.model = video_text.DualEncoder(config.model)

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from hilight_jax.core.mesh import batch_sharding, batch_shards, make_mesh, replicated
 from hilight_jax.core.progress import Progress
-from hilight_jax.training.experiment import TrainConfig
+from hilight_jax.training.encoder_config import EncoderTrainConfig
 from hilight_jax.training.flops import train_step_flops
 from hilight_jax.training.objective import EncoderObjective
 from hilight_jax.training.trainer import Trainer
@@ -30,7 +30,7 @@ SECONDS_PER_ROUND = 0.5
 FEWEST_ROUNDS = 3
 
 
-def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
+def measure(config: EncoderTrainConfig, steps: int) -> dict[str, Any]:
     """Times the compiled train step of ``config`` on random clips, and the peak beside it.
 
     Args:
@@ -88,7 +88,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
     }
 
 
-def matmuls(config: TrainConfig, mesh: Mesh) -> dict[str, Callable[[], float]]:
+def matmuls(config: EncoderTrainConfig, mesh: Mesh) -> dict[str, Callable[[], float]]:
     """Returns, by ``rowsxinnerxcolumns``, functions that run one matrix product and return its FLOPs per second.
 
     The shapes are a large square and the two that the video tower spends its time in, per device; the type is that of

@@ -14,8 +14,9 @@ from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
 from hilight_jax.core.sharding import Rule, like, shardings
-from hilight_jax.training.experiment import InitFrom, TrainConfig, read_config
+from hilight_jax.training.experiment import read_config
 from hilight_jax.training.optimizer import make_optimizer
+from hilight_jax.training.run_config import InitFrom, RunConfig
 from hilight_jax.training.state import TrainState, create
 from hilight_jax.training.steps import make_train_step
 
@@ -55,12 +56,20 @@ class Objective(Protocol):
 class Trainer:
     """Owns the compiled step of one objective on one mesh."""
 
-    def __init__(self, config: TrainConfig, objective: Objective, mesh: Mesh):
+    def __init__(self, config: RunConfig, objective: Objective, mesh: Mesh, given: Mapping[str, Any] | None = None):
         """Works out all shapes and shardings; nothing is computed yet.
+
+        Args:
+          config: The run.
+          objective: What it trains.
+          mesh: Where.
+          given: Parameters, numpy arrays by name, that other runs made: training starts from them, and those of them
+            that it leaves as they are, are not saved again.
 
         Raises:
           ConfigError: The batch does not divide over the mesh, a parameter matches no rule, or a pattern of
             ``freeze`` matches nothing.
+          CheckpointError: ``given`` does not fit the model.
         """
         self.config, self.objective, self.mesh = config, objective, mesh
         block = objective.block_size
@@ -74,12 +83,17 @@ class Trainer:
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
         params = self.state_shapes.params
+        self._given = trees.flatten(given or {})
+        replaced = {name: tree for name, tree in params.items() if name in (given or {})}
+        if complaints := name_report(replaced, given or {}):
+            raise CheckpointError(f"the parts that this run builds on do not fit its model: {'; '.join(complaints)}.")
         _check_patterns("freeze", config.freeze, params)
         _check_patterns("optimizer.multipliers", config.optimizer.multipliers, params)
         if not self.state_shapes.trained:
             raise ConfigError(f"config.freeze={list(config.freeze)} matches every parameter, so nothing is trained.")
         self._batch_names = tuple(objective.example_batch(1))
         placed = shardings(params, objective.partition_rules, mesh)
+        self._shapes, self._placed = trees.flatten(params), trees.flatten(placed)
         frozen, trained = trees.split(placed, config.freeze)
         self.state_shardings = TrainState(
             step=replicated(mesh),
@@ -105,8 +119,22 @@ class Trainer:
         )
 
     def init_state(self) -> TrainState:
-        """Fresh parameters and optimiser state, made in place on the mesh."""
-        return jax.jit(self._fresh_state, out_shardings=self.state_shardings)()
+        """Given parameters, fresh ones for the rest, and a fresh optimiser, in place on the mesh."""
+        shardings = self.state_shardings
+
+        def fresh() -> tuple[dict[str, Any], Any]:
+            state = self._fresh_state()
+            return {path: x for path, x in trees.flatten(state.params).items() if path not in self._given}, (
+                state.step,
+                state.optimizer,
+            )
+
+        places = {path: x for path, x in self._placed.items() if path not in self._given}
+        made, (step, optimizer) = jax.jit(fresh, out_shardings=(places, (shardings.step, shardings.optimizer)))()
+        given = {path: self._place(path, value) for path, value in self._given.items()}
+        params = trees.unflatten({path: made[path] if path in made else given[path] for path in self._placed})
+        frozen, trained = trees.split(params, self.config.freeze)
+        return TrainState(step=step, trained=trained, frozen=frozen, optimizer=optimizer)
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """Places this host's slice of a global batch; only what the loss reads travels."""
@@ -125,14 +153,19 @@ class Trainer:
         """Saves a state as the checkpoint of its step."""
         step = int(state.step)
         position = {"step": step, "examples": step * self.config.batch_size, "seed": self.config.seed}
-        store.save(step, state.params, state.optimizer, position, to_dict(self.config), metrics)
+        made_here = {path: x for path, x in trees.flatten(state.frozen).items() if path not in self._given}
+        params = trees.merge(trees.unflatten(made_here), state.trained)
+        store.save(step, params, state.optimizer, position, to_dict(self.config), metrics)
 
     def restore(self, store: Store, step: int) -> TrainState:
         """Restores a whole state onto this mesh, whatever mesh it was saved from."""
         targets = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), self.state_shapes, self.state_shardings
         )
-        params = store.restore_params(step, targets.params)
+        wanted, frozen = trees.flatten(targets.params), trees.flatten(targets.frozen)
+        elsewhere = {path: self._place(path, self._given[path]) for path in frozen if path in self._given}
+        saved = {path: x for path, x in wanted.items() if path not in elsewhere}
+        params = trees.merge(store.restore_params(step, trees.unflatten(saved)), trees.unflatten(elsewhere))
         frozen, trained = trees.split(params, self.config.freeze)
         return TrainState(
             step=jax.device_put(np.int32(store.position(step)["step"]), self.state_shardings.step),
@@ -174,6 +207,11 @@ class Trainer:
         store.close()
         frozen, trained = trees.split(trees.unflatten(params), self.config.freeze)
         return TrainState(step=state.step, trained=trained, frozen=frozen, optimizer=state.optimizer)
+
+    def _place(self, path: str, value: np.ndarray) -> jax.Array:
+        """Puts a parameter where it belongs, in the dtype of the model."""
+        shape = self._shapes[path]
+        return jax.device_put(np.asarray(value).astype(shape.dtype), self._placed[path])
 
     def _fresh_state(self) -> TrainState:
         params = self.objective.init_params(jax.random.key(self.config.seed))

@@ -6,7 +6,9 @@ import pytest
 
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.data.bad_clips import BadClips, UnusableClip, read_quarantine, write_quarantine
-from hilight_jax.data.pipelines import DataConfig, Pipeline
+from hilight_jax.data.clips import ClipLoader
+from hilight_jax.data.config import DataConfig
+from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Caption, FrameCaption, Record, Span, object_id
 from hilight_jax.data.sources import open_source
 from tests.data.clips import encode, grey_frames, write_manifest
@@ -26,8 +28,12 @@ def manifest(tmp_path_factory):
     return write_manifest(tmp_path_factory.mktemp("clips"), NUM_CLIPS)
 
 
+def pipeline_of(config, source, seed=0):
+    return Pipeline(config, source, ClipLoader(config, source, seed), seed)
+
+
 def batches(manifest, count, config=None, seed=0, **where):
-    pipeline = Pipeline(DataConfig(**{**SMALL, **(config or {})}), open_source(manifest), seed)
+    pipeline = pipeline_of(DataConfig(**{**SMALL, **(config or {})}), open_source(manifest), seed)
     with pipeline.batches(4, **where) as iterator:
         return list(itertools.islice(iterator, count))
 
@@ -40,6 +46,10 @@ def assert_same(first, second):
 
 def joined(parts):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def bad_clips(source, **limits):
+    return BadClips(source.name, lambda index: source[index].id, **limits)
 
 
 def test_a_batch_holds_what_the_contract_says(manifest):
@@ -88,7 +98,7 @@ def test_a_restart_goes_on_where_the_run_stopped(manifest):
 
 
 def test_the_state_is_the_step(manifest):
-    with Pipeline(DataConfig(**SMALL), open_source(manifest)).batches(4, start_step=7) as iterator:
+    with pipeline_of(DataConfig(**SMALL), open_source(manifest)).batches(4, start_step=7) as iterator:
         next(iterator)
         assert iterator.state() == {"step": 8}
 
@@ -129,7 +139,7 @@ def test_a_quarantined_clip_is_never_seen_nor_counted(tmp_path):
     rows = joined(batches(manifest, 10, config))
     assert 3 not in rows["index"] and not rows["replaced"].any()
     np.testing.assert_allclose(rows["video"][:, 0, 0, 0, 0].astype(int), 10 * rows["index"], atol=1)
-    pipeline = Pipeline(DataConfig(**SMALL, **config), open_source(manifest))
+    pipeline = pipeline_of(DataConfig(**SMALL, **config), open_source(manifest))
     evaluated = joined(list(pipeline.eval_batches(4)))
     assert evaluated["index"][~evaluated["valid"]].tolist() == [3, -1, -1]
 
@@ -138,11 +148,11 @@ def test_too_many_bad_clips_stop_the_run_and_are_named(tmp_path):
     manifest = write_manifest(tmp_path, NUM_CLIPS)
     for i in (3, 5):
         (tmp_path / f"{i}.mp4").write_bytes(b"")
-    counter = BadClips(open_source(manifest), max_fraction=0.1, patience=8)
+    counter = bad_clips(open_source(manifest), max_fraction=0.1, patience=8)
     with pytest.raises(DataError, match=r"of .*clips.jsonl could not be used .*allows 10%\), among them \d.mp4"):
         for batch in batches(manifest, 10):
             counter.update(batch)
-    counter = BadClips(open_source(manifest), max_fraction=0.5, patience=8)
+    counter = bad_clips(open_source(manifest), max_fraction=0.5, patience=8)
     for batch in batches(manifest, 10):
         counter.update(batch)
     assert counter.count == 8 and counter.seen == 40
@@ -151,13 +161,13 @@ def test_too_many_bad_clips_stop_the_run_and_are_named(tmp_path):
 def test_the_end_of_a_short_run_is_judged_too_and_cut_captions_are_counted(tmp_path):
     manifest = write_manifest(tmp_path, 4, texts=["ball " * 30])
     (tmp_path / "1.mp4").write_bytes(b"")
-    counter = BadClips(open_source(manifest), max_fraction=0.1)
+    counter = bad_clips(open_source(manifest), max_fraction=0.1)
     for batch in batches(manifest, 2):
         counter.update(batch)
     assert (counter.count, counter.truncated, counter.seen) == (2, 8, 8)
     with pytest.raises(DataError, match=r"2 of 8 clips of .*clips.jsonl could not be used .* 1.mp4"):
         counter.finish()
-    BadClips(open_source(manifest), max_fraction=0.0).finish()
+    bad_clips(open_source(manifest), max_fraction=0.0).finish()
 
 
 def test_a_quarantine_list_is_read_as_it_was_written(tmp_path):
@@ -178,7 +188,7 @@ def test_a_source_without_a_usable_clip_ends_in_a_sentence(tmp_path):
 
 
 def test_evaluation_sees_every_clip_once_and_pads_the_last_batch(manifest):
-    pipeline = Pipeline(DataConfig(**SMALL), open_source(manifest))
+    pipeline = pipeline_of(DataConfig(**SMALL), open_source(manifest))
     whole = list(pipeline.eval_batches(4))
     rows = joined(whole)
     assert len(whole) == 3
@@ -191,7 +201,7 @@ def test_evaluation_sees_every_clip_once_and_pads_the_last_batch(manifest):
 def test_evaluation_marks_bad_clips_instead_of_replacing_them(tmp_path):
     manifest = write_manifest(tmp_path, 3)
     (tmp_path / "1.mp4").write_bytes(b"")
-    (batch,) = Pipeline(DataConfig(**SMALL), open_source(manifest)).eval_batches(3)
+    (batch,) = pipeline_of(DataConfig(**SMALL), open_source(manifest)).eval_batches(3)
     assert batch["index"].tolist() == [0, 1, 2] and batch["valid"].tolist() == [True, False, True]
 
 
@@ -201,7 +211,7 @@ def test_labels_give_the_objects_of_the_sampled_frames():
     }
     caption = Caption("the red ball", (Span(0, 12, "ball", "ball:3"),))
     source = Records([Record("a", encode(grey_frames(3)), (caption,), None, labels)])
-    (batch,) = Pipeline(DataConfig(**SMALL), source).eval_batches(1)  # Frames 0 and 2.
+    (batch,) = pipeline_of(DataConfig(**SMALL), source).eval_batches(1)  # Frames 0 and 2.
     assert batch["clip_objects"][0].tolist() == [object_id("ball:3"), object_id("cue")] + [0] * 30
     assert batch["token_object"][0].tolist() == [0, 0, object_id("ball:3"), object_id("ball:3")] + [0] * 8
     assert np.flatnonzero(batch["local_mask"][0]).tolist() == [2, 3]
@@ -213,19 +223,19 @@ def test_frame_captions_come_with_their_frame():
         Record(str(i), clip, (Caption("text"),), FrameCaption(Caption("the frame"), frame))
         for i, frame in enumerate([3, None])
     )
-    (batch,) = Pipeline(DataConfig(**SMALL, frame_captions=True), source).eval_batches(2)
+    (batch,) = pipeline_of(DataConfig(**SMALL, frame_captions=True), source).eval_batches(2)
     assert batch["frame"].shape == (2, 1, 16, 16, 3)
     np.testing.assert_allclose(batch["frame"][:, 0, 0, 0, 0], [30, 20], atol=1)
     assert batch["caption_mask"].sum(1).tolist() == [4, 4] and batch["caption_ids"].shape == (2, 12)
     without = Records([Record("a", clip, (Caption("x"),))])
     with pytest.raises(DataError, match="clip a has no frame caption"):
-        next(Pipeline(DataConfig(**SMALL, frame_captions=True), without).batches(1))
+        next(pipeline_of(DataConfig(**SMALL, frame_captions=True), without).batches(1))
 
 
 def test_long_texts_are_cut_and_flagged_and_empty_ones_are_bad():
     clip = encode(grey_frames(2))
     source = Records([Record("a", clip, (Caption("ball " * 30),)), Record("b", clip, (Caption(" "),))])
-    (batch,) = Pipeline(DataConfig(**SMALL), source).eval_batches(2)
+    (batch,) = pipeline_of(DataConfig(**SMALL), source).eval_batches(2)
     assert batch["truncated"].tolist() == [True, False] and batch["valid"].tolist() == [True, False]
     assert batch["text_ids"][0, -1] == 49407
 

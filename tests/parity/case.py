@@ -65,8 +65,14 @@ class Case:
         self._matched |= set(found)
         return {name.removeprefix(prefix): self._in_dtype(x) for name, x in found.items()}
 
-    def compare(self, name: str, value: Any) -> None:
-        """Compares ``value`` with the golden ``name`` within its tolerance; an absent golden is not checked."""
+    def compare(self, name: str, value: Any, quantity: str | None = None) -> None:
+        """Compares ``value`` with the golden ``name`` within its tolerance; an absent golden is not checked.
+
+        Args:
+          name: Name of the tensor.
+          value: What we have.
+          quantity: Name in the table of tolerances, where it is not the tensor's.
+        """
         if name not in self.tensors:
             return
         self.mark(name)
@@ -77,7 +83,7 @@ class Case:
             self._failures.append(f"{name}: {np.sum(~np.isfinite(value))} of {value.size} values are not finite")
         elif expected.size:
             error = float(np.abs(value - expected).max())
-            allowed = tolerances.tolerance(self.kind, name, expected, self.dtype, self._gradient_scale)
+            allowed = tolerances.tolerance(self.kind, quantity or name, expected, self.dtype, self._gradient_scale)
             if error > allowed:
                 absmax = np.abs(expected).max()
                 self._failures.append(f"{name}: off by {error:.3g}, allowed {allowed:.3g} (absmax {absmax:.3g})")

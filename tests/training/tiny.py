@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from hilight_jax.training.experiment import TrainConfig, load_config
+from hilight_jax.training.encoder_config import EncoderTrainConfig
+from hilight_jax.training.experiment import load_config
 
 SMALL = (
     "--config.model.vision.width=16",
@@ -23,12 +24,12 @@ SMALL = (
 )
 
 
-def tiny_config(argument: str = "demo", *overrides: str, data_dir: str = "data") -> TrainConfig:
+def tiny_config(argument: str = "demo", *overrides: str, data_dir: str = "data") -> EncoderTrainConfig:
     """The demo (or one of its settings) with small towers."""
     return load_config(f"configs/encoder.py:{argument}", (*SMALL, *overrides), data_dir)
 
 
-def ragged_batch(config: TrainConfig, seed: int = 0) -> dict[str, np.ndarray]:
+def ragged_batch(config: EncoderTrainConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """Random clips and captions of 3 to L tokens; one caption has no content word at all, one has a single one."""
     rng = np.random.default_rng(seed)
     size, length, vocab_size = config.batch_size, config.data.text_length, config.model.text.vocab_size

@@ -1,0 +1,192 @@
+r"""HiLight's first stage, *align*: token mining learns to speak to the language model (arXiv 2407.07325).
+
+    make demo                                                                # all stages of preset demo, in order
+    python -m hilight_jax.train --config configs/align.py:2b \
+        --config.sources.encoder=runs/encoder-b16 --config.sources.long_clip=runs/long_clip-b16 \
+        --config.sources.language_model=runs/gemma-2b --config.data.tokenizer=gemma-2b/tokenizer.model \
+        --config.data.train=valley:valley_train.json,videos=VIDEOS
+
+Presets (`configs/align.py:PRESET[,key=value...]`):
+
+    demo   a small Gemma on the demo's towers. There is no pretrained language model of its size: here, and only here,
+           the stage trains the language model too, and a tokenizer of its own on the commentary. Questions of
+           billiards clips, one and several turns, one and two clips. MEASURED_DEMO
+    2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
+           20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
+           of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on
+           accelerators where it used float16, and conversations are cut to 1,024 rows where it said 512 and did not
+           cut. Nothing is measured on an accelerator; the report gives a loss, no accuracy.
+
+Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the report's Figure 3 and a fourth, see
+models/token_mining.py).
+"""
+
+import ml_collections
+
+from hilight_jax.core.errors import ConfigError, nearest
+
+CONNECTORS = ("dual_projector", "transposed", "two_linear", "one_linear")
+
+
+def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
+    """Returns the config of `PRESET[,key=value...]`."""
+    preset, *pairs = argument.split(",")
+    presets = {"demo": demo, "2b": full}
+    if preset not in presets:
+        raise ConfigError(f"'{preset}' is not a preset.{nearest(preset, presets)} Presets: {', '.join(presets)}.")
+    config = presets[preset]()
+    config.preset = argument
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if key != "connector":
+            raise ConfigError(f"'{key}' is not an argument; known: connector.")
+        set_connector(config, value)
+    return config
+
+
+def set_connector(config: ml_collections.ConfigDict, value: str) -> None:
+    """One of the report's structures, or the released one with a transposed expansion."""
+    if value not in CONNECTORS:
+        raise ConfigError(f"connector={value} is not one of {', '.join(CONNECTORS)}.{nearest(value, CONNECTORS)}")
+    connector = config.model.token_mining
+    if value == "transposed":
+        connector.expansion = "transpose"
+    elif value != "dual_projector":
+        connector.structure, connector.tokens_per_frame = value, 1
+        config.data.num_video_tokens = config.data.key_frames.count
+
+
+def base(name: str) -> ml_collections.ConfigDict:
+    """What both presets share: the released optimiser."""
+    return ml_collections.ConfigDict(
+        {
+            "name": "align",
+            "stage": "align",
+            "preset": name,
+            "seed": 0,
+            "accumulate": 1,
+            "freeze": ("gemma",),
+            "generate_missing": False,
+            "log_every": 10,
+            "cache_gb": 0.0,
+            "sources": {"encoder": "", "long_clip": "", "language_model": "", "align": "", "which": "latest"},
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 1e-4,
+                "weight_decay": 0.0,
+                "b1": 0.9,
+                "b2": 0.999,
+                "warmup_fraction": 0.002,
+                "clip_norm": 1.0,
+                "multipliers": {},
+            },
+            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+            "keep": {"every": 500, "latest": 2, "best_metric": "validation/answers_right"},
+        }
+    )
+
+
+def full() -> ml_collections.ConfigDict:
+    """HiLight-2B: CLIP-ViP+ B/16, Long-CLIP B/16, token mining as released, Gemma-2B."""
+    config = base("2b")
+    config.sources.encoder = "runs/encoder-b16"
+    config.sources.long_clip = "runs/long_clip-b16"
+    config.sources.language_model = "runs/gemma-2b"
+    config.steps = 468_500
+    config.batch_size = 30
+    config.eval_every = 500
+    config.eval_batch_size = 30
+    config.model = {
+        "vision": {},
+        "frames": {},
+        "token_mining": {"structure": "dual_projector", "tokens_per_frame": 32, "expansion": "reinterpret"},
+        "gemma": {},
+        "compute": {"dtype": "auto", "remat": True},
+    }
+    config.data = {
+        "train": "",
+        "validation": "",
+        "unseen": "",
+        "tokenizer": "",
+        "num_frames": 12,
+        "image_size": 224,
+        "key_frames": {"rule": "uniform", "count": 12},
+        "num_video_tokens": 384,
+        "max_videos": 1,
+        "max_length": 1024,
+        "buckets": (512, 640, 768, 1024),
+    }
+    return config
+
+
+def demo() -> ml_collections.ConfigDict:
+    """The demo's towers, 8 tokens a frame, a Gemma of three layers from scratch."""
+    config = base("demo")
+    config.sources.encoder = "runs/encoder-demo"
+    config.sources.long_clip = "runs/long_clip-demo"
+    config.freeze = ()
+    config.generate_missing = True
+    config.cache_gb = 2.0
+    config.steps = 900
+    config.batch_size = 32
+    config.eval_every = 300
+    config.eval_batch_size = 64
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.b2 = 0.98
+    config.optimizer.weight_decay = 0.01
+    config.optimizer.warmup_fraction = 0.1
+    config.keep.every = 300
+    config.model = {
+        "vision": {
+            "image_size": 64,
+            "patch_size": 8,
+            "width": 128,
+            "depth": 3,
+            "num_heads": 4,
+            "mlp_dim": 256,
+            "num_frames": 4,
+            "num_proxy_tokens": 4,
+        },
+        "frames": {
+            "image_size": 64,
+            "patch_size": 8,
+            "width": 128,
+            "depth": 3,
+            "num_heads": 4,
+            "mlp_dim": 256,
+            "embed_dim": 128,
+        },
+        "token_mining": {
+            "structure": "dual_projector",
+            "tokens_per_frame": 8,
+            "expansion": "reinterpret",
+            "width_video": 128,
+            "width_frames": 128,
+            "width_out": 128,
+        },
+        "gemma": {
+            "vocab_size": 512,
+            "width": 128,
+            "depth": 3,
+            "num_heads": 4,
+            "num_kv_heads": 1,
+            "head_dim": 32,
+            "mlp_dim": 256,
+            "hidden_act": "gelu_pytorch_tanh",
+        },
+        "compute": {"dtype": "auto", "unroll": True, "remat": False},
+    }
+    config.data = {
+        "train": "questions:{data_dir}/demo-v1/1.0.0/train,two_clips=0.1",
+        "validation": "questions:{data_dir}/demo-v1/1.0.0/validation",
+        "unseen": "questions:{data_dir}/demo-v1/1.0.0/unseen",
+        "tokenizer": "",
+        "num_frames": 4,
+        "image_size": 64,
+        "key_frames": {"rule": "uniform", "count": 4},
+        "num_video_tokens": 32,
+        "max_videos": 2,
+        "max_length": 256,
+        "buckets": (96, 128, 192, 256),
+    }
+    return config

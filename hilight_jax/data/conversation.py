@@ -1,0 +1,47 @@
+"""What a conversation about clips is, whichever file it came from."""
+
+import os
+from typing import NamedTuple
+
+from hilight_jax.data.video import Video
+
+VIDEO_MARK = "<video>"
+ROLES = ("user", "model")
+
+
+class PickledClip(NamedTuple):
+    """A clip stored as HiLight's ``.pkl``: float32 [F, C, Y, X], already resized and normalised.
+
+    Attributes:
+      path: The file; ``data/pickled_arrays.read_pickled_clip`` reads it.
+    """
+
+    path: str | os.PathLike
+
+
+class Turn(NamedTuple):
+    """What one side says.
+
+    Attributes:
+      role: ``user`` or ``model``.
+      text: The words. A user turn may carry ``<video>`` marks: each stands for the next clip of the conversation.
+    """
+
+    role: str
+    text: str
+
+
+class Conversation(NamedTuple):
+    """Turns of a user and a model about some clips.
+
+    Attributes:
+      id: Names it within its source.
+      videos: The clips, in the order of their ``<video>`` marks; empty for a conversation without.
+      turns: User and model in turn, user first. In training the last turn is the model's.
+      types: Kind of question that each answer answers, one per model turn, '' where unknown; empty where all are.
+    """
+
+    id: str
+    videos: tuple[Video | PickledClip, ...]
+    turns: tuple[Turn, ...]
+    types: tuple[str, ...] = ()

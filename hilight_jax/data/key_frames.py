@@ -1,0 +1,110 @@
+"""Key frames: which of a clip's sampled frames the image tower looks at."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.data.frame_sampling import uniform_indices
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyFrameConfig:
+    """The rule that chooses key frames.
+
+    Attributes:
+      rule: ``uniform``, the released rule, spreads them over the clip and repeats frames of a clip that has fewer;
+        ``explicit`` takes those of ``indices``; ``content`` follows the change between frames. The last two never
+        repeat a frame.
+      count: Key frames of a clip.
+      indices: Of ``explicit``: numbers among the clip's sampled frames, rising.
+    """
+
+    rule: Literal["uniform", "explicit", "content"] = "uniform"
+    count: int = 12
+    indices: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        """Checks the fields against each other."""
+        if self.count < 1:
+            raise ConfigError(f"key_frames.count is {self.count}, but must be at least 1.")
+        if self.rule != "explicit":
+            if self.indices:
+                raise ConfigError(
+                    f"key_frames.indices are {list(self.indices)}, but the rule '{self.rule}' does not read them; use "
+                    f"the rule 'explicit', or leave them out."
+                )
+            return
+        if len(self.indices) != self.count:
+            raise ConfigError(
+                f"key_frames.indices name {len(self.indices)} frames, but key_frames.count is {self.count}; set both "
+                f"to the same number."
+            )
+        if any(later <= earlier for earlier, later in zip((-1, *self.indices), self.indices, strict=False)):
+            raise ConfigError(
+                f"key_frames.indices are {list(self.indices)}, but must be rising numbers from 0 on: no frame twice."
+            )
+
+    def check(self, num_frames: int) -> None:
+        """Says whether clips of ``num_frames`` sampled frames have the key frames that are asked for.
+
+        Raises:
+          ConfigError: They do not.
+        """
+        if self.rule == "explicit" and self.indices[-1] >= num_frames:
+            raise ConfigError(
+                f"key_frames.indices name frame {self.indices[-1]}, but a clip has the frames 0 to {num_frames - 1}; "
+                f"name others, or sample more frames."
+            )
+        if self.rule == "content" and self.count > num_frames:
+            raise ConfigError(
+                f"key_frames.count is {self.count}, but a clip has {num_frames} frames and the rule 'content' repeats "
+                f"none; ask for at most {num_frames}, or use the rule 'uniform'."
+            )
+
+
+def choose_key_frames(config: KeyFrameConfig, frames: np.ndarray) -> np.ndarray:
+    """Chooses the key frames of a clip.
+
+    Args:
+      config: The rule.
+      frames: The clip's sampled frames, uint8 [F, Y, X, C]; only ``content`` looks at them.
+
+    Returns:
+      int32 [count], numbers among the F frames, never falling.
+
+    Raises:
+      ConfigError: The clip has too few frames for the rule.
+    """
+    config.check(len(frames))
+    if config.rule == "explicit":
+        return np.array(config.indices, np.int32)
+    if config.rule == "uniform":
+        return uniform_indices(len(frames), config.count).astype(np.int32)
+    return _evenly_by_change(_changes(frames), config.count)
+
+
+def _changes(frames: np.ndarray) -> np.ndarray:
+    """Change from each frame to the next, int64 [F - 1], in whole numbers: no rounding can change a choice.
+
+    It is the sum of absolute differences over all pixels, and one more: a clip that stands still is taken evenly.
+    """
+    pairs = zip(frames[:-1], frames[1:], strict=True)
+    return np.array([np.abs(b.astype(np.int16) - a).sum(dtype=np.int64) + 1 for a, b in pairs], np.int64)
+
+
+def _evenly_by_change(changes: np.ndarray, count: int) -> np.ndarray:
+    """Spreads ``count`` frames so that about as much changes between any two neighbours.
+
+    The first and the last frame are among them; a single key frame is the one in the middle of all change. Each takes
+    the nearest frame that leaves room for the others, the earlier one of two that are as near.
+    """
+    along = np.concatenate([[0], np.cumsum(changes)])
+    steps, offset = (count - 1, 0) if count > 1 else (2, 1)
+    chosen: list[int] = []
+    for k in range(count):
+        first, last = (chosen[-1] + 1 if chosen else 0), len(along) - (count - k)
+        off = np.abs(along[first : last + 1] * steps - (k + offset) * along[-1])
+        chosen.append(first + int(np.argmin(off)))
+    return np.array(chosen, np.int32)

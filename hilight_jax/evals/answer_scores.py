@@ -1,0 +1,171 @@
+"""Scores of answered questions: by kind of question, beside what answers without looking would score.
+
+Every figure is a share of questions. A control is an answer of its own to the same question, scored by the same
+normalised match:
+
+- ``most_frequent``: always the most frequent training answer to this kind of question;
+- ``question_only``: the most frequent training answer to this very question, and else to its kind;
+- ``other_clip``: the same model's answer when it is shown another clip.
+
+A kind of question *needs the video* when the question alone does not give its answer away: ``question_only`` is right
+in less than `GIVEN_AWAY` of them. Where no training answers are known, every kind counts as needing it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hilight_jax.evals.answers import matches, matches_exactly, normalise, refuses, yes_or_no
+from hilight_jax.evals.grounding import bootstrap_interval
+
+CONTROLS = ("most_frequent", "question_only", "other_clip")
+GIVEN_AWAY = 0.9
+UNTYPED = "all questions"  # What a source without kinds of questions is reported under.
+
+
+class Answered(NamedTuple):
+    """A question with the truth, the answer and those of the controls.
+
+    Attributes:
+      id: names the question within its source.
+      index: number of its conversation in the source.
+      clip: the clips that it is about; questions about the same ones are not independent.
+      type: kind of question, '' where unknown.
+      question: the question's words.
+      truth: the true answer.
+      answer: the answer to score.
+      heard: whether training ever answers this kind of question so; None where that is not known.
+      controls: answers of those of `CONTROLS` that were run.
+    """
+
+    id: str
+    index: int
+    clip: str
+    type: str
+    question: str
+    truth: str
+    answer: str
+    heard: bool | None = None
+    controls: Mapping[str, str] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        """A flat object, ready for JSON; foreign tools read 'id' (or 'question_id') and 'answer'."""
+        fields = self._asdict() | {"right": matches(self.answer, self.truth), "controls": dict(self.controls)}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def summarise_answers(answered: Sequence[Answered]) -> dict[str, Any]:
+    """Scores all questions together, every kind of question, yes and no, and the kinds that need the video.
+
+    Args:
+      answered: at least one.
+
+    Returns:
+      ``{'overall': G, 'types': {type: G}, 'yes_no': Y, 'needs_video': V}``, ready for JSON. G: 'questions', 'exact',
+      'normalised' and its 95 % bootstrap 'interval' over clips, 'refused', 'unheard' (answers that training never gives
+      to this kind of question), one share per control, and 'frequent_answer'; None where something was not run. Y and
+      V: see `balance` and `needs_video`.
+    """
+    kinds = list(dict.fromkeys(item.type for item in answered))
+    types = {kind or UNTYPED: figures([item for item in answered if item.type == kind]) for kind in kinds}
+    return {
+        "overall": figures(answered),
+        "types": types,
+        "yes_no": balance(answered),
+        "needs_video": needs_video(types),
+    }
+
+
+def figures(answered: Sequence[Answered]) -> dict[str, Any]:
+    """The shares of one group of questions; see `summarise_answers`."""
+    right = [matches(item.answer, item.truth) for item in answered]
+    frequent = {item.controls.get("most_frequent") for item in answered}
+    return {
+        "questions": len(answered),
+        "exact": _share(matches_exactly(item.answer, item.truth) for item in answered),
+        "normalised": _share(right),
+        "interval": _interval(right, [item.clip for item in answered]),
+        "refused": _share(refuses(item.answer) for item in answered),
+        "unheard": _share(not item.heard for item in answered if item.heard is not None),
+        **{name: _control(answered, name) for name in CONTROLS},
+        "frequent_answer": frequent.pop() if len(frequent) == 1 else None,
+    }
+
+
+def balance(answered: Sequence[Answered]) -> dict[str, Any] | None:
+    """Yes and no in the answers against the truth, over questions whose truth is one of them; None without such.
+
+    Returns:
+      'questions'; 'truth_yes', 'answer_yes', 'answer_no' and 'answer_neither' (shares of these questions); 'right_yes'
+      and 'right_no' (shares of the questions whose truth is yes, and no).
+    """
+    pairs = [(normalise(item.truth), yes_or_no(item.answer)) for item in answered]
+    pairs = [pair for pair in pairs if pair[0] in ("yes", "no")]
+    if not pairs:
+        return None
+    return {
+        "questions": len(pairs),
+        "truth_yes": _share(truth == "yes" for truth, _ in pairs),
+        "answer_yes": _share(answer == "yes" for _, answer in pairs),
+        "answer_no": _share(answer == "no" for _, answer in pairs),
+        "answer_neither": _share(answer is None for _, answer in pairs),
+        "right_yes": _share(answer == "yes" for truth, answer in pairs if truth == "yes"),
+        "right_no": _share(answer == "no" for truth, answer in pairs if truth == "no"),
+    }
+
+
+def needs_video(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over the kinds of question that need the video, every kind counting once.
+
+    Returns:
+      'types', 'given_away_by_question' (the other kinds), 'normalised', one mean per control, and 'margins': how far
+      'normalised' lies above each control; None where a control was not run.
+    """
+    needing = [kind for kind, group in types.items() if (group["question_only"] or 0.0) < GIVEN_AWAY]
+    means = {name: _mean([types[kind][name] for kind in needing]) for name in ("normalised", *CONTROLS)}
+    margins = {name: None if means[name] is None else means["normalised"] - means[name] for name in CONTROLS}
+    return {
+        "types": needing,
+        "given_away_by_question": [kind for kind in types if kind not in needing],
+        **means,
+        "margins": margins,
+    }
+
+
+def answer_headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """The figures of a result under flat names, for metrics: ``validation/answers``, ``validation/answers_other_clip``.
+
+    Every kind of question has its own (``validation/answers/count``); means over the kinds that need the video and
+    their controls stand beside (``validation/needs_video``). What was not run is left out.
+    """
+    overall, needs = result["overall"], result["needs_video"]
+    found = {f"{prefix}/answers": overall["normalised"], f"{prefix}/answers_exact": overall["exact"]}
+    found |= {f"{prefix}/answers_{name}": overall[name] for name in CONTROLS}
+    found[f"{prefix}/needs_video"] = needs["normalised"]
+    found |= {f"{prefix}/needs_video_{name}": needs[name] for name in CONTROLS}
+    found |= {f"{prefix}/answers/{kind}": group["normalised"] for kind, group in result["types"].items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _control(answered, name):
+    """The share that a control answers right, or None unless it answered every question."""
+    if not all(name in item.controls for item in answered):
+        return None
+    return _share(matches(item.controls[name], item.truth) for item in answered)
+
+
+def _interval(right, clips):
+    rows = {clip: row for row, clip in enumerate(dict.fromkeys(clips))}
+    per_clip = np.zeros((len(rows), 2))
+    np.add.at(per_clip, [rows[clip] for clip in clips], np.stack([np.ones(len(right)), right], -1))
+    return bootstrap_interval(per_clip)
+
+
+def _share(flags):
+    flags = list(flags)
+    return sum(flags) / len(flags) if flags else None
+
+
+def _mean(values):
+    return float(np.mean(values)) if values and None not in values else None

@@ -1,0 +1,67 @@
+"""When an answer counts as right: the rules of matching, stated once for our own models and for foreign predictions.
+
+An answer matches *exactly* when it equals the truth, white space at both ends aside: the rule of the published
+evaluators of ActivityNet-QA, MSVD-QA and MSRVTT-QA. It matches *normalised* when both are equal after
+
+1. Unicode NFKC and lower case;
+2. dropping apostrophes, and putting a space for every character that is no letter, digit, or point or comma between
+   two digits ("3-ball" and "3 ball" are the same, "1.5" stays);
+3. dropping the articles a, an and the;
+4. writing the number words from none and zero to twenty as digits;
+5. joining what is left by single spaces.
+
+A truth of which nothing is left can only be matched exactly. A truth that is only yes or no is also matched by an
+answer that begins with that word ("Yes, it does."). An answer refuses when nothing is left of it, or when it holds one
+of a chat model's stock phrases (`_REFUSALS`).
+"""
+
+import re
+import unicodedata
+from typing import Literal
+
+_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS.split())} | {"none": "0"}
+_ARTICLES = {"a", "an", "the"}
+_APOSTROPHES = re.compile(r"['’‘`´]")
+_NO_WORD = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[^\w.,]|_")
+# Of the normalised answer, whose apostrophes and articles are gone.
+_REFUSALS = re.compile(
+    r"\b((can ?not|cant|could not|couldnt) (tell|say|see|determine|answer|know|identify|be determined)"
+    r"|(do not|dont) know|(am|im) not sure|unable to|no idea|not (clear|enough information)|unclear|unknown"
+    r"|impossible to (tell|say|determine)|sorry|as ai)\b"
+)
+
+
+def normalise(text: str) -> str:
+    """The text as rules 1 to 5 leave it; empty when nothing is left."""
+    text = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).lower())
+    words = (word for word in _NO_WORD.sub(" ", text).split() if word not in _ARTICLES)
+    return " ".join(_DIGITS.get(word, word) for word in words)
+
+
+def matches_exactly(answer: str, truth: str) -> bool:
+    """Whether an answer is the truth, letter by letter."""
+    return answer.strip() == truth.strip()
+
+
+def matches(answer: str, truth: str) -> bool:
+    """Whether an answer is the truth after normalisation, or begins with the yes or no that the truth is."""
+    normalised = normalise(truth)
+    if not normalised:
+        return matches_exactly(answer, truth)
+    return normalise(answer) == normalised or (normalised in ("yes", "no") and yes_or_no(answer) == normalised)
+
+
+def yes_or_no(answer: str) -> Literal["yes", "no"] | None:
+    """The yes or no that an answer begins with, if it does."""
+    first = normalise(answer).partition(" ")[0]
+    return first if first in ("yes", "no") else None
+
+
+def refuses(answer: str) -> bool:
+    """Whether an answer is empty or a stock phrase of not knowing."""
+    normalised = normalise(answer)
+    return not normalised or _REFUSALS.search(normalised) is not None

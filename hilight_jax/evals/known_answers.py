@@ -1,0 +1,93 @@
+"""What a training source answers, counted: the controls that answer without ever seeing a clip."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from hilight_jax.core.progress import Progress
+from hilight_jax.data.conversation import VIDEO_MARK, Conversation
+from hilight_jax.data.conversation_sources import ConversationSource
+from hilight_jax.evals.answers import normalise
+
+
+class Question(NamedTuple):
+    """A question of a conversation, its true answer and kind.
+
+    Attributes:
+      text: the words of the user's turn, without marks of clips.
+      truth: the model's turn that follows.
+      type: kind of question, '' where unknown.
+    """
+
+    text: str
+    truth: str
+    type: str
+
+
+class KnownAnswers:
+    """Counts of answers by kind of question and by question."""
+
+    def __init__(self, questions: Iterable[Question], name: str):
+        """Counts the true answers of ``questions``; ``name`` says where they come from."""
+        self.name = name
+        self._by_type: dict[str, Counter[str]] = {}
+        self._by_question: dict[tuple[str, str], Counter[str]] = {}
+        for question in questions:
+            self._by_type.setdefault(question.type, Counter())[question.truth] += 1
+            self._by_question.setdefault(_key(question), Counter())[question.truth] += 1
+        self._all = sum(self._by_type.values(), Counter())
+        self._heard = {kind: {normalise(answer) for answer in counts} for kind, counts in self._by_type.items()}
+
+    def most_frequent(self, kind: str) -> str | None:
+        """The most frequent answer to questions of a kind, or to all questions when the kind never occurred.
+
+        Of equally frequent ones the first that was counted; None when nothing was.
+        """
+        return _first(self._by_type.get(kind) or self._all)
+
+    def question_only(self, question: Question) -> str | None:
+        """The most frequent answer to the very same question, after normalisation; else to its kind."""
+        return _first(self._by_question.get(_key(question), Counter())) or self.most_frequent(question.type)
+
+    def heard(self, answer: str, kind: str) -> bool:
+        """Whether questions of a kind were ever answered so, after normalisation."""
+        return normalise(answer) in self._heard.get(kind, ())
+
+
+def questions_of(conversation: Conversation) -> list[tuple[int, Question]]:
+    """The questions of a conversation: number of the user's turn, and the question, for every turn that is answered."""
+    found, answers = [], 0
+    for number, turn in enumerate(conversation.turns):
+        if turn.role != "model":
+            continue
+        if number:  # The template drops a model turn at the very beginning.
+            words = conversation.turns[number - 1].text.replace(VIDEO_MARK, "").strip()
+            kind = conversation.types[answers] if conversation.types else ""
+            found.append((number - 1, Question(words, turn.text, kind)))
+        answers += 1
+    return found
+
+
+def count_answers(source: ConversationSource, show_progress: bool = False) -> KnownAnswers:
+    """Counts the answers of a whole source, in the fixed form that evaluation uses; no clip is decoded."""
+    progress = Progress(len(source), "count the training answers", unit="conversations") if show_progress else None
+
+    def questions():
+        for index in range(len(source)):
+            yield from (question for _, question in questions_of(source.conversation(index, None)))
+            if progress:
+                progress.update()
+
+    known = KnownAnswers(questions(), source.name)
+    if progress:
+        progress.close()
+    return known
+
+
+def _key(question: Question) -> tuple[str, str]:
+    return question.type, normalise(question.text)
+
+
+def _first(counts: Counter[str]) -> str | None:
+    """The most frequent one; ``most_common`` keeps the order of counting among equals."""
+    return counts.most_common(1)[0][0] if counts else None

@@ -1,0 +1,177 @@
+"""Sizes of a Gemma-1 language model, the activations its checkpoints name, and how their ``config.json`` is read."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from hilight_jax.core.errors import ConfigError, nearest
+from hilight_jax.models.layers import check_sizes, quick_gelu
+
+
+def _gelu_exact(x: Array) -> Array:
+    return jax.nn.gelu(x, approximate=False)
+
+
+def _laplace(x: Array) -> Array:
+    """The Laplace activation of MEGA (arXiv 2209.10655), with its published constants."""
+    return 0.5 * (1 + jax.scipy.special.erf((x - 0.707107) / (0.282095 * math.sqrt(2))))
+
+
+# Every name of transformers' ACT2FN that is a function. The tanh forms differ in how they are written, not in value.
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "gelu": _gelu_exact,
+    "gelu_python": _gelu_exact,
+    "gelu_10": lambda x: jnp.clip(_gelu_exact(x), -10, 10),
+    "gelu_pytorch_tanh": jax.nn.gelu,
+    "gelu_python_tanh": jax.nn.gelu,
+    "gelu_new": jax.nn.gelu,
+    "gelu_fast": jax.nn.gelu,
+    "gelu_accurate": jax.nn.gelu,
+    "quick_gelu": quick_gelu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "mish": jax.nn.mish,
+    "relu": jax.nn.relu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
+    "relu6": jax.nn.relu6,
+    "leaky_relu": jax.nn.leaky_relu,
+    "laplace": _laplace,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "linear": lambda x: x,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class GemmaConfig:
+    """Sizes and conventions of a Gemma-1 model; the defaults are Gemma-2B's as HiLight runs it.
+
+    Attributes:
+      vocab_size: Rows of the embedding table, which also makes the logits.
+      width: D.
+      depth: Number of layers.
+      num_heads: N, query heads.
+      num_kv_heads: K, key and value heads; each serves ``N / K`` query heads.
+      head_dim: H; ``N * H`` need not equal D (it does in 2B, not in 7B).
+      mlp_dim: Width of the gated MLP.
+      norm_eps: Added to the mean square in every RMSNorm.
+      rope_base: Base of the rotary angles.
+      hidden_act: Activation of the MLP's gate, by its name in transformers. Exact ``gelu`` is what HiLight's pinned
+        transformers 4.38.0 makes of Gemma's first config.json; the model was trained with ``gelu_pytorch_tanh``.
+      round_embed_scale: Round ``sqrt(D)`` to the embeddings' dtype before multiplying, as transformers >= 4.39 does;
+        4.38 (HiLight's pin) multiplies in float32 and rounds the product. The same in float32.
+    """
+
+    vocab_size: int = 256000
+    width: int = 2048
+    depth: int = 18
+    num_heads: int = 8
+    num_kv_heads: int = 1
+    head_dim: int = 256
+    mlp_dim: int = 16384
+    norm_eps: float = 1e-6
+    rope_base: float = 10000.0
+    hidden_act: str = "gelu"
+    round_embed_scale: bool = False
+
+    def __post_init__(self):
+        """Checks sizes, heads, constants and the activation's name."""
+        sizes = ("vocab_size", "width", "depth", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
+        check_sizes("gemma", self, sizes)
+        if self.num_heads % self.num_kv_heads:
+            raise ConfigError(
+                f"gemma.num_heads is {self.num_heads}, but must be a multiple of "
+                f"gemma.num_kv_heads={self.num_kv_heads}."
+            )
+        if self.head_dim % 2:
+            raise ConfigError(f"gemma.head_dim is {self.head_dim}, but must be even: rotary positions turn pairs.")
+        for name in ("norm_eps", "rope_base"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"gemma.{name} is {value}, but must be a positive number.")
+        if self.hidden_act not in ACTIVATIONS:
+            raise ConfigError(
+                f"gemma.hidden_act is '{self.hidden_act}', but must be one of {', '.join(sorted(ACTIVATIONS))}."
+                f"{nearest(str(self.hidden_act), ACTIVATIONS)}"
+            )
+
+    @property
+    def activation(self) -> Callable[[Array], Array]:
+        """The function that ``hidden_act`` names."""
+        return ACTIVATIONS[self.hidden_act]
+
+
+GEMMA_2B = GemmaConfig()
+GEMMA_7B = GemmaConfig(width=3072, depth=28, num_heads=16, num_kv_heads=16, mlp_dim=24576)
+
+# Our field, the name in config.json.
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "num_kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "mlp_dim": "intermediate_size",
+}
+_MODEL_TYPES = ("gemma", "hilight_gemma")
+
+
+def gemma_config_from_json(values: Mapping[str, Any], rule: str = "4.38.0") -> GemmaConfig:
+    """Reads the ``config.json`` of a Gemma-1 or HiLight checkpoint as one version of transformers does.
+
+    The versions disagree about the same file:
+    - 4.38 takes ``hidden_act``, exact ``gelu`` where there is none, and does not round the embedding scale;
+    - 4.39 to 4.47 ignore ``hidden_act``: they take ``hidden_activation``, ``gelu_pytorch_tanh`` where there is none;
+    - from 4.48 on it is ``hidden_act`` again, ``gelu_pytorch_tanh`` where there is none.
+    From 4.39 on the embedding scale is rounded to the embeddings' dtype.
+
+    Args:
+      values: The parsed file.
+      rule: Version of transformers whose reading to follow; 4.38.0 is HiLight's pin.
+
+    Raises:
+      ConfigError: The file is of another architecture, lacks a size, or asks for what Gemma-1 does not have.
+    """
+    version = _version(rule)
+    kind = values.get("model_type", "gemma")
+    if kind not in _MODEL_TYPES:
+        raise ConfigError(
+            f"config.json has model_type '{kind}', but only {' and '.join(_MODEL_TYPES)} can be read: other models, "
+            f"later Gemmas among them, have other layers."
+        )
+    if missing := [theirs for theirs in _SIZES.values() if values.get(theirs) is None]:
+        raise ConfigError(f"config.json lacks {', '.join(missing)}; take the one that came with the weights.")
+    for name, plain in {"attention_bias": False, "tie_word_embeddings": True, "rope_scaling": None}.items():
+        if values.get(name, plain) != plain:
+            raise ConfigError(f"config.json has {name}={values[name]!r}, but Gemma-1 has {name}={plain!r}.")
+    rope = values.get("rope_parameters") or {}
+    if rope.get("rope_type", "default") != "default":
+        raise ConfigError(f"config.json has rope_type={rope['rope_type']!r}, but Gemma-1 has plain rotary positions.")
+    if version < (4, 39):
+        hidden_act = values.get("hidden_act") or "gelu"
+    else:
+        hidden_act = values.get("hidden_activation" if version < (4, 48) else "hidden_act") or "gelu_pytorch_tanh"
+    return GemmaConfig(
+        **{ours: values[theirs] for ours, theirs in _SIZES.items()},
+        norm_eps=values.get("rms_norm_eps", 1e-6),
+        rope_base=values.get("rope_theta", rope.get("rope_theta", 10000.0)),
+        hidden_act=hidden_act,
+        round_embed_scale=version >= (4, 39),
+    )
+
+
+def _version(rule: str) -> tuple[int, int]:
+    """Major and minor number of a transformers version that knows Gemma."""
+    parts = rule.split(".")
+    if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+        raise ConfigError(f"the rule '{rule}' is no version of transformers; write it as '4.38.0'.")
+    version = int(parts[0]), int(parts[1])
+    if version < (4, 38):
+        raise ConfigError(f"transformers {rule} does not know Gemma; the first version that does is 4.38.0.")
+    return version

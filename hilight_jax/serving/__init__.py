@@ -1,0 +1,1 @@
+"""A chat model at work: clips and prompts in, answers out, word by word."""

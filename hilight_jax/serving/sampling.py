@@ -1,0 +1,104 @@
+"""How the next token is chosen from the scores of all: greedily, or by chance within limits."""
+
+import dataclasses
+import functools
+import math
+import zlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from hilight_jax.core.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+    """How a model speaks.
+
+    Attributes:
+      temperature: 0 takes the best token (the first of equals); otherwise scores are divided by it before drawing.
+      top_k: Draw among the best k tokens only; 0 among all.
+      top_p: Draw among the best tokens that together have this probability, the one that reaches it included; 1 among
+        all. Of what ``top_k`` leaves, as in transformers.
+      max_new_tokens: The longest answer.
+      seed: A prompt's answer is a function of the prompt and this number, whatever it is batched with.
+      stop_ids: Tokens that end an answer; empty means the tokenizer's own.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    max_new_tokens: int = 64
+    seed: int = 0
+    stop_ids: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        """Checks the numbers, and that greedy choice is not limited as well."""
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ConfigError(f"temperature is {self.temperature}, but must be 0 (greedy) or a positive number.")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k is {self.top_k}, but must be at least 1, or 0 for no limit.")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p is {self.top_p}, but must be above 0 and at most 1 (no limit).")
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed is {self.seed}, but must be at least 0 and below 2**32.")
+        if self.temperature == 0 and (self.top_k or self.top_p < 1):
+            raise ConfigError(
+                f"temperature is 0, which always takes the best token, so top_k={self.top_k} and top_p={self.top_p} "
+                f"have no effect; set a temperature above 0, or leave them out."
+            )
+
+
+def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array, "B"]:
+    """One random key for each prompt's ids, the same in any batch."""
+    key = jax.random.key(config.seed)
+    digests = np.array([zlib.crc32(np.ascontiguousarray(ids, np.int32).tobytes()) for ids in prompts], np.uint32)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, digests)
+
+
+def sample(
+    logits: Float[Array, "B vocab"], keys: Key[Array, "B"], step: int, config: SamplingConfig
+) -> Int[Array, "B"]:
+    """Chooses the next token of every row.
+
+    Args:
+      logits: Scores.
+      keys: One per row, see ``row_keys``; not looked at where the choice is greedy.
+      step: Number of the token in its answer.
+      config: How to choose.
+    """
+    if config.temperature == 0:
+        return _best(logits)
+    top_k = min(config.top_k, logits.shape[-1])
+    return _draw(logits, keys, step, config.temperature, top_k=top_k, top_p=config.top_p)
+
+
+def limit(logits: Float[Array, "B vocab"], top_k: int, top_p: float) -> Float[Array, "B vocab"]:
+    """Sets the scores that ``top_k`` and then ``top_p`` leave out to minus infinity; ties with the last one stay."""
+    if top_k:
+        lowest = jax.lax.top_k(logits, top_k)[0][:, -1:]
+        logits = jnp.where(logits < lowest, -jnp.inf, logits)
+    if top_p < 1:
+        falling = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
+        probabilities = jax.nn.softmax(falling, axis=-1)
+        before = jnp.cumsum(probabilities, axis=-1) - probabilities
+        lowest = jnp.min(jnp.where(before < top_p, falling, jnp.inf), axis=-1, keepdims=True)
+        logits = jnp.where(logits < lowest, -jnp.inf, logits)
+    return logits
+
+
+@jax.jit
+def _best(logits: Array) -> Array:
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+
+@functools.partial(jax.jit, static_argnames=("top_k", "top_p"))
+def _draw(logits: Array, keys: Array, step: Array, temperature: Array, *, top_k: int, top_p: float) -> Array:
+    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
+    limited = limit(logits / temperature, top_k, top_p)
+    return jax.vmap(jax.random.categorical)(keys, limited).astype(jnp.int32)

@@ -1,0 +1,1 @@
+"""What a run of each training stage is made of: its objective, its input, its evaluation."""

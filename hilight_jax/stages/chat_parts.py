@@ -1,0 +1,71 @@
+"""The parts that a chat stage builds on: found, checked against its configuration, and recorded."""
+
+from pathlib import Path
+from typing import Any
+
+from hilight_jax.core.config import differences, to_dict
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.training.chat_config import ChatTrainConfig
+from hilight_jax.training.experiment import read_config
+from hilight_jax.training.parts import Origin, load_known, load_part, read_provenance, write_provenance
+
+# For each stage and each field of ``Sources``: the parts that it gives and the model keys that must agree.
+_ALIGN = {"encoder": ("vision",), "long_clip": ("frames",), "language_model": ("gemma",)}
+_TUNE = {"align": ("vision", "frames", "token_mining", "gemma")}
+
+
+def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any], dict[str, Origin]]:
+    """Loads every part that a run takes from others.
+
+    A run that goes on takes exactly the parts that it began with, whatever was trained since.
+
+    Returns:
+      The parameters and the origins, by part.
+
+    Raises:
+      CheckpointError: A source is missing, of another stage, or has parts of other sizes.
+    """
+    known = read_provenance(workdir)
+    parts, origins = {}, {}
+    for field, names in {"align": _ALIGN, "tune": _TUNE}[config.stage].items():
+        source = getattr(config.sources, field)
+        if not source:
+            continue
+        check_source(config, field, names)
+        for part in names:
+            tree, origin = load_known(part, known[part]) if part in known else _load(source, part, config)
+            parts[part], origins[part] = tree, origin
+    return parts, origins
+
+
+def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) -> None:
+    """Refuses a source of another stage, or whose parts are configured otherwise.
+
+    Raises:
+      CheckpointError: What is there, and what is needed.
+    """
+    source = getattr(config.sources, field)
+    theirs = read_config(source)
+    if field != "language_model" and theirs.stage != field:
+        raise CheckpointError(
+            f"config.sources.{field} is '{source}', which is a run of the stage '{theirs.stage}'; name a run of the "
+            f"stage '{field}'."
+        )
+    for part in parts:
+        there = to_dict(getattr(theirs.model, part, None))
+        lines = differences(there, to_dict(getattr(config.model, part)), f"config.model.{part}")
+        if lines:
+            raise CheckpointError(
+                f"config.sources.{field} '{source}' was made with another {part}: {'; '.join(lines)} (there -> here); "
+                f"set config.model.{part} to what is there, or name another run."
+            )
+
+
+def keep_provenance(workdir: Path, origins: dict[str, Origin]) -> None:
+    """Records the origins of a run's parts when it begins."""
+    if not read_provenance(workdir):
+        write_provenance(workdir, origins)
+
+
+def _load(source: str, part: str, config: ChatTrainConfig) -> tuple[dict[str, Any], Origin]:
+    return load_part(source, part, config.sources.which)

@@ -1,0 +1,87 @@
+"""The description of a run of one of HiLight's two stages: *align* and *tune*."""
+
+import dataclasses
+from typing import Literal
+
+from hilight_jax.core import trees
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.data.conversation_config import ConversationDataConfig
+from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.training.run_config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """The runs that a stage builds on, by working directory.
+
+    Attributes:
+      encoder: A run of the encoder; gives CLIP-ViP+'s video tower.
+      long_clip: A run of Long-CLIP; gives the frame tower.
+      language_model: A run that holds ``gemma``; empty when the stage trains the language model from scratch.
+      align: The run of the stage ``align`` that ``tune`` goes on from; gives all parts and the tokenizer.
+      which: Their ``best`` or their ``latest`` step.
+    """
+
+    encoder: str = ""
+    long_clip: str = ""
+    language_model: str = ""
+    align: str = ""
+    which: Literal["best", "latest"] = "latest"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChatTrainConfig(RunConfig):
+    """A run of the stage ``align`` or ``tune``; ``freeze`` says which of token_mining, gemma and lora are not trained.
+
+    Attributes:
+      stage: ``align`` starts from an encoder and a Long-CLIP, ``tune`` from an aligned model.
+      model: All parts of the chat model.
+      data: Conversations.
+      sources: The runs that it builds on.
+      cache_gb: Gigabytes of tower outputs to keep on disk under ``data_dir``, so that a clip is encoded once; 0 keeps
+        none. The training is the same either way.
+    """
+
+    stage: Literal["align", "tune"]
+    model: HiLightConfig
+    data: ConversationDataConfig
+    sources: Sources = Sources()
+    cache_gb: float = 0.0
+
+    def __post_init__(self):
+        """Checks keys against each other."""
+        super().__post_init__()
+        wanted = {"align": ("encoder", "long_clip"), "tune": ("align",)}[self.stage]
+        unused = {"align": ("align",), "tune": ("encoder", "long_clip", "language_model")}[self.stage]
+        for name in wanted:
+            if not getattr(self.sources, name):
+                raise ConfigError(
+                    f"config.sources.{name} is empty, but the stage {self.stage} builds on such a run: name its "
+                    f"workdir."
+                )
+        for name in unused:
+            if value := getattr(self.sources, name):
+                raise ConfigError(
+                    f"config.sources.{name} is '{value}', but the stage {self.stage} takes its parts from "
+                    f"config.sources.{' and config.sources.'.join(wanted)}; leave it empty."
+                )
+        if self.init_from is not None:
+            raise ConfigError("config.init_from is for encoders; a chat stage takes its parts by config.sources.")
+        if self.stage == "align" and not self.sources.language_model and trees.matches("gemma", self.freeze):
+            raise ConfigError(
+                "config.sources.language_model is empty and config.freeze holds 'gemma': nothing can be aligned to a "
+                "language model that never learnt anything; name the workdir of a converted one."
+            )
+        if self.cache_gb < 0:
+            raise ConfigError(f"config.cache_gb is {self.cache_gb}, but must be at least 0; 0 keeps nothing.")
+        if self.data.image_size != self.model.vision.image_size:
+            raise ConfigError(
+                f"config.data.image_size is {self.data.image_size}, but config.model.vision.image_size is "
+                f"{self.model.vision.image_size}; set both to the same."
+            )
+        tokens = self.data.key_frames.count * self.model.token_mining.tokens_per_frame
+        if self.data.num_video_tokens != tokens:
+            raise ConfigError(
+                f"config.data.num_video_tokens is {self.data.num_video_tokens}, but {self.data.key_frames.count} key "
+                f"frames of {self.model.token_mining.tokens_per_frame} tokens make {tokens}; set it to that."
+            )

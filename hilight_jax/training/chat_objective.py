@@ -1,0 +1,84 @@
+"""What both chat stages train: the next token of the model's answers, given features of frozen towers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hilight_jax.core.means import Mean
+from hilight_jax.losses.next_token import next_token, next_token_count
+from hilight_jax.models.hilight import PARTITION_RULES, HiLight, parts, variables
+from hilight_jax.training.chat_config import ChatTrainConfig
+from hilight_jax.training.towers import FEATURES, Towers
+
+
+class ChatObjective:
+    """Next-token prediction with token mining, Gemma and its LoRA deltas."""
+
+    partition_rules = PARTITION_RULES
+    weights: Mapping[str, float] = {"next_token": 1.0}
+    block_size = 1
+
+    def __init__(self, config: ChatTrainConfig, towers: Towers):
+        """Builds the model of ``config``; ``towers`` tell the shapes of their features."""
+        self.config = config
+        self.model = HiLight(config.model)
+        data, side = config.data, config.data.image_size
+        self._features = towers.shapes((data.num_frames, side, side, 3), data.key_frames.count)
+
+    def init_params(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh parameters of every part but the towers; no LoRA without ``config.model.lora``."""
+        batch = {name: jnp.asarray(x) for name, x in self.example_batch(1).items()}
+        arguments = [batch[name] for name in ("ids", "mask", *FEATURES)]
+        return parts(self.model.init(key, *arguments, method="language_model_parts"))
+
+    def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Nothing starts from anything else."""
+        return params
+
+    def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
+        """The cross entropy of every token that has a label, and the share of them that comes out right."""
+        collections = variables(params)
+        dropout = {}
+        if "lora" in collections:
+            dropout = {"rngs": {"dropout": jax.random.fold_in(jax.random.key(self.config.seed), batch["row"][0])}}
+        arguments = [batch[name] for name in ("ids", "mask", *FEATURES)]
+        tokens = self.model.apply(collections, *arguments, deterministic=not dropout, **dropout)
+        return {"next_token": next_token(tokens, self._logits(collections), batch["labels"])}
+
+    def validation_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
+        """The loss without dropout, and the conversations whose every labelled token is the likeliest one."""
+        collections = variables(params)
+        logits = self._logits(collections)
+        tokens = self.model.apply(collections, *(batch[name] for name in ("ids", "mask", *FEATURES)))
+        right = jnp.argmax(logits(tokens[:, :-1]), -1) == batch["labels"][:, 1:]
+        labelled = batch["labels"][:, 1:] >= 0
+        some = jnp.any(labelled, axis=1)
+        whole = jnp.all(right | ~labelled, axis=1) & some
+        return {
+            "next_token": next_token(tokens, logits, batch["labels"]),
+            "answers_right": Mean(jnp.sum(whole.astype(jnp.float32)), jnp.sum(some.astype(jnp.float32))),
+        }
+
+    def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """How many labels the batch has; the first position is nobody's next."""
+        return {"next_token": next_token_count(batch["labels"])}
+
+    def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is clamped."""
+        return params
+
+    def example_batch(self, batch_size: int) -> dict[str, np.ndarray]:
+        """A batch of the right shapes and dtypes, made of nothing, of the longest bucket."""
+        data = self.config.data
+        ids = np.zeros((batch_size, max(data.buckets)), np.int32)
+        features = {
+            name: np.zeros((batch_size, data.max_videos, *x.shape), x.dtype) for name, x in self._features.items()
+        }
+        row = np.zeros(batch_size, np.uint32)
+        return {"ids": ids, "mask": ids == 0, "labels": ids, "row": row, **features}
+
+    def _logits(self, collections: Mapping[str, Any]) -> Callable[[jax.Array], jax.Array]:
+        return lambda tokens: self.model.apply(collections, tokens, method="logits")

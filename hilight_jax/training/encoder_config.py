@@ -1,0 +1,63 @@
+"""The description of a training run of the encoder."""
+
+import dataclasses
+from typing import Literal
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.data.config import DataConfig
+from hilight_jax.data.tokenizers import VOCABULARY_SIZE
+from hilight_jax.losses.local import LocalLossConfig
+from hilight_jax.models.video_text import DualEncoderConfig
+from hilight_jax.training.run_config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The encoder's loss: a global contrastive loss plus ``local_weight`` times the local one."""
+
+    contrast: Literal["nce", "nce_vsc_fc"] = "nce"
+    local_weight: float = 1.0
+    local: LocalLossConfig = LocalLossConfig()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderTrainConfig(RunConfig):
+    """A training run of the encoder, CLIP-ViP+."""
+
+    stage: Literal["encoder"] = "encoder"
+    model: DualEncoderConfig
+    loss: LossConfig
+    data: DataConfig
+
+    def __post_init__(self):
+        """Checks keys against each other."""
+        super().__post_init__()
+        if self.loss.local.contrast != "none" and not self.model.local.levels:
+            raise ConfigError(
+                f"config.loss.local.contrast is '{self.loss.local.contrast}', but config.model.local.levels is empty; "
+                f"tap a level, or set the contrast to 'none'."
+            )
+        if self.loss.local.contrast == "none" and self.model.local.levels:
+            raise ConfigError(
+                "config.loss.local.contrast is 'none', but config.model.local.levels taps levels that nothing would "
+                "train; set config.model.local.levels=()."
+            )
+        if self.loss.local_weight < 0:
+            raise ConfigError(f"config.loss.local_weight is {self.loss.local_weight}, but must not be negative.")
+        if self.loss.contrast == "nce_vsc_fc" and not self.data.frame_captions:
+            raise ConfigError("config.loss.contrast='nce_vsc_fc' needs config.data.frame_captions=true.")
+        if self.data.image_size != self.model.vision.image_size:
+            raise ConfigError(
+                f"config.data.image_size is {self.data.image_size}, but config.model.vision.image_size is "
+                f"{self.model.vision.image_size}; set both to the same."
+            )
+        if self.model.text.vocab_size < VOCABULARY_SIZE:
+            raise ConfigError(
+                f"config.model.text.vocab_size is {self.model.text.vocab_size}, but the tokenizer's ids reach "
+                f"{VOCABULARY_SIZE - 1}."
+            )
+        if self.data.text_length > self.model.text.max_length:
+            raise ConfigError(
+                f"config.data.text_length is {self.data.text_length}, but the text tower has "
+                f"{self.model.text.max_length} positions."
+            )

@@ -1,0 +1,90 @@
+"""The frozen towers of a chat model: clips in, features out, each clip once if there is a cache.
+
+The towers run as a program of their own, on this host's devices alone and on a fixed number of clips at a time. So a
+clip's features do not depend on the batch it came in, and training on stored features is bitwise training on fresh
+ones.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from hilight_jax.models.hilight import HiLight, HiLightConfig
+from hilight_jax.models.pixels import normalise
+from hilight_jax.training.tower_cache import TowerCache
+
+FEATURES = ("clip_tokens", "frame_features")
+
+
+class Towers:
+    """CLIP-ViP+ and Long-CLIP with fixed parameters."""
+
+    def __init__(
+        self,
+        config: HiLightConfig,
+        params: Mapping[str, Any],
+        cache: TowerCache | None = None,
+        clips_per_device: int = 8,
+    ):
+        """Places the parameters ``vision`` and ``frames`` on every device of this host."""
+        devices = np.array(jax.local_devices())
+        mesh = Mesh(devices, ("clips",))
+        whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("clips"))
+        self.chunk = clips_per_device * len(devices)
+        self._cache = cache
+        self._params = jax.device_put({name: params[name] for name in ("vision", "frames")}, whole)
+        model = HiLight(config)
+
+        def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
+            out = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
+            return {name: out[name] for name in FEATURES}
+
+        self._run = jax.jit(run, in_shardings=(whole, split, split), out_shardings=split)
+
+    def features(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The features of a host's batch of conversations.
+
+        Args:
+          batch: ``video`` uint8 [B, U, F, Y, X, C], ``key_frames`` int32 [B, U, Fk] and ``video_mask`` bool [B, U].
+
+        Returns:
+          ``clip_tokens`` [B, U, S, D] and ``frame_features`` [B, U, Fk, E]; zeros where there is no clip.
+        """
+        rows = np.argwhere(batch["video_mask"])
+        clips = [(batch["video"][b, u], batch["key_frames"][b, u]) for b, u in rows]
+        found = [self._cache.get(*clip) if self._cache else None for clip in clips]
+        missing = [i for i, features in enumerate(found) if features is None]
+        for start in range(0, len(missing), self.chunk):
+            part = missing[start : start + self.chunk]
+            fresh = self._encode([clips[i] for i in part])
+            for row, i in enumerate(part):
+                found[i] = {name: fresh[name][row] for name in FEATURES}
+                if self._cache:
+                    self._cache.put(*clips[i], found[i])
+        shapes = self.shapes(batch["video"].shape[2:], batch["key_frames"].shape[2])
+        out = {
+            name: np.zeros((*batch["video_mask"].shape, *shapes[name].shape), shapes[name].dtype) for name in FEATURES
+        }
+        for (b, u), features in zip(rows, found, strict=True):
+            for name in FEATURES:
+                out[name][b, u] = features[name]
+        return out
+
+    def shapes(self, clip_shape: tuple[int, ...], num_key_frames: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes of one clip's features."""
+        video = jax.ShapeDtypeStruct((self.chunk, *clip_shape), jnp.uint8)
+        keys = jax.ShapeDtypeStruct((self.chunk, num_key_frames), jnp.int32)
+        out = jax.eval_shape(self._run, self._params, video, keys)
+        return {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items()}
+
+    def _encode(self, clips: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Encodes at most one chunk of clips; black clips fill it up."""
+        video = np.zeros((self.chunk, *clips[0][0].shape), np.uint8)
+        keys = np.zeros((self.chunk, *clips[0][1].shape), np.int32)
+        for row, (frames, key_frames) in enumerate(clips):
+            video[row], keys[row] = frames, key_frames
+        return jax.device_get(self._run(self._params, video, keys))

@@ -1,0 +1,163 @@
+"""The chat model: its parts, and samples of all kinds in one batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from hilight_jax.core import sharding, trees
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.models.gemma import init_cache
+from hilight_jax.models.hilight import PARTITION_RULES, PARTS, HiLight, HiLightConfig, count_positions, param_shapes
+from hilight_jax.models.hilight import variables as collections
+from hilight_jax.models.lora import LoraConfig
+from hilight_jax.models.token_mining import TokenMiningConfig
+from tests.models import tiny_hilight as tiny
+
+V = [VIDEO_ID] * tiny.VIDEO_TOKENS
+# A clip first, text alone, and two clips with words between, as expanded ids.
+ONE, TEXT, TWO = [2, *V, 5, 6], [2, 7, 8, 9], [2, 5, *V, 6, *V, 7]
+MODEL = HiLight(tiny.CONFIG)
+
+
+def batch(*samples, length=14, left=False):
+    ids, mask = np.zeros((len(samples), length), np.int32), np.zeros((len(samples), length), bool)
+    for row, sample in enumerate(samples):
+        place = slice(length - len(sample), length) if left else slice(len(sample))
+        ids[row, place], mask[row, place] = sample, True
+    return ids, mask
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return collections(tiny.params())
+
+
+@pytest.fixture(scope="module")
+def logits(variables):
+    run = jax.jit(lambda *x: MODEL.apply(variables, *x, method="language_model_parts"))
+    return lambda *x: np.asarray(run(*x))
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
+def test_a_mixed_batch_gives_what_each_sample_gives_alone(logits, left):
+    clips, frames = tiny.features(3)
+    ids, mask = batch(ONE, TEXT, TWO, left=left)
+    together = logits(ids, mask, clips, frames)
+    for row, sample in enumerate((ONE, TEXT, TWO)):
+        alone = logits(*batch(sample, length=len(sample)), clips[row : row + 1], frames[row : row + 1])
+        np.testing.assert_allclose(together[row][mask[row]], alone[0], atol=1e-5)
+
+
+def test_clips_that_a_sample_does_not_use_change_nothing(logits):
+    (clips, frames), (other_clips, other_frames) = tiny.features(3), tiny.features(3, seed=1)
+    ids, mask = batch(ONE, TEXT, TWO)
+    before = logits(ids, mask, clips, frames)
+    clips[0, 1], frames[0, 1], clips[1], frames[1] = other_clips[0, 1], other_frames[0, 1], other_clips[1], 0
+    np.testing.assert_array_equal(logits(ids, mask, clips, frames), before)
+    clips[2, 1] = other_clips[2, 1]
+    changed = np.abs(logits(ids, mask, clips, frames) - before).max(-1) > 1e-4
+    assert changed.any(1).tolist() == [False, False, True]
+    assert not changed[2, :7].any(), "the words before the second clip cannot see it"
+
+
+def test_the_order_of_clips_is_the_order_of_their_rows(variables):
+    mined = jnp.arange(1.0, 9.0)[None, :, None] * jnp.ones((1, 8, 14))
+    embeds = MODEL.apply(variables, batch(TWO)[0], mined, method="embed")[0, :, 0]
+    np.testing.assert_array_equal(embeds[2:6], [1, 2, 3, 4])
+    np.testing.assert_array_equal(embeds[7:11], [5, 6, 7, 8])
+    table = variables["params"]["gemma"]["embedder"]["table"]
+    np.testing.assert_array_equal(embeds[np.array([0, 1, 6, 11])], table[np.array([2, 5, 6, 7]), 0])
+
+
+def test_pixels_and_kept_features_give_the_same(variables):
+    video, (ids, mask) = tiny.video(), batch(ONE, TWO)
+    keys = np.array([[[0, 2], [1, 1]], [[2, 1], [0, 0]]], np.int32)
+    whole = MODEL.apply(variables, ids, mask, video, keys, method="from_pixels")
+    towers = [MODEL.apply(variables, video[:, u], keys[:, u], method="encode_video") for u in range(2)]
+    kept = (np.stack([out[name] for out in towers], 1) for name in ("clip_tokens", "frame_features"))
+    parts = MODEL.apply(variables, ids, mask, *kept, method="language_model_parts")
+    np.testing.assert_allclose(whole, parts, atol=1e-5)
+
+
+def test_the_frame_tower_sees_the_key_frames(variables):
+    video = tiny.video(1, 1)[:, 0]
+
+    def features(*keys):
+        return MODEL.apply(variables, video, np.array([keys], np.int32), method="encode_video")["frame_features"][0]
+
+    np.testing.assert_allclose(features(2, 0, 2), np.asarray(features(0, 1, 2))[[2, 0, 2]], rtol=1e-5, atol=1e-6)
+
+
+def test_tokens_one_by_one_through_the_cache_give_the_same(variables, logits):
+    clips, frames = tiny.features(1)
+    ids, mask = batch(ONE, length=len(ONE))
+    expected = logits(ids, mask, clips, frames)
+
+    mined = MODEL.apply(variables, clips[0], frames[0], method="mine")["tokens"].reshape(1, -1, 14)
+    embeds, positions = MODEL.apply(variables, ids, mined, method="embed"), count_positions(jnp.asarray(mask))
+    cache, found = init_cache(tiny.GEMMA, 1, 10), []
+    for rows in (slice(0, 5), slice(5, 6), slice(6, 7)):
+        arguments = embeds[:, rows], positions[:, rows], jnp.asarray(mask[:, rows]), cache
+        out = MODEL.apply(variables, *arguments, method="language")
+        found.append(MODEL.apply(variables, out["tokens"], method="logits"))
+        cache = out["cache"]
+    np.testing.assert_allclose(np.concatenate(found, 1), expected, atol=1e-5)
+
+
+def test_positions_count_real_rows_from_nought():
+    mask = jnp.array([[True, True, True, False], [False, False, True, True]])
+    np.testing.assert_array_equal(count_positions(mask), [[0, 1, 2, 2], [0, 0, 0, 1]])
+
+
+def test_gradients_reach_token_mining_through_its_rows_only(variables):
+    @jax.jit
+    @jax.grad
+    def gradients(params, ids, mask, *features):
+        tokens = MODEL.apply({"params": params}, ids, mask, *features)
+        return jnp.sum(jnp.where(mask[..., None], tokens, 0) ** 2)
+
+    for sample, reached in ((TEXT, False), (TWO, True)):
+        found = gradients(variables["params"], *batch(sample), *tiny.features(1))
+        assert bool(np.abs(found["token_mining"]["output"]["fc2"]["bias"]).max() > 0) is reached
+
+
+def test_lora_is_a_part_and_a_collection_of_its_own():
+    config = tiny.config(lora=tiny.LORA)
+    params = tiny.params(config)
+    assert tuple(sorted(params)) == tuple(sorted(PARTS))
+    (ids, mask), features = batch(ONE, TWO), tiny.features()
+    model, both = HiLight(config), collections(params)
+    assert set(both) == {"params", "lora"} and set(both["params"]) == set(PARTS) - {"lora"}
+    with_deltas, without = (model.apply(v, ids, mask, *features) for v in (both, {"params": both["params"]}))
+    assert np.abs(with_deltas - without).max() > 1e-3
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig()], ids=["plain", "lora"])
+def test_every_parameter_of_the_full_size_has_one_rule(lora):
+    shapes = param_shapes(HiLightConfig(lora=lora))
+    mesh = jax.make_mesh((1, 4, 2), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    sharding.shardings(shapes, PARTITION_RULES, mesh)
+    counts = {part: trees.count(tree) for part, tree in shapes.items()}
+    assert counts["token_mining"] == 6_892_864 and counts["gemma"] == 2_506_172_416
+    assert counts.get("lora", 78_446_592) == 78_446_592
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"token_mining": TokenMiningConfig(width_video=16, width_frames=10)},
+            "width_out is 2048, but gemma.width is 14",
+        ),
+        (
+            {"token_mining": TokenMiningConfig(width_video=12, width_frames=10, width_out=14)},
+            "token_mining.width_video is 12, but vision.width is 16; set both to the same",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        tiny.config(**changes)
