@@ -1,17 +1,25 @@
 """Reads all videos and texts before training does: ``python -m hilight_jax.check SOURCE [SOURCE ...]``.
 
-Give all splits together to find duplicates between them, and the config of the training to measure texts and videos
-against the model's sizes. Exit code 0 when nothing is wrong, 1 when something is.
+A source holds clips with captions, or conversations about clips (questions:, hilight:, video_instruct:, valley:). Give
+all splits together to find duplicates between them, and the config of the training to measure texts and videos against
+the model's sizes. Exit code 0 when nothing is wrong, 1 when something is.
 """
 
 import argparse
+import dataclasses
 import os
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.bad_clips import UnusableClip, write_quarantine
-from hilight_jax.data.inspection import UNUSABLE, Finding, SourceReport, findings, inspect_source
+from hilight_jax.data.conversation_config import ConversationDataConfig
+from hilight_jax.data.conversation_inspection import conversation_findings, inspect_conversations
+from hilight_jax.data.conversation_sources import holds_conversations
+from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.inspection import UNUSABLE, Finding, findings, inspect_source
 
 CLIP_TEXT_LENGTH = 77
 
@@ -19,12 +27,24 @@ CLIP_TEXT_LENGTH = 77
 def main(argv: list[str] | None = None) -> int:
     """Checks the sources, prints what was found, and writes the quarantine list if one is asked for."""
     arguments, overrides = _parser().parse_known_args(argv)
-    text_length, num_frames = _model_sizes(arguments.config, overrides)
-    text_length = text_length if arguments.text_length is None else arguments.text_length
-    reports = [inspect_source(s, arguments.workers, arguments.time_limit) for s in arguments.sources]
-    found = list(findings(reports, text_length, num_frames))
-    _print_summaries(reports)
-    print(f"\na text may have {text_length} tokens, start and end included; a clip has {num_frames} or more frames.")
+    data = _data_config(arguments.config, overrides)
+    text_length = arguments.text_length or getattr(data, "text_length", CLIP_TEXT_LENGTH)
+    num_frames = getattr(data, "num_frames", 1)
+    talk = _conversation_sizes(data, arguments.tokenizer)
+    effort = {"num_workers": arguments.workers, "time_limit": arguments.time_limit}
+    reports = [inspect_source(s, **effort) for s in arguments.sources if not holds_conversations(s)]
+    talks = [inspect_conversations(s, talk, **effort) for s in arguments.sources if holds_conversations(s)]
+    found = [*findings(reports, text_length, num_frames), *conversation_findings(talks, num_frames)]
+    if reports:
+        _print_summaries([report.summary() for report in reports])
+        print(
+            f"\na text may have {text_length} tokens, start and end included; a clip has {num_frames} or more frames."
+        )
+    if talks:
+        _print_conversations([report.summary() for report in talks])
+        print(f"\na conversation may have {talk.max_videos} clips, each {talk.num_video_tokens} tokens" + (
+            f", and {talk.max_length} tokens in all." if talk.tokenizer else
+            "; name the tokenizer (--tokenizer) to check lengths too."))  # fmt: skip
     _print_findings(found, arguments.show)
     unusable = {(f.source, f.id): f"{f.kind}: {f.reason}" for f in reversed(found) if f.kind in UNUSABLE}
     if arguments.quarantine:
@@ -34,29 +54,39 @@ def main(argv: list[str] | None = None) -> int:
               f"train with --config.data.quarantine={arguments.quarantine}")  # fmt: skip
     if arguments.json:
         result = {
-            "sources": [report.summary() for report in reports],
+            "sources": [report.summary() for report in [*reports, *talks]],
             "counts": dict(Counter(finding.kind for finding in found)),
             "findings": [finding._asdict() for finding in found],
             "unusable": len(unusable),
             "text_length": text_length,
             "num_frames": num_frames,
+            "max_length": talk.max_length,
             "clean": not found,
         }
         commands.print_json(result)
     return 1 if found else 0
 
 
-def _model_sizes(config: str | None, overrides: list[str]) -> tuple[int, int]:
-    """The tokens of a text and the frames of a clip that a config says; without one CLIP's length and any video."""
+def _data_config(config: str | None, overrides: list[str]) -> Any:
+    """The data part of a training's config, whatever its stage; None without one."""
     if config is None:
         if overrides:
             raise UserError(f"'{overrides[0]}' is not an argument, or needs --config; see --help.")
-        return CLIP_TEXT_LENGTH, 1
+        return None
     # Imported here, because worker processes import this module too and have no use for jax.
     from hilight_jax.training.experiment import load_config
 
-    data = load_config(config, overrides).data
-    return data.text_length, data.num_frames
+    return load_config(config, overrides).data
+
+
+def _conversation_sizes(data: Any, tokenizer: str) -> ConversationDataConfig:
+    """What conversations are measured against: the config's sizes, or those of the released model and two clips."""
+    sizes = data if isinstance(data, ConversationDataConfig) else ConversationDataConfig(max_videos=2)
+    if tokenizer:
+        sizes = dataclasses.replace(sizes, tokenizer=tokenizer)
+    if sizes.tokenizer:
+        GemmaTokenizer(sizes.tokenizer)
+    return sizes
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="tfds:DIR/SPLIT, manifest:FILE, clip_vip:FILE, msrvtt:FILE or a path",
+        help="clips with captions: tfds:DIR/SPLIT, manifest:FILE, clip_vip:FILE, msrvtt:FILE or a path; conversations: "
+        "questions:DIR/SPLIT, hilight:FILE, video_instruct:FILE or valley:FILE, each of the files with ,videos=DIR",
     )
     parser.add_argument(
         "--quarantine", metavar="FILE", help="write the unusable clips there, for config.data.quarantine"
@@ -78,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--text_length", type=int, help=f"tokens of a text (default: the config's, or else {CLIP_TEXT_LENGTH})"
     )
+    parser.add_argument(
+        "--tokenizer", default="", metavar="FILE", help="the language model's tokenizer.model (default: the config's)"
+    )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--workers", type=int, default=cores, help="processes (default: one per usable core)")
     parser.add_argument("--time_limit", type=float, default=60.0, help="seconds for one video (default 60)")
@@ -86,15 +120,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _print_summaries(reports: list[SourceReport]) -> None:
+def _print_summaries(summaries: Sequence[dict[str, Any]]) -> None:
     header = f"{'videos':>8} {'decodable':>9} {'hours':>8} {'seconds':>15} {'texts':>8} {'max tokens':>10}  source"
     print(header)
-    for report in reports:
-        s = report.summary()
+    for s in summaries:
         seconds = f"{s['shortest_seconds']:.1f} to {s['longest_seconds']:.1f}"
         print(
             f"{s['videos']:8} {s['decodable']:9} {s['hours']:8.2f} {seconds:>15} {s['texts']:8} "
-            f"{s['longest_text_tokens']:10}  {report.name}"
+            f"{s['longest_text_tokens']:10}  {s['source']}"
+        )
+
+
+def _print_conversations(summaries: Sequence[dict[str, Any]]) -> None:
+    print(
+        f"{'conversations':>13} {'usable':>8} {'answers':>8} {'clips':>8} {'max clips':>9} {'max tokens':>10}  source"
+    )
+    for s in summaries:
+        print(
+            f"{s['conversations']:13} {s['usable']:8} {s['answers']:8} {s['clips']:8} {s['most_clips']:9} "
+            f"{s['longest_tokens'] or '-':>10}  {s['source']}"
         )
 
 

@@ -11,6 +11,7 @@ activitynet_qa; add ``,train=train_qa.json`` for controls counted on the trainin
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import shlex
@@ -20,7 +21,6 @@ from typing import Any
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, DataError, UserError
-from hilight_jax.core.json_files import read_object
 from hilight_jax.data.conversation_sources import open_conversations
 from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.sources import open_source
@@ -31,6 +31,7 @@ from hilight_jax.evals.known_answers import KnownAnswers, count_answers
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.source_names import check_names, source_name, specifications
 from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
+from hilight_jax.pages.results import read_stage
 from hilight_jax.serving.generate import Generator
 from hilight_jax.serving.sampling import SamplingConfig
 from hilight_jax.training.chat_model import load_chat_model
@@ -90,14 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_stage(workdir: Path) -> str:
-    """The stage of a run; 'encoder' where nothing says otherwise, whose loader then says what is wrong."""
-    path = workdir / "config.json"
-    if not path.is_file():
-        return "encoder"
-    return read_object(path, CheckpointError, "restore it, or choose another workdir").get("stage", "encoder")
-
-
 def evaluate_encoder_run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Scores an encoder on every source, and prints and writes each result; returns them by name."""
     encoder = load_encoder(arguments.checkpoint, arguments.which)
@@ -125,19 +118,20 @@ def evaluate_chat_run(arguments: argparse.Namespace) -> dict[str, Any]:
     model = load_chat_model(arguments.checkpoint, arguments.which)
     sources = specifications(model.run, arguments.data, arguments.split)
     check_names(sources, arguments.name)
-    generator = Generator(model.config, model.params, GemmaTokenizer(model.tokenizer), model.data.max_length)
+    data = dataclasses.replace(model.data, tokenizer=str(model.tokenizer))
+    generator = Generator(model.config, model.params, GemmaTokenizer(model.tokenizer), data.max_length)
     sampling = SamplingConfig(max_new_tokens=arguments.max_new_tokens or 64)
     if arguments.ask:
-        asked = ask_about_one_clip(generator, sampling, open_conversations(sources[0]), model.data, arguments.ask)
+        asked = ask_about_one_clip(generator, sampling, open_conversations(sources[0]), data, arguments.ask)
         print(asked_table(asked))
         return {"asked": [item.as_json() for item in asked]}
-    known, results = known_answers(model.data.train), {}
+    known, results = known_answers(data.train), {}
     for specification in sources:
         result = evaluate_video_qa(
             generator,
             sampling,
             open_conversations(specification),
-            model.data,
+            data,
             known,
             controls=not arguments.no_controls,
             history=arguments.history,

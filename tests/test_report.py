@@ -37,11 +37,11 @@ def test_overrides_give_the_runs_configuration_again(tmp_path):
     init = ["--config.init_from.workdir=runs/a", "--config.init_from.which=latest"]
     given = ["--config.seed=3", "--config.name=12", "--config.data.train=manifest:my clips.jsonl", *init]
     given[1] = "--config.name='12'"
-    config = load_config(f"{report.CONFIG_FILE}:demo", [*given, "--config.freeze=['text']", "--config.mesh.fsdp=1"])
+    config = load_config("configs/encoder.py:demo", [*given, "--config.freeze=['text']", "--config.mesh.fsdp=1"])
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
     found = report.overrides(tmp_path)
     assert set(given[:3]) < set(found) and len(found) == 5
-    assert load_config(f"{report.CONFIG_FILE}:demo", found) == config
+    assert load_config("configs/encoder.py:demo", found) == config
 
 
 def test_the_overrides_of_a_config_file_of_ones_own_are_not_known(tmp_path):

@@ -1,7 +1,7 @@
-"""Clips that cannot be used: the list of those known before, and the count of those met on the way."""
+"""Clips that cannot be used: the list of those known before, what stands in, and the count of those met on the way."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from hilight_jax.core.errors import DataError
 from hilight_jax.data.manifest import read_json_lines, required
 from hilight_jax.data.sources import same_file
 
+NUM_STAND_INS = 16
 _NAMED = 5
 
 
@@ -41,6 +42,13 @@ def write_quarantine(path: str, clips: Iterable[UnusableClip]) -> None:
     with open(path, "w", encoding="ascii") as file:
         for clip in clips:
             file.write(json.dumps(clip._asdict()) + "\n")
+
+
+def with_stand_ins(index: int, seed: int, num_examples: int) -> Iterator[int]:
+    """Yields ``index``, then the numbers that its rule, a draw from (seed, index), puts in its place."""
+    yield index
+    rng = np.random.default_rng((seed, index))
+    yield from rng.integers(num_examples, size=NUM_STAND_INS).tolist()
 
 
 class BadClips:

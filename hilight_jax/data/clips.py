@@ -5,14 +5,14 @@ beside which others it is made.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data import language_mask, transforms, video
-from hilight_jax.data.bad_clips import read_quarantine
+from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.frame_sampling import middle_index, sample_indices
 from hilight_jax.data.records import Caption, Record, Source, object_id
@@ -20,7 +20,6 @@ from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import VideoError
 
 MAX_OBJECTS = 32
-_STAND_INS = 16
 _LOG = logging.getLogger(__name__)
 
 Batch = dict[str, np.ndarray]
@@ -81,7 +80,7 @@ class ClipLoader:
         turns out to be bad gives its place too, but keeps its number in ``index`` and is marked in ``replaced``.
         """
         asked = None
-        for candidate in self._with_stand_ins(index):
+        for candidate in with_stand_ins(index, self._seed, len(self._source)):
             record = self._source[candidate]
             if record.id in self._quarantine:
                 continue
@@ -92,15 +91,9 @@ class ClipLoader:
                 return
         reason = f"the last because {self._reasons[candidate]}" if candidate in self._reasons else "all are quarantined"
         raise DataError(
-            f"{self._source.name}: none of {_STAND_INS + 1} clips can be used ({reason}); "
+            f"{self._source.name}: none of {NUM_STAND_INS + 1} clips can be used ({reason}); "
             f"run 'python -m hilight_jax.check {self._source.name}'."
         )
-
-    def _with_stand_ins(self, index: int) -> Iterator[int]:
-        """Yields ``index``, then the numbers that its rule, a draw from (seed, index), puts in its place."""
-        yield index
-        rng = np.random.default_rng((self._seed, index))
-        yield from rng.integers(len(self._source), size=_STAND_INS).tolist()
 
     def _fill(self, batch: Batch, row: int, index: int, record: Record, rng: np.random.Generator | None = None) -> bool:
         """Fills a row and returns True, or leaves it as it was, remembers why, and returns False."""

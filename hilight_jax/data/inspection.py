@@ -13,7 +13,7 @@ from hilight_jax.data.timed_workers import map_timed
 from hilight_jax.data.tokenizers import encode
 
 # Kinds of findings that make a record unusable; it belongs on the quarantine list.
-UNUSABLE = ("undecodable video", "no text")
+UNUSABLE = ("undecodable video", "no text", "bad conversation")
 _SHOWN_CHARACTERS = 60
 
 
@@ -95,7 +95,7 @@ def inspect_record(record: Record) -> Facts:
         info, error = video.inspect(record.video), ""
     except video.VideoError as exception:
         info, error = None, str(exception)
-    return _facts(record, _hash(record.video), error, info)
+    return _facts(record, hash_video(record.video), error, info)
 
 
 def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int = 1) -> Iterator[Finding]:
@@ -121,6 +121,33 @@ def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int 
     yield from _repeats("duplicate text", by_text, "shares a text with")
 
 
+def video_findings(
+    source: str, record_id: str, error: str, info: video.VideoInfo | None, num_frames: int
+) -> Iterator[Finding]:
+    """Yields what is wrong with one video: why it cannot be decoded, what of it is lost, that it is short."""
+    if error:
+        yield Finding("undecodable video", source, record_id, error)
+    elif info and info.num_undecodable:
+        reason = f"{info.num_undecodable} of its packets do not decode; the {info.num_frames} others are used."
+        yield Finding("damaged video", source, record_id, reason)
+    elif info and info.loss:
+        yield Finding("damaged video", source, record_id, info.loss)
+    if info and info.num_frames < num_frames:
+        reason = f"a clip of {num_frames} frames repeats some of its {info.num_frames}."
+        yield Finding("short video", source, record_id, reason)
+
+
+def hash_video(clip: video.Video) -> str:
+    """Returns the SHA-256 of a video file, or an empty string when it cannot be read."""
+    if isinstance(clip, bytes):
+        return hashlib.sha256(clip).hexdigest()
+    try:
+        with open(clip, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
 class _Inspector:
     """``inspect_record`` by number; opens the source once in each worker."""
 
@@ -141,29 +168,8 @@ def _facts(record: Record, video_hash: str, error: str, info: video.VideoInfo | 
     return Facts(record.id, video_hash, error, info, texts, frame_texts, lengths)
 
 
-def _hash(clip: video.Video) -> str:
-    if isinstance(clip, bytes):
-        return hashlib.sha256(clip).hexdigest()
-    try:
-        with open(clip, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
 def _findings_of_one(source: str, facts: Facts, text_length: int, num_frames: int) -> Iterator[Finding]:
-    if facts.error:
-        yield Finding("undecodable video", source, facts.id, facts.error)
-    elif facts.info.num_undecodable:
-        reason = (
-            f"{facts.info.num_undecodable} of its packets do not decode; the {facts.info.num_frames} others are used."
-        )
-        yield Finding("damaged video", source, facts.id, reason)
-    elif facts.info.loss:
-        yield Finding("damaged video", source, facts.id, facts.info.loss)
-    if facts.info and facts.info.num_frames < num_frames:
-        reason = f"a clip of {num_frames} frames repeats some of its {facts.info.num_frames}."
-        yield Finding("short video", source, facts.id, reason)
+    yield from video_findings(source, facts.id, facts.error, facts.info, num_frames)
     if not any(text.strip() for text in facts.texts):
         yield Finding("no text", source, facts.id, "it has no text that is not empty.")
     elif not all(text.strip() for text in facts.texts):

@@ -11,7 +11,7 @@
 import difflib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hilight_jax.core.errors import DataError, nearest
@@ -28,7 +28,8 @@ class RecordList:
         if not records:
             raise DataError(f"{name} lists no videos.")
         self.name = name
-        self._records = _with_unique_ids(records)
+        ids = number_repeats([record.id for record in records])
+        self._records = [record._replace(id=record_id) for record, record_id in zip(records, ids, strict=True)]
 
     def __len__(self) -> int:
         return len(self._records)
@@ -78,6 +79,16 @@ def required(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     return entry[key]
 
 
+def number_repeats(ids: Sequence[str]) -> list[str]:
+    """Makes ids unique: the second ``a`` becomes ``a#2``."""
+    counts: dict[str, int] = {}
+    unique = []
+    for name in ids:
+        counts[name] = number = counts.get(name, 0) + 1
+        unique.append(name if number == 1 else f"{name}#{number}")
+    return unique
+
+
 def _record(entry: Mapping[str, Any], directory: pathlib.Path, where: str) -> Record:
     for key in set(entry) - set(_KEYS):
         if close := difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8):
@@ -105,12 +116,3 @@ def _captions(entry: Mapping[str, Any], where: str) -> tuple[Caption, ...]:
     if not texts:
         raise DataError(f"{where}: 'texts' is empty; a video needs at least one text.")
     return tuple(caption_from_json(text, where) for text in texts)
-
-
-def _with_unique_ids(records: list[Record]) -> list[Record]:
-    counts: dict[str, int] = {}
-    unique = []
-    for record in records:
-        counts[record.id] = number = counts.get(record.id, 0) + 1
-        unique.append(record if number == 1 else record._replace(id=f"{record.id}#{number}"))
-    return unique

@@ -33,7 +33,7 @@ def open_clip_vip(path: str, videos: str = "", paragraph: str = "") -> RecordLis
         if not texts or not all(isinstance(text, str) for text in texts):
             raise DataError(f"{where}: 'text' must be a string or a list of strings, not {texts!r:.60}.")
         texts = [" ".join(texts)] if paragraph == "1" else texts
-        records.append(Record(clip_id, _video_path(directory, clip_id), tuple(map(Caption, texts))))
+        records.append(Record(clip_id, video_path(directory, clip_id), tuple(map(Caption, texts))))
     return RecordList(f"clip_vip:{path}", records)
 
 
@@ -52,7 +52,7 @@ def open_msrvtt(path: str, videos: str = "", split: str = "", captions: str = ""
         texts = _csv_texts(path, captions)
     else:
         texts = _json_texts(path, split)
-    records = [Record(name, _video_path(directory, name), tuple(map(Caption, t))) for name, t in texts.items()]
+    records = [Record(name, video_path(directory, name), tuple(map(Caption, t))) for name, t in texts.items()]
     return RecordList(f"msrvtt:{path}", records)
 
 
@@ -62,6 +62,17 @@ def read_json(path: str) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg}).") from error
+
+
+def video_path(directory: pathlib.Path, video_id: str) -> str:
+    """The file of a video id: as named, or with the first of the usual suffixes that exists (``.mp4`` if none does)."""
+    name = video_id if video_id.endswith(_SUFFIXES) else None
+    candidates = [name] if name else [video_id + suffix for suffix in _SUFFIXES]
+    for candidate in candidates:
+        for path in (directory / candidate, directory / pathlib.PurePath(candidate).name):
+            if path.is_file():
+                return str(path)
+    return str(directory / candidates[0])
 
 
 def _lines(path: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -124,14 +135,3 @@ def _csv_texts(path: str, captions: str) -> dict[str, list[str]]:
             raise DataError(f"{where}: {captions} has no sentences for video '{video_id}'.")
         texts.setdefault(video_id, []).extend(known[video_id] if known else [row["sentence"] or ""])
     return texts
-
-
-def _video_path(directory: pathlib.Path, video_id: str) -> str:
-    """The file of a video id: as named, or with the first of the usual suffixes that exists (``.mp4`` if none does)."""
-    name = video_id if video_id.endswith(_SUFFIXES) else None
-    candidates = [name] if name else [video_id + suffix for suffix in _SUFFIXES]
-    for candidate in candidates:
-        for path in (directory / candidate, directory / pathlib.PurePath(candidate).name):
-            if path.is_file():
-                return str(path)
-    return str(directory / candidates[0])

@@ -8,7 +8,8 @@ msrvtt:MSRVTT_data.json,videos=DIR,split=test   MSR-VTT, json or csv
 
 import inspect
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from hilight_jax.core.errors import DataError, nearest
 from hilight_jax.data.manifest import open_manifest, read_text
@@ -30,20 +31,34 @@ def open_source(specification: str) -> Source:
     Raises:
       DataError: The kind or an option is unknown, nothing is there, or an annotation is wrong (file and line named).
     """
-    kind, path, options = _parse(specification)
-    kind = kind or _recognise(path)
-    if kind not in KINDS:
+    return open_by_kind(specification, KINDS, _recognise)
+
+
+def open_by_kind(specification: str, kinds: Mapping[str, Callable[..., Any]], recognise: Callable[[str], str]) -> Any:
+    """Opens what ``KIND:PATH[,OPTION=VALUE...]`` names.
+
+    Args:
+      specification: As the user wrote it; becomes the ``name`` of what was opened.
+      kinds: For each kind the function that opens it, by path and options.
+      recognise: Finds the kind of a path that stands alone.
+
+    Raises:
+      DataError: The kind or an option is unknown, or whatever the functions raise.
+    """
+    kind, path, options = _parse(specification, kinds)
+    kind = kind or recognise(path)
+    if kind not in kinds:
         raise DataError(
-            f"'{kind}' in '{specification}' is no kind of source; kinds: {', '.join(KINDS)}.{nearest(kind, KINDS)}"
+            f"'{kind}' in '{specification}' is no kind of source; kinds: {', '.join(kinds)}.{nearest(kind, kinds)}"
         )
-    allowed = list(inspect.signature(KINDS[kind]).parameters)[1:]
+    allowed = list(inspect.signature(kinds[kind]).parameters)[1:]
     for option in options:
         if option not in allowed:
             raise DataError(
                 f"'{option}' in '{specification}' is no option of {kind}; options: {', '.join(allowed) or 'none'}."
                 f"{nearest(option, allowed)}"
             )
-    source = KINDS[kind](path, **options)
+    source = kinds[kind](path, **options)
     source.name = specification
     return source
 
@@ -62,14 +77,14 @@ def same_file(specification: str, other: str) -> bool:
     return first == second
 
 
-def _parse(specification: str) -> tuple[str, str, dict[str, str]]:
+def _parse(specification: str, kinds: Mapping[str, Any] = KINDS) -> tuple[str, str, dict[str, str]]:
     head, *options = specification.split(",")
     kind, colon, path = head.partition(":")
     if not colon:
         kind, path = "", head
     if not path:
         raise DataError(
-            f"the source '{specification}' names no path; write KIND:PATH with KIND out of {', '.join(KINDS)}."
+            f"the source '{specification}' names no path; write KIND:PATH with KIND out of {', '.join(kinds)}."
         )
     for option in options:
         if "=" not in option:

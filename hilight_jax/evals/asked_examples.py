@@ -17,7 +17,6 @@ def asked_clips(
     answers_file: Path,
     source: ConversationSource,
     data: ConversationDataConfig,
-    tokenizer: str,
     num_conversations: int = 6,
     num_questions: int = 4,
 ) -> list[AskedClips]:
@@ -26,8 +25,7 @@ def asked_clips(
     Args:
       answers_file: what `evaluate` wrote, one answer a line, in the order of the source.
       source: the source that was evaluated.
-      data: how its clips are made.
-      tokenizer: path of the run's `tokenizer.model`.
+      data: how its clips are made, and the run's tokenizer.
       num_conversations: how many at most.
       num_questions: answers of each, at most.
 
@@ -36,10 +34,11 @@ def asked_clips(
     """
     if not answers_file.is_file():
         return []
-    loader = ConversationLoader(data, source, 0, tokenizer)
+    loader = ConversationLoader(data, source, seed=0)
     about_clips = (answer for _, answer in read_json_lines(str(answers_file)) if answer["clip"])
+    groups = itertools.groupby(about_clips, lambda answer: answer["index"])
     examples = []
-    for index, answers in itertools.islice(itertools.groupby(about_clips, lambda answer: answer["index"]), num_conversations):
+    for index, answers in itertools.islice(groups, num_conversations):
         name, answers = source.conversation(index, None).id, list(answers)[:num_questions]
         batch = loader.eval_batch(np.array([index]))
         if not batch["valid"][0] or answers[0]["id"].rpartition("#")[0] != name:

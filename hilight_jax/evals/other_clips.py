@@ -1,23 +1,16 @@
 """Another clip in the place of a question's own: what a model that does not look would not notice."""
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 
-class Clips(NamedTuple):
-    """The clips of one conversation, encoded.
+class Named(Protocol):
+    """A clip as a model sees it; equal clips have equal digests."""
 
-    Attributes:
-      features: what the model made of each.
-      digests: a short name for the frames of each; equal frames have equal names.
-    """
+    digest: str
 
-    features: tuple[Any, ...]
-    digests: tuple[str, ...]
 
-    @property
-    def digest(self) -> str:
-        """One name for all of them."""
-        return "+".join(self.digests)
+Clip = TypeVar("Clip", bound=Named)
 
 
 class OtherClips:
@@ -26,17 +19,18 @@ class OtherClips:
     def __init__(self, size: int):
         """Keeps up to ``size`` clips."""
         self._size = size
-        self._kept: dict[str, Any] = {}
+        self._kept: dict[str, Named] = {}
 
-    def add(self, clips: Clips) -> None:
+    def add(self, clips: Iterable[Named]) -> None:
         """Remembers clips as the latest."""
-        for digest, features in zip(clips.digests, clips.features, strict=True):
-            self._kept.pop(digest, None)
-            self._kept[digest] = features
+        for clip in clips:
+            self._kept.pop(clip.digest, None)
+            self._kept[clip.digest] = clip
         for digest in list(self._kept)[: -self._size]:
             del self._kept[digest]
 
-    def instead_of(self, clips: Clips) -> tuple[Any, ...] | None:
+    def instead_of(self, clips: tuple[Clip, ...]) -> tuple[Clip, ...] | None:
         """As many others, none of them among ``clips``, the latest first; None while there are not enough."""
-        others = [self._kept[digest] for digest in reversed(self._kept) if digest not in clips.digests]
-        return tuple(others[: len(clips.features)]) if len(others) >= len(clips.features) else None
+        own = {clip.digest for clip in clips}
+        others = [clip for digest, clip in reversed(self._kept.items()) if digest not in own]
+        return tuple(others[: len(clips)]) if len(others) >= len(clips) else None

@@ -7,9 +7,8 @@ of the question's own. Rows stream by; of all clips only a few stay in memory.
 """
 
 import contextlib
-import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +21,10 @@ from hilight_jax.data.conversation_loader import ConversationLoader
 from hilight_jax.data.conversation_sources import ConversationSource
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.prompts import expand, prompt_ids
+from hilight_jax.evals.answer_queue import AnswerQueue
 from hilight_jax.evals.answer_scores import Answered, summarise_answers
 from hilight_jax.evals.known_answers import KnownAnswers, Question, questions_of
-from hilight_jax.evals.other_clips import Clips, OtherClips
+from hilight_jax.evals.other_clips import OtherClips
 from hilight_jax.serving.generate import ClipFeatures, Generator, Prompt, SamplingConfig
 
 
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     turn: int  # of its turns, the user's
     conversation: Conversation
     question: Question
-    clips: Clips
+    clips: tuple[ClipFeatures, ...]
     ticket: int = -1
     other_ticket: int | None = None
 
@@ -43,11 +43,11 @@ class Asked(NamedTuple):
         """The question with its answers."""
         name = f"{self.conversation.id}#{self.turn}"
         kind, words, truth = self.question.type, self.question.text, self.question.truth
-        return Answered(name, self.index, self.clips.digest, kind, words, truth, answer, heard, controls or {})
+        return Answered(name, self.index, _digest(self.clips), kind, words, truth, answer, heard, controls or {})
 
 
 class Asker:
-    """Answers prompts in batches; an answer is read by the ticket that `ask` gave."""
+    """Makes the prompts of questions and has them answered in batches."""
 
     def __init__(
         self,
@@ -57,33 +57,23 @@ class Asker:
         history: bool = False,
         batch_size: int = 1,
     ):
-        """Answers ``batch_size`` prompts at a time; see `evaluate_video_qa`."""
-        self._generator, self._sampling, self._data = generator, sampling, data
-        self._history, self._batch_size = history, batch_size
-        self._waiting: list[Prompt] = []
-        self._texts: list[str] = []
+        """See `evaluate_video_qa`."""
+        self._tokenizer, self._data, self._history = generator.tokenizer, data, history
+        self._queue = AnswerQueue(
+            lambda prompts: [answer.text for answer in generator.generate(prompts, sampling)], batch_size
+        )
 
-    def ask(self, asked: Asked, features: Sequence[ClipFeatures]) -> int:
+    def ask(self, asked: Asked, clips: tuple[ClipFeatures, ...]) -> int:
         """Asks a question about clips, its own or others, and returns the ticket of the answer."""
-        turns = [Turn("user", f"{VIDEO_MARK}\n" * len(features) + asked.question.text)]
+        turns = [Turn("user", f"{VIDEO_MARK}\n" * len(clips) + asked.question.text)]
         if self._history:
             turns = list(asked.conversation.turns[: asked.turn + 1])
-        ids = prompt_ids(turns, self._generator.tokenizer)
-        self._waiting.append(Prompt(expand(ids, None, self._data.num_video_tokens)[0], tuple(features)))
-        ticket = len(self._texts) + len(self._waiting) - 1
-        if len(self._waiting) == self._batch_size:
-            self._answer()
-        return ticket
+        ids, _ = expand(prompt_ids(turns, self._tokenizer), None, self._data.num_video_tokens)
+        return self._queue.add(Prompt(ids, clips))
 
     def texts(self) -> list[str]:
         """All answers, by ticket."""
-        if self._waiting:
-            self._answer()
-        return self._texts
-
-    def _answer(self):
-        self._texts += [answer.text for answer in self._generator.generate(self._waiting, self._sampling)]
-        self._waiting = []
+        return self._queue.texts()
 
 
 def evaluate_video_qa(
@@ -128,17 +118,17 @@ def evaluate_video_qa(
     skipped = []
 
     def ask_about_others(row: Asked) -> Asked:
-        if not controls or not row.clips.features:
+        if not controls or not row.clips:
             return row._replace(other_ticket=row.ticket if controls else None)  # Without a clip nothing is lost.
-        features = others.instead_of(row.clips)
-        return row if features is None else row._replace(other_ticket=asker.ask(row, features))
+        clips = others.instead_of(row.clips)
+        return row if clips is None else row._replace(other_ticket=asker.ask(row, clips))
 
     for index, conversation, clips in _conversations(generator, source, data, count, batch_size):
         if clips is None:
             skipped.append(conversation.id)
         else:
             for row in _questions(index, conversation, clips):
-                asked.append(ask_about_others(row._replace(ticket=asker.ask(row, row.clips.features))))
+                asked.append(ask_about_others(row._replace(ticket=asker.ask(row, row.clips))))
             others.add(clips)
         if progress:
             progress.update()
@@ -161,7 +151,7 @@ def evaluate_video_qa(
         answered.append(row.answered(texts[row.ticket], heard, beside))
     return {
         "conversations": count - len(skipped),
-        "clips": len({digest for row in asked for digest in row.clips.digests}),
+        "clips": len({clip.digest for row in asked for clip in row.clips}),
         "questions": len(answered),
         "skipped": skipped,
         "history": history,
@@ -185,21 +175,21 @@ def ask_about_one_clip(
     """
     best: list[Asked] = []
     with contextlib.closing(_conversations(generator, source, data, len(source), batch_size=1)) as rows:
-        alone = (row for row in rows if row[2] is not None and len(row[2].features) == 1)
-        for _, group in itertools.groupby(alone, lambda row: row[2].digest):
-            best = max(best, [question for row in group for question in _questions(*row)][:count], key=len)
+        questions = (asked for row in rows if row[2] is not None for asked in _questions(*row) if len(asked.clips) == 1)
+        for _, group in itertools.groupby(questions, lambda asked: asked.clips[0].digest):
+            best = max(best, list(itertools.islice(group, count)), key=len)
             if len(best) == count:
                 break
     if not best:
         raise DataError(f"'{source.name}' has no question about one clip.")
     asker = Asker(generator, sampling, data, batch_size=len(best))
-    tickets = [asker.ask(row, row.clips.features) for row in best]
+    tickets = [asker.ask(row, row.clips) for row in best]
     return [row.answered(asker.texts()[ticket]) for row, ticket in zip(best, tickets, strict=True)]
 
 
 def _conversations(
     generator: Generator, source: ConversationSource, data: ConversationDataConfig, count: int, batch_size: int
-) -> Iterator[tuple[int, Conversation, Clips | None]]:
+) -> Iterator[tuple[int, Conversation, tuple[ClipFeatures, ...] | None]]:
     """Yields (index, conversation, its encoded clips) in order; None for the clips of one that cannot be used."""
     pipeline = Pipeline(data, source, ConversationLoader(data, source, seed=0))
     with pipeline.eval_batches(batch_size) as batches:
@@ -210,17 +200,17 @@ def _conversations(
                     yield index, source.conversation(index, None), clips
 
 
-def _encode(generator: Generator, batch: dict[str, np.ndarray], row: int) -> Clips:
-    features, digests = [], []
-    for clip in np.flatnonzero(batch["video_mask"][row]):
-        frames = batch["video"][row, clip]
-        features.append(generator.encode_clip(frames, batch["key_frames"][row, clip]))
-        digests.append(hashlib.sha256(frames.tobytes()).hexdigest()[:12])
-    return Clips(tuple(features), tuple(digests))
+def _encode(generator: Generator, batch: Mapping[str, np.ndarray], row: int) -> tuple[ClipFeatures, ...]:
+    clips = np.flatnonzero(batch["video_mask"][row])
+    return tuple(generator.encode_clip(batch["video"][row, u], batch["key_frames"][row, u]) for u in clips)
 
 
-def _questions(index: int, conversation: Conversation, clips: Clips) -> Iterator[Asked]:
+def _questions(index: int, conversation: Conversation, clips: tuple[ClipFeatures, ...]) -> Iterator[Asked]:
     """Yields the questions of a conversation, each with the clips that were shown until then."""
     for turn, question in questions_of(conversation):
         shown = sum(said.text.count(VIDEO_MARK) for said in conversation.turns[: turn + 1])
-        yield Asked(index, turn, conversation, question, Clips(clips.features[:shown], clips.digests[:shown]))
+        yield Asked(index, turn, conversation, question, clips[:shown])
+
+
+def _digest(clips: tuple[ClipFeatures, ...]) -> str:
+    return "+".join(clip.digest[:12] for clip in clips)

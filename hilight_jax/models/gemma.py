@@ -22,8 +22,8 @@ from hilight_jax.core.errors import DataError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree
 from hilight_jax.models.gemma_config import GEMMA_2B, GEMMA_7B, GemmaConfig, gemma_config_from_json
-from hilight_jax.models.gemma_layers import Block, RmsNorm
-from hilight_jax.models.layers import ComputeConfig, at_least_float32
+from hilight_jax.models.gemma_layers import Block, Embedder, RmsNorm, scale_embeds
+from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.lora import COLLECTION, LoraConfig
 from hilight_jax.ops.grouped_attention import causal_visibility
 
@@ -196,44 +196,6 @@ class Gemma(nn.Module):
         return carry, outputs, jnp.stack(weights) if weights[0] is not None else None
 
 
-class Embedder(nn.Module):
-    """The table that embeds ids and, used the other way, scores them."""
-
-    config: GemmaConfig
-    compute: ComputeConfig
-
-    def setup(self):
-        """Rows of unit length on average, so that scaled embeddings have variance 1."""
-        shape, dtype = (self.config.vocab_size, self.config.width), self.compute.dtypes["param_dtype"]
-        self.table = self.param("table", nn.initializers.normal(self.config.width**-0.5), shape, dtype)
-
-    def __call__(self, ids: Int[Array, "B L"]) -> Float[Array, "B L D"]:
-        """Looks ids up."""
-        return jnp.asarray(self.table)[ids].astype(self.compute.dtypes["dtype"])
-
-    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L vocab"]:
-        """Products with every row."""
-        dtype = self.compute.dtypes["dtype"]
-        precise = jnp.promote_types(dtype, jnp.float32)
-        table = self.table.astype(dtype)
-        return jnp.einsum("BLD,vD->BLv", tokens.astype(dtype), table, preferred_element_type=precise)
-
-
-def scale_embeds(x: Float[Array, "*B D"], round_scale: bool) -> Float[Array, "*B D"]:
-    """Multiplies by ``sqrt(D)`` under one of two rounding rules, which differ below float32 only.
-
-    Args:
-      x: Embeddings; the result has their dtype.
-      round_scale: Round the factor to that dtype first (transformers >= 4.39: 45.25 for D = 2048 in bfloat16) instead
-        of multiplying in float32 and rounding the product (4.38).
-    """
-    factor = np.sqrt(np.float64(x.shape[-1]))
-    if round_scale:
-        return x * jnp.asarray(factor, x.dtype)
-    wide = at_least_float32(x)
-    return (wide * jnp.asarray(factor, wide.dtype)).astype(x.dtype)
-
-
 def unstack_layers(tree: Tree) -> dict[str, Any]:
     """Splits a tree's stacked ``layers`` into ``layers_0``, ``layers_1``, ... for ``Gemma(stacked=False)``.
 
@@ -253,6 +215,10 @@ def _part(x: Any, index: int) -> jax.Array:
     """``x[index]``, a view where that is possible."""
     if isinstance(x, np.ndarray):
         return jax.device_put(x[index], may_alias=True)
-    if isinstance(x, jax.core.Tracer) or any(device.platform != "cpu" for device in x.devices()) or len(x.devices()) > 1:
+    if (
+        isinstance(x, jax.core.Tracer)
+        or any(device.platform != "cpu" for device in x.devices())
+        or len(x.devices()) > 1
+    ):
         return x[index]
     return jax.device_put(np.asarray(x)[index], x.sharding, may_alias=True)

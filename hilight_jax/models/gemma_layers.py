@@ -1,14 +1,15 @@
-"""The layer of Gemma-1 (arXiv 2403.08295): RMSNorm, multi-query attention with rotary positions, gated MLP."""
+"""Gemma-1's layer (RMSNorm, multi-query attention with rotary positions, gated MLP) and its tied embedding."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.layers import ComputeConfig
+from hilight_jax.models.layers import ComputeConfig, at_least_float32
 from hilight_jax.models.lora import Linear, LoraConfig
 from hilight_jax.ops.grouped_attention import grouped_attention
 from hilight_jax.ops.rotary import rotary
@@ -146,3 +147,41 @@ class Block(nn.Module):
         x = x + mixed
         x = x + Mlp(*shared, name="mlp")(RmsNorm(self.config.norm_eps, self.compute, name="mlp_norm")(x))
         return (x, cache), (x if self.keep_output else None, weights if self.keep_attention else None)
+
+
+class Embedder(nn.Module):
+    """The table that embeds ids and, used the other way, scores them."""
+
+    config: GemmaConfig
+    compute: ComputeConfig
+
+    def setup(self):
+        """Rows of unit length on average, so that scaled embeddings have variance 1."""
+        shape, dtype = (self.config.vocab_size, self.config.width), self.compute.dtypes["param_dtype"]
+        self.table = self.param("table", nn.initializers.normal(self.config.width**-0.5), shape, dtype)
+
+    def __call__(self, ids: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+        """Looks ids up."""
+        return jnp.asarray(self.table)[ids].astype(self.compute.dtypes["dtype"])
+
+    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L vocab"]:
+        """Products with every row."""
+        dtype = self.compute.dtypes["dtype"]
+        precise = jnp.promote_types(dtype, jnp.float32)
+        table = self.table.astype(dtype)
+        return jnp.einsum("BLD,vD->BLv", tokens.astype(dtype), table, preferred_element_type=precise)
+
+
+def scale_embeds(x: Float[Array, "*B D"], round_scale: bool) -> Float[Array, "*B D"]:
+    """Multiplies by ``sqrt(D)`` under one of two rounding rules, which differ below float32 only.
+
+    Args:
+      x: Embeddings; the result has their dtype.
+      round_scale: Round the factor to that dtype first (transformers >= 4.39: 45.25 for D = 2048 in bfloat16) instead
+        of multiplying in float32 and rounding the product (4.38).
+    """
+    factor = np.sqrt(np.float64(x.shape[-1]))
+    if round_scale:
+        return x * jnp.asarray(factor, x.dtype)
+    wide = at_least_float32(x)
+    return (wide * jnp.asarray(factor, wide.dtype)).astype(x.dtype)

@@ -7,6 +7,7 @@ samples of text alone, of one clip and of several in any turn.
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -181,7 +182,10 @@ class HiLight(nn.Module):
         frame_features: Float[Array, "B U F E"],
     ) -> Float[Array, "B L vocabulary"]:
         """From tower features to logits; ``init`` by this method makes every part but the towers."""
-        return self.logits(self(ids, mask, clip_tokens, frame_features))
+        logits = self.logits(self(ids, mask, clip_tokens, frame_features))
+        if self.is_initializing() and self.config.lora is not None:
+            self._init_lora(self.config.lora)
+        return logits
 
     def from_pixels(
         self,
@@ -196,6 +200,12 @@ class HiLight(nn.Module):
         features = (towers[name].reshape(batch, clips, *towers[name].shape[1:]) for name in towers)
         return self.language_model_parts(ids, mask, *features)
 
+    def _init_lora(self, config: LoraConfig) -> None:
+        """Adds deltas that change nothing yet to a fresh model, as a collection of their own."""
+        deltas = lora.init(self.make_rng("params"), self.gemma.variables["params"], config)
+        for name, tree in deltas.items():
+            self.gemma.put_variable(COLLECTION, name, tree)
+
 
 def count_positions(mask: Bool[Array, "B L"]) -> Int[Array, "B L"]:
     """Numbers the real rows of each sample from 0; padding before the first is 0 too."""
@@ -208,9 +218,9 @@ def variables(params: Tree) -> dict[str, Any]:
     return {"params": {name: part for name, part in params.items() if name != COLLECTION}, **deltas}
 
 
-def init_lora(key: jax.Array, gemma: Tree, config: LoraConfig) -> dict[str, Any]:
-    """The part ``lora`` of a model whose part ``gemma`` this is (or its shapes); it changes nothing yet."""
-    return {"gemma": lora.init(key, gemma, config)}
+def parts(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of ``PARTS`` that these collections, such as ``init`` makes, come from."""
+    return {**variables["params"], **({COLLECTION: variables[COLLECTION]} if COLLECTION in variables else {})}
 
 
 def param_shapes(config: HiLightConfig) -> dict[str, Any]:
@@ -219,8 +229,5 @@ def param_shapes(config: HiLightConfig) -> dict[str, Any]:
     video = jax.ShapeDtypeStruct((1, 1, vision.num_frames, vision.image_size, vision.image_size, 3), jnp.float32)
     ids, mask = jax.ShapeDtypeStruct((1, 2), jnp.int32), jax.ShapeDtypeStruct((1, 2), jnp.bool_)
     init = functools.partial(HiLight(config).init, method="from_pixels")
-    key = jax.random.key(0)
-    params = dict(jax.eval_shape(init, key, ids, mask, video, jax.ShapeDtypeStruct((1, 1, 1), jnp.int32))["params"])
-    if config.lora is not None:
-        params[COLLECTION] = jax.eval_shape(lambda: init_lora(key, params["gemma"], config.lora))
-    return params
+    key_frames = jax.ShapeDtypeStruct((1, 1, 1), jnp.int32)
+    return parts(jax.eval_shape(init, jax.random.key(0), ids, mask, video, key_frames))

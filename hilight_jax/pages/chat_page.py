@@ -75,11 +75,12 @@ def _head(workdir, config, records, evaluations):
 def _charts(records):
     """One chart per kind of validation figure: the loss, and the shares."""
     names = sorted({name for record in records for name in record if name.startswith("validation/")})
-    shares = {name.removeprefix("validation/"): curves.points(records, name) for name in names if "loss" not in name}
-    losses = {name.removeprefix("validation/"): curves.points(records, name) for name in names if "loss" in name}
+    figures = {name.removeprefix("validation/"): curves.points(records, name) for name in names}
+    losses = {name: values for name, values in figures.items() if "loss" in name}
+    shares = {name: values for name, values in figures.items() if "loss" not in name}
     return [
         line_chart("Validation loss", losses),
-        line_chart("Validation answers, truth given so far", shares, low=0.0),
+        line_chart("Validation, truth given so far", shares, low=0.0),
     ]
 
 

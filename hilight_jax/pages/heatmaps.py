@@ -68,10 +68,16 @@ def overlay(
     frames: UInt8[np.ndarray, "F Y X 3"], maps: Float[np.ndarray, "F rows columns"]
 ) -> UInt8[np.ndarray, "F y x 3"]:
     """Paints a word's map over a clip, at drawing size; the brighter the more opaque."""
-    frames = enlarge(frames)
+    return paint(enlarge(frames), scaled(np.asarray(maps, np.float32)))
+
+
+def paint(
+    frames: UInt8[np.ndarray, "F y x 3"], levels: Float[np.ndarray, "F rows columns"]
+) -> UInt8[np.ndarray, "F y x 3"]:
+    """Paints levels of 0 (clear) to 1 (bright) over frames of any size."""
     height, width = frames.shape[1:3]
     painted = []
-    for frame, value in zip(frames, scaled(np.asarray(maps, np.float32)), strict=True):
+    for frame, value in zip(frames, levels, strict=True):
         smooth = Image.fromarray(value).resize((width, height), Image.Resampling.BICUBIC)
         heat = np.clip(np.asarray(smooth), 0, 1)
         alpha = OPACITY * heat[..., None]
@@ -103,9 +109,16 @@ def ring(
 
 
 def label(
-    frames: UInt8[np.ndarray, "F y x 3"], title: str, notes: Sequence[str], ringed: bool = False
+    frames: UInt8[np.ndarray, "F y x 3"],
+    title: str,
+    notes: Sequence[str],
+    ringed: bool = False,
+    more: str = "more similar",
 ) -> UInt8[np.ndarray, "F y_labelled x 3"]:
-    """Puts the word above every frame and the colour legend with a note (the frame's time) below."""
+    """Puts the word above every frame and the colour legend with a note (the frame's time) below.
+
+    `more` is what bright colours mean.
+    """
     height, width = frames.shape[1:3]
     bold, small = ImageFont.load_default(15), ImageFont.load_default(11)
     labelled = []
@@ -118,7 +131,7 @@ def label(
         legend = colours(np.linspace(0, 1, 64))[None].repeat(6, 0)
         image.paste(Image.fromarray(legend.astype(np.uint8)), (32, bottom - 3))
         pen.text((28, bottom), "less", _FAINT, small, anchor="rm")
-        pen.text((100, bottom), "more similar", _FAINT, small, anchor="lm")
+        pen.text((100, bottom), more, _FAINT, small, anchor="lm")
         pen.text(
             (width - 8, bottom), ("ring: true place   " if ringed and width > 300 else "") + note, _FAINT, small, "rm"
         )

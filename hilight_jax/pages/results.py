@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hilight_jax.core.errors import DataError
+from hilight_jax.core.errors import CheckpointError, DataError
 from hilight_jax.core.json_files import read_object
 
 
@@ -16,3 +16,15 @@ def read_result(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     return read_object(path, DataError, "delete it and run the command that writes it again")
+
+
+def read_stage(workdir: Path) -> str:
+    """The stage of a run: 'encoder' where no configuration says otherwise.
+
+    Raises:
+      CheckpointError: `config.json` is damaged.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        return "encoder"
+    return read_object(path, CheckpointError, "restore it, or choose another workdir").get("stage", "encoder")

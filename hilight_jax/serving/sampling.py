@@ -54,7 +54,7 @@ class SamplingConfig:
             )
 
 
-def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array, "B"]:
+def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array, " B"]:
     """One random key for each prompt's ids, the same in any batch."""
     key = jax.random.key(config.seed)
     digests = np.array([zlib.crc32(np.ascontiguousarray(ids, np.int32).tobytes()) for ids in prompts], np.uint32)
@@ -62,8 +62,8 @@ def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array
 
 
 def sample(
-    logits: Float[Array, "B vocab"], keys: Key[Array, "B"], step: int, config: SamplingConfig
-) -> Int[Array, "B"]:
+    logits: Float[Array, "B vocab"], keys: Key[Array, " B"], step: int, config: SamplingConfig
+) -> Int[Array, " B"]:
     """Chooses the next token of every row.
 
     Args:

@@ -1,5 +1,6 @@
 """The stages ``align`` and ``tune``: HiLight's language side on conversations, over frozen towers."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,8 @@ class ChatStage:
         return self._source.conversation(index, None).id
 
     def _pipeline(self, source: ConversationSource) -> Pipeline:
-        loader = ConversationLoader(self.config.data, source, self.config.seed, str(self._tokenizer))
-        return Pipeline(self.config.data, source, loader, self.config.seed)
+        data = dataclasses.replace(self.config.data, tokenizer=str(self._tokenizer))
+        return Pipeline(data, source, ConversationLoader(data, source, self.config.seed), self.config.seed)
 
     def _figures(self, params: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         return self.objective.validation_terms(params, batch)

@@ -48,15 +48,15 @@ class Encoder:
         return self.config.model.level_weights or (1.0,)
 
 
-def load_encoder(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> Encoder:
-    """Loads the best or the latest checkpoint of a run.
+def load_encoder(workdir: str | Path, which: Literal["best", "latest"] | int = "latest") -> Encoder:
+    """Loads the best or the latest checkpoint of a run, or the one of a step.
 
     Raises:
       CheckpointError: ``workdir`` holds no run of the encoder.
     """
     config = read_config(workdir)
     store = Store(Path(workdir) / "checkpoints", config.keep, read_only=True)
-    step = store.best() if which == "best" else store.latest()
+    step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
     if step is None:
         raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train longer.")
     complaints = name_report(_shapes(config), store.param_shapes(step))

@@ -11,9 +11,9 @@ from hilight_jax.billiards.worlds import DEMO, TABLE
 
 SMALL_TABLE = dataclasses.replace(TABLE, width=56, height=56, smallest_ball=0.3)
 CLIPS = [
-    (DEMO, "train", 0, "cc1a6aea05bdc4d5", "f7e86bc60d22f1d8"),
-    (DEMO, "unseen", 1, "c44cd73af39ccc76", "85318f819c38271a"),
-    (SMALL_TABLE, "validation", 0, "eba4c3b99903dd9d", "4daa9fbb7ffc0e1d"),
+    (DEMO, "train", 0, "fa481d1067b1b535", "f7e86bc60d22f1d8"),
+    (DEMO, "unseen", 1, "209734163e7f56bb", "85318f819c38271a"),
+    (SMALL_TABLE, "validation", 0, "71f6476f6af20bb8", "4daa9fbb7ffc0e1d"),
 ]
 
 

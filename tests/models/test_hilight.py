@@ -10,7 +10,15 @@ from hilight_jax.core import sharding, trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.special_ids import VIDEO_ID
 from hilight_jax.models.gemma import init_cache
-from hilight_jax.models.hilight import PARTITION_RULES, PARTS, HiLight, HiLightConfig, count_positions, param_shapes
+from hilight_jax.models.hilight import (
+    PARTITION_RULES,
+    PARTS,
+    HiLight,
+    HiLightConfig,
+    count_positions,
+    param_shapes,
+    parts,
+)
 from hilight_jax.models.hilight import variables as collections
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining import TokenMiningConfig
@@ -78,8 +86,8 @@ def test_pixels_and_kept_features_give_the_same(variables):
     whole = MODEL.apply(variables, ids, mask, video, keys, method="from_pixels")
     towers = [MODEL.apply(variables, video[:, u], keys[:, u], method="encode_video") for u in range(2)]
     kept = (np.stack([out[name] for out in towers], 1) for name in ("clip_tokens", "frame_features"))
-    parts = MODEL.apply(variables, ids, mask, *kept, method="language_model_parts")
-    np.testing.assert_allclose(whole, parts, atol=1e-5)
+    again = MODEL.apply(variables, ids, mask, *kept, method="language_model_parts")
+    np.testing.assert_allclose(whole, again, atol=1e-5)
 
 
 def test_the_frame_tower_sees_the_key_frames(variables):
@@ -133,6 +141,15 @@ def test_lora_is_a_part_and_a_collection_of_its_own():
     assert set(both) == {"params", "lora"} and set(both["params"]) == set(PARTS) - {"lora"}
     with_deltas, without = (model.apply(v, ids, mask, *features) for v in (both, {"params": both["params"]}))
     assert np.abs(with_deltas - without).max() > 1e-3
+
+
+def test_a_fresh_models_deltas_change_nothing():
+    model = HiLight(tiny.config(lora=tiny.LORA))
+    (ids, mask), features = batch(ONE, TWO), tiny.features()
+    fresh = jax.jit(lambda *x: model.init(*x, method="language_model_parts"))(jax.random.key(0), ids, mask, *features)
+    assert set(parts(fresh)) == {"token_mining", "gemma", "lora"}
+    both, plain = (jax.jit(model.apply)(v, ids, mask, *features) for v in (fresh, {"params": fresh["params"]}))
+    np.testing.assert_array_equal(both, plain)
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig()], ids=["plain", "lora"])

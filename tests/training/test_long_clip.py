@@ -80,8 +80,8 @@ def test_the_real_model_freezes_the_positions_that_it_keeps():
 
 
 def test_an_unknown_preset_is_one_sentence():
-    with pytest.raises(ConfigError, match="'b32' is not a preset. Did you mean 'b16'"):
-        load_config("configs/long_clip.py:b32")
+    with pytest.raises(ConfigError, match="'dmo' is not a preset. Did you mean 'demo'"):
+        load_config("configs/long_clip.py:dmo")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ def test_a_step_saved_later_does_not_change_what_a_run_was_built_on(runs):
 def test_a_part_that_was_lost_is_named_with_its_place(runs):
     encoder, chat = runs
     shutil.rmtree(encoder)
-    with pytest.raises(CheckpointError, match=r"part 'vision' was taken from step 1 of '.*encoder', which cannot be read"):
+    with pytest.raises(
+        CheckpointError, match=r"part 'vision' was taken from step 1 of '.*encoder', which cannot be read"
+    ):
         load_part(chat, "vision")
 
 

@@ -1,0 +1,188 @@
+"""Python in five lines: what ``hilight_jax.load`` gives.
+
+```python
+model = hilight_jax.load("runs/tune-demo")
+clip = model.encode_video("shot.mp4")
+text = model.encode_text("the cue ball hits the red ball")
+print(clip @ text)
+print(model.chat([{"role": "user", "text": "Is the red ball potted?", "videos": ["shot.mp4"]}]))
+```
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from hilight_jax.core.errors import CheckpointError, ConfigError, DataError, nearest
+from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.data.video import Video
+from hilight_jax.serving.dialogue import Dialogue
+from hilight_jax.serving.footage import read_footage
+from hilight_jax.serving.generate import Generator
+from hilight_jax.serving.sampling import SamplingConfig
+from hilight_jax.training.chat_config import ChatTrainConfig
+from hilight_jax.training.chat_model import ChatModel, load_chat_model
+from hilight_jax.training.encoder import Encoder, load_encoder
+from hilight_jax.training.encoder_config import EncoderTrainConfig
+from hilight_jax.training.experiment import read_config
+
+_TURN_KEYS = ("role", "text", "videos")
+
+
+def load(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> "Model":
+    """Loads a trained model.
+
+    Args:
+      workdir: Working directory of a run of ``encoder``, ``align`` or ``tune``. An encoder embeds; the other two also
+        chat, and embed with the encoder that they were built on.
+      which: Which of its checkpoints; the best was chosen on validation data.
+
+    Raises:
+      CheckpointError: It is no such directory, or holds no whole model.
+    """
+    config = read_config(workdir)
+    if isinstance(config, EncoderTrainConfig):
+        return Model(workdir, encoder=load_encoder(workdir, which))
+    if isinstance(config, ChatTrainConfig):
+        return Model(workdir, chat_model=load_chat_model(workdir, which))
+    raise CheckpointError(
+        f"'{workdir}' is a run of the stage '{config.stage}', which is a part of a model; name a run of encoder, align "
+        f"or tune."
+    )
+
+
+class Model:
+    """A trained model: videos and texts in, vectors and answers out."""
+
+    def __init__(self, workdir: str | Path, encoder: Encoder | None = None, chat_model: ChatModel | None = None):
+        """Wraps what ``load`` found; use that."""
+        self._workdir = workdir
+        self._known_encoder = encoder
+        self._data, self._generator = None, None
+        if chat_model is not None:
+            self._origin = chat_model.origins["vision"]
+            self._data = chat_model.data
+            self._generator = Generator(
+                chat_model.config, chat_model.params, GemmaTokenizer(chat_model.tokenizer), chat_model.data.max_length
+            )
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The dual encoder: the run itself, or the one whose video tower the chat model sees with.
+
+        Raises:
+          CheckpointError: It cannot be read any more.
+        """
+        return self._known_encoder or load_encoder(self._origin.workdir, self._origin.step)
+
+    @property
+    def generator(self) -> Generator:
+        """The chat model at work.
+
+        Raises:
+          CheckpointError: This model only embeds.
+        """
+        if self._generator is None:
+            raise CheckpointError(
+                f"'{self._workdir}' is a run of the encoder, which embeds but cannot chat; name a run of align or tune."
+            )
+        return self._generator
+
+    def encode_video(self, video: Video) -> Float[np.ndarray, " E"]:
+        """Embeds a video, by its path or its bytes, as a vector of length 1.
+
+        Products with other vectors of this model are cosines, whether of videos or texts.
+
+        Raises:
+          DataError: It cannot be decoded.
+        """
+        data = self.encoder.config.data
+        frames = read_footage(video, data.num_frames, data.image_size).frames
+        return _unit(self.encoder.encode_video(frames[None])["video_embeds"][0])
+
+    def encode_text(self, text: str) -> Float[np.ndarray, " E"]:
+        """Embeds a text as a vector of length 1; what is longer than the encoder's captions is cut off.
+
+        Raises:
+          DataError: It has no words.
+        """
+        if not any(character.isalnum() for character in text):
+            raise DataError(f"the text is {text!r}; it needs at least one word.")
+        tokens = ClipTokenizer(self.encoder.config.data.text_length)(text)
+        return _unit(self.encoder.encode_text(tokens.ids[None], tokens.mask[None])["text_embeds"][0])
+
+    def chat(
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        *,
+        on_text: Callable[[str], None] | None = None,
+        **sampling: Any,
+    ) -> str:
+        """Answers the last of some turns.
+
+        Args:
+          turns: Of user and model, each a dict: ``role`` is ``user`` (if left out) or ``model``, ``text`` the words,
+            ``videos`` (of a user, optional) the videos that the turn shows. They are shown before the text, or where it
+            has ``<video>`` marks, which must then be as many.
+          on_text: Is called with every further piece of the answer.
+          **sampling: See ``SamplingConfig``: ``max_new_tokens=64``, ``temperature=0.0`` ...
+
+        Returns:
+          The answer; ``dialogue`` gives what belongs to it as well.
+
+        Raises:
+          CheckpointError: This model only embeds.
+          DataError: A video cannot be decoded, or the turns are no conversation that can be answered.
+        """
+        dialogue = self.dialogue(**sampling)
+        for i, turn in enumerate(turns, 1):
+            _check_turn(i, turn)
+        for turn in turns[:-1]:
+            _show(dialogue, turn)
+            dialogue.say(turn.get("role", "user"), turn["text"])
+        if not turns or turns[-1].get("role", "user") != "user":
+            raise DataError("there is nothing to answer; end the conversation with a turn of the user.")
+        _show(dialogue, turns[-1])
+        return dialogue.ask(turns[-1]["text"], on_text).text
+
+    def dialogue(self, **sampling: Any) -> Dialogue:
+        """Starts a conversation that goes on turn by turn; ``sampling`` as in ``chat``."""
+        known = SamplingConfig.__dataclass_fields__
+        for name in sampling:
+            if name not in known:
+                raise ConfigError(
+                    f"'{name}' is no option of sampling.{nearest(name, known)} Known: {', '.join(known)}."
+                )
+        return Dialogue(self.generator, self._data, SamplingConfig(**sampling))
+
+
+def _check_turn(number: int, turn: Mapping[str, Any]) -> None:
+    """Every turn by itself; their order is checked with the prompt."""
+    if not isinstance(turn, Mapping) or not isinstance(turn.get("text"), str):
+        raise DataError(
+            f"turn {number} is {turn!r:.80}, but a turn is a dict with a text: "
+            "{'role': 'user', 'text': 'Is a ball potted?', 'videos': ['shot.mp4']}."
+        )
+    for key in turn:
+        if key not in _TURN_KEYS:
+            raise DataError(f"turn {number} has the key '{key}'.{nearest(key, _TURN_KEYS)} Known: role, text, videos.")
+    videos = turn.get("videos", ())
+    if isinstance(videos, (str, bytes)) or not isinstance(videos, Sequence):
+        raise DataError(f"the videos of turn {number} are {videos!r:.80}; give a list of paths.")
+    if videos and turn.get("role", "user") != "user":
+        raise DataError(f"turn {number} is the model's, but only a user's turn can show videos; move them.")
+
+
+def _show(dialogue: Dialogue, turn: Mapping[str, Any]) -> None:
+    for video in turn.get("videos", ()):
+        dialogue.show(video)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)

@@ -1,0 +1,176 @@
+"""Talks about videos: ``python -m hilight_jax.chat --checkpoint W --video a.mp4 [--video b.mp4] [--prompt "..."]``.
+
+Without ``--prompt`` a conversation begins; /help lists what it understands beside questions. With ``--prompt`` only
+the answer is printed. Where a question does not say where its videos go (by ``<video>`` marks), they are shown first.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hilight_jax
+from hilight_jax.core import commands
+from hilight_jax.core.errors import DataError, UserError, nearest
+from hilight_jax.serving.dialogue import Dialogue, Reply
+from hilight_jax.serving.evidence import write_evidence
+from hilight_jax.serving.generate import Generator
+
+HELP = """\
+/video PATH      show a video; your next question is about it (and about those before it)
+/evidence PATH   draw what the last answer drew on, as a GIF
+/reset           forget the conversation and its videos
+/help            this
+/quit            end (so does Ctrl-D); Ctrl-C stops an answer
+Everything else is a question. <video> in it puts a video there instead of in front of it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line, then answers one prompt or holds a conversation."""
+    arguments = _parser().parse_args(argv)
+    if arguments.prompt is not None and not arguments.prompt.strip():
+        raise UserError("--prompt is empty; ask something, or leave it out for a conversation.")
+    if arguments.json and arguments.prompt is None:
+        raise UserError("--json needs --prompt: a conversation has no single result.")
+    if arguments.evidence:
+        check_gif(arguments.evidence)
+        if arguments.prompt is not None and not arguments.video:
+            raise UserError("--evidence needs --video: without a video there is nothing to draw.")
+    model = hilight_jax.load(arguments.checkpoint, arguments.which)
+    dialogue = model.dialogue(
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        max_new_tokens=arguments.max_new_tokens,
+        seed=arguments.seed,
+    )
+    for video in arguments.video:
+        dialogue.show(video)
+    if arguments.prompt is None:
+        Terminal(model.generator, dialogue, arguments.evidence).talk()
+        return 0
+    reply = dialogue.ask(arguments.prompt, None if arguments.json else show)
+    if not arguments.json:
+        print()
+    shares = write_evidence(arguments.evidence, model.generator, reply) if arguments.evidence else None
+    if arguments.json:
+        result = {"answer": reply.text, "finish_reason": reply.finish_reason, "prompt_tokens": len(reply.prompt.ids)}
+        commands.print_json(result | ({"evidence": str(arguments.evidence), "clip_shares": shares} if shares else {}))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.chat",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, type=Path, help="working directory of a run of align or tune")
+    add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
+    add("--video", action="append", default=[], help="a video file; may be given several times")
+    add("--prompt", help="ask this, print the answer and end")
+    add("--evidence", type=Path, metavar="GIF", help="draw what each answer drew on (the last one stays)")
+    add("--temperature", type=float, default=0.0, help="0, the default, always takes the best token")
+    add("--top_k", type=int, default=0, help="draw among the best k tokens only")
+    add("--top_p", type=float, default=1.0, help="draw among the best tokens that together have this probability")
+    add("--max_new_tokens", type=int, default=64, help="the longest answer (default: 64)")
+    add("--seed", type=int, default=0, help="of the draws")
+    add("--json", action="store_true", help="print the result as one JSON object instead; needs --prompt")
+    return parser
+
+
+class Terminal:
+    """A conversation line by line on stdin and stdout."""
+
+    def __init__(self, generator: Generator, dialogue: Dialogue, evidence: Path | None = None):
+        """Draws every answer's evidence to ``evidence``, if given."""
+        self._generator, self._dialogue, self._evidence = generator, dialogue, evidence
+        self._last: Reply | None = None
+        self._orders: dict[str, Callable[[str], None]] = {
+            "/video": self._show_video,
+            "/evidence": self._draw,
+            "/reset": self._reset,
+            "/help": lambda rest: print(HELP),
+        }
+
+    def talk(self) -> None:
+        """Reads until ``/quit`` or the end of the input; what goes wrong with a line is said, and the next one read."""
+        for number, clip in enumerate(self._dialogue.clips, 1):
+            print(f"video {number}: {clip.name}, {clip.num_total} frames")
+        print("Ask about the video, or /help." if self._dialogue.clips else "Show a video with /video PATH, or /help.")
+        while (line := self._read()) not in (None, "/quit"):
+            try:
+                if line:
+                    self._obey(line)
+            except UserError as error:
+                print(f"error: {error}")
+            except OSError as error:
+                print(f"error: {error.filename or ''}: {error.strerror or error}.")
+
+    def _read(self) -> str | None:
+        try:
+            return input("\nyou> ").strip()
+        except EOFError:
+            print()
+            return None
+
+    def _obey(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if not line.startswith("/"):
+            self._ask(line)
+        elif word in self._orders:
+            self._orders[word](rest.strip())
+        else:
+            raise UserError(f"'{word}' is unknown.{nearest(word, self._orders)} /help lists what there is.")
+
+    def _ask(self, question: str) -> None:
+        try:
+            reply = self._dialogue.ask(question, show)
+        except KeyboardInterrupt:
+            print(" ... stopped; the question is forgotten.")
+            return
+        print("" if reply.text.strip() else "(the model says nothing; the question is forgotten)")
+        self._last = reply
+        if self._evidence and reply.clips and len(reply.ids):
+            self._draw(str(self._evidence))
+
+    def _show_video(self, rest: str) -> None:
+        if not rest:
+            raise UserError("/video needs the path of a file: /video shot.mp4.")
+        clip = self._dialogue.show(Path(rest).expanduser())
+        print(f"video {len(self._dialogue.clips)}: {clip.name}, {clip.num_total} frames")
+
+    def _draw(self, rest: str) -> None:
+        if not rest:
+            raise UserError("/evidence needs the path of a GIF to write: /evidence out.gif.")
+        path = Path(rest).expanduser()
+        check_gif(path)
+        if self._last is None:
+            raise DataError("there is no evidence to draw: no answer was given yet.")
+        shares = write_evidence(path, self._generator, self._last)
+        of_clips = ", ".join(f"{share:.0%} to video {number}" for number, share in enumerate(shares, 1))
+        print(f"{path}: of its attention to the conversation the answer gave {of_clips}")
+
+    def _reset(self, rest: str) -> None:
+        self._dialogue.reset()
+        self._last = None
+        print("forgotten; show videos anew with /video PATH.")
+
+
+def show(text: str) -> None:
+    """Prints a piece of an answer at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def check_gif(path: Path) -> None:
+    """Raises a UserError unless a GIF can be written to ``path``."""
+    if path.suffix.lower() != ".gif":
+        raise UserError(f"the evidence is drawn as a GIF, but '{path}' does not end in .gif; name it so.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"the directory of '{path}' does not exist; make it first.")
+
+
+if __name__ == "__main__":
+    commands.run(main)

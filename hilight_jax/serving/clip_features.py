@@ -1,0 +1,105 @@
+"""What a clip is to the language model, worked out once for every clip."""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.core.trees import Tree
+from hilight_jax.models.hilight import HiLight, HiLightConfig, variables
+from hilight_jax.models.pixels import normalise
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClipFeatures:
+    """A clip as token mining leaves it.
+
+    Attributes:
+      digest: Names the clip's pixels and key frames.
+      tokens: [V, D], its rows in the language model.
+      attention: [V, S], where in the clip's S = M + F * P video tokens each row was mined: proxies first, then patches
+        frame by frame.
+      key_frames: Numbers of the frames that the frame tower saw.
+    """
+
+    digest: str
+    tokens: np.ndarray
+    attention: np.ndarray
+    key_frames: np.ndarray
+
+
+class ClipEncoder:
+    """Both towers and token mining; remembers the clips that it saw last."""
+
+    def __init__(self, config: HiLightConfig, params: Tree, remembered: int = 16):
+        """Takes the towers and token mining out of a model's parameters.
+
+        Args:
+          config: Sizes of the model.
+          params: Its parts; the language model's are not looked at.
+          remembered: Clips whose features are kept.
+
+        Raises:
+          ConfigError: None are to be.
+        """
+        if remembered < 1:
+            raise ConfigError(f"{remembered} clips are to be remembered, but at least 1 must be.")
+        parts = {name: params[name] for name in ("vision", "frames", "token_mining")}
+        self._model, self._variables = HiLight(config), variables(jax.device_put(parts))
+        self._size, self._remembered = config.vision.image_size, remembered
+        self._known: collections.OrderedDict[str, ClipFeatures] = collections.OrderedDict()
+
+    def __call__(self, frames: np.ndarray, key_frames: np.ndarray) -> ClipFeatures:
+        """Encodes a clip.
+
+        Args:
+          frames: [F, Y, X, C], red first: uint8 or the floats of 0..255 that resizing leaves.
+          key_frames: int [keys], numbers of the frames that the frame tower sees.
+
+        Raises:
+          DataError: The frames have another shape than the towers see, or a key frame is none of them.
+        """
+        frames, key_frames = np.asarray(frames), np.asarray(key_frames, np.int32)
+        self._check(frames, key_frames)
+        digest = _digest(frames, key_frames)
+        if digest not in self._known:
+            tokens, attention = _encode(self._model, self._variables, frames[None], key_frames[None])
+            self._known[digest] = ClipFeatures(digest, np.asarray(tokens), np.asarray(attention), key_frames)
+            if len(self._known) > self._remembered:
+                self._known.popitem(last=False)
+        self._known.move_to_end(digest)
+        return self._known[digest]
+
+    def _check(self, frames: np.ndarray, key_frames: np.ndarray) -> None:
+        if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (self._size, self._size, 3):
+            raise DataError(
+                f"the clip has shape {frames.shape}, but the model sees [frames, {self._size}, {self._size}, 3]; "
+                f"resize its frames first."
+            )
+        if key_frames.ndim != 1 or not len(key_frames) or key_frames.min() < 0 or key_frames.max() >= len(frames):
+            raise DataError(
+                f"the key frames are {key_frames.tolist()}, but must be numbers from 0 to {len(frames) - 1}, the "
+                f"frames of the clip."
+            )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(
+    model: HiLight, params: Tree, frames: Num[Array, "1 F Y X C"], key_frames: Int[Array, "1 keys"]
+) -> tuple[Float[Array, "V D"], Float[Array, "V S"]]:
+    video = normalise(frames, model.config.compute.dtypes["dtype"])
+    mined = model.apply(params, **model.apply(params, video, key_frames, method="encode_video"), method="mine")
+    return mined["tokens"][0], mined["attention"][0]
+
+
+def _digest(frames: np.ndarray, key_frames: np.ndarray) -> str:
+    """A name for the content of a clip."""
+    digest = hashlib.sha256(f"{frames.dtype}{frames.shape}".encode())
+    for array in (frames, key_frames):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""Asking about coloured screens, whose answers are known."""
+
+import json
+
+import pytest
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.data.conversation import Conversation, Turn
+from hilight_jax.evals.answer_scores import answer_headline
+from hilight_jax.evals.known_answers import count_answers, questions_of
+from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
+from hilight_jax.serving.generate import SamplingConfig
+from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
+
+SCREENS = ("red", "green", "blue", "red")
+TRAIN = ColouredScreens(("red", "red", "green"), "questions:screens/train")
+
+
+def evaluate(speaker=None, screens=SCREENS, broken=(), known=TRAIN, **options):
+    known = count_answers(known) if known else None
+    speaker = speaker or ColourSpeaker()
+    return evaluate_video_qa(speaker, SamplingConfig(), ColouredScreens(screens, broken=broken), DATA, known, **options)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return evaluate()
+
+
+def test_the_model_that_sees_gets_full_marks(result):
+    assert result["overall"]["normalised"] == 1.0 and result["overall"]["exact"] == 0.0
+    assert [result[name] for name in ("conversations", "clips", "questions")] == [4, 3, 12]
+    assert list(result["types"]) == ["colour", "is_red", "count"]
+
+
+def test_the_controls_are_those_of_the_world(result):
+    colour, is_red, count = result["types"].values()
+    # "Red." and "Yes." are the most frequent training answers, and right of two screens in four.
+    assert colour["most_frequent"] == is_red["most_frequent"] == 0.5 and colour["frequent_answer"] == "Red."
+    assert result["frequent_from"] == TRAIN.name
+    # Shown instead of red, green, blue, red: blue, red, green, blue. Never the same colour, and of the second question
+    # only the green one instead of the blue is right.
+    assert colour["other_clip"] == 0.0 and is_red["other_clip"] == 0.25
+    assert count["other_clip"] == count["question_only"] == 1.0
+
+
+def test_a_question_that_gives_its_answer_away_does_not_need_the_video(result):
+    needs = result["needs_video"]
+    assert needs["types"] == ["colour", "is_red"] and needs["given_away_by_question"] == ["count"]
+    assert needs["normalised"] == 1.0 and needs["other_clip"] == 0.125 and needs["margins"]["other_clip"] == 0.875
+    assert needs["margins"]["most_frequent"] == 0.5
+
+
+def test_what_training_never_answers_is_unheard_of(result):
+    assert result["types"]["colour"]["unheard"] == 0.25  # blue
+    assert result["types"]["count"]["unheard"] == result["overall"]["refused"] == 0.0
+
+
+def test_yes_and_no_are_balanced_against_the_truth(result):
+    balance = result["yes_no"]
+    assert balance["questions"] == 4 and balance["truth_yes"] == balance["answer_yes"] == balance["answer_no"] == 0.5
+    assert balance["right_yes"] == balance["right_no"] == 1.0 and balance["answer_neither"] == 0.0
+
+
+def test_the_figures_are_the_same_every_time_and_for_any_batch_size(result):
+    assert evaluate() == result
+    speaker = ColourSpeaker()
+    assert evaluate(speaker, batch_size=5) == result
+    assert set(speaker.sizes) == {5}  # the last batch is filled up
+
+
+def test_every_answer_is_written_down(result):
+    assert json.loads(json.dumps(result)) == result
+    first = result["answers"][0]
+    assert first["id"] == "screens/0#0" and first["type"] == "colour" and first["index"] == 0
+    assert first["question"] == "What colour is the screen?" and first["truth"] == "Red."
+    assert first["answer"] == "the red" and first["right"] is True
+    assert first["controls"] == {"most_frequent": "Red.", "question_only": "Red.", "other_clip": "the blue"}
+
+
+def test_each_question_is_asked_by_itself_unless_history_is_wanted():
+    speaker = ColourSpeaker()
+    alone = evaluate(speaker, controls=False)
+    assert alone["overall"]["other_clip"] is None and alone["needs_video"]["margins"]["other_clip"] is None
+    assert len(speaker.prompts) == 12 and all(prompt.count("<start_of_turn>user") == 1 for prompt in speaker.prompts)
+    speaker = ColourSpeaker()
+    told = evaluate(speaker, controls=False, history=True)
+    assert [prompt.count("<start_of_turn>user") for prompt in speaker.prompts[:3]] == [1, 2, 3]
+    assert "<start_of_turn>model\nRed.<end_of_turn>" in speaker.prompts[1] and told["history"]
+
+
+def test_a_conversation_that_cannot_be_used_is_left_out_and_named():
+    result = evaluate(broken=[1])
+    assert result["skipped"] == ["screens/1"] and result["conversations"] == 3 and result["questions"] == 9
+    with pytest.raises(DataError, match="no question that can be asked"):
+        evaluate(broken=range(4))
+
+
+def test_only_the_first_conversations_on_request():
+    result = evaluate(num_conversations=2)
+    assert result["questions"] == 6 and [row["index"] for row in result["answers"]] == [0] * 3 + [1] * 3
+    assert result["types"]["colour"]["other_clip"] == 0.0
+
+
+def test_without_another_clip_there_is_no_such_control():
+    assert evaluate(screens=("red", "red"))["overall"]["other_clip"] is None
+
+
+def test_without_training_answers_the_evaluated_ones_are_counted():
+    result = evaluate(known=None)
+    assert result["types"]["colour"]["most_frequent"] == 0.5 and "themselves" in result["frequent_from"]
+    assert result["overall"]["question_only"] is result["overall"]["unheard"] is None
+    assert result["needs_video"]["types"] == ["colour", "is_red", "count"]
+
+
+def test_the_headline_names_every_figure_that_was_run(result):
+    figures = answer_headline(result, "validation")
+    assert (
+        figures["validation/answers"] == figures["validation/needs_video"] == figures["validation/answers/count"] == 1
+    )
+    assert figures["validation/needs_video_other_clip"] == 0.125
+    assert "validation/answers_other_clip" not in answer_headline(evaluate(controls=False), "validation")
+
+
+def test_a_few_questions_about_one_clip():
+    source = ColouredScreens(SCREENS, broken=[0])
+    asked = ask_about_one_clip(ColourSpeaker(), SamplingConfig(), source, DATA, 2)
+    assert [(item.question, item.answer, item.truth) for item in asked] == [
+        ("What colour is the screen?", "the green", "Green."),
+        ("Is the screen red?", "no", "No."),
+    ]
+    assert len(ask_about_one_clip(ColourSpeaker(), SamplingConfig(), source, DATA, 9)) == 3
+    with pytest.raises(DataError, match="no question about one clip"):
+        ask_about_one_clip(ColourSpeaker(), SamplingConfig(), ColouredScreens(("red",), broken=[0]), DATA, 2)
+
+
+def test_questions_are_the_turns_that_are_answered():
+    turns = [Turn("model", "Hello."), Turn("user", "<video>\nWho?"), Turn("model", "I."), Turn("user", "Why?")]
+    ((turn, question),) = questions_of(Conversation("c", (b"",), tuple(turns), ("greeting", "who")))
+    assert turn == 1 and question == ("Who?", "I.", "who")
+    assert questions_of(Conversation("c", (), tuple(turns[1:3])))[0][1].type == ""

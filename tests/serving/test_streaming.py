@@ -1,0 +1,30 @@
+from hilight_jax.serving.streaming import TextStream
+from tests.serving.chat import Letters
+
+A, B = 2, 3
+BALL = [30, 31, 32, 33]  # The four bytes of one character.
+
+
+def pieces(ids):
+    stream = TextStream(Letters())
+    return [*(stream.push(i) for i in ids), stream.finish()], stream.text
+
+
+def test_text_comes_as_it_is_spelt():
+    assert pieces([A, B]) == (["a", "b", ""], "ab")
+
+
+def test_a_character_is_shown_when_it_is_whole():
+    assert pieces([A, *BALL, B]) == (["a", "", "", "", "\N{BILLIARDS}", "b", ""], "a\N{BILLIARDS}b")
+
+
+def test_half_a_character_is_shown_as_such_at_the_end():
+    assert pieces([A, *BALL[:2]]) == (["a", "", "", "\ufffd"], "a\ufffd")
+
+
+def test_half_a_character_in_the_middle_is_shown_when_the_next_comes():
+    assert pieces([BALL[0], A]) == (["", "\ufffda", ""], "\ufffda")
+
+
+def test_nothing_is_the_empty_text():
+    assert pieces([]) == ([""], "")

@@ -1,0 +1,114 @@
+"""Python in five lines: what a loaded run gives, and what it refuses."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import hilight_jax
+from hilight_jax.core.errors import CheckpointError, ConfigError, DataError
+from tests.serving.workdirs import make_chat_model, make_encoder, write_video
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    make_chat_model(root / "align", make_encoder(root / "encoder"))
+    write_video(root / "a.mp4", seed=0)
+    write_video(root / "b.mp4", seed=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def encoder(root):
+    return hilight_jax.load(root / "encoder")
+
+
+@pytest.fixture(scope="module")
+def model(root):
+    return hilight_jax.load(str(root / "align"))
+
+
+def asked(text, *videos):
+    return {"role": "user", "text": text, "videos": list(videos)}
+
+
+def test_vectors_have_length_one_and_share_a_space(encoder, root):
+    video, text = encoder.encode_video(root / "a.mp4"), encoder.encode_text("the red ball")
+    assert video.shape == text.shape == (16,) and video.dtype == text.dtype == np.float32
+    np.testing.assert_allclose([video @ video, text @ text], 1, atol=1e-6)
+    np.testing.assert_array_equal(video, encoder.encode_video((root / "a.mp4").read_bytes()))
+    assert not np.allclose(video, encoder.encode_video(root / "b.mp4"))
+
+
+def test_a_chat_model_embeds_with_the_encoder_that_it_was_built_on(encoder, model, root):
+    np.testing.assert_array_equal(model.encode_video(root / "a.mp4"), encoder.encode_video(root / "a.mp4"))
+    np.testing.assert_array_equal(model.encode_text("a ball"), encoder.encode_text("a ball"))
+
+
+def test_the_last_turn_is_answered_piece_by_piece(model, root):
+    pieces = []
+    turns = [asked("Is the red ball potted?", root / "a.mp4"), {"role": "model", "text": "No."}, asked("And now?")]
+    answer = model.chat(turns, max_new_tokens=6, on_text=pieces.append)
+    assert answer == "".join(pieces) and answer == model.chat(turns, max_new_tokens=6)
+
+
+def test_a_conversation_without_videos_is_text_alone(model):
+    assert isinstance(model.chat([{"text": "Hello."}], max_new_tokens=2), str)
+
+
+def test_marks_put_videos_where_they_stand(model, root):
+    first = model.chat([asked("Here: <video> Is a ball potted?", root / "a.mp4")], max_new_tokens=4)
+    assert isinstance(first, str)
+    with pytest.raises(DataError, match="2 <video> marks for 1 video"):
+        model.chat([asked("<video> or <video>?", root / "a.mp4")])
+    with pytest.raises(DataError, match="1 <video> mark for 2 videos"):
+        model.chat([asked("<video>?", root / "a.mp4", root / "b.mp4")])
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        ([], "nothing to answer"),
+        ([{"role": "model", "text": "Yes."}], "nothing to answer"),
+        (["Is it red?"], "a turn is a dict with a text"),
+        ([{"text": "a", "video": "a.mp4"}], "Did you mean 'videos'"),
+        ([{"text": "a", "videos": "a.mp4"}], "give a list of paths"),
+        ([{"text": "a"}, {"role": "model", "text": "b", "videos": ["a.mp4"]}, {"text": "c"}], "only a user's turn"),
+        ([{"text": "a"}, {"text": "b"}], "one-sided"),
+        ([{"role": "assistant", "text": "a"}, {"text": "b"}], "roles: user, model"),
+        ([{"text": "a", "videos": ["none.mp4"]}], "none.mp4: the file does not exist"),
+        ([{"text": "word " * 300}], "do not fit into the context of 256"),
+    ],
+)
+def test_what_is_no_conversation_is_refused(model, turns, message):
+    with pytest.raises(DataError, match=message):
+        model.chat(turns)
+
+
+def test_unknown_options_and_empty_texts_are_refused(model):
+    with pytest.raises(ConfigError, match="'temprature' is no option of sampling. Did you mean 'temperature'"):
+        model.dialogue(temprature=1.0)
+    with pytest.raises(DataError, match="at least one word"):
+        model.encode_text(" ...")
+
+
+def test_an_encoder_does_not_chat(encoder):
+    with pytest.raises(CheckpointError, match="embeds but cannot chat; name a run of align or tune"):
+        encoder.chat([{"text": "Hello."}])
+
+
+def test_what_is_no_model_is_refused(root, tmp_path):
+    with pytest.raises(CheckpointError, match="no config.json"):
+        hilight_jax.load(tmp_path)
+    shutil.copytree(root / "align", tmp_path / "align")
+    (tmp_path / "align" / "tokenizer.model").unlink()
+    with pytest.raises(CheckpointError, match=r"lost its tokenizer\.model"):
+        hilight_jax.load(tmp_path / "align")
+
+
+def test_importing_the_package_does_not_import_jax():
+    code = "import sys, hilight_jax; hilight_jax.load; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
