@@ -6,7 +6,10 @@
 Presets (`configs/long_clip.py:PRESET`):
 
     demo   small towers from scratch on captioned frames of the world demo-v1 (64 px, patch 8). The long text lists the
-           balls in a frame and says where some of them lie; the short one is the list alone.
+           balls in a frame and says where two of them lie; the short one is the list alone. Two CPU cores: less than
+           a minute for 320 steps of 32 pairs (measured: 48 s from the first step to the last, compilation included).
+           Measured once, seed 0: a linear map of a frame's features tells which object balls are in it with an area
+           under the ROC curve of 0.92 on average (red, yellow, purple, orange 0.99, green 0.70).
     b16    CLIP B/16 with 248 positions, trained as Long-CLIP's train.md recommends: 2,048 pairs a step, learning rate
            1e-6, six passes over ShareGPT4V's 1.2 million captioned images, 200 steps of warm-up. The original starts
            from OpenAI's CLIP (`checkpoints.long_clip.from_clip` stretches its positions) and freezes the first table of
@@ -97,25 +100,28 @@ def demo() -> ml_collections.ConfigDict:
     """Small towers on captioned frames; both position tables are trained, for nobody has trained them before."""
     config = base("demo")
     config.generate_missing = True
-    config.steps = 240
-    config.batch_size = 64
-    config.eval_every = 240
+    config.steps = 320
+    config.batch_size = 32
+    config.eval_every = 320
     config.eval_batch_size = 64
     config.keep.every = 100
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 1.5e-3
     config.optimizer.weight_decay = 0.05
     config.optimizer.b2 = 0.98
     config.optimizer.warmup_fraction = 0.1
     config.optimizer.clip_norm = 1.0
     config.optimizer.no_decay = (r".*/bias", r".*norm.*/scale", r"logit_scale")
-    config.loss.components = 32
-    config.loss.group_size = 64
+    config.optimizer.multipliers = {
+        "frames/embeddings/patch_embedding": 4.0
+    }  # Colours first: they tell the balls apart
+    config.loss.components = 16
+    config.loss.group_size = 32
     config.model = {
         "frames": {
             "image_size": 64,
             "patch_size": 8,
             "width": 128,
-            "depth": 3,
+            "depth": 2,
             "num_heads": 4,
             "mlp_dim": 256,
             "embed_dim": 128,
@@ -125,19 +131,19 @@ def demo() -> ml_collections.ConfigDict:
             "max_length": 248,
             "kept_positions": 20,
             "width": 128,
-            "depth": 2,
+            "depth": 1,
             "num_heads": 4,
             "mlp_dim": 256,
             "embed_dim": 128,
         },
         "logit_scale_init": 2.66,  # log(1 / 0.07): from scratch, a scale of 100 saturates every softmax
-        "compute": {"dtype": "auto", "unroll": True, "remat": False},
+        "compute": {"dtype": "auto", "unroll": False, "remat": False},
     }
     config.data = {
         "train": "tfds:{data_dir}/demo-v1/1.0.0/train",
         "validation": "tfds:{data_dir}/demo-v1/1.0.0/validation",
         "unseen": "tfds:{data_dir}/demo-v1/1.0.0/unseen",
         "image_size": 64,
-        "text_length": 48,
+        "text_length": 32,
     }
     return config

@@ -10,6 +10,7 @@ print(model.chat([{"role": "user", "text": "Is the red ball potted?", "videos": 
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -153,7 +154,7 @@ class Model:
 
     def dialogue(self, **sampling: Any) -> Dialogue:
         """Starts a conversation that goes on turn by turn; ``sampling`` as in ``chat``."""
-        known = SamplingConfig.__dataclass_fields__
+        known = [field.name for field in dataclasses.fields(SamplingConfig)]
         for name in sampling:
             if name not in known:
                 raise ConfigError(
@@ -173,8 +174,9 @@ def _check_turn(number: int, turn: Mapping[str, Any]) -> None:
         if key not in _TURN_KEYS:
             raise DataError(f"turn {number} has the key '{key}'.{nearest(key, _TURN_KEYS)} Known: role, text, videos.")
     videos = turn.get("videos", ())
-    if isinstance(videos, (str, bytes)) or not isinstance(videos, Sequence):
-        raise DataError(f"the videos of turn {number} are {videos!r:.80}; give a list of paths.")
+    listed = isinstance(videos, Sequence) and not isinstance(videos, (str, bytes))
+    if not listed or not all(isinstance(video, (str, bytes, os.PathLike)) for video in videos):
+        raise DataError(f"the videos of turn {number} are {videos!r:.80}; give a list of paths (or of files' bytes).")
     if videos and turn.get("role", "user") != "user":
         raise DataError(f"turn {number} is the model's, but only a user's turn can show videos; move them.")
 

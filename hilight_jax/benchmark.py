@@ -1,7 +1,9 @@
-"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data --config configs/encoder.py[:preset]``.
+"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data|chat --config FILE.py[:preset]``.
 
 encoder  the train step, and what share of the matrix multiplication speed measured beside it that is
 data     drawing clips of a billiards world, decoding them, and the whole input pipeline
+chat     questions about a clip (configs/align.py, configs/tune.py; random weights): the time to the first token, tokens
+         per second, memory, and what share of a plain read of the weights and of a plain product that is
 """
 
 import argparse
@@ -20,7 +22,9 @@ from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.data import speed
 from hilight_jax.data.sources import open_source
+from hilight_jax.serving import speed as speed_of_chat
 from hilight_jax.training import throughput
+from hilight_jax.training.chat_config import ChatTrainConfig
 from hilight_jax.training.encoder_config import EncoderTrainConfig
 from hilight_jax.training.experiment import load_config
 
@@ -31,10 +35,10 @@ PIXELS = 10_000_000
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, measures, prints."""
     arguments, overrides = _parser().parse_known_args(argv)
-    for name in ("batch_size", "steps", "clips", "workers"):
+    for name in ("batch_size", "steps", "clips", "workers", "words", "new_tokens", "rounds"):
         if (value := getattr(arguments, name, None)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
-    measure = {"encoder": measure_encoder, "data": measure_data}[arguments.what]
+    measure = {"encoder": measure_encoder, "data": measure_data, "chat": measure_chat}[arguments.what]
     result = {"benchmark": arguments.what, "config": arguments.config, **measure(arguments, overrides)}
     print(table(result))
     if arguments.json:
@@ -74,6 +78,23 @@ def measure_data(arguments: argparse.Namespace, overrides: list[str]) -> dict[st
         "num_frames": config.data.num_frames,
         "image_size": config.data.image_size,
     }
+
+
+def measure_chat(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
+    """Times a conversation with a model of the config's size; nothing is trained or loaded."""
+    config = load_config(arguments.config, overrides)
+    if not isinstance(config, ChatTrainConfig):
+        raise UserError(
+            f"'{arguments.config}' is a config of the stage '{config.stage}', which cannot chat; name one of align or "
+            f"tune, such as configs/align.py:2b."
+        )
+    if arguments.new_tokens < 2:
+        raise UserError(
+            f"--new_tokens is {arguments.new_tokens}, but must be at least 2: the first one is the prompt's."
+        )
+    data = config.data
+    measured = (data.num_frames, data.key_frames.count, arguments.words, arguments.new_tokens, arguments.rounds)
+    return speed_of_chat.measure(config.model, *measured) | {"allocator": allocator()}
 
 
 def generate(world: World, clips: int, folder: str, workers: int) -> dict[str, Any]:
@@ -147,10 +168,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every key of the config can be set: --config.data.num_workers=2",
     )
-    parts = parser.add_subparsers(dest="what", required=True, metavar="encoder|data")
+    parts = parser.add_subparsers(dest="what", required=True, metavar="encoder|data|chat")
     encoder = parts.add_parser("encoder", help="the train step against the measured matrix multiplication peak")
     data = parts.add_parser("data", help="clips per second: generation, decoding, pipeline")
-    for part in (encoder, data):
+    chat = parts.add_parser("chat", help="time to the first token, tokens per second, memory, the machine's limits")
+    for part in (encoder, data, chat):
         part.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]]")
         part.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     encoder.add_argument("--batch_size", type=int, help="clips of a step (default: the config's; on a CPU a few)")
@@ -161,6 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--data_dir", type=Path, default=Path("data"), help="the clips lie there for the time being")
     cores = len(os.sched_getaffinity(0))
     data.add_argument("--workers", type=int, default=cores, help="processes that draw (default: one per usable core)")
+    chat.add_argument("--words", type=int, default=40, help="tokens of the prompt beside the clip's (default: 40)")
+    chat.add_argument("--new_tokens", type=int, default=16, help="tokens of the answer (default: 16)")
+    chat.add_argument("--rounds", type=int, default=3, help="how often, after one that compiles (default: 3)")
     return parser
 
 

@@ -5,6 +5,9 @@ the answer is printed. Where a question does not say where its videos go (by ``<
 """
 
 import argparse
+import contextlib
+import importlib
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         check_gif(arguments.evidence)
         if arguments.prompt is not None and not arguments.video:
             raise UserError("--evidence needs --video: without a video there is nothing to draw.")
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # What a terminal cannot spell is no reason to end a conversation.
     model = hilight_jax.load(arguments.checkpoint, arguments.which)
     dialogue = model.dialogue(
         temperature=arguments.temperature,
@@ -96,6 +102,9 @@ class Terminal:
 
     def talk(self) -> None:
         """Reads until ``/quit`` or the end of the input; what goes wrong with a line is said, and the next one read."""
+        if sys.stdin.isatty():
+            with contextlib.suppress(ImportError):  # Line editing and history, where the platform has them.
+                importlib.import_module("readline")
         for number, clip in enumerate(self._dialogue.clips, 1):
             print(f"video {number}: {clip.name}, {clip.num_total} frames")
         print("Ask about the video, or /help." if self._dialogue.clips else "Show a video with /video PATH, or /help.")

@@ -37,14 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     found = [*findings(reports, text_length, num_frames), *conversation_findings(talks, num_frames)]
     if reports:
         _print_summaries([report.summary() for report in reports])
-        print(
-            f"\na text may have {text_length} tokens, start and end included; a clip has {num_frames} or more frames."
-        )
+        print(f"\na text may have {text_length} tokens with start and end; a clip has {num_frames} or more frames.")
     if talks:
         _print_conversations([report.summary() for report in talks])
-        print(f"\na conversation may have {talk.max_videos} clips, each {talk.num_video_tokens} tokens" + (
-            f", and {talk.max_length} tokens in all." if talk.tokenizer else
-            "; name the tokenizer (--tokenizer) to check lengths too."))  # fmt: skip
+        lengths = f"and {talk.max_length} in all" if talk.tokenizer else "and any length without --tokenizer"
+        print(f"\na conversation may have {talk.max_videos} clips of {talk.num_video_tokens} tokens, {lengths}.")
     _print_findings(found, arguments.show)
     unusable = {(f.source, f.id): f"{f.kind}: {f.reason}" for f in reversed(found) if f.kind in UNUSABLE}
     if arguments.quarantine:

@@ -76,6 +76,7 @@ def test_marks_put_videos_where_they_stand(model, root):
         (["Is it red?"], "a turn is a dict with a text"),
         ([{"text": "a", "video": "a.mp4"}], "Did you mean 'videos'"),
         ([{"text": "a", "videos": "a.mp4"}], "give a list of paths"),
+        ([{"text": "a", "videos": [3]}], "give a list of paths"),
         ([{"text": "a"}, {"role": "model", "text": "b", "videos": ["a.mp4"]}, {"text": "c"}], "only a user's turn"),
         ([{"text": "a"}, {"text": "b"}], "one-sided"),
         ([{"role": "assistant", "text": "a"}, {"text": "b"}], "roles: user, model"),

@@ -1,11 +1,13 @@
 import json
+import pickle
 
 import pytest
 
 from hilight_jax import check
-from hilight_jax.core.errors import UserError
+from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.bad_clips import read_quarantine
 from tests.data.clips import encode, grey_frames, write_manifest
+from tests.data.tiny_gemma import PATH
 
 
 @pytest.fixture
@@ -74,6 +76,53 @@ def test_a_video_whose_end_is_missing_is_damaged(tmp_path, capsys):
     code, result, text = run(capsys, manifest)
     assert code == 1 and result["counts"] == {"damaged video": 1} and result["unusable"] == 0
     assert "its header says 2.0 seconds" in text
+
+
+def said(*texts):
+    return [{"from": ("human", "gpt")[i % 2], "value": text} for i, text in enumerate(texts)]
+
+
+def test_every_bad_conversation_is_listed_in_a_sentence(tmp_path, capsys):
+    (tmp_path / "a.mp4").write_bytes(encode(grey_frames(3)))
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(print))
+    entries = [
+        {"id": "good", "video": "a.mp4", "conversations": said("<video>\nWhat?", "A shot.")},
+        {"id": "marks", "video": "a.mp4", "conversations": said("What?", "A shot.")},
+        {"id": "open", "video": "a.mp4", "conversations": said("<video>\nWhat?")},
+        {"id": "tag", "video": "a.mp4", "conversations": said("<video>\nWhat?", "<video> A shot.")},
+        {"id": "empty", "conversations": []},
+        {"id": "video", "video": "bad.mp4", "conversations": said("<video>\nWhat?", "A shot.")},
+        {"id": "pickle", "video": "evil.pkl", "conversations": said("<video>\nWhat?", "A shot.")},
+        {"id": "long", "video": "a.mp4", "conversations": said("<video>\nWhat?", "A shot.", "And?", "Well. " * 400)},
+    ]
+    train, quarantine = tmp_path / "train.json", tmp_path / "bad.jsonl"
+    train.write_text(json.dumps(entries))
+    specification = f"hilight:{train}"
+    code, result, text = run(capsys, specification, "--quarantine", str(quarantine), "--tokenizer", str(PATH))
+    assert code == 1
+    assert result["counts"] == {"bad conversation": 4, "undecodable video": 2, "long conversation": 1}
+    assert read_quarantine(str(quarantine), specification) == {"marks", "open", "tag", "empty", "video", "pickle"}
+    assert "0 <video> marks for 1 video" in text and "it ends with a question" in text
+    assert "tokens do not fit into 1024: the last" in text
+    (source,) = result["sources"]
+    assert (source["conversations"], source["usable"], source["most_clips"]) == (8, 2, 1)
+
+
+def test_conversations_are_measured_against_the_config(tmp_path, capsys):
+    (tmp_path / "a.mp4").write_bytes(encode(grey_frames(3)))
+    train, other = tmp_path / "train.json", tmp_path / "other.json"
+    entries = [{"q": "Well, what?", "a": "A shot. " * 60, "video_id": "a"}]
+    for path in (train, other):
+        path.write_text(json.dumps(entries))
+    sources = [f"video_instruct:{train}", f"video_instruct:{other}"]
+    code, result, text = run(capsys, *sources)
+    assert code == 1 and result["counts"] == {"duplicate video between sources": 1}
+    config = ["--config", "configs/align.py:demo", "--tokenizer", str(PATH)]
+    code, result, text = run(capsys, sources[0], *config)
+    assert result["counts"] == {"long conversation": 1, "short video": 1} and result["max_length"] == 256
+    with pytest.raises(DataError, match="none.model does not exist"):
+        run(capsys, sources[0], "--tokenizer", "none.model")
 
 
 def test_no_workers_is_one_sentence(tmp_path):

@@ -1,14 +1,20 @@
 """The command: metrics, evaluations and example clips of a run become one page."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hilight_jax import report
 from hilight_jax.core.config import to_dict
-from hilight_jax.core.errors import DataError
+from hilight_jax.core.errors import CheckpointError, DataError, UserError
+from hilight_jax.evals.known_answers import count_answers
+from hilight_jax.evals.video_qa import evaluate_video_qa
+from hilight_jax.serving.generate import SamplingConfig
 from hilight_jax.training.experiment import load_config
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
+from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
 
 
 def test_it_writes_the_page_with_examples(tmp_path, monkeypatch, capsys):
@@ -47,3 +53,31 @@ def test_overrides_give_the_runs_configuration_again(tmp_path):
 def test_the_overrides_of_a_config_file_of_ones_own_are_not_known(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"preset": "mine"}))
     assert report.overrides(tmp_path) is None
+
+
+def test_a_chat_run_shows_the_answers_of_its_evaluation(tmp_path, monkeypatch, capsys):
+    screens = ColouredScreens(("red", "green"))
+    monkeypatch.setattr(report, "read_config", lambda workdir: SimpleNamespace(data=DATA))
+    monkeypatch.setattr(report, "open_conversations", lambda specification: screens)
+    (tmp_path / "tokenizer.model").write_bytes(Path(DATA.tokenizer).read_bytes())
+    (tmp_path / "config.json").write_text('{"stage": "align"}')
+    known = count_answers(screens)
+    result = evaluate_video_qa(ColourSpeaker(), SamplingConfig(), screens, DATA, known)
+    lines = "".join(json.dumps(answer) + "\n" for answer in result.pop("answers"))
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations" / "validation.answers.jsonl").write_text(lines)
+    origin = {"name": "validation", "split": "validation", "step": 3, "which": "best", "source": screens.name}
+    result |= {**origin, "command": "python", "answers_file": "validation.answers.jsonl"}
+    (tmp_path / "evaluations" / "validation.json").write_text(json.dumps(result))
+    assert report.main([str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["examples"] == 2
+    html = (tmp_path / "report" / "index.html").read_text()
+    assert html.count(".gif") == 2 and "the green" in html and "Checkpoint: step 3, best." in html
+    with pytest.raises(UserError, match="no evaluation of questions:other"):
+        report.main([str(tmp_path), "--data", "questions:other"])
+
+
+def test_a_stage_without_a_page_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"stage": "long_clip"}')
+    with pytest.raises(CheckpointError, match="the stage 'long_clip', which has no page"):
+        report.main([str(tmp_path)])

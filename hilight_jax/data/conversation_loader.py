@@ -57,10 +57,10 @@ class ConversationLoader:
     and ``truncated`` (the last tokens were cut) bool, all [B]. Rows that are not valid hold ``<bos>`` alone.
     """
 
-    def __init__(self, config: ConversationDataConfig, source: ConversationSource, seed: int, tokenizer: str = ""):
-        """Reads the tokenizer, by default the config's, and the quarantine list if there is one."""
+    def __init__(self, config: ConversationDataConfig, source: ConversationSource, seed: int):
+        """Reads the tokenizer, and the quarantine list if there is one; nothing is decoded yet."""
         self._config, self._source, self._seed = config, source, seed
-        self._tokenizer = GemmaTokenizer(tokenizer or config.tokenizer)
+        self._tokenizer = GemmaTokenizer(config.tokenizer)
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
         self._reasons: dict[int, str] = {}
 

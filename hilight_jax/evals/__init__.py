@@ -1,1 +1,1 @@
-"""What a trained encoder is worth: retrieval, grounding, and the maps that pictures are drawn from."""
+"""What a trained model is worth: an encoder's retrieval and grounding, a chat model's answers, and their pictures."""

@@ -133,21 +133,6 @@ def needs_video(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def answer_headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The figures of a result under flat names, for metrics: ``validation/answers``, ``validation/answers_other_clip``.
-
-    Every kind of question has its own (``validation/answers/count``); means over the kinds that need the video and
-    their controls stand beside (``validation/needs_video``). What was not run is left out.
-    """
-    overall, needs = result["overall"], result["needs_video"]
-    found = {f"{prefix}/answers": overall["normalised"], f"{prefix}/answers_exact": overall["exact"]}
-    found |= {f"{prefix}/answers_{name}": overall[name] for name in CONTROLS}
-    found[f"{prefix}/needs_video"] = needs["normalised"]
-    found |= {f"{prefix}/needs_video_{name}": needs[name] for name in CONTROLS}
-    found |= {f"{prefix}/answers/{kind}": group["normalised"] for kind, group in result["types"].items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
 def _control(answered, name):
     """The share that a control answers right, or None unless it answered every question."""
     if not all(name in item.controls for item in answered):

@@ -1,5 +1,6 @@
 """The results of a chat model as text: answers by kind of question, each beside what not looking would score."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,12 +32,12 @@ def answer_tables(result: Mapping[str, Any]) -> str:
         for word, truths in (("yes", balance["truth_yes"]), ("no", 1 - balance["truth_yes"])):
             lines.append(_row(word, map(_share, (balance[f"right_{word}"], balance[f"answer_{word}"], truths))))
         lines += [_row("neither", ("", _share(balance["answer_neither"]), "")), ""]
-    lines.append(
+    legend = (
         f"right: equal after normalisation. frequent: always the most frequent answer of {result['frequent_from']} to "
         "this kind of question; question: to this very question; other clip: the same model shown another clip; "
         "unheard: answered as training never answers this kind of question."
     )
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *textwrap.wrap(legend, 120, break_on_hyphens=False), ""])
 
 
 def asked_table(answered: Sequence[Answered]) -> str:
@@ -44,7 +45,8 @@ def asked_table(answered: Sequence[Answered]) -> str:
     lines = []
     for item in answered:
         mark = "right" if matches(item.answer, item.truth) else "wrong"
-        lines += [f"question  {item.question}", f"  answer  {item.answer}", f"  truth   {item.truth}  ({mark})", ""]
+        said = " ".join(item.answer.split())
+        lines += [f"question  {item.question}", f"  answer  {said}", f"  truth   {item.truth}  ({mark})", ""]
     return "\n".join(lines)
 
 
@@ -72,4 +74,4 @@ def _share(value: float | None) -> str:
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<24}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"{name:<24}{''.join(f'{cell:>12}' for cell in cells)}".rstrip()

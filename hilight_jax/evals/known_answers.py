@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hilight_jax.core.progress import Progress
 from hilight_jax.data.conversation import VIDEO_MARK, Conversation
 from hilight_jax.data.conversation_sources import ConversationSource
-from hilight_jax.evals.answers import normalise
+from hilight_jax.evals.answers import normalise, yes_or_no
 
 
 class Question(NamedTuple):
@@ -50,8 +50,9 @@ class KnownAnswers:
         return _first(self._by_question.get(_key(question), Counter())) or self.most_frequent(question.type)
 
     def heard(self, answer: str, kind: str) -> bool:
-        """Whether questions of a kind were ever answered so, after normalisation."""
-        return normalise(answer) in self._heard.get(kind, ())
+        """Whether a kind of question was ever answered so, after normalisation; of yes and no the first word counts."""
+        heard = self._heard.get(kind, set())
+        return normalise(answer) in heard or yes_or_no(answer) in heard
 
 
 def questions_of(conversation: Conversation) -> list[tuple[int, Question]]:

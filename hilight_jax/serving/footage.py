@@ -1,4 +1,4 @@
-"""A video as a model looks at it, and as it was filmed."""
+"""A clip as a model looks at it, and as it was filmed."""
 
 import os
 from typing import NamedTuple
@@ -7,10 +7,16 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from hilight_jax.core.errors import DataError
+from hilight_jax.data.clip_frames import load_clip
+from hilight_jax.data.conversation import PickledClip
 from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.pickle_reader import PickleError
+from hilight_jax.data.pickled_arrays import read_pickled_clip
 from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.data.video import Video, VideoError, decode
 from hilight_jax.pages.heatmaps import enlarge
+
+_UNNAMED = "the video"
 
 
 class Footage(NamedTuple):
@@ -32,26 +38,40 @@ class Footage(NamedTuple):
 
 
 def read_footage(video: Video, num_frames: int, image_size: int) -> Footage:
-    """Decodes the frames of a video that a model sees.
+    """Reads the frames of a clip that a model sees.
 
     Args:
-      video: Path of a video file, or its bytes.
+      video: Path of a video file, or its bytes; or path of one of HiLight's ``.pkl`` clips, which have no shape but
+        the model's.
       num_frames: F.
       image_size: Rows and columns of the model's frames.
 
     Raises:
-      DataError: It is no such file or cannot be decoded; the message names it.
+      DataError: It is no such file or cannot be read; the message names it.
     """
-    name = "the video" if isinstance(video, bytes) else os.path.basename(os.fspath(video))
+    path = "" if isinstance(video, bytes) else os.fspath(video)
+    try:
+        if path.endswith(".pkl"):
+            frames = load_clip(PickledClip(path), num_frames, image_size)
+            num_total = len(read_pickled_clip(path))
+        else:
+            frames, num_total = _decode(video, num_frames)
+    except (VideoError, PickleError) as error:
+        raise DataError(f"{path or _UNNAMED}: {error}") from error
+    return Footage(
+        os.path.basename(path) or _UNNAMED,
+        to_uint8_size(frames, (image_size, image_size)),
+        enlarge(frames),
+        uniform_indices(num_total, num_frames),
+        num_total,
+    )
+
+
+def _decode(video: Video, num_frames: int) -> tuple[np.ndarray, int]:
     totals = []
 
     def choose(total: int) -> np.ndarray:
         totals.append(total)
         return uniform_indices(total, num_frames)
 
-    try:
-        frames = decode(video, choose)
-    except VideoError as error:
-        raise DataError(f"{name if isinstance(video, bytes) else os.fspath(video)}: {error}") from error
-    numbers = uniform_indices(totals[-1], num_frames)
-    return Footage(name, to_uint8_size(frames, (image_size, image_size)), enlarge(frames), numbers, totals[-1])
+    return decode(video, choose), totals[-1]

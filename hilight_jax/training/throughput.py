@@ -5,18 +5,17 @@ steps. A product's speed is the median of its repeats, a round's peak that of it
 reported the median over the rounds: a best of many would catch the quiet moments that a long step cannot have.
 """
 
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from hilight_jax.core.mesh import batch_sharding, batch_shards, make_mesh, replicated
+from hilight_jax.core.machine import matmul, peak_memory
+from hilight_jax.core.mesh import batch_shards, make_mesh
 from hilight_jax.core.progress import Progress
 from hilight_jax.training.encoder_config import EncoderTrainConfig
 from hilight_jax.training.flops import train_step_flops
@@ -78,7 +77,7 @@ def measure(config: EncoderTrainConfig, steps: int) -> dict[str, Any]:
         "matmul_peak_flops_per_second": peak,
         "fraction_of_peak": flops / step_seconds / peak,
         "matmul_flops_per_second": {name: statistics.median(peak[name] for peak in peaks) for name in products},
-        "peak_memory_bytes": peak_memory(mesh),
+        "peak_memory_bytes": peak_memory(mesh.devices.flat),
         "compile_seconds": compile_seconds,
         "steps": rounds * steps_per_round,
         "batch_size": config.batch_size,
@@ -99,15 +98,7 @@ def matmuls(config: EncoderTrainConfig, mesh: Mesh) -> dict[str, Callable[[], fl
     rows = config.batch_size // config.accumulate // shards * tokens
     side = SQUARE.get(mesh.devices.flat[0].platform, 8192)
     shapes = [(side, side, side), (rows, vision.width, vision.mlp_dim), (rows, vision.mlp_dim, vision.width)]
-    return {"x".join(map(str, shape)): _matmul(shape, config.model.compute.dtypes["dtype"], mesh) for shape in shapes}
-
-
-def peak_memory(mesh: Mesh) -> int:
-    """Bytes of the process at its largest on a CPU, else of the device that was fullest."""
-    stats = [device.memory_stats() for device in mesh.devices.flat]
-    if all(s and "peak_bytes_in_use" in s for s in stats):
-        return max(s["peak_bytes_in_use"] for s in stats)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"x".join(map(str, shape)): matmul(shape, config.model.compute.dtypes["dtype"], mesh) for shape in shapes}
 
 
 def _random_batch(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -121,19 +112,3 @@ def _random_batch(trainer: Trainer) -> dict[str, np.ndarray]:
     for name in batch.keys() & {"text_mask", "local_mask", "caption_mask"}:
         batch[name] = np.ones_like(batch[name])
     return batch
-
-
-def _matmul(shape: tuple[int, int, int], dtype: jnp.dtype, mesh: Mesh) -> Callable[[], float]:
-    rows, inner, columns = shape
-    shards = batch_shards(mesh)
-    left = jnp.ones((rows * shards, inner), dtype, device=batch_sharding(mesh))
-    right = jnp.ones((inner, columns), dtype, device=replicated(mesh))
-    product = jax.jit(jnp.matmul, out_shardings=batch_sharding(mesh)).lower(left, right).compile()
-    product(left, right).block_until_ready()
-
-    def run() -> float:
-        began = time.perf_counter()
-        product(left, right).block_until_ready()
-        return 2 * rows * inner * columns * shards / (time.perf_counter() - began)
-
-    return run

@@ -6,7 +6,6 @@ import pytest
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversation import Conversation, Turn
-from hilight_jax.evals.answer_scores import answer_headline
 from hilight_jax.evals.known_answers import count_answers, questions_of
 from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
 from hilight_jax.serving.generate import SamplingConfig
@@ -111,15 +110,6 @@ def test_without_training_answers_the_evaluated_ones_are_counted():
     assert result["types"]["colour"]["most_frequent"] == 0.5 and "themselves" in result["frequent_from"]
     assert result["overall"]["question_only"] is result["overall"]["unheard"] is None
     assert result["needs_video"]["types"] == ["colour", "is_red", "count"]
-
-
-def test_the_headline_names_every_figure_that_was_run(result):
-    figures = answer_headline(result, "validation")
-    assert (
-        figures["validation/answers"] == figures["validation/needs_video"] == figures["validation/answers/count"] == 1
-    )
-    assert figures["validation/needs_video_other_clip"] == 0.125
-    assert "validation/answers_other_clip" not in answer_headline(evaluate(controls=False), "validation")
 
 
 def test_a_few_questions_about_one_clip():

@@ -1,5 +1,8 @@
 """Frames of a video, once as the model sees them and once as they are drawn."""
 
+import pickle
+
+import numpy as np
 import pytest
 
 from hilight_jax.core.errors import DataError
@@ -26,3 +29,16 @@ def test_what_cannot_be_decoded_is_named(tmp_path):
         read_footage(tmp_path / "a.mp4", 3, 32)
     with pytest.raises(DataError, match=r"the video: the file is empty"):
         read_footage(b"", 3, 32)
+
+
+def test_pickled_clips_are_read_if_they_hold_arrays_alone(tmp_path):
+    stored = np.zeros((1, 6, 3, 16, 16), np.float32)
+    stored[0, 5] = 1.0
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(stored))
+    footage = read_footage(tmp_path / "a.pkl", 3, 16)
+    assert footage.frames.shape == (3, 16, 16, 3) and footage.pictures.shape == (3, 224, 224, 3)
+    assert footage.num_total == 6 and footage.numbers.tolist() == [0, 2, 5]
+    assert footage.frames[:, 0, 0, 0].tolist() == [123, 123, 191]
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps(print))
+    with pytest.raises(DataError, match=r"b\.pkl: "):
+        read_footage(tmp_path / "b.pkl", 3, 16)

@@ -1,0 +1,107 @@
+"""The command on the world of coloured screens, and on files of answers."""
+
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from hilight_jax import evaluate
+from hilight_jax.core.errors import CheckpointError, DataError, UserError
+from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
+
+SOURCES = {
+    "questions:screens/train": ColouredScreens(("red", "red", "green"), "questions:screens/train"),
+    "questions:screens/validation": ColouredScreens(("red", "green", "blue", "red")),
+}
+
+
+def open_conversations(specification):
+    if specification not in SOURCES:
+        raise DataError(f"there is no {specification}.")
+    return SOURCES[specification]
+
+
+@pytest.fixture
+def data():
+    sources = {"train": "questions:screens/train", "validation": "questions:screens/validation", "unseen": ""}
+    return dataclasses.replace(DATA, **sources)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys, data):
+    model = SimpleNamespace(config=None, params=None, tokenizer=DATA.tokenizer, data=data, step=30)
+    model.run = SimpleNamespace(data=data, eval_batch_size=4)
+    monkeypatch.setattr(evaluate, "load_chat_model", lambda workdir, which: model)
+    monkeypatch.setattr(evaluate, "Generator", lambda *arguments: ColourSpeaker())
+    monkeypatch.setattr(evaluate, "open_conversations", open_conversations)
+    (tmp_path / "config.json").write_text('{"stage": "tune"}')
+
+    def call(*arguments):
+        assert evaluate.main(["--checkpoint", str(tmp_path), *arguments]) == 0
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_a_chat_run_is_recognised_and_its_answers_are_scored(run, tmp_path):
+    rows = {line[:24].strip(): line[24:].split() for line in run().splitlines()}
+    assert rows["colour"] == ["1.000", "0.000", "0.500", "0.500", "0.000", "0.000", "0.250", "4"]
+    assert rows["is red"] == ["1.000", "0.000", "0.500", "0.500", "0.250", "0.000", "0.000", "4"]
+    assert rows["mean, needs the video"] == ["1.000", "-", "0.500", "0.500", "0.125", "2", "kinds"]
+    assert rows["above the control"] == ["+0.500", "+0.500", "+0.875"]
+    written = json.loads((tmp_path / "evaluations" / "validation.json").read_text())
+    assert written["step"] == 30 and written["source"] == "questions:screens/validation" and "answers" not in written
+    assert written["command"].endswith("--which latest --data questions:screens/validation")
+    lines = (tmp_path / "evaluations" / written["answers_file"]).read_text().splitlines()
+    assert len(lines) == 12 and json.loads(lines[0])["answer"] == "the red"
+
+
+def test_options_are_in_the_command_that_gives_the_figures_again(run, tmp_path):
+    out = run("--num_clips", "2", "--no_controls", "--max_new_tokens", "8", "--json")
+    result = json.loads(out.splitlines()[-1])["validation-first-2"]
+    assert result["command"].endswith("--num_clips 2 --no_controls --max_new_tokens 8")
+    assert result["overall"]["other_clip"] is None and result["conversations"] == 2
+
+
+def test_asking_prints_answers_beside_the_truth_and_writes_nothing(run, tmp_path):
+    out = run("--ask", "2", "--json")
+    assert "question  What colour is the screen?\n  answer  the red\n  truth   Red.  (right)\n" in out
+    assert len(json.loads(out.splitlines()[-1])["asked"]) == 2 and not (tmp_path / "evaluations").exists()
+
+
+def test_training_answers_that_are_gone_are_done_without(tmp_path, monkeypatch, run, data, capsys):
+    gone = dataclasses.replace(data, train="questions:screens/gone")
+    model = SimpleNamespace(config=None, params=None, tokenizer=DATA.tokenizer, data=gone, step=30)
+    model.run = SimpleNamespace(data=gone, eval_batch_size=4)
+    monkeypatch.setattr(evaluate, "load_chat_model", lambda workdir, which: model)
+    assert "most frequent answer of the evaluated answers themselves" in run()
+
+
+def test_a_stage_without_an_evaluation_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"stage": "long_clip"}')
+    with pytest.raises(CheckpointError, match="a run of the stage 'long_clip', which is not evaluated by itself"):
+        evaluate.main(["--checkpoint", str(tmp_path)])
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="config.json is not JSON"):
+        evaluate.main(["--checkpoint", str(tmp_path)])
+
+
+def test_a_file_of_answers_needs_no_run(tmp_path, capsys):
+    questions = [{"id": 1, "video_id": 2, "question": "what is it?", "answer": "cat"}]
+    (tmp_path / "test_qa.json").write_text(json.dumps(questions))
+    (tmp_path / "mine.jsonl").write_text('{"id": 1, "answer": "a cat"}\n')
+    arguments = ["--predictions", str(tmp_path / "mine.jsonl"), "--data", f"msvd_qa:{tmp_path}/test_qa.json", "--json"]
+    assert evaluate.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out.splitlines()[-1])["mine"]["overall"]["normalised"] == 1.0
+    assert "mine: 1 questions of msvd_qa:" in out and "checkpoint" not in out
+
+
+def test_what_to_evaluate_must_be_said():
+    with pytest.raises(UserError, match="--checkpoint, or a file of answers with --predictions"):
+        evaluate.main([])
+    with pytest.raises(UserError, match="--predictions needs --data"):
+        evaluate.main(["--predictions", "x.json"])
+    with pytest.raises(UserError, match="--ask is 0"):
+        evaluate.main(["--checkpoint", "x", "--ask", "0"])
