@@ -151,7 +151,7 @@ def demo() -> ml_collections.ConfigDict:
             "image_size": 64,
             "patch_size": 8,
             "width": 128,
-            "depth": 3,
+            "depth": 2,
             "num_heads": 4,
             "mlp_dim": 256,
             "embed_dim": 128,
@@ -177,7 +177,7 @@ def demo() -> ml_collections.ConfigDict:
         "compute": {"dtype": "auto", "unroll": True, "remat": False},
     }
     config.data = {
-        "train": "questions:{data_dir}/demo-v1/1.0.0/train,two_clips=0.1",
+        "train": "questions:{data_dir}/demo-v1/1.0.0/train,turns=5,two_clips=0.1",
         "validation": "questions:{data_dir}/demo-v1/1.0.0/validation",
         "unseen": "questions:{data_dir}/demo-v1/1.0.0/unseen",
         "tokenizer": "",
@@ -187,6 +187,6 @@ def demo() -> ml_collections.ConfigDict:
         "num_video_tokens": 32,
         "max_videos": 2,
         "max_length": 256,
-        "buckets": (96, 128, 192, 256),
+        "buckets": (192, 256),
     }
     return config

@@ -231,11 +231,11 @@ class LongClip(nn.Module):
         scale = nn.initializers.constant(config.logit_scale_init)
         self.logit_scale = self.param("logit_scale", scale, (), compute.dtypes["param_dtype"])
 
-    def __call__(self, image: Float[Array, "B Y X C"], text_ids: Int[Array, "T L"]) -> dict[str, Array]:
+    def __call__(self, image: Float[Array, "B Y X C"], text_ids: Int[Array, "texts L"]) -> dict[str, Array]:
         """Encodes images and texts, however many there are of each.
 
         Returns:
-          ``image_embeds`` [B, E], ``text_embeds`` [T, E] and ``logit_scale``, the logarithm of the scale.
+          ``image_embeds`` [B, E], ``text_embeds`` [texts, E] and ``logit_scale``, the logarithm of the scale.
         """
         image_embeds, text_embeds = self.encode_image(image), self.encode_text(text_ids)
         return {"image_embeds": image_embeds, "text_embeds": text_embeds, "logit_scale": self.logit_scale}

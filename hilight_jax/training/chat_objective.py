@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.core.means import Mean
+from hilight_jax.core.special_ids import IGNORE_ID
 from hilight_jax.losses.next_token import next_token, next_token_count
 from hilight_jax.models.hilight import PARTITION_RULES, HiLight, parts, variables
 from hilight_jax.training.chat_config import ChatTrainConfig
@@ -49,17 +50,14 @@ class ChatObjective:
         return {"next_token": next_token(tokens, self._logits(collections), batch["labels"])}
 
     def validation_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
-        """The loss without dropout, and the conversations whose every labelled token is the likeliest one."""
+        """The loss without dropout, and the answers whose every token is the likeliest one after the true ones."""
         collections = variables(params)
         logits = self._logits(collections)
         tokens = self.model.apply(collections, *(batch[name] for name in ("ids", "mask", *FEATURES)))
         right = jnp.argmax(logits(tokens[:, :-1]), -1) == batch["labels"][:, 1:]
-        labelled = batch["labels"][:, 1:] >= 0
-        some = jnp.any(labelled, axis=1)
-        whole = jnp.all(right | ~labelled, axis=1) & some
         return {
             "next_token": next_token(tokens, logits, batch["labels"]),
-            "answers_right": Mean(jnp.sum(whole.astype(jnp.float32)), jnp.sum(some.astype(jnp.float32))),
+            "answers_right": answers_right(right, batch["labels"][:, 1:] != IGNORE_ID),
         }
 
     def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -82,3 +80,18 @@ class ChatObjective:
 
     def _logits(self, collections: Mapping[str, Any]) -> Callable[[jax.Array], jax.Array]:
         return lambda tokens: self.model.apply(collections, tokens, method="logits")
+
+
+def answers_right(right: jax.Array, labelled: jax.Array) -> Mean:
+    """Answers, which are runs of labelled tokens, that are right in every token.
+
+    Args:
+      right: bool [B, L]; whether each token is the likeliest.
+      labelled: bool [B, L].
+    """
+    starts = labelled & ~jnp.pad(labelled, ((0, 0), (1, 0)))[:, :-1]
+    answer = jnp.cumsum(starts.reshape(-1))
+    wrong = jax.ops.segment_sum((labelled & ~right).reshape(-1).astype(jnp.int32), answer, num_segments=answer.size + 1)
+    count = jnp.sum(starts)
+    whole = (wrong == 0) & (jnp.arange(wrong.size) >= 1) & (jnp.arange(wrong.size) <= count)
+    return Mean(jnp.sum(whole).astype(jnp.float32), count.astype(jnp.float32))
