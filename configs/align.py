@@ -177,16 +177,16 @@ def demo() -> ml_collections.ConfigDict:
         "compute": {"dtype": "auto", "unroll": True, "remat": False},
     }
     config.data = {
-        "train": "questions:{data_dir}/demo-v1/1.0.0/train,turns=5,two_clips=0.1",
-        "validation": "questions:{data_dir}/demo-v1/1.0.0/validation",
-        "unseen": "questions:{data_dir}/demo-v1/1.0.0/unseen",
+        "train": "questions:{data_dir}/demo-v1/1.0.0/train,two_clips=0.1",
+        "validation": "questions:{data_dir}/demo-v1/1.0.0/validation,two_clips=0.1",
+        "unseen": "questions:{data_dir}/demo-v1/1.0.0/unseen,two_clips=0.1",
         "tokenizer": "",
         "num_frames": 4,
         "image_size": 64,
         "key_frames": {"rule": "uniform", "count": 4},
         "num_video_tokens": 32,
         "max_videos": 2,
-        "max_length": 256,
-        "buckets": (192, 256),
+        "max_length": 320,
+        "buckets": (128, 192, 320),
     }
     return config

@@ -4,6 +4,7 @@ import pytest
 
 from hilight_jax import benchmark
 from hilight_jax.core.errors import UserError
+from hilight_jax.serving import speed as speed_of_chat
 from hilight_jax.training import throughput
 from hilight_jax.training.experiment import load_config
 from hilight_jax.training.flops import train_step_flops
@@ -50,6 +51,24 @@ def test_a_size_that_no_world_has_is_one_sentence():
 def test_a_batch_of_no_clips_is_one_sentence():
     with pytest.raises(UserError, match="--batch_size is 0; give a whole number of at least 1"):
         benchmark.main(["encoder", "--config", CONFIG, "--batch_size", "0"])
+
+
+def test_a_chat_is_measured_at_the_config_s_size(capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(speed_of_chat, "measure", lambda *sizes: seen.append(sizes) or {"tokens_per_second": 2.0})
+    benchmark.main(["chat", "--config", "configs/align.py:2b", "--words", "30", "--new_tokens", "8", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["tokens_per_second"] == 2.0
+    assert seen == [(load_config("configs/align.py:2b").model, 12, 12, 30, 8, 3)]
+
+
+def test_an_encoder_that_shall_chat_is_one_sentence():
+    with pytest.raises(UserError, match="is a config of the stage 'encoder', which cannot chat; name one of align or"):
+        benchmark.main(["chat", "--config", CONFIG])
+
+
+def test_an_answer_of_one_token_has_no_speed():
+    with pytest.raises(UserError, match="--new_tokens is 1, but must be at least 2"):
+        benchmark.main(["chat", "--config", "configs/align.py:2b", "--new_tokens", "1"])
 
 
 @pytest.mark.slow

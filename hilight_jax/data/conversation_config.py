@@ -11,6 +11,7 @@ _LOWEST = {
     "image_size": 1,
     "num_video_tokens": 1,
     "max_length": 8,
+    "length_group": 1,
     "max_videos": 1,
     "num_workers": 0,
     "num_threads": 1,
@@ -34,6 +35,8 @@ class ConversationDataConfig:
       max_length: Tokens that a conversation may have, those of its clips counted; the last of a longer one are cut.
       buckets: Lengths that batches are padded to, rising to ``max_length``; each is compiled once. Empty means
         ``max_length`` alone.
+      length_group: Batches whose conversations are sorted by length among each other, so that padding is short; 1 leaves
+        them as they come.
       max_videos: U, clips that a conversation may have.
       num_workers: Worker processes; 0 decodes in threads of this process.
       num_threads: Decoding threads, in each worker if there are any.
@@ -52,6 +55,7 @@ class ConversationDataConfig:
     tokenizer: str = ""
     max_length: int = 1024
     buckets: tuple[int, ...] = ()
+    length_group: int = 8
     max_videos: int = 1
     num_workers: int = 0
     num_threads: int = 2

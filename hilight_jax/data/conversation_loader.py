@@ -75,6 +75,10 @@ class ConversationLoader:
             self._fill_first_possible(batch, row, itertools.chain([chosen], others))
         return batch
 
+    def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """The tokens of the conversations at these places, those of their clips counted."""
+        return np.array([len(next(choice)[1]) for choice in self._all_choices(places)])
+
     def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
         """Makes ``rows`` of an evaluation batch, every conversation in its fixed form.
 
@@ -107,6 +111,11 @@ class ConversationLoader:
         }
         batch["ids"][:, 0], batch["mask"][:, 0] = BOS_ID, True
         return batch
+
+    def _all_choices(self, places: tuple[np.ndarray, np.ndarray]) -> list[Iterator[tuple[int, Tokens]]]:
+        positions, indices = places
+        epochs = (positions // len(self._source)).tolist()
+        return [self._choices(index, epoch) for index, epoch in zip(indices.tolist(), epochs, strict=True)]
 
     def _choices(self, index: int, epoch: int) -> Iterator[tuple[int, Tokens]]:
         """Yields what may fill a row, best first, as far as the texts tell; each with the number that was asked for.

@@ -6,7 +6,8 @@ The endless order of clips is a function of the seed alone: every epoch shuffled
 global batches. Batch ``s`` is therefore a function of ``s``, the seed and the batch size; it does not change with
 hosts, worker processes or restarts, and nothing but the step needs to be saved. Host ``h`` of ``H`` gets the ``h``-th
 run of consecutive rows, so that the global batch is the hosts' rows end to end. A loader is told the places of all rows
-and which are its own: what all hosts must agree on, such as the length of padded texts, follows from the former.
+and which are its own: what all hosts must agree on, such as the length of padded texts, follows from the former. Where
+the config asks for it, examples of similar length share a batch (``length_groups``).
 
 Whole batches, not single clips, travel through grain: a thread decodes straight into its batch's array, and a worker
 process hands over few large arrays rather than many small ones.
@@ -21,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from hilight_jax.core.errors import ConfigError
+from hilight_jax.data.length_groups import LengthGroups
 
 _EPOCHS = 2**30  # Endless; grain's own endless repetition overflows when it is batched by one and sliced.
 
@@ -71,8 +73,14 @@ class Pipeline:
         places = (
             grain.MapDataset.range(len(self.source)).seed(self.seed).shuffle().repeat(_EPOCHS).map_with_index(_placed)
         )
+        group = getattr(self.config, "length_group", 1)
+        if group > 1:
+            runs = LengthGroups(places.batch(batch_size * group), self.loader.lengths, group, self.seed)
+            batches = grain.MapDataset.range(_EPOCHS).map(runs)
+        else:
+            batches = places.batch(batch_size)
         load = functools.partial(self.loader.train_batch, rows=rows)
-        return Batches(self._prefetched(places.batch(batch_size)[start_step:].map(load)), start_step)
+        return Batches(self._prefetched(batches[start_step:].map(load)), start_step)
 
     def eval_batches(self, batch_size: int, host_index: int = 0, host_count: int = 1) -> "Batches":
         """Returns every example once, in order; every host gets the same number of batches.

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+
 from hilight_jax.checkpoints.store import name_report
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.data.conversation_config import ConversationDataConfig
@@ -19,7 +21,7 @@ class ChatModel:
 
     Attributes:
       config: Sizes of its parts.
-      params: vision, frames, token_mining, gemma and, if it was tuned so, lora; numpy arrays.
+      params: vision, frames, token_mining, gemma and, if it was tuned so, lora; on the default device.
       data: How its conversations were made.
       tokenizer: Path of its ``tokenizer.model``.
       origins: The run and step of every part.
@@ -56,7 +58,8 @@ def load_chat_model(workdir: str | Path, which: Literal["best", "latest"] = "lat
     shapes = param_shapes(run.model)
     params, origins = {}, {}
     for part in shapes:
-        params[part], origins[part] = load_part(workdir, part, which)
+        tree, origins[part] = load_part(workdir, part, which)
+        params[part] = _move_to_device(tree)
     if complaints := name_report(shapes, params):
         raise CheckpointError(f"'{workdir}' does not fit its own configuration: {'; '.join(complaints)}.")
     tokenizer = workdir / "tokenizer.model"
@@ -64,3 +67,10 @@ def load_chat_model(workdir: str | Path, which: Literal["best", "latest"] = "lat
         raise CheckpointError(f"'{workdir}' has lost its tokenizer.model; copy it back from the run that it builds on.")
     step = next(origin.step for origin in origins.values() if Path(origin.workdir) == workdir)
     return ChatModel(run.model, params, run.data, tokenizer, origins, run, step)
+
+
+def _move_to_device(tree: dict[str, Any]) -> dict[str, Any]:
+    """Puts a tree's arrays on the device, each in the place of its copy on the host: 11 GB are never there twice."""
+    for name, value in tree.items():
+        tree[name] = _move_to_device(value) if isinstance(value, dict) else jax.device_put(value)
+    return tree

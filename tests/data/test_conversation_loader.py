@@ -51,7 +51,7 @@ def talk(name, question="<video>\nWhat?", answer="A.", videos=None):
 
 
 def pipeline(source, seed=0, **config):
-    config = ConversationDataConfig(**SIZES | config)
+    config = ConversationDataConfig(**{**SIZES, "length_group": 1, **config})
     return Pipeline(config, source, ConversationLoader(config, source, seed), seed)
 
 
@@ -209,3 +209,17 @@ def test_key_frames_follow_their_rule():
     (batch,) = pipeline(Conversations(talk("a", videos=[changing])), **config).eval_batches(1)
     assert batch["key_frames"][0, 0].tolist()[0] == 0 and batch["key_frames"][0, 0].tolist()[-1] == 3
     assert len(set(batch["key_frames"][0, 0].tolist())) == 3
+
+
+def test_grouped_by_length_every_host_gets_its_rows_of_the_same_batches():
+    talks = [talk(f"talk {i}", answer="Yes. " * (1 + i % 7)) for i in range(24)]
+    grouped = {"length_group": 3}
+    whole = batches(Conversations(*talks), 6, config=grouped)
+    halves = [batches(Conversations(*talks), 6, config=grouped, host_index=host, host_count=2) for host in range(2)]
+    for step, batch in enumerate(whole):
+        rows = np.concatenate([half[step]["index"] for half in halves])
+        assert rows.tolist() == batch["index"].tolist()
+    assert sorted(np.concatenate([batch["index"] for batch in whole]).tolist()) == list(range(24))
+    alone = batches(Conversations(*talks), 6)
+    spread = [np.ptp(batch["mask"].sum(1)) for batch in whole]
+    assert sum(spread) < sum(np.ptp(batch["mask"].sum(1)) for batch in alone)
