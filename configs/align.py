@@ -187,6 +187,6 @@ def demo() -> ml_collections.ConfigDict:
         "num_video_tokens": 32,
         "max_videos": 2,
         "max_length": 320,
-        "buckets": (128, 192, 320),
+        "buckets": (144, 320),
     }
     return config

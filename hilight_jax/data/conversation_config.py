@@ -35,8 +35,8 @@ class ConversationDataConfig:
       max_length: Tokens that a conversation may have, those of its clips counted; the last of a longer one are cut.
       buckets: Lengths that batches are padded to, rising to ``max_length``; each is compiled once. Empty means
         ``max_length`` alone.
-      length_group: Batches whose conversations are sorted by length among each other, so that padding is short; 1 leaves
-        them as they come.
+      length_group: Batches whose conversations are sorted by length among each other, so that padding is short; 1
+        leaves them as they come.
       max_videos: U, clips that a conversation may have.
       num_workers: Worker processes; 0 decodes in threads of this process.
       num_threads: Decoding threads, in each worker if there are any.

@@ -10,7 +10,7 @@ and index. It is never learned without its clips.
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,14 +47,20 @@ class Tokens(NamedTuple):
         """Tokens, those of the clips counted."""
         return len(self.fitted.ids)
 
+    @property
+    def num_clips(self) -> int:
+        """Clips that it needs room for; a text alone needs room for one."""
+        return max(1, len(self.conversation.videos))
+
 
 class ConversationLoader:
     """Makes batches from the numbers of conversations; can be sent to worker processes.
 
-    A batch is a dict of arrays with B rows: ``video`` uint8 [B, U, F, Y, X, C], black where there is no clip;
-    ``video_mask`` bool [B, U]; ``key_frames`` int32 [B, U, Fk]; ``ids`` int32, V rows ``VIDEO_ID`` for each clip and
-    padded with 0 at the right, ``mask`` bool and ``labels`` int32, all [B, L]; ``index`` int64, ``valid``, ``replaced``
-    and ``truncated`` (the last tokens were cut) bool, all [B]. Rows that are not valid hold ``<bos>`` alone.
+    A batch is a dict of arrays with B rows: ``video`` uint8 [B, U, F, Y, X, C], black where there is no clip, with U
+    that of the conversation of the global batch with the most clips; ``video_mask`` bool [B, U]; ``key_frames`` int32
+    [B, U, Fk]; ``ids`` int32, V rows ``VIDEO_ID`` for each clip and padded with 0 at the right, ``mask`` bool and
+    ``labels`` int32, all [B, L]; ``index`` int64, ``valid``, ``replaced`` and ``truncated`` (the last tokens were cut)
+    bool, all [B]. Rows that are not valid hold ``<bos>`` alone.
     """
 
     def __init__(self, config: ConversationDataConfig, source: ConversationSource, seed: int):
@@ -66,18 +72,16 @@ class ConversationLoader:
 
     def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: slice = slice(None)) -> Batch:
         """Makes ``rows`` of a batch from the places of all its rows in the endless order and their numbers."""
-        positions, indices = places
-        epochs = (positions // len(self._source)).tolist()
-        choices = [self._choices(index, epoch) for index, epoch in zip(indices.tolist(), epochs, strict=True)]
+        choices = self._all_choices(places)
         first = [next(choice) for choice in choices]
-        batch = self._empty_batch(max(tokens.length for _, tokens in first), len(indices[rows]))
+        batch = self._empty_batch([tokens for _, tokens in first], len(first[rows]))
         for row, (chosen, others) in enumerate(zip(first[rows], choices[rows], strict=True)):
             self._fill_first_possible(batch, row, itertools.chain([chosen], others))
         return batch
 
     def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """The tokens of the conversations at these places, those of their clips counted."""
-        return np.array([len(next(choice)[1]) for choice in self._all_choices(places)])
+        return np.array([next(choice)[1].length for choice in self._all_choices(places)])
 
     def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
         """Makes ``rows`` of an evaluation batch, every conversation in its fixed form.
@@ -85,18 +89,19 @@ class ConversationLoader:
         Numbers past the end and conversations that cannot be used or are quarantined give rows with ``valid`` False.
         """
         texts = [self._tokens(index, None) if index < len(self._source) else None for index in indices.tolist()]
-        batch = self._empty_batch(max((tokens.length for tokens in texts if tokens), default=1), len(indices[rows]))
+        batch = self._empty_batch([tokens for tokens in texts if tokens], len(texts[rows]))
         for row, (index, tokens) in enumerate(zip(indices[rows].tolist(), texts[rows], strict=True)):
             if index < len(self._source):
                 batch["index"][row] = index
                 batch["valid"][row] = tokens is not None and self._fill(batch, row, tokens)
         return batch
 
-    def _empty_batch(self, length: int, size: int) -> Batch:
-        """Returns ``size`` rows of the bucket for ``length`` that hold nothing but ``<bos>``."""
+    def _empty_batch(self, texts: Sequence[Tokens], size: int) -> Batch:
+        """Returns ``size`` rows that hold nothing but ``<bos>``, with room for any of ``texts`` and its clips."""
         config = self._config
-        length = next(bucket for bucket in config.buckets if bucket >= length)
-        clips = (size, config.max_videos)
+        longest = max((tokens.length for tokens in texts), default=1)
+        length = next(bucket for bucket in config.buckets if bucket >= longest)
+        clips = (size, max((tokens.num_clips for tokens in texts), default=1))
         batch = {
             "video": np.zeros((*clips, config.num_frames, config.image_size, config.image_size, 3), np.uint8),
             "video_mask": np.zeros(clips, bool),
@@ -140,7 +145,8 @@ class ConversationLoader:
 
     def _fill_first_possible(self, batch: Batch, row: int, choices: Iterator[tuple[int, Tokens]]) -> None:
         for asked, tokens in choices:
-            if tokens.length <= batch["ids"].shape[1] and self._fill(batch, row, tokens):
+            fits = tokens.length <= batch["ids"].shape[1] and tokens.num_clips <= batch["video"].shape[1]
+            if fits and self._fill(batch, row, tokens):
                 batch["index"][row], batch["replaced"][row] = asked, tokens.index != asked
                 batch["valid"][row] = True
                 return

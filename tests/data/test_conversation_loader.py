@@ -212,8 +212,8 @@ def test_key_frames_follow_their_rule():
 
 
 def test_grouped_by_length_every_host_gets_its_rows_of_the_same_batches():
-    talks = [talk(f"talk {i}", answer="Yes. " * (1 + i % 7)) for i in range(24)]
-    grouped = {"length_group": 3}
+    talks = [talk(f"talk {i}", answer="Yes. " * (1 + 5 * i % 24)) for i in range(24)]
+    grouped = {"length_group": 6}
     whole = batches(Conversations(*talks), 6, config=grouped)
     halves = [batches(Conversations(*talks), 6, config=grouped, host_index=host, host_count=2) for host in range(2)]
     for step, batch in enumerate(whole):
