@@ -18,13 +18,26 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            cut. Nothing is measured on an accelerator; the report gives a loss, no accuracy.
 
 Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the report's Figure 3 and a fourth, see
-models/token_mining.py).
+models/token_mining.py); `frames=encoder|long_clip`, who looks at the key frames.
 """
 
 import ml_collections
 
 from hilight_jax.core.errors import ConfigError, nearest
 
+# The frame towers of configs/long_clip.py.
+LONG_CLIP = {
+    "demo": {
+        "image_size": 64,
+        "patch_size": 8,
+        "width": 128,
+        "depth": 2,
+        "num_heads": 4,
+        "mlp_dim": 256,
+        "embed_dim": 128,
+    },
+    "2b": {},
+}
 CONNECTORS = ("dual_projector", "transposed", "two_linear", "one_linear")
 
 
@@ -38,9 +51,9 @@ def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
     config.preset = argument
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if key != "connector":
-            raise ConfigError(f"'{key}' is not an argument; known: connector.")
-        set_connector(config, value)
+        if key not in ARGUMENTS:
+            raise ConfigError(f"'{key}' is not an argument.{nearest(key, ARGUMENTS)} Known: {', '.join(ARGUMENTS)}.")
+        ARGUMENTS[key](config, value)
     return config
 
 
@@ -54,6 +67,18 @@ def set_connector(config: ml_collections.ConfigDict, value: str) -> None:
     elif value != "dual_projector":
         connector.structure, connector.tokens_per_frame = value, 1
         config.data.num_video_tokens = config.data.key_frames.count
+
+
+def set_frames(config: ml_collections.ConfigDict, value: str) -> None:
+    """Who looks at the key frames: a `long_clip` of its own, or the `encoder` through its projection."""
+    if value not in ("encoder", "long_clip"):
+        raise ConfigError(f"frames={value} is not one of encoder, long_clip.")
+    config.model.frames = None if value == "encoder" else LONG_CLIP[config.preset.partition(",")[0]]
+    if config.stage == "align":
+        config.sources.long_clip = "" if value == "encoder" else f"runs/long_clip-{config.preset.partition(',')[0]}"
+
+
+ARGUMENTS = {"connector": set_connector, "frames": set_frames}
 
 
 def base(name: str) -> ml_collections.ConfigDict:
@@ -123,7 +148,6 @@ def demo() -> ml_collections.ConfigDict:
     """The demo's towers, 8 tokens a frame, a Gemma of three layers from scratch."""
     config = base("demo")
     config.sources.encoder = "runs/encoder-demo"
-    config.sources.long_clip = "runs/long_clip-demo"
     config.freeze = ()
     config.generate_missing = True
     config.cache_gb = 2.0
@@ -147,15 +171,7 @@ def demo() -> ml_collections.ConfigDict:
             "num_frames": 4,
             "num_proxy_tokens": 4,
         },
-        "frames": {
-            "image_size": 64,
-            "patch_size": 8,
-            "width": 128,
-            "depth": 2,
-            "num_heads": 4,
-            "mlp_dim": 256,
-            "embed_dim": 128,
-        },
+        "frames": None,
         "token_mining": {
             "structure": "dual_projector",
             "tokens_per_frame": 8,
@@ -177,7 +193,7 @@ def demo() -> ml_collections.ConfigDict:
         "compute": {"dtype": "auto", "unroll": True, "remat": False},
     }
     config.data = {
-        "train": "questions:{data_dir}/demo-v1/1.0.0/train,two_clips=0.1",
+        "train": "questions:{data_dir}/demo-v1/1.0.0/train,turns=5,two_clips=0.1",
         "validation": "questions:{data_dir}/demo-v1/1.0.0/validation,two_clips=0.1",
         "unseen": "questions:{data_dir}/demo-v1/1.0.0/unseen,two_clips=0.1",
         "tokenizer": "",
@@ -187,6 +203,6 @@ def demo() -> ml_collections.ConfigDict:
         "num_video_tokens": 32,
         "max_videos": 2,
         "max_length": 320,
-        "buckets": (144, 320),
+        "buckets": (192, 320),
     }
     return config

@@ -14,7 +14,7 @@ Presets (`configs/tune.py:PRESET[,key=value...]`; sizes are those of configs/ali
 
 Arguments: `train=lora` (default of 2b), `lora+token_mining` (default of demo; of 2b what the released "TM+LLM"
 checkpoints seem to be), `full` (every weight of the language model), `full+token_mining`;
-`connector=...` as in configs/align.py.
+`connector=...` and `frames=...` as in configs/align.py.
 """
 
 import pathlib
@@ -36,7 +36,7 @@ def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
         raise ConfigError(f"'{preset}' is not a preset.{nearest(preset, presets)} Presets: {', '.join(presets)}.")
     config = presets[preset]()
     config.preset = argument
-    changes = {"train": set_train, "connector": ALIGN["set_connector"]}
+    changes = {"train": set_train, **ALIGN["ARGUMENTS"]}
     for pair in pairs:
         key, _, value = pair.partition("=")
         if key not in changes:

@@ -158,7 +158,8 @@ class Store:
         """
         shapes = self.param_shapes(step)
         if like is None:
-            shapes = {name: tree for name, tree in shapes.items() if only in (None, name)}
+            items = (only if only in PARTS else HEADS) if only else None
+            shapes = {name: x for name, x in shapes.items() if items in (None, name if name in PARTS else HEADS)}
             like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
             place = ocp.RestoreArgs(restore_type=np.ndarray)
             restore_args = jax.tree.map(lambda _: place, like)

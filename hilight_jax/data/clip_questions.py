@@ -33,7 +33,8 @@ class _Asked(NamedTuple):
 class ClipQuestions:
     """The conversations about one split of a stored dataset, one for each clip; can be sent to worker processes.
 
-    With a random generator, a conversation has up to ``turns`` of its clip's questions in random order; the share
+    With a random generator, a conversation has ``turns`` of its clip's questions, or all that there are, in random
+    order: its beginnings are shorter conversations, so that a model learns from one what it would from them. The share
     ``two_clips`` of them ends with a question about two clips, half of these with both clips at once and no other
     question, half with the second clip shown in mid-conversation. The form that is evaluated asks all questions of the
     clip and, unless ``two_clips`` is 0, one about it and another clip.
@@ -44,7 +45,7 @@ class ClipQuestions:
 
         Args:
           path: The dataset's directory, a slash, and the split's name.
-          turns: Most questions of a conversation.
+          turns: Questions of a conversation.
           two_clips: Share of conversations with a question about two clips; none where clips are stored without
             clauses, as an earlier version wrote them.
         """
@@ -68,8 +69,7 @@ class ClipQuestions:
             rng = np.random.default_rng(index)
         else:
             compares, at_once = rng.random() < self._two_clips, rng.random() < 0.5
-            count = int(rng.integers(1, self._turns + 1))
-            asked = [asked[i] for i in rng.permutation(len(asked))[:count]]
+            asked = [asked[i] for i in rng.permutation(len(asked))[: self._turns]]
         other, comparison = self._comparison(index, record, rng) if compares else (None, None)
         if other is None:
             return _conversation(record.id, [record], asked)

@@ -22,19 +22,22 @@ from hilight_jax.core.trees import Tree
 from hilight_jax.models import lora
 from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
 from hilight_jax.models.gemma import GEMMA_2B, GEMMA_PARTITION_RULES, Cache, Gemma, GemmaConfig
-from hilight_jax.models.layers import ComputeConfig
+from hilight_jax.models.layers import ComputeConfig, projection
 from hilight_jax.models.long_clip import FRAME_PARTITION_RULES, FrameConfig, FrameTower
 from hilight_jax.models.lora import COLLECTION, LORA_PARTITION_RULES, LoraConfig
 from hilight_jax.models.token_mining import TOKEN_MINING_PARTITION_RULES, TokenMining, TokenMiningConfig
 from hilight_jax.ops.splice import splice
 
-# Top names of the whole tree; ``lora`` is a flax collection of its own, see ``variables``.
-PARTS = ("vision", "frames", "token_mining", "gemma", "lora")
+# Top names of the whole tree; ``lora`` is a flax collection of its own, see ``variables``. A model has a frame tower or
+# the projection of its video tower.
+PARTS = ("vision", "frames", "visual_projection", "token_mining", "gemma", "lora")
+TOWER_PARTS = PARTS[:3]
 PARTITION_RULES: tuple[Rule, ...] = tuple(
     (f"{part}/{path}", axes)
     for part, rules in (
         ("vision", VISION_PARTITION_RULES),
         ("frames", FRAME_PARTITION_RULES),
+        ("visual_projection", ((r"kernel", ("fsdp", None)),)),
         ("token_mining", TOKEN_MINING_PARTITION_RULES),
         ("gemma", GEMMA_PARTITION_RULES),
         ("lora/gemma", LORA_PARTITION_RULES),
@@ -49,7 +52,8 @@ class HiLightConfig:
 
     Attributes:
       vision: The video tower, CLIP-ViP+.
-      frames: The frame tower, Long-CLIP's.
+      frames: The frame tower, Long-CLIP's. None: the video tower looks at the key frames too, each a clip of one frame,
+        through the projection that it was trained with.
       token_mining: The connector between the towers and the language model.
       gemma: The language model.
       lora: Low-rank deltas on the language model, or None.
@@ -57,7 +61,7 @@ class HiLightConfig:
     """
 
     vision: VisionConfig = VisionConfig()
-    frames: FrameConfig = FrameConfig()
+    frames: FrameConfig | None = FrameConfig()
     token_mining: TokenMiningConfig = TokenMiningConfig()
     gemma: GemmaConfig = GEMMA_2B
     lora: LoraConfig | None = None
@@ -65,12 +69,17 @@ class HiLightConfig:
 
     def __post_init__(self):
         """Checks that the parts fit each other."""
-        for ours, value, theirs, wanted in (
-            ("token_mining.width_video", self.token_mining.width_video, "vision.width", self.vision.width),
-            ("token_mining.width_frames", self.token_mining.width_frames, "frames.embed_dim", self.frames.embed_dim),
-            ("token_mining.width_out", self.token_mining.width_out, "gemma.width", self.gemma.width),
-            ("frames.image_size", self.frames.image_size, "vision.image_size", self.vision.image_size),
-        ):
+        mining, frames = self.token_mining, self.frames
+        pairs = [
+            ("token_mining.width_video", mining.width_video, "vision.width", self.vision.width),
+            ("token_mining.width_out", mining.width_out, "gemma.width", self.gemma.width),
+        ]
+        if frames is not None:
+            pairs += [
+                ("token_mining.width_frames", mining.width_frames, "frames.embed_dim", frames.embed_dim),
+                ("frames.image_size", frames.image_size, "vision.image_size", self.vision.image_size),
+            ]
+        for ours, value, theirs, wanted in pairs:
             if value != wanted:
                 raise ConfigError(f"{ours} is {value}, but {theirs} is {wanted}; set both to the same.")
 
@@ -91,10 +100,13 @@ class HiLight(nn.Module):
     stacked: bool = True
 
     def setup(self):
-        """Top names: vision, frames, token_mining, gemma."""
+        """Top names: vision, frames or visual_projection, token_mining, gemma."""
         config, compute = self.config, self.config.compute
         self.vision = VideoTower(config.vision, compute)
-        self.frames = FrameTower(config.frames, compute)
+        if config.frames is not None:
+            self.frames = FrameTower(config.frames, compute)
+        else:
+            self.visual_projection = projection(config.token_mining.width_frames, config.vision.width, compute)
         self.token_mining = TokenMining(config.token_mining, compute)
         self.gemma = Gemma(config.gemma, compute, config.lora, self.stacked)
 
@@ -142,7 +154,11 @@ class HiLight(nn.Module):
           projected, not normalised.
         """
         chosen = jnp.take_along_axis(video, key_frames[:, :, None, None, None], axis=1)
-        embeds = self.frames(chosen.reshape(-1, *chosen.shape[2:]))["embeds"]
+        chosen = chosen.reshape(-1, *chosen.shape[2:])
+        if self.config.frames is not None:
+            embeds = self.frames(chosen)["embeds"]
+        else:
+            embeds = self.visual_projection(self.vision(chosen[:, None])["pooled"])
         return {
             "clip_tokens": self.vision(video)["tokens"],
             "frame_features": embeds.reshape(*key_frames.shape, embeds.shape[-1]),

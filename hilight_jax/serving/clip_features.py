@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.trees import Tree
-from hilight_jax.models.hilight import HiLight, HiLightConfig, variables
+from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig, variables
 from hilight_jax.models.pixels import normalise
 
 
@@ -49,7 +49,7 @@ class ClipEncoder:
         """
         if remembered < 1:
             raise ConfigError(f"{remembered} clips are to be remembered, but at least 1 must be.")
-        parts = {name: params[name] for name in ("vision", "frames", "token_mining")}
+        parts = {name: params[name] for name in (*TOWER_PARTS, "token_mining") if name in params}
         self._model, self._variables = HiLight(config), variables(jax.device_put(parts))
         self._size, self._remembered = config.vision.image_size, remembered
         self._known: collections.OrderedDict[str, ClipFeatures] = collections.OrderedDict()

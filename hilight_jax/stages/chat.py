@@ -14,6 +14,7 @@ from hilight_jax.core.mesh import batch_sharding, batch_shards
 from hilight_jax.data.conversation_loader import ConversationLoader
 from hilight_jax.data.conversation_sources import ConversationSource, open_conversations
 from hilight_jax.data.pipelines import Pipeline
+from hilight_jax.models.hilight import TOWER_PARTS
 from hilight_jax.stages.chat_parts import gather_parts, keep_provenance
 from hilight_jax.stages.chat_tokenizer import TOKENIZER, keep_tokenizer
 from hilight_jax.stages.stage import Batches, hosts, training_specification
@@ -36,7 +37,7 @@ class ChatStage:
         """
         self.config, self._mesh = config, mesh
         parts, self._origins = gather_parts(config, workdir)
-        towers = {name: parts.pop(name) for name in ("vision", "frames")}
+        towers = {name: parts.pop(name) for name in TOWER_PARTS if name in parts}
         cache = None
         if config.cache_gb:
             name = fingerprint({**towers, "dtype": np.zeros(0, config.model.compute.dtypes["dtype"])})

@@ -9,10 +9,6 @@ from hilight_jax.training.chat_config import ChatTrainConfig
 from hilight_jax.training.experiment import read_config
 from hilight_jax.training.parts import Origin, load_known, load_part, read_provenance, write_provenance
 
-# For each stage and each field of ``Sources``: the parts that it gives and the model keys that must agree.
-_ALIGN = {"encoder": ("vision",), "long_clip": ("frames",), "language_model": ("gemma",)}
-_TUNE = {"align": ("vision", "frames", "token_mining", "gemma")}
-
 
 def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any], dict[str, Origin]]:
     """Loads every part that a run takes from others.
@@ -27,7 +23,7 @@ def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any]
     """
     known = read_provenance(workdir)
     parts, origins = {}, {}
-    for field, names in {"align": _ALIGN, "tune": _TUNE}[config.stage].items():
+    for field, names in given_parts(config).items():
         source = getattr(config.sources, field)
         if not source:
             continue
@@ -36,6 +32,15 @@ def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any]
             tree, origin = load_known(part, known[part]) if part in known else _load(source, part, config)
             parts[part], origins[part] = tree, origin
     return parts, origins
+
+
+def given_parts(config: ChatTrainConfig) -> dict[str, tuple[str, ...]]:
+    """The parts that each field of ``config.sources`` gives."""
+    frames = ("frames",) if config.model.frames is not None else ()
+    projection = () if frames else ("visual_projection",)
+    if config.stage == "tune":
+        return {"align": ("vision", *frames, *projection, "token_mining", "gemma")}
+    return {"encoder": ("vision", *projection), "long_clip": frames, "language_model": ("gemma",)}
 
 
 def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) -> None:
@@ -52,6 +57,8 @@ def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) ->
             f"stage '{field}'."
         )
     for part in parts:
+        if part == "visual_projection":  # A matrix; its size is checked with all the others' when the model is built.
+            continue
         there = to_dict(getattr(theirs.model, part, None))
         lines = differences(there, to_dict(getattr(config.model, part)), f"config.model.{part}")
         if lines:

@@ -16,7 +16,7 @@ class Sources:
 
     Attributes:
       encoder: A run of the encoder; gives CLIP-ViP+'s video tower.
-      long_clip: A run of Long-CLIP; gives the frame tower.
+      long_clip: A run of Long-CLIP; gives the frame tower, where the model has one of its own.
       language_model: A run that holds ``gemma``; empty when the stage trains the language model from scratch.
       align: The run of the stage ``align`` that ``tune`` goes on from; gives all parts and the tokenizer.
       which: Their ``best`` or their ``latest`` step.
@@ -51,8 +51,11 @@ class ChatTrainConfig(RunConfig):
     def __post_init__(self):
         """Checks keys against each other."""
         super().__post_init__()
-        wanted = {"align": ("encoder", "long_clip"), "tune": ("align",)}[self.stage]
+        towers = ("encoder", "long_clip") if self.model.frames is not None else ("encoder",)
+        wanted = {"align": towers, "tune": ("align",)}[self.stage]
         unused = {"align": ("align",), "tune": ("encoder", "long_clip", "language_model")}[self.stage]
+        if self.stage == "align" and self.model.frames is None:
+            unused += ("long_clip",)
         for name in wanted:
             if not getattr(self.sources, name):
                 raise ConfigError(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hilight_jax.models.hilight import HiLight, HiLightConfig
+from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
 from hilight_jax.models.pixels import normalise
 from hilight_jax.training.tower_cache import TowerCache
 
@@ -30,13 +30,13 @@ class Towers:
         cache: TowerCache | None = None,
         clips_per_device: int = 8,
     ):
-        """Places the parameters ``vision`` and ``frames`` on every device of this host."""
+        """Places the parameters of ``TOWER_PARTS`` on every device of this host."""
         devices = np.array(jax.local_devices())
         mesh = Mesh(devices, ("clips",))
         whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("clips"))
         self.chunk = clips_per_device * len(devices)
         self._cache = cache
-        self._params = jax.device_put({name: params[name] for name in ("vision", "frames")}, whole)
+        self._params = jax.device_put({name: params[name] for name in TOWER_PARTS if name in params}, whole)
         model = HiLight(config)
 
         def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:

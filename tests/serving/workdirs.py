@@ -32,7 +32,10 @@ def make_encoder(workdir: Path) -> Path:
 def make_chat_model(workdir: Path, encoder: Path) -> Path:
     """A run of ``align`` whose video tower is the one of ``encoder``, by reference, as stages save it."""
     config = tiny_chat_config(
-        "align", "demo", *chat_overrides(encoder, encoder), f"--config.model.gemma.vocab_size={VOCAB_SIZE}"
+        "align",
+        "demo,frames=long_clip",
+        *chat_overrides(encoder, encoder),
+        f"--config.model.gemma.vocab_size={VOCAB_SIZE}",
     )
     params = _draw(param_shapes(config.model), seed=1)
     del params["vision"]

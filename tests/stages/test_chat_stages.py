@@ -34,8 +34,8 @@ def towers(tmp_path_factory):
 
 def run(stage, workdir, data_dir, *overrides):
     train.main([
-        *("--config", f"configs/{stage}.py:demo", "--workdir", str(workdir), "--data_dir", str(data_dir)),
-        *(*RUN, *overrides),
+        *("--config", f"configs/{stage}.py:demo,frames=long_clip", "--workdir", str(workdir)),
+        *("--data_dir", str(data_dir), *RUN, *overrides),
     ])  # fmt: skip
     return workdir
 
@@ -97,7 +97,7 @@ def test_validation_gives_the_loss_and_the_share_of_right_answers(aligned):
 def test_training_on_stored_tower_outputs_gives_the_same_losses(aligned, towers, data_dir, tmp_path):
     cached = ("--config.cache_gb=1", f"--config.data_dir={tmp_path}")
     place = [f"--config.data.{name}=questions:{data_dir}/demo-v1/1.0.0/{split}" for name, split in
-             (("train", "train,turns=5,two_clips=0.1"), ("validation", "validation"))]  # fmt: skip
+             (("train", "train,turns=5,two_clips=0.1"), ("validation", "validation,two_clips=0.1"))]  # fmt: skip
     losses = [[record["next_token"] for record in records(aligned) if "next_token" in record]]
     for name in ("fills the cache", "reads the cache"):
         workdir = run("align", tmp_path / name, data_dir, *chat_overrides(*towers), *cached, *place)

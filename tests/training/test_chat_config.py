@@ -5,7 +5,15 @@ from hilight_jax.training.experiment import load_config
 
 
 @pytest.mark.parametrize(
-    "spec", ["align.py:demo", "align.py:2b", "tune.py:demo", "tune.py:2b", "tune.py:2b,train=full"]
+    "spec",
+    [
+        "align.py:demo",
+        "align.py:demo,frames=long_clip",
+        "align.py:2b",
+        "tune.py:demo",
+        "tune.py:2b",
+        "tune.py:2b,train=full",
+    ],
 )
 def test_every_preset_is_a_whole_configuration(spec):
     config = load_config(f"configs/{spec}")
@@ -26,6 +34,8 @@ def test_the_2b_presets_are_the_released_recipe():
     [
         ("align.py:demo", ["--config.sources.encoder="], r"sources.encoder is empty, but the stage align builds on"),
         ("align.py:demo", ["--config.sources.align=x"], r"sources.align is 'x', but the stage align takes its parts"),
+        ("align.py:2b", ["--config.sources.long_clip="], r"sources.long_clip is empty, but the stage align builds on"),
+        ("align.py:demo", ["--config.sources.long_clip=x"], r"sources.long_clip is 'x', but the stage align takes its"),
         ("align.py:2b", ["--config.sources.language_model="], "nothing can be aligned to a language model that never"),
         ("tune.py:demo", ["--config.sources.align="], "sources.align is empty, but the stage tune builds on"),
         ("align.py:demo", ["--config.cache_gb=-1"], "cache_gb is -1.0, but must be at least 0"),

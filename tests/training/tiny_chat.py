@@ -30,7 +30,7 @@ SMALL = (
 
 
 def tiny_chat_config(
-    stage: str = "align", argument: str = "demo", *overrides: str, data_dir: str = "data"
+    stage: str = "align", argument: str = "demo,frames=long_clip", *overrides: str, data_dir: str = "data"
 ) -> ChatTrainConfig:
     """The demo's ``align`` or ``tune`` with small parts."""
     return load_config(f"configs/{stage}.py:{argument}", (*SMALL, *overrides), data_dir)
