@@ -30,7 +30,6 @@ RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 .DELETE_ON_ERROR:
 
 demo: demo-encoder
-	$(RUN) -m hilight_jax.train --config configs/long_clip.py:demo --workdir runs/long_clip-demo
 	$(RUN) -m hilight_jax.train --config configs/align.py:demo --workdir runs/align-demo
 	$(RUN) -m hilight_jax.train --config configs/tune.py:demo --workdir runs/tune-demo
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/tune-demo

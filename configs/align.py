@@ -151,15 +151,15 @@ def demo() -> ml_collections.ConfigDict:
     config.freeze = ()
     config.generate_missing = True
     config.cache_gb = 2.0
-    config.steps = 900
+    config.steps = 700
     config.batch_size = 32
-    config.eval_every = 300
+    config.eval_every = 350
     config.eval_batch_size = 64
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 2e-3
     config.optimizer.b2 = 0.98
     config.optimizer.weight_decay = 0.01
     config.optimizer.warmup_fraction = 0.1
-    config.keep.every = 300
+    config.keep.every = 350
     config.model = {
         "vision": {
             "image_size": 64,

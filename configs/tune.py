@@ -74,9 +74,9 @@ def demo() -> ml_collections.ConfigDict:
     config = ALIGN["demo"]()
     _become_tune(config)
     config.sources.align = "runs/align-demo"
-    config.steps = 300
-    config.eval_every = 300
-    config.optimizer.learning_rate = 5e-4
+    config.steps = 150
+    config.eval_every = 150
+    config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_fraction = 0.05
     config.model.lora = {"rank": 16, "alpha": 32.0, "dropout": 0.05}
     set_train(config, "lora+token_mining")

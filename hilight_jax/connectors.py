@@ -84,7 +84,7 @@ def write(arguments: argparse.Namespace, seeds: Sequence[int]) -> dict[str, Any]
     root = arguments.workdir
     root.mkdir(parents=True, exist_ok=True)
     command = ["python", "-m", "hilight_jax.connectors"]
-    for option in ("config", "workdir", "encoder", "long_clip", "data_dir", "seeds", "steps"):
+    for option in ("config", "workdir", "encoder", "data_dir", "seeds", "steps"):
         if (value := getattr(arguments, option)) is not None:
             command += [f"--{option}", str(value)]
     rows = [{"name": name, "runs": [figures(arguments, name, seed) for seed in seeds]} for name in ROWS]
@@ -129,7 +129,7 @@ def run_dir(arguments: argparse.Namespace, name: str, seed: int) -> Path:
 
 
 def _overrides(arguments: argparse.Namespace, seed: int) -> list[str]:
-    values = {"seed": seed, "sources.encoder": arguments.encoder, "sources.long_clip": arguments.long_clip}
+    values = {"seed": seed, "sources.encoder": arguments.encoder}
     if arguments.steps is not None:
         values["steps"] = arguments.steps
     return [f"--config.{key}={value}" for key, value in values.items()]
