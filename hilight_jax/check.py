@@ -28,7 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     """Checks the sources, prints what was found, and writes the quarantine list if one is asked for."""
     arguments, overrides = _parser().parse_known_args(argv)
     data = _data_config(arguments.config, overrides)
-    text_length = arguments.text_length or getattr(data, "text_length", CLIP_TEXT_LENGTH)
+    text_length = arguments.text_length
+    if text_length is None:
+        text_length = getattr(data, "text_length", CLIP_TEXT_LENGTH)
+    elif text_length < 1:
+        raise UserError(f"--text_length is {text_length}, but a text has at least 1 token.")
     num_frames = getattr(data, "num_frames", 1)
     talk = _conversation_sizes(data, arguments.tokenizer)
     effort = {"num_workers": arguments.workers, "time_limit": arguments.time_limit}

@@ -39,15 +39,28 @@ from hilight_jax.training.encoder import load_encoder
 
 # What leads a user to the same figures again, apart from the run, the checkpoint and the source.
 _OPTIONS = ("num_clips", "similarity", "history", "no_controls", "max_new_tokens", "name")
+# The options that each kind of evaluation reads.
+_OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
+_OF_ALL_QUESTIONS = {"name", "batch_size", "num_clips"}
+_READ = {
+    "a file of predictions": {"predictions", "data", "name", "json"},
+    "an encoder": {*_OF_RUNS, *_OF_ALL_QUESTIONS, "similarity"},
+    "a chat model": {*_OF_RUNS, *_OF_ALL_QUESTIONS, "history", "no_controls", "max_new_tokens"},
+    "--ask": {*_OF_RUNS, "ask", "max_new_tokens"},
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, evaluates, prints and writes."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
     for name in ("batch_size", "num_clips", "ask", "max_new_tokens"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
+    if arguments.name and Path(arguments.name).name != arguments.name:
+        raise UserError(f"--name is '{arguments.name}', but must be the name of a file without a directory.")
     if arguments.predictions:
+        check_options(parser, arguments, "a file of predictions")
         results = score_file(arguments)
     elif arguments.checkpoint is None:
         raise UserError("name a run's working directory with --checkpoint, or a file of answers with --predictions.")
@@ -59,6 +72,8 @@ def main(argv: list[str] | None = None) -> int:
                 f"'{arguments.checkpoint}' is a run of the stage '{stage}', which is not evaluated by itself; name a "
                 f"run of {', '.join(evaluate)}."
             )
+        kind = "an encoder" if stage == "encoder" else "--ask" if arguments.ask else "a chat model"
+        check_options(parser, arguments, kind)
         results = evaluate[stage](arguments)
     if arguments.json:
         commands.print_json(results)
@@ -89,6 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--predictions", help="a file of answers to score on --data; no run is needed")
     add("--json", action="store_true", help="print the results as one JSON object on the last line")
     return parser
+
+
+def check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace, kind: str) -> None:
+    """Raises a UserError for options that have no effect on a kind of evaluation, one of `_READ`."""
+    given = {name for name, value in vars(arguments).items() if value != parser.get_default(name)}
+    if unread := sorted(given - _READ[kind]):
+        names = ", ".join(f"--{name}" for name in unread)
+        raise UserError(f"{names} would have no effect on {kind}; leave {'it' if len(unread) == 1 else 'them'} out.")
 
 
 def evaluate_encoder_run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -123,6 +146,8 @@ def evaluate_chat_run(arguments: argparse.Namespace) -> dict[str, Any]:
     sampling = SamplingConfig(max_new_tokens=arguments.max_new_tokens or 64)
     if arguments.ask:
         asked = ask_about_one_clip(generator, sampling, open_conversations(sources[0]), data, arguments.ask)
+        if len(asked) < arguments.ask:
+            sys.stderr.write(f"--ask is {arguments.ask}, but no clip has more than {len(asked)} questions.\n")
         print(asked_table(asked))
         return {"asked": [item.as_json() for item in asked]}
     known, results = known_answers(data.train), {}
@@ -143,8 +168,8 @@ def evaluate_chat_run(arguments: argparse.Namespace) -> dict[str, Any]:
         answers = described.pop("answers")
         described["answers_file"] = f"{described['name']}.answers.jsonl"
         path = write_result(arguments.checkpoint, described)
-        lines = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
-        path.with_name(described["answers_file"]).write_text(lines, encoding="utf-8")
+        lines = "".join(json.dumps(answer) + "\n" for answer in answers)  # In ASCII, as ids may be no Unicode.
+        path.with_name(described["answers_file"]).write_text(lines, encoding="ascii")
         print(answer_tables(described))
         results[described["name"]] = described
     return results

@@ -2,7 +2,7 @@
 
 The page shows what is there: metrics, the results of ``evaluate`` and example clips. An encoder's examples are drawn
 from ``--data`` by its checkpoint, and its control runs stand beside; a chat model's are the clips and answers of its
-first evaluation, or of that of ``--data``.
+first evaluation, or of that of ``--data``. Where the clips are gone, the page has none.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def write_chat_page(arguments: argparse.Namespace) -> tuple[Path, int]:
         raise UserError(
             f"'{workdir}' has no evaluation of {arguments.data}; run 'python -m hilight_jax.evaluate' first."
         )
-    if result is not None:
+    if result is not None and (arguments.data or not is_missing(result["source"])):
         data = dataclasses.replace(read_config(workdir).data, tokenizer=str(workdir / "tokenizer.model"))
         answers = workdir / "evaluations" / result["answers_file"]
         examples = asked_clips(answers, open_conversations(result["source"]), data, arguments.num_clips)

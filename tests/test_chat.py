@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -48,6 +50,13 @@ def answer_to(model, question, *videos):
 def test_a_prompt_prints_only_the_answer(run, root, model):
     out = run("--video", root / "a.mp4", "--video", root / "b.mp4", "--prompt", "In which?")
     assert out == answer_to(model, "In which?", root / "a.mp4", root / "b.mp4") + "\n"
+
+
+def test_the_program_prints_nothing_else_on_stdout(root, model):
+    arguments = ["--checkpoint", root / "align", "--video", root / "a.mp4", "--prompt", "Is it?", "--max_new_tokens", 6]
+    command = [sys.executable, "-m", "hilight_jax.chat", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONUTF8": "1"})
+    assert done.stdout.decode() == answer_to(model, "Is it?", root / "a.mp4") + "\n"
 
 
 def test_json_is_the_only_line_and_tells_of_the_evidence(run, root, model, tmp_path):

@@ -49,6 +49,18 @@ def test_what_was_left_out_says_why(run, monkeypatch):
     assert "left out: 1 clips (discs/2: not decodable: " in run("--data", "clips.jsonl")
 
 
+@pytest.mark.parametrize("option", ["--ask=2", "--history", "--no_controls", "--max_new_tokens=8"])
+def test_options_of_a_chat_model_are_refused(run, option):
+    with pytest.raises(UserError, match=f"{option.partition('=')[0]} would have no effect on an encoder; leave it out"):
+        run(option)
+
+
+@pytest.mark.parametrize("name", ["a/b", "/tmp/a", "a/"])
+def test_a_name_is_no_path(name):
+    with pytest.raises(UserError, match=f"--name is '{name}', but must be the name of a file"):
+        evaluate.main(["--checkpoint", "runs/x", "--name", name])
+
+
 def test_a_batch_of_nothing_is_refused():
     with pytest.raises(UserError, match="--batch_size is 0"):
         evaluate.main(["--checkpoint", "runs/x", "--batch_size", "0"])

@@ -41,6 +41,7 @@ def run(tmp_path, monkeypatch, capsys, data):
         assert evaluate.main(["--checkpoint", str(tmp_path), *arguments]) == 0
         return capsys.readouterr().out
 
+    call.workdir = str(tmp_path)
     return call
 
 
@@ -68,6 +69,30 @@ def test_asking_prints_answers_beside_the_truth_and_writes_nothing(run, tmp_path
     out = run("--ask", "2", "--json")
     assert "question  What colour is the screen?\n  answer  the red\n  truth   Red.  (right)\n" in out
     assert len(json.loads(out.splitlines()[-1])["asked"]) == 2 and not (tmp_path / "evaluations").exists()
+
+
+def test_asking_more_than_there_is_says_so(run, capsys):
+    assert evaluate.main(["--checkpoint", run.workdir, "--ask", "9"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("question  ") == 3 and err == "--ask is 9, but no clip has more than 3 questions.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--similarity", "dot"], "--similarity would have no effect on a chat model; leave it out"),
+        (["--ask", "1", "--history", "--num_clips", "2"], "--history, --num_clips would have no effect on --ask;"),
+    ],
+)
+def test_options_without_effect_are_refused(run, options, words):
+    with pytest.raises(UserError, match=words):
+        run(*options)
+
+
+@pytest.mark.parametrize("options", [["--checkpoint", "w"], ["--history"], ["--ask", "1"], ["--split", "test"]])
+def test_options_of_runs_are_refused_for_a_file_of_answers(options):
+    with pytest.raises(UserError, match=f"{options[0]} would have no effect on a file of predictions"):
+        evaluate.main(["--predictions", "mine.jsonl", "--data", "msvd_qa:test_qa.json", *options])
 
 
 def test_training_answers_that_are_gone_are_done_without(tmp_path, monkeypatch, run, data, capsys):

@@ -18,6 +18,8 @@ COMMANDS = [
     for line in block.replace("\\\n", "").splitlines()
     if line.startswith("python -m hilight_jax.")
 ]
+# Words of capitals that mean themselves.
+ENVIRONMENT = {"HILIGHT_GOLDENS", "JAX_PLATFORMS", "XLA_FLAGS"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -46,6 +48,14 @@ def test_every_file_linked_to_exists():
 
 def test_every_measured_figure_is_there():
     assert "<!-- measured" not in README
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "configs").glob("*.py"))], ids=lambda p: p.name)
+def test_no_placeholder_was_left(path):
+    text = path.read_text(encoding="utf-8")
+    words = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|^[A-Z]{2,}$", text, re.MULTILINE))
+    constants = set(re.findall(r"^([A-Z_]+) =", text, re.MULTILINE))
+    assert words - constants - ENVIRONMENT == set()
 
 
 def test_every_make_target_exists():

@@ -55,10 +55,11 @@ def test_the_overrides_of_a_config_file_of_ones_own_are_not_known(tmp_path):
     assert report.overrides(tmp_path) is None
 
 
-def test_a_chat_run_shows_the_answers_of_its_evaluation(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """The source of a chat run that was evaluated, which lies in tmp_path."""
     screens = ColouredScreens(("red", "green"))
     monkeypatch.setattr(report, "read_config", lambda workdir: SimpleNamespace(data=DATA))
-    monkeypatch.setattr(report, "open_conversations", lambda specification: screens)
     (tmp_path / "tokenizer.model").write_bytes(Path(DATA.tokenizer).read_bytes())
     (tmp_path / "config.json").write_text('{"stage": "align"}')
     known = count_answers(screens)
@@ -69,12 +70,25 @@ def test_a_chat_run_shows_the_answers_of_its_evaluation(tmp_path, monkeypatch, c
     origin = {"name": "validation", "split": "validation", "step": 3, "which": "best", "source": screens.name}
     result |= {**origin, "command": "python", "answers_file": "validation.answers.jsonl"}
     (tmp_path / "evaluations" / "validation.json").write_text(json.dumps(result))
+    return screens
+
+
+def test_a_chat_run_shows_the_answers_of_its_evaluation(asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report, "open_conversations", lambda specification: asked)
+    monkeypatch.setattr(report, "is_missing", lambda specification: False)
     assert report.main([str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["examples"] == 2
     html = (tmp_path / "report" / "index.html").read_text()
     assert html.count(".gif") == 2 and "the green" in html and "Checkpoint: step 3, best." in html
     with pytest.raises(UserError, match="no evaluation of questions:other"):
         report.main([str(tmp_path), "--data", "questions:other"])
+
+
+def test_a_chat_page_does_without_clips_that_are_gone(asked, tmp_path, capsys):
+    assert report.main([str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["examples"] == 0
+    with pytest.raises(DataError, match="no stored dataset at 'screens'"):
+        report.main([str(tmp_path), "--data", asked.name])
 
 
 def test_a_stage_without_a_page_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """What every command shares: one sentence instead of a traceback, and one JSON object as the last line."""
 
+import io
 import json
 import logging
 import sys
@@ -12,8 +13,12 @@ from hilight_jax.core.errors import UserError
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command's ``main`` and exits: 0 or its result, 2 for what the user can mend, 130 for Ctrl-C.
 
-    A file that cannot be read or written, a full disk among them, is one sentence too, wherever it was met.
+    A file that cannot be read or written, a full disk among them, is one sentence too, wherever it was met. Characters
+    that the terminal cannot spell are printed by their numbers.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Libraries' own remarks and tracebacks.
     try:

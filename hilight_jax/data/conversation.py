@@ -39,9 +39,12 @@ class Conversation(NamedTuple):
       videos: The clips, in the order of their ``<video>`` marks; empty for a conversation without.
       turns: User and model in turn, user first. In training the last turn is the model's.
       types: Kind of question that each answer answers, one per model turn, '' where unknown; empty where all are.
+      fault: Why its entry in a file could not be read, as a sentence; it then has neither videos nor turns, and
+        ``conversation_checks`` refuses it for this reason.
     """
 
     id: str
     videos: tuple[Video | PickledClip, ...]
     turns: tuple[Turn, ...]
     types: tuple[str, ...] = ()
+    fault: str = ""

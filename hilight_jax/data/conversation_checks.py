@@ -29,8 +29,10 @@ def check_conversation(
     Raises:
       ConversationError: The conversation cannot be used.
     """
+    if conversation.fault:
+        raise ConversationError(conversation.fault)
     turns = conversation.turns
-    _check_words(turns)
+    check_words(turns)
     asked = turns[1:] if turns and turns[0].role == "model" else turns
     _check_order(asked)
     if asked[-1].role == "user":
@@ -74,7 +76,7 @@ def check_prompt(
     Raises:
       ConversationError: The prompt cannot be answered.
     """
-    _check_words(turns)
+    check_words(turns)
     _check_order(turns)
     if turns[-1].role != "user":
         raise ConversationError("its last turn is the model's, so there is nothing to answer; end with a question.")
@@ -87,8 +89,12 @@ def check_prompt(
         )
 
 
-def _check_words(turns: Sequence[Turn]) -> None:
-    """Every turn by itself, whatever its place."""
+def check_words(turns: Sequence[Turn]) -> None:
+    """Checks every turn by itself, whatever its place.
+
+    Raises:
+      ConversationError: A role is unknown, a text spells what structures a sequence, or an answer shows a clip.
+    """
     for i, turn in enumerate(turns, 1):
         if turn.role not in ROLES:
             raise ConversationError(f"turn {i} has the role '{turn.role}'; roles: {', '.join(ROLES)}.")

@@ -1,33 +1,37 @@
 """Conversations from the field's annotation files: HiLight's and LLaVA's, VideoInstruct-100K's and Valley's.
 
 All of them name their clips; ``videos`` is the directory with the files (default: the annotation file's own). A name
-that ends with ``.pkl`` is a pickled clip, as HiLight stores them. What a file as a whole must look like is checked when
-it is opened, each conversation when it is used (``data/conversation_checks.py``).
+that ends with ``.pkl`` is a pickled clip, as HiLight stores them. Opening a file checks that it holds a list; an entry
+that cannot be read becomes a conversation with a ``fault``, which is refused, as any other bad conversation, when it is
+used (``data/conversation_checks.py``).
 """
 
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversation import VIDEO_MARK, Conversation, PickledClip, Turn
-from hilight_jax.data.manifest import number_repeats, required
+from hilight_jax.data.manifest import number_repeats, refuse_misspelled, required
 from hilight_jax.data.retrieval_files import read_json, video_path
 from hilight_jax.data.video import Video
 
 _ROLES = {"human": "user", "gpt": "model"}  # Another name stays as it is, and is refused when it is used.
 _IMAGE_MARK = "<image>"
+_KEYS = ("video", "image", "conversations")
 
 
 class Entry(NamedTuple):
-    """One conversation of a file; ``folder`` of the directory of all clips may hold its own."""
+    """One conversation of a file, or why there is none; ``folder`` of the directory of all clips may hold its own."""
 
     id: str
-    clips: tuple[str, ...]
-    turns: tuple[Turn, ...]
+    clips: tuple[str, ...] = ()
+    turns: tuple[Turn, ...] = ()
     folder: str = ""
+    fault: str = ""
 
 
 class ConversationFile:
@@ -47,14 +51,15 @@ class ConversationFile:
     def conversation(self, index: int, rng: np.random.Generator | None) -> Conversation:
         """Returns conversation ``index``."""
         entry = self._entries[index]
-        return Conversation(entry.id, tuple(self._clip(name, entry.folder) for name in entry.clips), entry.turns)
+        clips = tuple(self._clip(name, entry.folder) for name in entry.clips)
+        return Conversation(entry.id, clips, entry.turns, fault=entry.fault)
 
     def _clip(self, name: str, folder: str) -> Video | PickledClip:
         """The place of a clip: in its folder if that is there, else in the directory of all clips."""
-        directory = self._videos / folder if folder and (self._videos / folder).is_dir() else self._videos
+        directory = self._videos / folder if folder and os.path.isdir(self._videos / folder) else self._videos
         if name.endswith(".pkl"):
             return PickledClip(str(directory / name))
-        return str(directory / name) if (directory / name).is_file() else video_path(directory, name)
+        return str(directory / name) if os.path.isfile(directory / name) else video_path(directory, name)
 
 
 def open_hilight(path: str, videos: str = "") -> ConversationFile:
@@ -70,11 +75,11 @@ def open_hilight(path: str, videos: str = "") -> ConversationFile:
       path: The ``.json`` file.
       videos: Directory of the clips.
     """  # noqa: D415
-    entries = [
-        Entry(str(entry.get("id", number)), _names(entry, where), _turns(entry, where))
-        for number, (where, entry) in enumerate(_objects(path), 1)
-    ]
-    return ConversationFile(f"hilight:{path}", entries, _directory(path, videos))
+
+    def read(name: str, entry: Mapping[str, Any], where: str) -> Entry:
+        return Entry(name, _names(entry, where), _turns(entry, where))
+
+    return ConversationFile(f"hilight:{path}", _entries(path, ("id",), read), _directory(path, videos))
 
 
 def open_video_instruct(path: str, videos: str = "") -> ConversationFile:
@@ -84,12 +89,13 @@ def open_video_instruct(path: str, videos: str = "") -> ConversationFile:
       path: ``VideoInstruct100K.json``.
       videos: Directory of the clips, named by their ids (ActivityNet's).
     """
-    entries = []
-    for where, entry in _objects(path):
+
+    def read(name: str, entry: Mapping[str, Any], where: str) -> Entry:
         question, answer, video_id = (required(entry, key, str, where) for key in ("q", "a", "video_id"))
         turns = (Turn("user", f"{VIDEO_MARK}\n{question}"), Turn("model", answer))
-        entries.append(Entry(video_id, (video_id,), turns))
-    return ConversationFile(f"video_instruct:{path}", entries, _directory(path, videos))
+        return Entry(name, (video_id,), turns)
+
+    return ConversationFile(f"video_instruct:{path}", _entries(path, ("video_id",), read), _directory(path, videos))
 
 
 def open_valley(path: str, videos: str = "") -> ConversationFile:
@@ -99,32 +105,50 @@ def open_valley(path: str, videos: str = "") -> ConversationFile:
       path: ``chat.json``, ``Valley_instruct_73k.json`` or HiLight's ``valley_train.json``.
       videos: Directory of the clips, or of the folders that ``source`` names (``webvid``, ``jukin``, ...).
     """
-    entries = []
-    for number, (where, entry) in enumerate(_objects(path), 1):
-        name = str(entry.get("v_id", entry.get("id", number)))
+
+    def read(name: str, entry: Mapping[str, Any], where: str) -> Entry:
         folder = required(entry, "source", str, where) if "source" in entry else ""
-        entries.append(Entry(name, _names(entry, where), _turns(entry, where), folder))
-    return ConversationFile(f"valley:{path}", entries, _directory(path, videos))
+        return Entry(name, _names(entry, where), _turns(entry, where), folder)
+
+    return ConversationFile(f"valley:{path}", _entries(path, ("v_id", "id"), read), _directory(path, videos))
 
 
 def _directory(path: str, videos: str) -> pathlib.Path:
     return pathlib.Path(videos or pathlib.Path(path).parent)
 
 
-def _objects(path: str) -> list[tuple[str, Mapping[str, Any]]]:
-    entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+def _entries(path: str, id_keys: tuple[str, ...], read: Callable[[str, Mapping[str, Any], str], Entry]) -> list[Entry]:
+    """Reads every entry; its id is under the first of ``id_keys`` that it has, or else its number."""
+    listed = read_json(path)
+    if not isinstance(listed, list):
         raise DataError(f"{path} is no file of conversations: it must hold a list of objects.")
-    return [(f"{path}, entry {number}", entry) for number, entry in enumerate(entries, 1)]
+    entries = []
+    for number, entry in enumerate(listed, 1):
+        name, where = str(number), f"entry {number}"
+        try:
+            if not isinstance(entry, dict):
+                raise DataError(f"{where} must be an object, not {entry!r:.60}.")
+            name = next((str(entry[key]) for key in id_keys if key in entry), name)
+            entries.append(read(name, entry, where))
+        except DataError as error:
+            entries.append(Entry(name, fault=str(error)))
+    return entries
 
 
 def _names(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """The clips of an entry; images count."""
-    names = entry.get("video", entry.get("image")) or ()
-    names = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, list) else names
-    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-        raise DataError(f"{where}: 'video' must be a file name or a list of file names, not {names!r:.60}.")
-    return names
+    """The clips of an entry; an image is one of them."""
+    refuse_misspelled(entry, _KEYS, where)
+    given = {key: entry[key] for key in ("video", "image") if entry.get(key) not in (None, "", [])}
+    if len(given) == 2:
+        raise DataError(
+            f"{where} has both a 'video' and an 'image'; list both files under 'video', in the order of their marks."
+        )
+    for key, names in given.items():
+        names = (names,) if isinstance(names, str) else names
+        if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{where}: '{key}' must be a file name or a list of file names, not {names!r:.60}.")
+        return tuple(names)
+    return ()
 
 
 def _turns(entry: Mapping[str, Any], where: str) -> tuple[Turn, ...]:
@@ -133,9 +157,8 @@ def _turns(entry: Mapping[str, Any], where: str) -> tuple[Turn, ...]:
         raise DataError(
             f"{where}: 'conversations' must be a list of objects with 'from' and 'value', not {said!r:.60}."
         )
-    mark = _IMAGE_MARK if "image" in entry and "video" not in entry else VIDEO_MARK
     turns = []
     for turn in said:
         role, text = required(turn, "from", str, where), required(turn, "value", str, where)
-        turns.append(Turn(_ROLES.get(role, role), text.replace(mark, VIDEO_MARK)))
+        turns.append(Turn(_ROLES.get(role, role), text.replace(_IMAGE_MARK, VIDEO_MARK)))
     return tuple(turns)

@@ -144,7 +144,7 @@ def hash_video(clip: video.Video) -> str:
     try:
         with open(clip, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # The latter for a name that cannot be spelt to the system.
         return ""
 
 

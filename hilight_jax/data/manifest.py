@@ -79,6 +79,13 @@ def required(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     return entry[key]
 
 
+def refuse_misspelled(entry: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    """Raises a ``DataError`` about a key that is none of ``keys`` but looks like one; other keys are left alone."""
+    for key in set(entry) - set(keys):
+        if close := difflib.get_close_matches(key, keys, n=1, cutoff=0.8):
+            raise DataError(f"{where}: the key '{key}' is not known; did you mean '{close[0]}'?")
+
+
 def number_repeats(ids: Sequence[str]) -> list[str]:
     """Makes ids unique: the second ``a`` becomes ``a#2``."""
     counts: dict[str, int] = {}
@@ -90,9 +97,7 @@ def number_repeats(ids: Sequence[str]) -> list[str]:
 
 
 def _record(entry: Mapping[str, Any], directory: pathlib.Path, where: str) -> Record:
-    for key in set(entry) - set(_KEYS):
-        if close := difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8):
-            raise DataError(f"{where}: the key '{key}' is not known; did you mean '{close[0]}'?")
+    refuse_misspelled(entry, _KEYS, where)
     video = required(entry, "video", str, where)
     frame_caption = None
     if entry.get("caption") is not None:

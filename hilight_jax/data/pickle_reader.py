@@ -206,5 +206,5 @@ def _latin(text: str) -> bytes:
 
 
 def _named(thing: Any) -> str:
-    """A short name for a message; never the inside of a tuple, which may be endless."""
-    return f"'{thing[:40]}'" if isinstance(thing, str) else f"a {type(thing).__name__.strip('_').lower()}"
+    """A short name for a message, in ASCII; never the inside of a tuple, which may be endless."""
+    return ascii(thing[:40]) if isinstance(thing, str) else f"a {type(thing).__name__.strip('_').lower()}"

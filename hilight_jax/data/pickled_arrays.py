@@ -3,6 +3,7 @@
 They are read by ``data/pickle_reader.py``, which runs nothing of what a pickle may hold.
 """
 
+import os
 import pathlib
 
 import numpy as np
@@ -20,14 +21,10 @@ def read_pickled_clip(path: str | pathlib.Path) -> np.ndarray:
       float32 [F, 3, Y, X]; a leading axis of one is dropped.
 
     Raises:
-      PickleError: The file is missing, damaged or too large, holds anything but one array, or that is no such clip.
+      PickleError: The file is missing, unreadable, damaged or too large, holds anything but one array, or that is no
+        such clip.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise PickleError("the file does not exist; correct the path or remove the entry.")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise PickleError(f"the file has {path.stat().st_size} bytes, more than a clip can ({_LARGEST_FILE}).")
-    array = read_pickled_array(path.read_bytes())
+    array = read_pickled_array(_content(pathlib.Path(path)))
     clip = array[0] if array.ndim == 5 and len(array) == 1 else array
     if clip.ndim != 4 or clip.shape[1] != 3 or not clip.size:
         raise PickleError(f"its array has the shape {array.shape}; a clip is [frames, 3, rows, columns].")
@@ -39,3 +36,14 @@ def read_pickled_clip(path: str | pathlib.Path) -> np.ndarray:
             f"its values reach {np.abs(clip).max()}; a pickled clip is normalised as CLIP's input, within 3 of zero."
         )
     return clip
+
+
+def _content(path: pathlib.Path) -> bytes:
+    if not os.path.isfile(path):  # Unlike pathlib's, False also for a name that the system refuses.
+        raise PickleError("the file does not exist; correct the path or remove the entry.")
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise PickleError(f"the file has {path.stat().st_size} bytes, more than a clip can ({_LARGEST_FILE}).")
+        return path.read_bytes()
+    except OSError as error:
+        raise PickleError(f"the file cannot be read ({error.strerror}).") from error

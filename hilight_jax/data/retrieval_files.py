@@ -6,6 +6,7 @@ All of them name videos by an id; ``videos`` is the directory with the files (de
 import csv
 import io
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -70,7 +71,7 @@ def video_path(directory: pathlib.Path, video_id: str) -> str:
     candidates = [name] if name else [video_id + suffix for suffix in _SUFFIXES]
     for candidate in candidates:
         for path in (directory / candidate, directory / pathlib.PurePath(candidate).name):
-            if path.is_file():
+            if os.path.isfile(path):  # Unlike pathlib's, False also for a name that the system refuses.
                 return str(path)
     return str(directory / candidates[0])
 

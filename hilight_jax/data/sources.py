@@ -66,7 +66,7 @@ def open_by_kind(specification: str, kinds: Mapping[str, Callable[..., Any]], re
 def is_missing(specification: str) -> bool:
     """Says whether the file or dataset directory that a specification names does not exist."""
     kind, path, _ = _parse(specification)
-    if kind == "tfds" or (not kind and not pathlib.Path(path).exists()):
+    if kind in ("tfds", "questions") or (not kind and not pathlib.Path(path).exists()):
         return not is_stored_dataset(path.rstrip("/").rpartition("/")[0])
     return not pathlib.Path(path).exists()
 

@@ -19,7 +19,8 @@ def answer_tables(result: Mapping[str, Any]) -> str:
         lines.append(f"checkpoint: step {result['step']}, {result['which']}; {about}")
     if result.get("skipped"):
         more = ", ..." if len(result["skipped"]) > 5 else ""
-        lines.append(f"left out: {len(result['skipped'])} conversations ({', '.join(result['skipped'][:5])}{more})")
+        named = ", ".join(name.rstrip(".") for name in result["skipped"][:5])
+        lines.append(f"left out: {len(result['skipped'])} conversations or questions ({named}{more})")
     if result.get("unanswered"):
         lines.append(f"without a prediction, and so wrong: {result['unanswered']} questions")
     lines += ["", _row("answers right", _COLUMNS)]

@@ -11,8 +11,9 @@ evaluators of ActivityNet-QA, MSVD-QA and MSRVTT-QA. It matches *normalised* whe
 5. joining what is left by single spaces.
 
 A truth of which nothing is left can only be matched exactly. A truth that is only yes or no is also matched by an
-answer that begins with that word ("Yes, it does."). An answer refuses when nothing is left of it, or when it holds one
-of a chat model's stock phrases (`_REFUSALS`).
+answer that begins with that word ("Yes, it does."), unless it refuses ("No idea.") or has the other word as well ("Yes
+and no."). An answer refuses when nothing is left of it, or when it holds one of a chat model's stock phrases
+(`_REFUSALS`).
 """
 
 import re
@@ -56,9 +57,11 @@ def matches(answer: str, truth: str) -> bool:
 
 
 def yes_or_no(answer: str) -> Literal["yes", "no"] | None:
-    """The yes or no that an answer begins with, if it does."""
-    first = normalise(answer).partition(" ")[0]
-    return first if first in ("yes", "no") else None
+    """The yes or no that an answer begins with, if it does and neither refuses nor goes on with the other word."""
+    words = normalise(answer).split()
+    if not {"yes", "no"} & set(words[:1]) or {"yes", "no"} <= set(words) or refuses(answer):
+        return None
+    return words[0]
 
 
 def refuses(answer: str) -> bool:

@@ -13,8 +13,9 @@ first word (what, who, how, when, where) for MSVD and MSRVTT, nine numbered type
 are also scored together as *free*.
 
 Predictions are JSON lines or one JSON list of objects with ``question_id`` or ``id``, and ``pred``, ``prediction`` or
-``answer``, the first of these that is there (files that keep the truth in ``answer`` have ``pred`` beside it). Every
-question counts: one without a prediction is wrong, as in ActivityNet-QA's own evaluation.
+``answer``, the first of these that any object of the file has (files that keep the truth in ``answer`` have ``pred``
+beside it, and an object without it is no prediction of the truth). Every question counts: one without a prediction is
+wrong, as in ActivityNet-QA's own evaluation.
 """
 
 import pathlib
@@ -34,6 +35,8 @@ ACTIVITYNET_TYPES = (
 )  # fmt: skip
 FREE = ACTIVITYNET_TYPES[3:]
 _ANSWER_KEYS = ("pred", "prediction", "answer")
+# What may stand beside an answer: the keys of the published sets, and of the answers that `evaluate` writes.
+_KEYS_BESIDE = {"question_id", "id", "video_id", "video_name", "category_id", "truth", "right", *Answered._fields}
 
 
 class Entry(NamedTuple):
@@ -95,16 +98,24 @@ def read_predictions(path: str) -> dict[str, str]:
     """Answers by the id of their question, in the order of the file; see the module for its forms.
 
     Raises:
-      DataError: an entry lacks its id or answer, or one id occurs twice.
+      DataError: an entry lacks its id or answer, one id occurs twice, or it cannot be told where the answers stand.
     """
     found: dict[str, str] = {}
-    for where, entry in _entries(path):
+    entries = list(_entries(path))
+    answer_key = next((key for key in _ANSWER_KEYS if any(key in entry for _, entry in entries)), "pred")
+    for where, entry in entries:
         name = next((str(entry[key]) for key in ("question_id", "id") if key in entry), None)
-        answer = next((entry[key] for key in _ANSWER_KEYS if key in entry), None)
+        answer = entry.get(answer_key)
         if name is None or not isinstance(answer, str):
             raise DataError(
-                f"{where}: a prediction needs 'question_id' or 'id', and a string in 'pred', 'prediction' or 'answer'; "
-                f"it has {', '.join(map(str, entry)) or 'nothing'}."
+                f"{where}: a prediction needs 'question_id' or 'id', and a string in '{answer_key}', where this file "
+                f"has its answers; it has {', '.join(map(str, entry)) or 'nothing'}."
+            )
+        unknown = [key for key in entry if key not in _KEYS_BESIDE]
+        if answer_key == "answer" and unknown:
+            raise DataError(
+                f"{where}: '{unknown[0]}' stands beside 'answer', so 'answer' may be the truth; call the prediction "
+                f"'pred', or take '{unknown[0]}' out."
             )
         if name in found:
             raise DataError(f"{where}: question '{name}' was answered before; keep one answer of each question.")

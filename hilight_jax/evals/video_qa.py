@@ -2,8 +2,10 @@
 
 Each question is asked by itself, all clips so far first, so that no earlier answer gives it away. (`history` puts the
 earlier turns of the conversation with their true answers before it instead, for data whose later questions refer to
-earlier ones.) The other clip is the one before it in the source, the first one's being the last: fixed, and never one
-of the question's own. Rows stream by; of all clips only a few stay in memory.
+earlier ones.) The other clip is the first one of the conversation before it in the source, the first conversation's
+that of the last: fixed, and never one of the question's own. (A question about two clips takes those of two
+conversations.) A question that is too long for the model is left out and named. Rows stream by; of all clips only a few
+stay in memory.
 """
 
 import contextlib
@@ -15,7 +17,9 @@ import numpy as np
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
+from hilight_jax.data.context_length import ConversationError
 from hilight_jax.data.conversation import VIDEO_MARK, Conversation, Turn
+from hilight_jax.data.conversation_checks import check_prompt
 from hilight_jax.data.conversation_config import ConversationDataConfig
 from hilight_jax.data.conversation_loader import ConversationLoader
 from hilight_jax.data.conversation_sources import ConversationSource
@@ -28,22 +32,39 @@ from hilight_jax.evals.other_clips import OtherClips
 from hilight_jax.serving.generate import ClipFeatures, Generator, Prompt, SamplingConfig
 
 
-class Asked(NamedTuple):
-    """A question on its way: its conversation, the clips before it, and the tickets of its answers."""
+class ClipQuestion(NamedTuple):
+    """A question to ask: its conversation and the clips before it."""
 
     index: int  # of the conversation
     turn: int  # of its turns, the user's
     conversation: Conversation
     question: Question
     clips: tuple[ClipFeatures, ...]
-    ticket: int = -1
+
+    @property
+    def id(self) -> str:
+        """Names the question within its source."""
+        return f"{self.conversation.id}#{self.turn}"
+
+    def asked(self, ticket: int) -> "Asked":
+        """What is left of it once it was asked."""
+        return Asked(self.id, self.index, self.question, tuple(clip.digest for clip in self.clips), ticket)
+
+
+class Asked(NamedTuple):
+    """A question on its way: the names of its clips, and the tickets of its answers."""
+
+    id: str
+    index: int  # of the conversation
+    question: Question
+    digests: tuple[str, ...]
+    ticket: int
     other_ticket: int | None = None
 
     def answered(self, answer: str, heard: bool | None = None, controls: dict[str, str] | None = None) -> Answered:
         """The question with its answers."""
-        name = f"{self.conversation.id}#{self.turn}"
-        kind, words, truth = self.question.type, self.question.text, self.question.truth
-        return Answered(name, self.index, _digest(self.clips), kind, words, truth, answer, heard, controls or {})
+        clip, (words, truth, kind) = "+".join(digest[:12] for digest in self.digests), self.question
+        return Answered(self.id, self.index, clip, kind, words, truth, answer, heard, controls or {})
 
 
 class Asker:
@@ -63,13 +84,24 @@ class Asker:
             lambda prompts: [answer.text for answer in generator.generate(prompts, sampling)], batch_size
         )
 
-    def ask(self, asked: Asked, clips: tuple[ClipFeatures, ...]) -> int:
-        """Asks a question about clips, its own or others, and returns the ticket of the answer."""
-        turns = [Turn("user", f"{VIDEO_MARK}\n" * len(clips) + asked.question.text)]
+    def ask(self, row: ClipQuestion) -> int:
+        """Asks a question about its clips and returns the ticket of the answer.
+
+        Raises:
+          ConversationError: it cannot be asked, too long among other reasons.
+        """
+        return self._queue.add(self.prompt(row))
+
+    def prompt(self, row: ClipQuestion) -> Prompt:
+        """Makes a question's prompt, or raises as `ask` does."""
+        turns = [Turn("user", f"{VIDEO_MARK}\n" * len(row.clips) + row.question.text)]
         if self._history:
-            turns = list(asked.conversation.turns[: asked.turn + 1])
+            turns = list(row.conversation.turns[: row.turn + 1])
+            if turns[0].role == "model":  # Which the template drops.
+                turns = turns[1:]
+        check_prompt(turns, len(row.clips), self._tokenizer, self._data.num_video_tokens, self._data.max_length)
         ids, _ = expand(prompt_ids(turns, self._tokenizer), None, self._data.num_video_tokens)
-        return self._queue.add(Prompt(ids, clips))
+        return Prompt(ids, row.clips)
 
     def texts(self) -> list[str]:
         """All answers, by ticket."""
@@ -105,8 +137,9 @@ def evaluate_video_qa(
       show_progress: a progress line on stderr.
 
     Returns:
-      ``{'conversations', 'clips', 'questions', 'skipped': ids, 'history', 'frequent_from', 'overall', 'types',
-      'yes_no', 'needs_video', 'answers': [...]}``, ready for JSON; see `summarise_answers` and `Answered`.
+      ``{'conversations', 'clips', 'questions', 'skipped', 'history', 'frequent_from', 'overall', 'types', 'yes_no',
+      'needs_video', 'answers': [...]}``, ready for JSON; see `summarise_answers` and `Answered`. 'skipped' are the ids
+      of conversations that cannot be used, and "id: reason" of questions that cannot be asked.
 
     Raises:
       DataError: no question is left to ask.
@@ -115,25 +148,35 @@ def evaluate_video_qa(
     progress = Progress(count, "evaluate", unit="conversations") if show_progress else None
     asker, others = Asker(generator, sampling, data, history, batch_size), OtherClips(2 * data.max_videos)
     asked: list[Asked] = []
-    skipped = []
+    waiting: list[tuple[int, ClipQuestion]] = []  # The first ones, before which there was no other clip yet.
+    skipped, num_used = [], 0
 
-    def ask_about_others(row: Asked) -> Asked:
-        if not controls or not row.clips:
-            return row._replace(other_ticket=row.ticket if controls else None)  # Without a clip nothing is lost.
+    def ask_about_others(number: int, row: ClipQuestion) -> bool:
         clips = others.instead_of(row.clips)
-        return row if clips is None else row._replace(other_ticket=asker.ask(row, clips))
+        if clips is not None:
+            # Without a clip nothing is lost.
+            ticket = asker.ask(row._replace(clips=clips)) if clips else asked[number].ticket
+            asked[number] = asked[number]._replace(other_ticket=ticket)
+        return clips is not None
 
     for index, conversation, clips in _conversations(generator, source, data, count, batch_size):
         if clips is None:
             skipped.append(conversation.id)
         else:
+            num_used += 1
             for row in _questions(index, conversation, clips):
-                asked.append(ask_about_others(row._replace(ticket=asker.ask(row, row.clips))))
-            others.add(clips)
+                try:
+                    asked.append(row.asked(asker.ask(row)))
+                except ConversationError as error:
+                    skipped.append(f"{row.id}: {error}")
+                    continue
+                if controls and not ask_about_others(len(asked) - 1, row):
+                    waiting.append((len(asked) - 1, row))
+            others.add(clips[:1])
         if progress:
             progress.update()
-    # The first ones, before which there was no other clip yet.
-    asked = [ask_about_others(row) if row.other_ticket is None else row for row in asked]
+    for number, row in waiting:
+        ask_about_others(number, row)
     texts = asker.texts()
     if progress:
         progress.close()
@@ -150,8 +193,8 @@ def evaluate_video_qa(
         heard = known.heard(texts[row.ticket], row.question.type) if known else None
         answered.append(row.answered(texts[row.ticket], heard, beside))
     return {
-        "conversations": count - len(skipped),
-        "clips": len({clip.digest for row in asked for clip in row.clips}),
+        "conversations": num_used,
+        "clips": len({digest for row in asked for digest in row.digests}),
         "questions": len(answered),
         "skipped": skipped,
         "history": history,
@@ -173,18 +216,19 @@ def ask_about_one_clip(
     Raises:
       DataError: no question is about one clip.
     """
-    best: list[Asked] = []
+    asker = Asker(generator, sampling, data, batch_size=count)
+    best: list[ClipQuestion] = []
     with contextlib.closing(_conversations(generator, source, data, len(source), batch_size=1)) as rows:
-        questions = (asked for row in rows if row[2] is not None for asked in _questions(*row) if len(asked.clips) == 1)
-        for _, group in itertools.groupby(questions, lambda asked: asked.clips[0].digest):
+        questions = (each for row in rows if row[2] is not None for each in _questions(*row) if len(each.clips) == 1)
+        askable = (question for question in questions if _can_be_asked(asker, question))
+        for _, group in itertools.groupby(askable, lambda question: question.clips[0].digest):
             best = max(best, list(itertools.islice(group, count)), key=len)
             if len(best) == count:
                 break
     if not best:
         raise DataError(f"'{source.name}' has no question about one clip.")
-    asker = Asker(generator, sampling, data, batch_size=len(best))
-    tickets = [asker.ask(row, row.clips) for row in best]
-    return [row.answered(asker.texts()[ticket]) for row, ticket in zip(best, tickets, strict=True)]
+    asked = [row.asked(asker.ask(row)) for row in best]
+    return [row.answered(asker.texts()[row.ticket]) for row in asked]
 
 
 def _conversations(
@@ -205,12 +249,16 @@ def _encode(generator: Generator, batch: Mapping[str, np.ndarray], row: int) -> 
     return tuple(generator.encode_clip(batch["video"][row, u], batch["key_frames"][row, u]) for u in clips)
 
 
-def _questions(index: int, conversation: Conversation, clips: tuple[ClipFeatures, ...]) -> Iterator[Asked]:
+def _questions(index: int, conversation: Conversation, clips: tuple[ClipFeatures, ...]) -> Iterator[ClipQuestion]:
     """Yields the questions of a conversation, each with the clips that were shown until then."""
     for turn, question in questions_of(conversation):
         shown = sum(said.text.count(VIDEO_MARK) for said in conversation.turns[: turn + 1])
-        yield Asked(index, turn, conversation, question, clips[:shown])
+        yield ClipQuestion(index, turn, conversation, question, clips[:shown])
 
 
-def _digest(clips: tuple[ClipFeatures, ...]) -> str:
-    return "+".join(clip.digest[:12] for clip in clips)
+def _can_be_asked(asker: Asker, question: ClipQuestion) -> bool:
+    try:
+        asker.prompt(question)
+    except ConversationError:
+        return False
+    return True

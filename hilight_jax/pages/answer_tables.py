@@ -52,8 +52,9 @@ def answers(results: Results) -> str:
         "An answer is right when it equals the truth after both are normalised (case, punctuation, articles, number "
         "words; of yes and no the first word counts); small figures: 95 % bootstrap interval over clips. Beside it, "
         f"what {CONTROLS['most_frequent']} of {results[0]['frequent_from']} to this kind of question, or to this very "
-        "question, would score, and the same model when it is shown the clip before. Refused: empty, or a stock phrase "
-        "of not knowing. Unheard of: an answer that training never gives to this kind of question."
+        "question, would score, and the same model when it is shown the clip of the conversation before. Refused: "
+        "empty, or a stock phrase of not knowing. Unheard of: an answer that training never gives to this kind of "
+        "question."
     )
     return page.section("Answers", *parts, page.note(rules), _yes_no(results))
 
@@ -86,7 +87,8 @@ def _skipped(result):
     if not result["skipped"]:
         return ""
     items = "".join(f"<li>{text(name)}</li>" for name in result["skipped"])
-    return f"<details><summary>{len(result['skipped'])} conversations left out</summary><ul>{items}</ul></details>"
+    what = f"{len(result['skipped'])} conversations or questions left out"
+    return f"<details><summary>{what}</summary><ul>{items}</ul></details>"
 
 
 def _yes_no(results):

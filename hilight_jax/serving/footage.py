@@ -7,13 +7,12 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.clip_frames import load_clip
+from hilight_jax.data.clip_frames import read_frames
 from hilight_jax.data.conversation import PickledClip
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.pickle_reader import PickleError
-from hilight_jax.data.pickled_arrays import read_pickled_clip
 from hilight_jax.data.transforms import to_uint8_size
-from hilight_jax.data.video import Video, VideoError, decode
+from hilight_jax.data.video import Video, VideoError
 from hilight_jax.pages.heatmaps import enlarge
 
 _UNNAMED = "the video"
@@ -51,11 +50,7 @@ def read_footage(video: Video, num_frames: int, image_size: int) -> Footage:
     """
     path = "" if isinstance(video, bytes) else os.fspath(video)
     try:
-        if path.endswith(".pkl"):
-            frames = load_clip(PickledClip(path), num_frames, image_size)
-            num_total = len(read_pickled_clip(path))
-        else:
-            frames, num_total = _decode(video, num_frames)
+        frames, num_total = read_frames(PickledClip(path) if path.endswith(".pkl") else video, num_frames)
     except (VideoError, PickleError) as error:
         raise DataError(f"{path or _UNNAMED}: {error}") from error
     return Footage(
@@ -65,13 +60,3 @@ def read_footage(video: Video, num_frames: int, image_size: int) -> Footage:
         uniform_indices(num_total, num_frames),
         num_total,
     )
-
-
-def _decode(video: Video, num_frames: int) -> tuple[np.ndarray, int]:
-    totals = []
-
-    def choose(total: int) -> np.ndarray:
-        totals.append(total)
-        return uniform_indices(total, num_frames)
-
-    return decode(video, choose), totals[-1]

@@ -13,13 +13,17 @@ from jaxtyping import Array, Float, Int, Key
 
 from hilight_jax.core.errors import ConfigError
 
+# Far below this, scores that are divided by the temperature are no float32 any more.
+_LOWEST = 1e-4
+
 
 @dataclasses.dataclass(frozen=True)
 class SamplingConfig:
     """How a model speaks.
 
     Attributes:
-      temperature: 0 takes the best token (the first of equals); otherwise scores are divided by it before drawing.
+      temperature: 0 takes the best token (the first of equals); otherwise, from 0.0001 on, scores are divided by it
+        before drawing.
       top_k: Draw among the best k tokens only; 0 among all.
       top_p: Draw among the best tokens that together have this probability, the one that reaches it included; 1 among
         all. Of what ``top_k`` leaves, as in transformers.
@@ -37,8 +41,8 @@ class SamplingConfig:
 
     def __post_init__(self):
         """Checks the numbers, and that greedy choice is not limited as well."""
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ConfigError(f"temperature is {self.temperature}, but must be 0 (greedy) or a positive number.")
+        if not (math.isfinite(self.temperature) and (self.temperature == 0 or self.temperature >= _LOWEST)):
+            raise ConfigError(f"temperature is {self.temperature}, but must be 0 (greedy) or at least {_LOWEST}.")
         if self.top_k < 0:
             raise ConfigError(f"top_k is {self.top_k}, but must be at least 1, or 0 for no limit.")
         if not 0 < self.top_p <= 1:

@@ -18,6 +18,7 @@ from hilight_jax.core.machine import matmul, peak_memory, reads
 from hilight_jax.core.mesh import MeshConfig, make_mesh
 from hilight_jax.core.progress import Progress
 from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
 from hilight_jax.models.gemma import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
 from hilight_jax.serving.generate import Generator, Prompt, SamplingConfig
@@ -133,7 +134,7 @@ def _talk(
 ) -> tuple[dict[str, float], Prompt, np.ndarray]:
     """Encodes a clip, asks about it, and times both and the tokens of the answer."""
     began = time.perf_counter()
-    clip = generator.encode_clip(frames, np.linspace(0, len(frames) - 1, num_key_frames).astype(np.int32))
+    clip = generator.encode_clip(frames, choose_key_frames(KeyFrameConfig(count=num_key_frames), frames))
     encoded = time.perf_counter()
     ids = np.concatenate([[2], np.full(len(clip.tokens), VIDEO_ID), np.arange(3, words + 2)])
     ids = np.where(ids > 0, ids % generator.config.gemma.vocab_size, ids).astype(np.int32)

@@ -37,11 +37,6 @@ class ChatModel:
     run: ChatTrainConfig
     step: int
 
-    @property
-    def encoder_workdir(self) -> str:
-        """The run of the encoder whose video tower this is."""
-        return self.origins["vision"].workdir
-
 
 def load_chat_model(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> ChatModel:
     """Loads the best or the latest checkpoint of a run of ``align`` or ``tune`` with all that it builds on.

@@ -112,15 +112,3 @@ def test_every_clip_gets_its_rows():
     assert beside.tolist() == [*IGNORED * 4, 7, *IGNORED * 3]
     assert expanded.dtype == beside.dtype == np.int32
     assert prompts.expand(ids, None, 3)[1] is None
-
-
-def test_padding_on_either_side():
-    examples = [(np.array([2, 9]), np.array([-100, 9])), (np.array([2, 8, 1]), np.array([-100, 8, 1]))]
-    ids, mask, labels = prompts.pad_batch(examples, 4)
-    assert ids.tolist() == [[2, 9, 0, 0], [2, 8, 1, 0]]
-    assert labels.tolist() == [[-100, 9, -100, -100], [-100, 8, 1, -100]]
-    np.testing.assert_array_equal(mask, ids > 0)
-    ids, mask, labels = prompts.pad_batch(examples, 4, side="left")
-    assert ids.tolist() == [[0, 0, 2, 9], [0, 2, 8, 1]]
-    assert labels.tolist() == [[-100, -100, -100, 9], [-100, -100, 8, 1]]
-    np.testing.assert_array_equal(mask, ids > 0)

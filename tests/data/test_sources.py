@@ -128,6 +128,7 @@ def test_stored_clips_are_read_without_tensorflow(tmp_path):
     directory.mkdir(parents=True)
     write_stored(directory, [(encode(grey_frames(2)), labels)])
     assert is_missing(f"tfds:{tmp_path}/none/train") and not is_missing(f"tfds:{directory}/train")
+    assert is_missing(f"questions:{tmp_path}/none/train") and not is_missing(f"questions:{directory}/train,turns=2")
     for specification in (f"tfds:{directory}/train", f"{directory}/train"):
         source = pickle.loads(pickle.dumps(open_source(specification)))
         assert len(source) == 1 and source[0].id == "w/train/0" and source[0].labels == labels

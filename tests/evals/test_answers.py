@@ -52,6 +52,12 @@ def test_yes_and_no_are_first_words():
     assert [yes_or_no(text) for text in ("Yes.", "NO!", "nobody", "it is: yes", "")] == ["yes", "no", None, None, None]
 
 
+@pytest.mark.parametrize("answer", ["No idea.", "No, I cannot tell.", "yes and no", "No. Or yes?"])
+def test_who_refuses_or_says_both_says_neither_yes_nor_no(answer):
+    assert yes_or_no(answer) is None
+    assert not matches(answer, "No.") and not matches(answer, "Yes.")
+
+
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [

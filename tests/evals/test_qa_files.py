@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hilight_jax.core.errors import DataError
+from hilight_jax.evals.answer_scores import Answered
 from hilight_jax.evals.qa_files import read_predictions, score_predictions
 
 MSVD = [
@@ -71,8 +72,26 @@ def test_activitynet_has_nine_types_and_free_ones_together(write):
 
 
 def test_the_truth_in_a_prediction_is_not_taken_for_it(write):
-    path = write("p.jsonl", [{"id": 1, "answer": "the truth", "pred": "a guess"}, {"id": "2", "prediction": "b"}])
+    path = write("p.jsonl", [{"id": 1, "answer": "the truth", "pred": "a guess"}, {"id": "2", "pred": "b"}])
     assert read_predictions(path) == {"1": "a guess", "2": "b"}
+
+
+@pytest.mark.parametrize("key", ["pred", "prediction"])
+def test_no_row_is_scored_on_the_truth_beside_other_rows_predictions(write, key):
+    path = write("p.jsonl", [{"id": 1, "answer": "the truth"}, {"id": 2, "answer": "the truth", key: "a guess"}])
+    with pytest.raises(DataError, match=f"line 1: a prediction needs .* a string in '{key}', where this file has its"):
+        read_predictions(path)
+
+
+def test_an_answer_beside_an_unknown_key_may_be_the_truth(write):
+    path = write("p.jsonl", [{"id": 1, "question": "what?", "type": 3, "answer": "b", "output": "a guess"}])
+    with pytest.raises(DataError, match="line 1: 'output' stands beside 'answer', so 'answer' may be the truth"):
+        read_predictions(path)
+
+
+def test_what_evaluate_writes_can_be_scored(write):
+    written = Answered("7", 0, "1301", "what", "what is a man doing?", "play", "run", True, {"other_clip": "play"})
+    assert read_predictions(write("p.jsonl", [written.as_json()])) == {"7": "run"}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +99,8 @@ def test_the_truth_in_a_prediction_is_not_taken_for_it(write):
     [
         ([{"id": 7}], "entry 1: a prediction needs"),
         ([{"answer": "x"}], "it has answer"),
-        ([{"id": 7, "answer": 3}], "a string in 'pred'"),
+        ([{"id": 7, "answer": 3}], "a string in 'answer'"),
+        ([{"id": 7, "output": "a"}], "a string in 'pred', .* it has id, output"),
         ([{"id": 7, "answer": "a"}, {"id": "7", "answer": "b"}], "'7' was answered before"),
         ([{"id": 99, "answer": "a"}], "answers 1 questions that .* does not have, '99' first"),
         ([1], "entry 1 must be an object, not 1"),

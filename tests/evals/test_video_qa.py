@@ -1,15 +1,22 @@
 """Asking about coloured screens, whose answers are known."""
 
+import dataclasses
 import json
+import weakref
+from types import SimpleNamespace
 
 import pytest
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversation import Conversation, Turn
+from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.evals.answer_tables import answer_tables
 from hilight_jax.evals.known_answers import count_answers, questions_of
 from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
-from hilight_jax.serving.generate import SamplingConfig
+from hilight_jax.serving.generate import Generator, SamplingConfig
+from tests.data.tiny_gemma import TOKENIZER
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
+from tests.models import tiny_hilight
 
 SCREENS = ("red", "green", "blue", "red")
 TRAIN = ColouredScreens(("red", "red", "green"), "questions:screens/train")
@@ -122,6 +129,70 @@ def test_a_few_questions_about_one_clip():
     assert len(ask_about_one_clip(ColourSpeaker(), SamplingConfig(), source, DATA, 9)) == 3
     with pytest.raises(DataError, match="no question about one clip"):
         ask_about_one_clip(ColourSpeaker(), SamplingConfig(), ColouredScreens(("red",), broken=[0]), DATA, 2)
+
+
+def test_the_other_clip_of_a_comparison_is_the_first_of_the_conversation_before():
+    class Comparisons(ColouredScreens):
+        """Every screen is compared with a green one at the end."""
+
+        def conversation(self, index, rng):
+            one, green = super().conversation(index, rng), ColouredScreens(["green"]).conversation(0, rng)
+            turns = (*one.turns, Turn("user", "<video>\nWhat is the second one?"), Turn("model", "Green."))
+            return one._replace(videos=one.videos + green.videos, turns=turns, types=(*one.types, "second"))
+
+    speaker, known = ColourSpeaker(), count_answers(TRAIN)
+    source = Comparisons(("red", "blue", "red", "blue"))
+    result = evaluate_video_qa(speaker, SamplingConfig(), source, DATA, known)
+    first = [row for row in result["answers"] if row["type"] == "colour"]
+    assert [row["controls"]["other_clip"] for row in first] == ["the blue", "the red", "the blue", "the red"]
+    assert result["clips"] == 3
+
+
+def test_a_question_that_is_too_long_is_left_out_and_named():
+    class Talkative(ColouredScreens):
+        """The second question of screen 1 is longer than the context."""
+
+        def conversation(self, index, rng):
+            conversation = super().conversation(index, rng)
+            turns = list(conversation.turns)
+            if index == 1:
+                turns[2] = Turn("user", "red " * 200)
+            return conversation._replace(turns=tuple(turns))
+
+    config = tiny_hilight.config(gemma=dataclasses.replace(tiny_hilight.GEMMA, vocab_size=TOKENIZER.vocab_size))
+    data = dataclasses.replace(
+        DATA, num_frames=3, image_size=8, key_frames=KeyFrameConfig("explicit", 2, (0, 2)), num_video_tokens=4,
+        max_length=120, buckets=(120,),
+    )  # fmt: skip
+    generator = Generator(config, tiny_hilight.params(config), TOKENIZER, data.max_length)
+    sampling = SamplingConfig(max_new_tokens=2)
+    result = evaluate_video_qa(generator, sampling, Talkative(("green", "red")), data, batch_size=4)
+    (skipped,) = result["skipped"]
+    assert skipped.startswith("screens/1#2: its ") and "do not fit into the context of 120" in skipped
+    assert (result["conversations"], result["questions"]) == (2, 5)
+    table = answer_tables({**result, "name": "validation", "source": "questions:screens/validation"})
+    assert "left out: 1 conversations or questions (screens/1#2: its " in table
+    asked = ask_about_one_clip(generator, sampling, Talkative(("green", "red"), broken=[0]), data, 3)
+    assert [item.id for item in asked] == ["screens/1#0", "screens/1#4"]
+
+
+def test_of_all_clips_only_a_few_stay_in_memory():
+    alive, most = weakref.WeakSet(), []
+
+    class Features(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    class Forgetful(ColourSpeaker):
+        def encode_clip(self, frames, key_frames):
+            clip = Features(**vars(super().encode_clip(frames, key_frames)))
+            clip.digest += str(len(most))
+            alive.add(clip)
+            most.append(len(alive))
+            return clip
+
+    result = evaluate(Forgetful(), screens=("red", "green", "blue") * 10, batch_size=4)
+    # The first one's, which waits for the last; the four that may become others; those of a batch and of one row.
+    assert result["clips"] == len(most) == 30 and max(most) <= 1 + 4 + 4 + 1
 
 
 def test_questions_are_the_turns_that_are_answered():

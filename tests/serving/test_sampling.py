@@ -46,7 +46,8 @@ def test_a_high_temperature_makes_all_alike_and_a_low_one_greedy():
     logits = np.repeat(LOGITS, 4000, axis=0)
     hot = np.bincount(sample(logits, keys, 0, SamplingConfig(temperature=100.0)), minlength=4) / 4000
     np.testing.assert_allclose(hot, 0.25, atol=0.03)
-    assert not np.any(sample(logits, keys, 0, SamplingConfig(temperature=0.01)))
+    for temperature in (0.01, 1e-4):
+        assert not np.any(sample(logits, keys, 0, SamplingConfig(temperature=temperature)))
 
 
 def test_a_row_draws_the_same_in_any_batch_and_otherwise_at_every_step():
@@ -77,6 +78,7 @@ def test_more_than_the_vocabulary_is_all_of_it():
     ("changes", "message"),
     [
         ({"temperature": -1.0}, "temperature is -1.0, but must be 0"),
+        ({"temperature": 1e-5}, r"temperature is 1e-05, but must be 0 \(greedy\) or at least 0.0001"),
         ({"temperature": float("nan")}, "temperature is nan, but must be 0"),
         ({"temperature": 1.0, "top_k": -1}, "top_k is -1, but must be at least 1"),
         ({"temperature": 1.0, "top_p": 0.0}, "top_p is 0.0, but must be above 0"),

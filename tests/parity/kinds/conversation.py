@@ -13,6 +13,7 @@ from hilight_jax.data import prompts
 from hilight_jax.data.conversation import VIDEO_MARK, Turn
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.gemma_tokenizer import BOS_ID, GemmaTokenizer
+from tests.parity.padding import pad_batch
 
 ROLES = {"human": "user", "gpt": "model"}
 NOT_OURS = {"modality_lengths", "split_to_even_chunks"}
@@ -63,7 +64,7 @@ def _check_collator(sidecar, tokenizer):
     collator = sidecar["collator"]
     conversations = {golden["name"]: golden["conversations"] for golden in sidecar["training"]}
     examples = [_example(conversations[name], tokenizer) for name in collator["cases"]]
-    ids, mask, labels = prompts.pad_batch(examples, max(len(example.ids) for example in examples))
+    ids, mask, labels = pad_batch(examples, max(len(example.ids) for example in examples))
     np.testing.assert_array_equal(ids, collator["input_ids"])
     np.testing.assert_array_equal(mask, np.array(collator["attention_mask"], bool))
     np.testing.assert_array_equal(labels, collator["labels"])

@@ -12,7 +12,7 @@ import numpy as np
 
 from hilight_jax.checkpoints.hilight import TOKEN_MINING_PREFIX, from_official, to_official
 from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
-from hilight_jax.data.prompts import expand, pad_batch
+from hilight_jax.data.prompts import expand
 from hilight_jax.losses.next_token import next_token
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma import gemma_config_from_json, init_cache
@@ -23,6 +23,7 @@ from hilight_jax.models.token_mining import TokenMiningConfig
 from tests.parity.case import Case
 from tests.parity.connector import tokens_per_frame
 from tests.parity.dual_encoder import compiled, frames_last
+from tests.parity.padding import pad_batch
 from tests.parity.tolerances import FROM_OFFICIAL_FLOAT16
 
 
