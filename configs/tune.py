@@ -55,6 +55,7 @@ def set_train(config: ml_collections.ConfigDict, value: str) -> None:
     frozen = [] if value.endswith("token_mining") else ["token_mining"]
     if value.startswith("full"):
         del config.model["lora"]
+        config.optimizer.learning_rate = 2e-5  # Usual for whole models of this size; the report trains none.
     else:
         frozen.append("gemma")
     config.freeze = tuple(frozen)

@@ -11,6 +11,7 @@ import numpy as np
 
 from hilight_jax.checkpoints import clip, gemma, long_clip
 from hilight_jax.checkpoints.mapping import LINEAR, Entry, export_weights, import_weights
+from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.trees import Tree
 
 TOKEN_MINING_PREFIX = "model.token_mining."
@@ -73,22 +74,36 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree, fp16_rounde
         "token_mining": token_mining_from_official,
         "gemma": gemma.from_official,
     }
+    _check_parts(template, importers)
     return {part: importers[part](groups[part], tree) for part, tree in template.items()}
 
 
 def to_official(params: Tree) -> dict[str, np.ndarray]:
-    """Exports the parts that ``params`` holds under the official names; ``lora`` is an adapter, see ``gemma``."""
+    """Exports the parts that ``params`` holds under the official names; ``lora`` is an adapter, see ``gemma``.
+
+    Raises:
+      CheckpointError: A part has no official form.
+    """
     exporters = {
         "vision": lambda tree: clip.to_official({"vision": tree}),
         "frames": lambda tree: long_clip.to_official({"frames": tree}),
         "token_mining": token_mining_to_official,
         "gemma": gemma.to_official,
     }
+    _check_parts(params, exporters)
     return {
         f"{PREFIXES.get(part, '')}{name}": x
         for part, tree in params.items()
         for name, x in exporters[part](tree).items()
     }
+
+
+def _check_parts(tree: Tree, known: Mapping[str, Any]) -> None:
+    for part in tree:
+        if part not in known:
+            raise CheckpointError(
+                f"the part '{part}' has no form in the official model, which has {', '.join(known)}; leave it out."
+            )
 
 
 def token_mining_from_official(weights: Mapping[str, np.ndarray], template: Tree) -> dict[str, Any]:

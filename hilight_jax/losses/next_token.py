@@ -16,8 +16,8 @@ def next_token(tokens: Float[Array, "B L D"], to_logits: Callable[[Array], Array
 
     Args:
       tokens: The language model's rows after the final norm.
-      to_logits: From rows ``[B, R, D]`` to logits ``[B, R, vocabulary]``, such as ``Gemma.logits``: the loss decides
-        which rows ever get logits, the largest arrays of a step.
+      to_logits: From rows ``[B, R, D]`` to logits ``[B, R, vocabulary]``, such as ``Gemma.logits``. Every row but
+        the last gets logits, the largest array of a step: B * L * vocabulary numbers.
       labels: The ids of the sequence itself, not shifted; ``IGNORE_ID`` is not learned.
 
     Returns:

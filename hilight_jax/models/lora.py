@@ -7,6 +7,7 @@ that what is trained, stored and shipped is one tree and the frozen kernels anot
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -56,6 +57,11 @@ class LoraConfig:
             raise ConfigError(f"lora.alpha is {self.alpha}, but must be a positive number.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"lora.dropout is {self.dropout}, but must be at least 0 and below 1.")
+        for target in self.targets:
+            try:
+                re.compile(target)
+            except re.error as error:
+                raise ConfigError(f"lora.targets: '{target}' is not a regular expression of paths: {error}.") from error
         if not self.targets:
             raise ConfigError("lora.targets is empty; name at least one linear map, or set lora=None for no LoRA.")
 

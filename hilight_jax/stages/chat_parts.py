@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.training.chat_config import ChatTrainConfig
@@ -21,7 +22,7 @@ def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any]
     Raises:
       CheckpointError: A source is missing, of another stage, or has parts of other sizes.
     """
-    known = read_provenance(workdir)
+    known = read_provenance(workdir) if has_checkpoint(workdir) else {}
     parts, origins = {}, {}
     for field, names in given_parts(config).items():
         source = getattr(config.sources, field)
@@ -69,9 +70,14 @@ def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) ->
 
 
 def keep_provenance(workdir: Path, origins: dict[str, Origin]) -> None:
-    """Records the origins of a run's parts when it begins."""
-    if not read_provenance(workdir):
+    """Records the origins of a run's parts when it begins; a run that goes on has them."""
+    if not has_checkpoint(workdir):
         write_provenance(workdir, origins)
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run has something to go on from; until then it may begin anew with other parts."""
+    return (workdir / "checkpoints").is_dir() and Store(workdir / "checkpoints", read_only=True).latest() is not None
 
 
 def _load(source: str, part: str, config: ChatTrainConfig) -> tuple[dict[str, Any], Origin]:

@@ -1,8 +1,11 @@
 """The tokenizer of a chat run: every workdir keeps its own copy, so that a run can be moved and understood."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+import jax
 
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.data.gemma_tokenizer import GemmaTokenizer, train_tokenizer
@@ -24,26 +27,39 @@ def keep_tokenizer(config: ChatTrainConfig, workdir: Path) -> None:
       ConfigError: It has more tokens than the language model.
     """
     path = workdir / TOKENIZER
-    if not path.is_file():
-        workdir.mkdir(parents=True, exist_ok=True)
-        if config.stage == "tune":
-            shutil.copyfile(Path(config.sources.align) / TOKENIZER, path)
-        elif config.data.tokenizer:
-            GemmaTokenizer(config.data.tokenizer)
-            shutil.copyfile(config.data.tokenizer, path)
-        elif config.generate_missing:
-            say(f"training a tokenizer of at most {config.model.gemma.vocab_size} tokens on the commentary")
-            train_tokenizer(list(_texts(config)), config.model.gemma.vocab_size, str(path))
-        else:
-            raise DataError(
-                "config.data.tokenizer names no file; give the tokenizer.model of the language model, e.g. "
-                "--config.data.tokenizer=gemma-2b-it/tokenizer.model."
-            )
-    size = GemmaTokenizer(str(path)).vocab_size
-    if size > config.model.gemma.vocab_size:
+    if path.is_file() or jax.process_index():
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    partial = workdir / f"{TOKENIZER}.partial"
+    if config.stage == "tune":
+        shutil.copyfile(Path(config.sources.align) / TOKENIZER, partial)
+    elif config.data.tokenizer:
+        check_size(config, config.data.tokenizer)
+        shutil.copyfile(config.data.tokenizer, partial)
+    elif config.generate_missing:
+        say(f"training a tokenizer of at most {config.model.gemma.vocab_size} tokens on the commentary")
+        train_tokenizer(list(_texts(config)), config.model.gemma.vocab_size, str(partial))
+    else:
+        raise DataError(
+            "config.data.tokenizer names no file; give the tokenizer.model of the language model, e.g. "
+            "--config.data.tokenizer=gemma-2b-it/tokenizer.model."
+        )
+    os.replace(partial, path)
+
+
+def check_size(config: ChatTrainConfig, path: str) -> None:
+    """Refuses a tokenizer that is not the language model's; Gemma pads its 256,000 tokens to at most 128 more rows.
+
+    Raises:
+      DataError: The file is missing, or no tokenizer of Gemma's layout.
+      ConfigError: It has another number of tokens than the language model.
+    """
+    size, rows = GemmaTokenizer(path).vocab_size, config.model.gemma.vocab_size
+    fewest = rows - 128 if config.sources.language_model else 0
+    if not fewest <= size <= rows:
         raise ConfigError(
-            f"config.model.gemma.vocab_size is {config.model.gemma.vocab_size}, but the tokenizer {path} has {size} "
-            f"tokens; name the tokenizer of this language model."
+            f"config.data.tokenizer '{path}' has {size} tokens, but the language model has {rows} "
+            f"(config.model.gemma.vocab_size); name the tokenizer of this language model."
         )
 
 

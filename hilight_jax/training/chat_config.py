@@ -38,8 +38,8 @@ class ChatTrainConfig(RunConfig):
       model: All parts of the chat model.
       data: Conversations.
       sources: The runs that it builds on.
-      cache_gb: Gigabytes of tower outputs to keep on disk under ``data_dir``, so that a clip is encoded once; 0 keeps
-        none. The training is the same either way.
+      cache_gb: Gigabytes of outputs of these towers to keep on disk, under ``data_dir/tower_cache``, so that a clip is
+        encoded once; 0 keeps none. The training is the same either way. Outputs of other towers stay until deleted.
     """
 
     stage: Literal["align", "tune"]
@@ -74,6 +74,15 @@ class ChatTrainConfig(RunConfig):
             raise ConfigError(
                 "config.sources.language_model is empty and config.freeze holds 'gemma': nothing can be aligned to a "
                 "language model that never learnt anything; name the workdir of a converted one."
+            )
+        if self.stage == "align" and self.model.lora is not None:
+            raise ConfigError(
+                "config.model.lora is for the stage tune; the stage align trains whole parts: leave it out."
+            )
+        if self.stage == "tune" and self.data.tokenizer:
+            raise ConfigError(
+                f"config.data.tokenizer is '{self.data.tokenizer}', but the stage tune keeps the tokenizer of the run "
+                f"in config.sources.align; leave it empty."
             )
         if self.cache_gb < 0:
             raise ConfigError(f"config.cache_gb is {self.cache_gb}, but must be at least 0; 0 keeps nothing.")

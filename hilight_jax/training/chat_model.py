@@ -60,7 +60,7 @@ def load_chat_model(workdir: str | Path, which: Literal["best", "latest"] = "lat
     tokenizer = workdir / "tokenizer.model"
     if not tokenizer.is_file():
         raise CheckpointError(f"'{workdir}' has lost its tokenizer.model; copy it back from the run that it builds on.")
-    step = next(origin.step for origin in origins.values() if Path(origin.workdir) == workdir)
+    step = next(origin.step for origin in origins.values() if Path(origin.workdir) == workdir.resolve())
     return ChatModel(run.model, params, run.data, tokenizer, origins, run, step)
 
 

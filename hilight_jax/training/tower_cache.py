@@ -5,11 +5,13 @@ import os
 import zipfile
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.core.errors import DataError
 
 Features = dict[str, np.ndarray]
+_DTYPE = "_dtype"  # Behind a name: its dtype. npz files know no bfloat16, so values are stored as unsigned integers.
 
 
 class TowerCache:
@@ -39,8 +41,9 @@ class TowerCache:
         """
         try:
             with np.load(self._path(frames, key_frames), allow_pickle=False) as file:
-                features = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+                names = [name for name in file.files if not name.endswith(_DTYPE)]
+                features = {name: file[name].view(jnp.dtype(str(file[name + _DTYPE]))) for name in names}
+        except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
             features = None
         self.hits, self.misses = self.hits + (features is not None), self.misses + (features is None)
         return features
@@ -53,8 +56,9 @@ class TowerCache:
         path = self._path(frames, key_frames)
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
+        dtypes = {name + _DTYPE: np.array(x.dtype.name) for name, x in features.items()}
         with partial.open("wb") as file:
-            np.savez(file, **features)
+            np.savez(file, **{name: x.view(np.dtype(f"u{x.itemsize}")) for name, x in features.items()}, **dtypes)
         os.replace(partial, path)
         self._bytes += size
 

@@ -75,10 +75,10 @@ class Trainer:
         block = objective.block_size
         pieces = batch_shards(mesh) * config.accumulate * block
         if config.batch_size % pieces:
+            groups = f" x groups of {block} examples (the loss's group_size)" if block > 1 else ""
             raise ConfigError(
                 f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards x "
-                f"{config.accumulate} micro-batches x groups of {block} clips; choose a multiple of {pieces}, or a "
-                f"smaller config.loss.local.group_size."
+                f"{config.accumulate} micro-batches{groups}; choose a multiple of {pieces}."
             )
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
@@ -211,7 +211,7 @@ class Trainer:
     def _place(self, path: str, value: np.ndarray) -> jax.Array:
         """Puts a parameter where it belongs, in the dtype of the model."""
         shape = self._shapes[path]
-        return jax.device_put(np.asarray(value).astype(shape.dtype), self._placed[path])
+        return jax.device_put(np.asarray(value).astype(shape.dtype, copy=False), self._placed[path])
 
     def _fresh_state(self) -> TrainState:
         params = self.objective.init_params(jax.random.key(self.config.seed))

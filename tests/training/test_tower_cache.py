@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,6 +17,15 @@ def test_what_was_put_comes_back_bit_for_bit_from_another_process_too(tmp_path):
     assert {name: (x.dtype, x.tolist()) for name, x in found.items()} == {
         name: (x.dtype, x.tolist()) for name, x in FEATURES.items()
     }
+
+
+def test_bfloat16_comes_back_as_bfloat16(tmp_path):
+    cache = TowerCache(tmp_path, "towers", 1e9)
+    halves = {name: jnp.asarray(x, jnp.bfloat16) for name, x in FEATURES.items()}
+    cache.put(FRAMES, KEYS, {name: np.asarray(x) for name, x in halves.items()})
+    found = cache.get(FRAMES, KEYS)
+    assert {x.dtype.name for x in found.values()} == {"bfloat16"}
+    assert all(np.array_equal(found[name], halves[name]) for name in halves)
 
 
 def test_one_other_pixel_other_key_frames_or_other_towers_find_nothing(tmp_path):
