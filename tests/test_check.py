@@ -120,7 +120,7 @@ def test_conversations_are_measured_against_the_config(tmp_path, capsys):
     assert code == 1 and result["counts"] == {"duplicate video between sources": 1}
     config = ["--config", "configs/align.py:demo", "--tokenizer", str(PATH)]
     code, result, text = run(capsys, sources[0], *config)
-    assert result["counts"] == {"long conversation": 1, "short video": 1} and result["max_length"] == 256
+    assert result["counts"] == {"long conversation": 1, "short video": 1} and result["max_length"] == 320
     with pytest.raises(DataError, match="none.model does not exist"):
         run(capsys, sources[0], "--tokenizer", "none.model")
 

@@ -93,12 +93,7 @@ def read_provenance(workdir: str | Path) -> dict[str, Origin]:
         return {}
     values = read_object(path, CheckpointError, "restore it from a copy, or train the run anew")
     try:
-        origins = {part: Origin(**origin) for part, origin in values.items()}
-        places = {part: Path(workdir).resolve() / origin.workdir for part, origin in origins.items()}
-        return {
-            part: dataclasses.replace(origin, workdir=os.path.normpath(places[part]))
-            for part, origin in origins.items()
-        }
+        return {part: _origin(Path(workdir).resolve(), origin) for part, origin in values.items()}
     except TypeError as error:
         raise CheckpointError(f"{path} is damaged; restore it from a copy, or train the run anew.") from error
 
@@ -106,16 +101,29 @@ def read_provenance(workdir: str | Path) -> dict[str, Origin]:
 def write_provenance(workdir: Path, origins: Mapping[str, Origin]) -> None:
     """Writes ``provenance.json`` in one piece, by the first process alone.
 
-    Places are written relative to ``workdir``, so that a folder of runs can be moved as a whole.
+    Every place is written as it is and as seen from ``workdir``: a run finds its sources when it was moved alone, and
+    when a folder of runs was moved as a whole.
     """
     if jax.process_index():
         return
     workdir.mkdir(parents=True, exist_ok=True)
-    places = {part: os.path.relpath(origin.workdir, workdir.resolve()) for part, origin in origins.items()}
-    origins = {part: dataclasses.replace(origin, workdir=places[part]) for part, origin in origins.items()}
+    values = {
+        part: dataclasses.asdict(origin) | {"relative": os.path.relpath(origin.workdir, workdir.resolve())}
+        for part, origin in origins.items()
+    }
     partial = workdir / f"{PROVENANCE}.partial"
-    partial.write_text(json.dumps({part: dataclasses.asdict(origin) for part, origin in origins.items()}, indent=2))
+    partial.write_text(json.dumps(values, indent=2))
     os.replace(partial, workdir / PROVENANCE)
+
+
+def _origin(workdir: Path, entry: Mapping[str, Any]) -> Origin:
+    """An entry of the file, its place the one of the two that exists."""
+    relative = entry.get("relative", "")
+    found = Origin(**{name: value for name, value in entry.items() if name != "relative"})
+    nearby = Path(os.path.normpath(workdir / relative))
+    if relative and not Path(found.workdir).is_dir() and nearby.is_dir():
+        return dataclasses.replace(found, workdir=str(nearby))
+    return found
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversation import Conversation, PickledClip, Turn
+from hilight_jax.data.conversation_checks import check_conversation
 from hilight_jax.data.conversation_sources import holds_conversations, open_conversations
 
 
@@ -83,7 +84,7 @@ def test_valley_finds_clips_in_the_folder_of_their_source(tmp_path):
         ("hilight", "[1", "line 1: not JSON"),
         ("hilight", {"a": 1}, "is no file of conversations: it must hold a list of objects"),
         ("hilight", [], "lists no conversations"),
-        ("hilight", [{"conversation": []}], "entry 1: the key 'conversations' is missing; .* Did you mean"),
+        ("hilight", [{"conversation": []}], "entry 1: the key 'conversation' is not known; did you mean 'conversations'"),
         ("hilight", [{"conversations": ["x"]}], "entry 1: 'conversations' must be a list of objects"),
         ("hilight", [{"conversations": [{"from": "gpt"}]}], "entry 1: the key 'value' is missing"),
         ("hilight", [{"video": 3, "conversations": []}], "entry 1: 'video' must be a file name"),
@@ -93,7 +94,8 @@ def test_valley_finds_clips_in_the_folder_of_their_source(tmp_path):
 )
 def test_a_mistake_in_a_file_names_file_and_entry(tmp_path, kind, entries, message):
     with pytest.raises(DataError, match=message):
-        open_conversations(f"{kind}:{write(tmp_path / 'c.json', entries)}")
+        source = open_conversations(f"{kind}:{write(tmp_path / 'c.json', entries)}")
+        check_conversation(source.conversation(len(entries) - 1, None), None, num_video_tokens=1, max_length=64)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def make_towers(root: Path) -> tuple[Path, Path]:
 
 def write_run(workdir: Path, config, params: dict) -> None:
     """A working directory with one checkpoint."""
-    workdir.mkdir(parents=True)
+    workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(json.dumps(to_dict(config)))
     store = Store(workdir / "checkpoints")
     store.save(1, params, {"count": np.zeros(())}, {"step": 1}, to_dict(config))

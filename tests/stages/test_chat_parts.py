@@ -60,12 +60,23 @@ def test_a_run_that_does_not_exist_is_refused(tmp_path):
 def test_a_run_that_goes_on_keeps_the_parts_it_began_with(towers, tmp_path):
     config = tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(*towers))
     keep_provenance(tmp_path / "run", gather_parts(config, tmp_path / "run")[1])
+    write_run(tmp_path / "run", config, {"token_mining": {"kernel": np.ones((2, 2), np.float32)}})
     moved = tmp_path / "moved"
     shutil.copytree(towers[0], moved)
     shutil.rmtree(moved / "checkpoints")
     other = tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(moved, towers[1]))
     parts, origins = gather_parts(other, tmp_path / "run")
     assert origins["vision"].workdir == str(towers[0]) and parts["vision"]
+
+
+def test_a_run_that_has_no_checkpoint_yet_begins_anew_with_the_parts_that_are_named_now(towers, tmp_path):
+    config = tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(*towers))
+    keep_provenance(tmp_path / "run", gather_parts(config, tmp_path / "run")[1])
+    moved = tmp_path / "moved"
+    shutil.copytree(towers[0], moved)
+    other = tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(moved, towers[1]))
+    keep_provenance(tmp_path / "run", gather_parts(other, tmp_path / "run")[1])
+    assert read_provenance(tmp_path / "run")["vision"].workdir == str(moved)
 
 
 def test_without_a_frame_tower_the_encoder_gives_its_projection(tmp_path):

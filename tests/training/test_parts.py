@@ -44,6 +44,15 @@ def test_a_step_saved_later_does_not_change_what_a_run_was_built_on(runs):
     assert load_part(encoder, "vision")[1].step == 2
 
 
+def test_a_folder_of_runs_can_be_moved_as_a_whole(runs, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    for run in runs:
+        shutil.move(run, there / run.name)
+    vision, origin = load_part(there / "chat", "vision")
+    assert vision["kernel"].tolist() == VISION["kernel"].tolist() and origin.workdir == str(there / "encoder")
+
+
 def test_a_part_that_was_lost_is_named_with_its_place(runs):
     encoder, chat = runs
     shutil.rmtree(encoder)
