@@ -73,15 +73,17 @@ class ConversationLoader:
     def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: slice = slice(None)) -> Batch:
         """Makes ``rows`` of a batch from the places of all its rows in the endless order and their numbers."""
         choices = self._all_choices(places)
-        first = [next(choice) for choice in choices]
+        first = [self._first(choice) for choice in choices]
         batch = self._empty_batch([tokens for _, tokens in first], len(first[rows]))
         for row, (chosen, others) in enumerate(zip(first[rows], choices[rows], strict=True)):
-            self._fill_first_possible(batch, row, itertools.chain([chosen], others))
+            # The other rows of the batch fit into it, whatever its length.
+            neighbours = ((chosen[0], tokens) for _, tokens in first)
+            self._fill_first_possible(batch, row, itertools.chain([chosen], others, neighbours))
         return batch
 
     def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """The tokens of the conversations at these places, those of their clips counted."""
-        return np.array([next(choice)[1].length for choice in self._all_choices(places)])
+        return np.array([self._first(choice)[1].length for choice in self._all_choices(places)])
 
     def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
         """Makes ``rows`` of an evaluation batch, every conversation in its fixed form.
@@ -136,9 +138,18 @@ class ConversationLoader:
             asked = candidate if asked is None else asked
             if tokens is not None:
                 yield asked, tokens
+
+    def _first(self, choices: Iterator[tuple[int, Tokens]]) -> tuple[int, Tokens]:
+        """The best of a row's choices."""
+        first = next(choices, None)
+        if first is None:
+            raise self._nothing_usable()
+        return first
+
+    def _nothing_usable(self) -> DataError:
         reasons = list(self._reasons.values())
         reason = f"the last because {reasons[-1]}" if reasons else "all are quarantined"
-        raise DataError(
+        return DataError(
             f"{self._source.name}: none of {NUM_STAND_INS + 1} conversations can be used ({reason.rstrip('.')}); "
             f"run 'python -m hilight_jax.check {self._source.name}'."
         )
@@ -150,6 +161,7 @@ class ConversationLoader:
                 batch["index"][row], batch["replaced"][row] = asked, tokens.index != asked
                 batch["valid"][row] = True
                 return
+        raise self._nothing_usable()
 
     def _tokens(self, index: int, rng: np.random.Generator | None) -> Tokens | None:
         """Returns a conversation's tokens; None when it is quarantined, or is bad and the reason is noted."""

@@ -84,7 +84,7 @@ def test_valley_finds_clips_in_the_folder_of_their_source(tmp_path):
         ("hilight", "[1", "line 1: not JSON"),
         ("hilight", {"a": 1}, "is no file of conversations: it must hold a list of objects"),
         ("hilight", [], "lists no conversations"),
-        ("hilight", [{"conversation": []}], "entry 1: the key 'conversation' is not known; did you mean 'conversations'"),
+        ("hilight", [{"conversation": []}], "the key 'conversation' is not known; did you mean 'conversations'"),
         ("hilight", [{"conversations": ["x"]}], "entry 1: 'conversations' must be a list of objects"),
         ("hilight", [{"conversations": [{"from": "gpt"}]}], "entry 1: the key 'value' is missing"),
         ("hilight", [{"video": 3, "conversations": []}], "entry 1: 'video' must be a file name"),

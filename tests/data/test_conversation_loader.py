@@ -223,3 +223,16 @@ def test_grouped_by_length_every_host_gets_its_rows_of_the_same_batches():
     alone = batches(Conversations(*talks), 6)
     spread = [np.ptp(batch["mask"].sum(1)) for batch in whole]
     assert sum(spread) < sum(np.ptp(batch["mask"].sum(1)) for batch in alone)
+
+
+def test_where_no_stand_in_fits_another_row_of_the_batch_stands_in():
+    long = [talk(f"long {i}", answer="Yes. " * 60) for i in range(60)]
+    short = [talk(f"short {i}") for i in range(3)]
+    lost = talk("lost", videos=("nowhere.mp4",))
+    source = Conversations(*long, *short, lost)
+    config = ConversationDataConfig(**SIZES)
+    places = np.arange(60, 64), np.arange(60, 64)
+    batch = ConversationLoader(config, source, seed=0).train_batch(places)
+    assert batch["valid"].all() and batch["replaced"].tolist() == [False, False, False, True]
+    assert batch["index"].tolist() == [60, 61, 62, 63] and batch["ids"].shape[1] < 256
+    assert batch["video_mask"].any(1).all()
