@@ -8,7 +8,7 @@ Presets (`configs/tune.py:PRESET[,key=value...]`; sizes are those of configs/ali
 
     demo   LoRA and token mining on the same questions. Two CPU cores: 2 min for 150 steps of 32 conversations.
            Measured on 256 held-out clips, seed 0: questions of the kinds that need the video are answered right by
-           0.541, the mean of the kinds, against 0.380 for always the most frequent answer and 0.367 for the same model
+           0.541, the mean of the kinds, against 0.380 for always the most frequent answer and 0.381 for the same model
            shown another clip.
     2b     LoRA on HiLight-2B. The released script (..._stage2.sh): VideoInstruct-100K, 3 epochs of 100,010 samples, 5 a
            GPU on 6 GPUs (the number of GPUs is inferred from stage 1), rank 64, alpha 32, dropout 0.05 on all seven
