@@ -139,7 +139,12 @@ class Terminal:
         except KeyboardInterrupt:
             print(" ... stopped; the question is forgotten.")
             return
-        print("" if reply.text.strip() else "(the model says nothing; the question is forgotten)")
+        if not reply.text.strip():
+            print("(the model says nothing; the question is forgotten)")
+        elif not reply.remembered:
+            print("\n(the answer spells a mark that structures conversations; question and answer are forgotten)")
+        else:
+            print()
         self._last = reply
         if self._evidence and reply.clips and len(reply.ids):
             self._draw(str(self._evidence))

@@ -5,7 +5,6 @@ of a clip ("is the yellow ball in view"). Two clips of which one fulfils a claus
 question "In which of the two clips is the yellow ball in view?".
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from hilight_jax.data.stored import StoredSource
 
 TWO_CLIPS = "two_clips"  # The type of questions about two clips.
 _TRIES = 8
-_LOG = logging.getLogger(__name__)
 
 
 class _Asked(NamedTuple):
@@ -46,16 +44,20 @@ class ClipQuestions:
         Args:
           path: The dataset's directory, a slash, and the split's name.
           turns: Questions of a conversation.
-          two_clips: Share of conversations with a question about two clips; none where clips are stored without
-            clauses, as an earlier version wrote them.
+          two_clips: Share of conversations with a question about two clips.
+
+        Raises:
+          DataError: An option is wrong, or two clips are to be compared that are stored without clauses.
         """
         self._clips = StoredSource(path)
         self.name = f"questions:{path}"
         self._turns = int(_number(turns, int, "turns", 1, 1000))
         self._two_clips = _number(two_clips, float, "two_clips", 0, 1)
         if self._two_clips and len(self._clips) and not _labels(self._clips[0]).get("clauses"):
-            _LOG.warning("%s was stored without clauses, so no question is about two clips; generate it anew.", path)
-            self._two_clips = 0.0
+            raise DataError(
+                f"{path} was stored without clauses, as an earlier version wrote it, so no question can be about two "
+                "clips; delete the dataset and generate it anew, or set two_clips=0."
+            )
 
     def __len__(self) -> int:
         return len(self._clips)

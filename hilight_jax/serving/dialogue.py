@@ -9,7 +9,7 @@ from jaxtyping import Int
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.context_length import ConversationError
 from hilight_jax.data.conversation import VIDEO_MARK, Turn
-from hilight_jax.data.conversation_checks import check_prompt
+from hilight_jax.data.conversation_checks import check_prompt, check_words
 from hilight_jax.data.conversation_config import ConversationDataConfig
 from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.data.prompts import expand, prompt_ids
@@ -29,6 +29,7 @@ class Reply(NamedTuple):
       finish_reason: Why it ended.
       prompt: What the model read.
       clips: The clips of the whole conversation, in the order of their rows.
+      remembered: Whether the conversation goes on from it.
     """
 
     question: str
@@ -37,6 +38,7 @@ class Reply(NamedTuple):
     finish_reason: str
     prompt: Prompt
     clips: tuple[Footage, ...]
+    remembered: bool
 
 
 class Dialogue:
@@ -89,7 +91,7 @@ class Dialogue:
         self.turns.append(Turn(role, text))
 
     def ask(self, question: str, on_text: Callable[[str], None] | None = None) -> Reply:
-        """Asks, and remembers question and answer, unless the answer is empty.
+        """Asks, and remembers question and answer, unless the answer is empty or could not be read again.
 
         Args:
           question: Any text.
@@ -102,7 +104,7 @@ class Dialogue:
         try:
             self.say("user", question)
             reply = self._answer(question, on_text)
-            if reply.text.strip():
+            if reply.remembered:
                 self.say("model", reply.text)
                 turns, waiting = self.turns, 0
         finally:
@@ -123,7 +125,17 @@ class Dialogue:
         )
         prompt = Prompt(ids, features)
         (answer,) = self._generator.generate([prompt], self._sampling, _first_row(on_text), reuse_prefix=True)
-        return Reply(question, answer.text, answer.ids, answer.finish_reason, prompt, tuple(self.clips))
+        kept = _can_be_read(answer.text)
+        return Reply(question, answer.text, answer.ids, answer.finish_reason, prompt, tuple(self.clips), kept)
+
+
+def _can_be_read(answer: str) -> bool:
+    """Whether an answer can stand in the prompt of the next question: it has words, and spells no mark or control."""
+    try:
+        check_words([Turn("model", answer)])
+    except ConversationError:
+        return False
+    return bool(answer.strip())
 
 
 def _first_row(on_text: Callable[[str], None] | None) -> Callable[[int, str], None] | None:

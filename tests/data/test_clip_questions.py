@@ -1,5 +1,4 @@
 import collections
-import logging
 
 import numpy as np
 import pytest
@@ -77,16 +76,15 @@ def test_the_share_of_two_clips_shows_both_at_once_or_the_second_later(specifica
     assert min(answers.values()) > 0.4 * len(pairs) and set(answers) == {"In the first.", "In the second."}
 
 
-def test_clips_without_clauses_are_never_compared(tmp_path, caplog):
+def test_clips_without_clauses_cannot_be_compared(tmp_path):
     def without(entry):
         del entry["clauses"]
         return entry
 
-    with caplog.at_level(logging.WARNING):
-        source = open_conversations(stored(tmp_path / "1.0.0", without) + ",two_clips=1")
-    assert "stored without clauses" in caplog.text
-    assert len(source.conversation(0, None).videos) == 1
-    assert len(source.conversation(0, np.random.default_rng(0)).videos) == 1
+    place = stored(tmp_path / "1.0.0", without)
+    with pytest.raises(DataError, match="stored without clauses, .* generate it anew, or set two_clips=0"):
+        open_conversations(place + ",two_clips=1")
+    assert len(open_conversations(place).conversation(0, np.random.default_rng(0)).videos) == 1
 
 
 def test_clips_that_are_alike_in_every_clause_are_never_compared(tmp_path):

@@ -118,3 +118,13 @@ def test_an_empty_answer_is_forgotten_with_its_question(videos):
     assert talk.ask("Is it red?").text == " " and talk.turns == []
     talk.ask("Is it?")
     assert "user\nVVVV\nIs it?" in parrot.read()
+
+
+@pytest.mark.parametrize("answer", ["It is <video> there", "yes <eos> no"])
+def test_an_answer_that_could_not_be_read_again_is_forgotten(videos, answer):
+    talk, parrot = dialogue(answer, "Yes.")
+    talk.show(videos[0])
+    reply = talk.ask("Is it red?")
+    assert (reply.text, reply.remembered, talk.turns) == (answer, False, [])
+    assert talk.ask("Is it?").remembered
+    assert "user\nVVVV\nIs it?" in parrot.read()
