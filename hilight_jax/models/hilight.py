@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from hilight_jax.core.ambient import split_over_batch
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.special_ids import VIDEO_ID
@@ -173,7 +174,7 @@ class HiLight(nn.Module):
     def embed(self, ids: Int[Array, "B L"], video_tokens: Float[Array, "B rows D"]) -> Float[Array, "B L D"]:
         """Embeddings of expanded ids, video rows filled in order; the language model scales them all, video too."""
         is_video = ids == VIDEO_ID
-        return splice(self.gemma.embed(jnp.where(is_video, 0, ids)), video_tokens, is_video)
+        return splice(split_over_batch(self.gemma.embed(jnp.where(is_video, 0, ids))), video_tokens, is_video)
 
     def language(
         self,

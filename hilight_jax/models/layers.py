@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hilight_jax.core.ambient import split_over_batch
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 
@@ -180,5 +181,5 @@ class Encoder(nn.Module):
             unroll=self.depth if compute.unroll else 1,
         )
         layers = stacked(self.num_heads, self.mlp_dim, self.depth, attend, keep_outputs, compute, name="layers")
-        x, outputs = layers(x, *operands)
+        x, outputs = layers(split_over_batch(x), *operands)
         return x, tuple(outputs) if keep_outputs else None

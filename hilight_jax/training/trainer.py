@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, name_report
 from hilight_jax.core import trees
+from hilight_jax.core.ambient import under_mesh
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
@@ -112,7 +113,7 @@ class Trainer:
             block=block,
         )
         self.train_step = jax.jit(
-            step,
+            under_mesh(mesh, step),
             in_shardings=(self.state_shardings, batch_sharding(mesh)),
             out_shardings=(self.state_shardings, replicated(mesh)),
             donate_argnums=0,
