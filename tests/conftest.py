@@ -13,3 +13,20 @@ _FLAGS = (
     "--xla_llvm_disable_expensive_passes=true",
 )
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS]).strip()
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture
+def tpu_devices(monkeypatch):
+    """``tpu_devices("v5e:2x2")``: chips of a pod that is not there, to compile for."""
+    pytest.importorskip("libtpu", reason="compiling for TPUs needs the extra `tpu`")
+    from jax.experimental import topologies
+
+    for name, value in (
+        ("TPU_SKIP_MDS_QUERY", "1"),
+        ("TPU_WORKER_HOSTNAMES", "localhost"),
+        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    return lambda name, **options: list(topologies.get_topology_desc(name, platform="tpu", **options).devices)

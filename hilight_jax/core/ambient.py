@@ -28,6 +28,12 @@ def ambient_mesh() -> AbstractMesh | None:
     return mesh if set(BATCH_AXES) <= set(mesh.axis_names) else None
 
 
+def platform() -> str:
+    """Where the program that is traced will run: ``cpu``, ``gpu`` or ``tpu``; a mesh may be of a machine elsewhere."""
+    mesh = ambient_mesh()
+    return jax.default_backend() if mesh is None else mesh.abstract_device.platform
+
+
 def split_over_batch(x: jax.Array) -> jax.Array:
     """Pins the leading axis of activations to the mesh's batch axes, all others whole.
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
-from hilight_jax.ops.attention import causal_attention
+from hilight_jax.ops.attention import causal_attention, over_heads
 
 # Paths below the tower.
 TEXT_PARTITION_RULES: tuple[Rule, ...] = (
@@ -83,8 +83,9 @@ class TextTower(nn.Module):
             )
         embeddings = self.token_embedding[text_ids] + self.positions(length)
         embeddings = embeddings.astype(self.compute.dtypes["dtype"])
+        attend = over_heads(causal_attention, self.config.num_heads)
         operands = () if text_mask is None else (jnp.asarray(text_mask, bool),)
-        last, outputs = self.encoder(embeddings, causal_attention, *operands, keep_outputs=keep_outputs)
+        last, outputs = self.encoder(embeddings, attend, *operands, keep_outputs=keep_outputs)
         tokens = self.final_layer_norm(last)
         end = jnp.argmax(text_ids, axis=-1)
         pooled = jnp.take_along_axis(tokens, end[:, None, None], axis=1)[:, 0]

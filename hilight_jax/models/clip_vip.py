@@ -5,7 +5,6 @@ M proxy tokens: all of them take position 0, none takes a temporal embedding.
 """
 
 import dataclasses
-import functools
 
 import flax.linen as nn
 import jax
@@ -15,7 +14,7 @@ from jaxtyping import Array, Float
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
-from hilight_jax.ops.attention import proxy_attention
+from hilight_jax.models.tower_attention import choose_attention
 
 # Paths below the tower.
 VISION_PARTITION_RULES: tuple[Rule, ...] = (
@@ -163,8 +162,8 @@ class VideoTower(nn.Module):
         """
         self._check(video.shape)
         embeddings = self.pre_layernorm(self.embeddings(video))
-        attend = functools.partial(
-            proxy_attention, num_proxy_tokens=self.config.num_proxy_tokens, num_frames=video.shape[1]
+        attend = choose_attention(
+            embeddings.shape, self.config.num_heads, self.config.num_proxy_tokens, video.shape[1], self.compute
         )
         tokens, outputs = self.encoder(embeddings, attend, keep_outputs=keep_outputs)
         return {"embeddings": embeddings, "tokens": tokens, "pooled": self.norm(tokens[:, 0]), "outputs": outputs}

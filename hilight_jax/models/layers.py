@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hilight_jax.core.ambient import split_over_batch
+from hilight_jax.core.ambient import platform, split_over_batch
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 
@@ -43,19 +43,22 @@ class ComputeConfig:
       remat: Keep only each layer's input for the backward pass. Otherwise the results of matrix products are kept, and
         what lies between them (norms, softmax, GELU) is computed again, which costs nothing measurable and saves half
         of the activations' memory.
+      attention: Of the video and frame towers: ``plain`` products, the ``fused`` kernel of a TPU (on a CPU it runs as
+        plain operations, slowly), or ``auto``, which is fused on a TPU wherever the kernel takes the shape.
     """
 
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "float32"
     param_dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     unroll: bool = False
     remat: bool = False
+    attention: Literal["auto", "plain", "fused"] = "auto"
 
     @property
     def dtypes(self) -> dict[str, Any]:
         """Keyword arguments ``dtype`` and ``param_dtype`` of a flax layer."""
         dtype = self.dtype
         if dtype == "auto":
-            dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+            dtype = "float32" if platform() == "cpu" else "bfloat16"
         if "float64" in (dtype, self.param_dtype) and not jax.config.jax_enable_x64:
             raise ConfigError("compute.dtype or param_dtype is float64, which needs the environment JAX_ENABLE_X64=1.")
         return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(self.param_dtype)}
@@ -99,17 +102,15 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> Float[Array, "B S D"]:
-        """Calls ``attend(q, k, v, *operands)`` on heads ``[B, N, S, H]``."""
-        batch, length, width = x.shape
+        """Calls ``attend(q, k, v, *operands)`` on ``[B, S, D]``."""
+        width = x.shape[-1]
 
         def dense(name, std):
             return nn.Dense(width, kernel_init=nn.initializers.normal(std), name=name, **self.compute.dtypes)
 
         std = width**-0.5
-        heads = (batch, length, self.num_heads, width // self.num_heads)
         q, k, v = (dense(f"{name}_proj", std * (2 * self.depth) ** -0.5)(x) for name in "qkv")
-        out = self.attend(*(y.reshape(heads).swapaxes(1, 2) for y in (q, k, v)), *operands)
-        return dense("out_proj", std)(out.swapaxes(1, 2).reshape(x.shape))
+        return dense("out_proj", std)(self.attend(q, k, v, *operands))
 
 
 class Mlp(nn.Module):
@@ -165,7 +166,7 @@ class Encoder(nn.Module):
 
         Args:
           x: The residual stream.
-          attend: ``attend(q, k, v, *operands)``, one of ``ops.attention``.
+          attend: ``attend(q, k, v, *operands)`` on tokens [B, S, D] that hold their heads in a row.
           *operands: Arrays that every layer's attention takes, such as the text mask.
           keep_outputs: Also return the output of every block, first to last.
         """

@@ -5,9 +5,22 @@ runs without copying. Scores and softmax are float32 when the operands are bfloa
 otherwise.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+
+def over_heads(attend: Callable[..., Array], num_heads: int) -> Callable[..., Array]:
+    """Lets ``attend``, one of the functions below, take and return tokens [B, S, D] that hold their heads in a row."""
+
+    def run(q: Array, k: Array, v: Array, *operands: Array) -> Array:
+        heads = (*q.shape[:2], num_heads, q.shape[2] // num_heads)
+        out = attend(*(x.reshape(heads).swapaxes(1, 2) for x in (q, k, v)), *operands)
+        return out.swapaxes(1, 2).reshape(q.shape)
+
+    return run
 
 
 def attention(
