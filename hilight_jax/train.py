@@ -7,20 +7,24 @@ import argparse
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from hilight_jax.checkpoints.store import Store
-from hilight_jax.core import commands, trees
+from hilight_jax.core import commands, distributed, trees
 from hilight_jax.core.config import differences, to_dict
-from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.errors import CheckpointError, UnreadableCheckpoint
+from hilight_jax.core.fingerprints import fingerprints
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
 from hilight_jax.stages.registry import make_stage
-from hilight_jax.stages.stage import lacks_world, say
+from hilight_jax.stages.stage import lacks_world, provide_world, say
 from hilight_jax.training import loop
+from hilight_jax.training.clock import Clock
 from hilight_jax.training.experiment import load_config
 from hilight_jax.training.run_config import FREE_KEYS, RunConfig
 from hilight_jax.training.state import TrainState
@@ -39,8 +43,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept")
     parser.add_argument("--dry_run", action="store_true", help="check config, data, shapes and shardings; do not train")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    parser.add_argument(
+        "--arrival_timeout",
+        type=float,
+        default=distributed.ARRIVAL_SECONDS,
+        help="seconds that the processes of a run wait for each other to start",
+    )
     arguments, overrides = parser.parse_known_args(argv)
     config = load_config(arguments.config, overrides, arguments.data_dir)
+    distributed.initialize(arguments.arrival_timeout)
+    distributed.agree(fingerprints(config))
     workdir = arguments.workdir or Path("runs") / f"{config.name}-{re.sub('[^a-z0-9]+', '-', config.preset)}"
     result = train(config, workdir, arguments.dry_run)
     if arguments.json:
@@ -50,7 +62,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, Any]:
     """Runs, resumes or checks one training run; returns what it came to."""
+    clock = Clock()
     say(f"{len(jax.devices())} {jax.devices()[0].platform} device(s), {jax.process_count()} process(es)")
+    if not dry_run:
+        distributed.check_shared(workdir)
     check_workdir(config, workdir)
     mesh = make_mesh(config.mesh)
     ready = config.with_sources()
@@ -59,7 +74,9 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, 
     if dry_run and lacks_world(ready):
         say(f"dry run: {ready.data.train} is missing and would be generated; shapes and shardings are in order")
         return {"workdir": str(workdir), "dry_run": True}
-    source = stage.open_source()
+    provide_world(ready)
+    source = distributed.together("opening the data", stage.open_source)
+    distributed.agree({f"the number of clips in {ready.data.train}": str(len(source))})
     summary = {
         "workdir": str(workdir),
         "trained_parameters": trees.count(trainer.state_shapes.trained),
@@ -74,17 +91,26 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, 
         trainer.train_step.lower(trainer.state_shapes, trainer.example_shapes())
         say("dry run: config, data, shapes and shardings are in order; nothing was trained or written")
         return summary | {"dry_run": True}
-    write_config(config, workdir)
-    stage.prepare(workdir)
+    distributed.together("writing the configuration", lambda: write_config(config, workdir))
+    distributed.together("preparing the workdir", lambda: stage.prepare(workdir))
     store = Store(workdir / "checkpoints", config.keep)
     state = start(config, trainer, store)
     if int(state.step) >= config.steps:
         say(f"{workdir} is finished: all {config.steps} steps are done. Another workdir trains anew.")
     else:
-        bad_clips = BadClips(config.data.train, stage.name_of, config.data.max_bad_fraction)
+        bad_clips = BadClips(config.data.train, stage.name_of, config.data.max_bad_fraction, gather=bad_clip_gatherer())
         with stage.batches(int(state.step)) as batches:
             state = loop.run(
-                trainer, state, batches, store, workdir, stage.evaluate, watch=bad_clips.update, judge=bad_clips.finish
+                trainer,
+                state,
+                batches,
+                store,
+                workdir,
+                stage.evaluate,
+                watch=lambda batch: bad_clips.update(batch, trainer.rows.counted),
+                judge=bad_clips.finish,
+                tell=say,
+                clock=clock,
             )
         summary |= {"replaced_clips": bad_clips.count, "truncated_captions": bad_clips.truncated}
         say(f"{bad_clips.count} clips were replaced, {bad_clips.truncated} texts were cut")
@@ -93,12 +119,26 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, 
     return summary
 
 
+def bad_clip_gatherer() -> Callable[[np.ndarray], np.ndarray] | None:
+    """Gives a host the counts of all hosts; None to one that is alone."""
+    if jax.process_count() == 1:
+        return None
+    return lambda counts: np.array(distributed.exchange("counting bad clips", counts.tolist(), timeout=3600))
+
+
 def start(config: RunConfig, trainer: Trainer, store: Store) -> TrainState:
-    """The three ways to start, the first that applies: resume, another run's parameters, fresh ones."""
-    latest = store.latest()
-    if latest is not None:
+    """The three ways to start, the first that applies: resume, another run's parameters, fresh ones.
+
+    A newest checkpoint that turns out unreadable is set aside, and the one before it is resumed.
+    """
+    while (latest := store.latest()) is not None:
+        try:
+            state = trainer.restore(store, latest)
+        except UnreadableCheckpoint as error:
+            store.set_aside(latest, str(error))
+            continue
         say(f"resuming at step {latest}")
-        return trainer.restore(store, latest)
+        return state
     if config.init_from is not None:
         say(f"starting from the {config.init_from.which} parameters of {config.init_from.workdir}")
         return trainer.init_from(config.init_from)
@@ -140,4 +180,5 @@ def write_config(config: RunConfig, workdir: Path) -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main)
+    with distributed.leaving_at_once():
+        commands.run(main)

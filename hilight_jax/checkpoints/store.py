@@ -16,8 +16,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
+from hilight_jax.checkpoints.whole import (
+    WithoutSteps,
+    clear_damage,
+    find_damage,
+    move_aside,
+    nothing_whole,
+    write_sizes,
+)
 from hilight_jax.core import trees
-from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
+from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint, nearest
 
 # Top-level names of the parameters that are items of their own; all others together are the item "heads".
 PARTS = ("vision", "text", "frames", "token_mining", "gemma", "lora")
@@ -63,22 +71,34 @@ class Store:
     """Saves and restores the steps of one run."""
 
     def __init__(self, directory: Path, config: KeepConfig = KeepConfig(), read_only: bool = False):
-        """Opens ``directory`` (made when missing, unless ``read_only``)."""
+        """Opens ``directory`` (made when missing, unless ``read_only``).
+
+        A step whose files are damaged is passed over; who may write also moves it out of the way, to
+        ``broken_checkpoints`` beside ``directory``, so that it can be saved again. Nothing is deleted.
+
+        Raises:
+          CheckpointError: There is nothing to read, or every step is damaged.
+        """
         directory = Path(directory).absolute()
         if read_only and not directory.is_dir():
             raise CheckpointError(f"no checkpoints in {directory}; train first, or name the workdir of a run.")
         self._directory, self._best_metric = directory, config.best_metric
+        self._saving: int | None = None
 
         def score(metrics: Mapping[str, float]) -> float:
             return metrics[config.best_metric]
 
-        best = keep.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
-        options = ocp.CheckpointManagerOptions(
-            best_fn=score,
-            preservation_policy=keep.AnyPreservationPolicy([keep.LatestN(config.latest), best]),
-            read_only=read_only,
-            create=not read_only,
-        )
+        if read_only:
+            names = WithoutSteps(find_damage(directory))
+            options = ocp.CheckpointManagerOptions(read_only=True, create=False, step_name_format=names)
+        else:
+            clear_damage(directory)
+            best = keep.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
+            options = ocp.CheckpointManagerOptions(
+                best_fn=score,
+                preservation_policy=keep.AnyPreservationPolicy([keep.LatestN(config.latest), best]),
+                async_options=ocp.options.AsyncOptions(post_finalization_callback=self._list_sizes),
+            )
         handlers = {name: ocp.PyTreeCheckpointHandler() for name in (*PARTS, HEADS, OPTIMIZER)}
         handlers |= {name: ocp.JsonCheckpointHandler() for name in (POSITION, CONFIG)}
         self._manager = ocp.CheckpointManager(directory, item_handlers=handlers, options=options)
@@ -95,6 +115,23 @@ class Store:
             if self._best_metric in metrics:
                 scored[step] = metrics[self._best_metric]
         return max(scored, key=lambda step: (scored[step], -step)) if scored else self.latest()
+
+    def set_aside(self, step: int, reason: str) -> None:
+        """Moves a step that turned out unreadable out of the way, so that the one before it is the latest.
+
+        Raises:
+          CheckpointError: There is none before it, or other processes are about to read this one.
+        """
+        earlier = max((known for known in self._manager.all_steps() if known < step), default=None)
+        if earlier is None:
+            raise nothing_whole(self._directory, {step: reason})
+        if jax.process_count() > 1:
+            raise CheckpointError(
+                f"{reason} Move {self._directory / str(step)} away and start the same command again: it resumes at "
+                f"step {earlier}."
+            )
+        move_aside(self._directory, step, reason)
+        self._manager.reload()
 
     def save(
         self,
@@ -121,6 +158,8 @@ class Store:
         items[POSITION] = ocp.args.JsonSave(dict(position))
         items[CONFIG] = ocp.args.JsonSave(dict(config))
         scored = dict(metrics) if metrics and self._best_metric in metrics else None
+        self.wait()  # Orbax would, too; the size list of the step before is written with that one's number.
+        self._saving = step
         try:
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=scored)
         except (OSError, ValueError) as error:
@@ -193,7 +232,7 @@ class Store:
         try:
             metadata = self._manager.item_metadata(step)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"step {step} in {self._directory} cannot be read: {error}") from error
+            raise self._unreadable(step, error) from error
         parts = {}
         for name, item in metadata.items():
             if name in (*PARTS, HEADS) and item is not None:
@@ -204,8 +243,18 @@ class Store:
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**args))
         except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"step {step} in {self._directory} cannot be read: {error}") from error
+            raise self._unreadable(step, error) from error
         return {name: restored[name] for name in args}
+
+    def _list_sizes(self) -> None:
+        """Is called by orbax when all files of a step are written, before the step gets its name."""
+        if jax.process_index() == 0:
+            for place in self._directory.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
+                write_sizes(place)
+
+    def _unreadable(self, step: int, error: Exception) -> UnreadableCheckpoint:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return UnreadableCheckpoint(f"step {step} in {self._directory} cannot be read: {reason}.")
 
     def _check_space(self, *items: Any) -> None:
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items)) + 2**20

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hilight_jax.core.errors import UserError
+from hilight_jax.core.errors import Interrupted, UserError
+
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: the state is saved, start the same command again.
 
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command's ``main`` and exits: 0 or its result, 2 for what the user can mend, 130 for Ctrl-C.
 
+    A run that was asked to stop and has saved its state exits with 75: the same command goes on from there.
     A file that cannot be read or written, a full disk among them, is one sentence too, wherever it was met. Characters
     that the terminal cannot spell are printed by their numbers.
     """
@@ -30,6 +33,9 @@ def run(main: Callable[[], int | None]) -> None:
         place = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {place}{error.strerror or error}. Mend this and start the same command again.\n")
         code = 2
+    except Interrupted as interruption:
+        sys.stderr.write(f"{interruption}\n")
+        code = EXIT_INTERRUPTED
     except KeyboardInterrupt:
         sys.stderr.write("stopped by Ctrl-C.\n")
         code = 130

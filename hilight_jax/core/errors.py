@@ -20,8 +20,20 @@ class CheckpointError(UserError):
     """A checkpoint or working directory cannot be read, written or continued."""
 
 
+class UnreadableCheckpoint(CheckpointError):
+    """The files of a checkpoint are damaged or incomplete; an earlier one may be whole."""
+
+
 class TrainingError(UserError):
     """Training cannot go on; the last good checkpoint is kept."""
+
+
+class DistributedError(UserError):
+    """The processes of a run did not come together, or are not alike."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved and the same command goes on from it."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

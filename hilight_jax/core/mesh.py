@@ -1,8 +1,13 @@
-"""The one device mesh of the project: axes ``data``, ``fsdp`` and ``tensor``, the batch over the first two."""
+"""The one device mesh of the project: axes ``data``, ``fsdp`` and ``tensor``, the batch over the first two.
+
+Slices of a pod are joined by a network far slower than their own links: ``data`` goes across slices, ``fsdp`` and
+``tensor`` stay inside one.
+"""
 
 import dataclasses
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hilight_jax.core.errors import ConfigError
@@ -13,7 +18,11 @@ BATCH_AXES = ("data", "fsdp")
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices along each mesh axis; ``data=-1`` takes every device that the other axes leave."""
+    """Devices along each mesh axis.
+
+    ``data=-1`` takes every device that the other axes leave. ``fsdp=-1`` takes every device of a slice that the others
+    leave; with both -1, ``data`` is the number of slices.
+    """
 
     data: int = -1
     fsdp: int = 1
@@ -21,32 +30,70 @@ class MeshConfig:
 
     def __post_init__(self):
         """Checks the axis sizes."""
-        for name in ("fsdp", "tensor"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"mesh.{name} is {getattr(self, name)}, but must be at least 1.")
-        if self.data < 1 and self.data != -1:
-            raise ConfigError(f"mesh.data is {self.data}, but must be at least 1, or -1 for all remaining devices.")
+        if self.tensor < 1:
+            raise ConfigError(f"mesh.tensor is {self.tensor}, but must be at least 1.")
+        for name in ("data", "fsdp"):
+            size = getattr(self, name)
+            if size < 1 and size != -1:
+                raise ConfigError(f"mesh.{name} is {size}, but must be at least 1, or -1 for all remaining devices.")
 
 
 def make_mesh(config: MeshConfig = MeshConfig(), devices: list | None = None) -> Mesh:
-    """Builds the mesh over ``devices`` (default: all of them).
+    """Builds the mesh over ``devices`` (default: all of them); over several slices, data parallel across them.
 
     The axes are Auto: under the Explicit axes that ``jax.make_mesh`` now defaults to, linen layers with
     tensor-parallel weights do not trace.
 
     Raises:
-      ConfigError: The axis sizes do not multiply to the number of devices.
+      ConfigError: The axis sizes do not multiply to the number of devices, or an inner axis would leave its slice.
     """
     devices = jax.devices() if devices is None else devices
-    inner = config.fsdp * config.tensor
-    data = len(devices) // inner if config.data == -1 else config.data
-    if data * inner != len(devices) or data == 0:
+    slices = number_of_slices(devices)
+    shape = axis_sizes(config, len(devices), slices)
+    types = (AxisType.Auto,) * len(AXES)
+    try:
+        if slices == 1:
+            return jax.make_mesh(shape, AXES, devices=devices, axis_types=types)
+        inside, across = (shape[0] // slices, *shape[1:]), (slices, 1, 1)
+        return Mesh(mesh_utils.create_hybrid_device_mesh(inside, across, devices), AXES, axis_types=types)
+    except NotImplementedError as error:
+        sizes = " x ".join(str(size) for size in shape)
         raise ConfigError(
-            f"mesh.data={config.data}, mesh.fsdp={config.fsdp}, mesh.tensor={config.tensor} do not multiply to the "
-            f"{len(devices)} devices present; change mesh.fsdp or mesh.tensor to divisors of {len(devices)}."
+            f"a mesh of {sizes} (data x fsdp x tensor) cannot be laid out along the links between these "
+            f"{len(devices)} devices; choose mesh.fsdp and mesh.tensor as products of whole sides of a slice."
+        ) from error
+
+
+def axis_sizes(config: MeshConfig, devices: int, slices: int = 1) -> tuple[int, int, int]:
+    """Works out the sizes of the mesh axes.
+
+    Raises:
+      ConfigError: They do not multiply to the number of devices, or an inner axis would leave its slice.
+    """
+    data, fsdp, tensor = config.data, config.fsdp, config.tensor
+    if fsdp == -1:
+        data = slices if data == -1 else data
+        fsdp = devices // (data * tensor)
+    elif data == -1:
+        data = devices // (fsdp * tensor)
+    asked = f"mesh.data={config.data}, mesh.fsdp={config.fsdp}, mesh.tensor={config.tensor}"
+    if data * fsdp * tensor != devices or not devices:
+        raise ConfigError(
+            f"{asked} do not multiply to the {devices} devices present; change mesh.fsdp or mesh.tensor to divisors of "
+            f"{devices}."
         )
-    shape = (data, config.fsdp, config.tensor)
-    return jax.make_mesh(shape, AXES, devices=devices, axis_types=(AxisType.Auto,) * len(AXES))
+    if data % slices:
+        raise ConfigError(
+            f"{asked} do not fit the {slices} slices of {devices // slices} devices each: mesh.data, which goes across "
+            f"slices, is {data} but must be a multiple of {slices}; choose mesh.fsdp x mesh.tensor as a divisor of "
+            f"{devices // slices}."
+        )
+    return data, fsdp, tensor
+
+
+def number_of_slices(devices: list) -> int:
+    """How many slices the devices are of; devices that know of none are of one."""
+    return len({getattr(device, "slice_index", 0) or 0 for device in devices})
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -54,48 +54,70 @@ def with_stand_ins(index: int, seed: int, num_examples: int) -> Iterator[int]:
 class BadClips:
     """Counts the clips that were replaced, and stops a run in which there are too many.
 
+    Of several hosts each counts its own; they add up, and are judged, at the same steps.
+
     Attributes:
-      seen: Clips so far.
+      seen: Clips so far, at the last judgement those of all hosts.
       count: Those of them that were replaced.
       truncated: Those of them whose caption was cut to the model's length.
     """
 
-    def __init__(self, source: str, name_of: Callable[[int], str], max_fraction: float, patience: int = 256):
+    def __init__(
+        self,
+        source: str,
+        name_of: Callable[[int], str],
+        max_fraction: float,
+        patience: int = 256,
+        gather: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
         """Starts counting.
 
         Args:
           source: The specification of where the clips come from, for the error.
           name_of: The name of a clip by its number, for the error.
           max_fraction: Share of replaced clips that is still accepted.
-          patience: Clips to see before the share is judged.
+          patience: Clips to see, on each host, before the share is judged.
+          gather: The integers of every host, [H, n], for this one's, [n]; None for a single host.
         """
         self._source, self._name_of = source, name_of
         self._max_fraction, self._patience = max_fraction, patience
+        self._gather = gather
+        self._rows = 0
+        self._own = np.zeros(3, np.int64)  # Seen, replaced, truncated.
         self.seen = self.count = self.truncated = 0
         self._indices: dict[int, None] = {}
 
-    def update(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Counts a batch's ``replaced`` clips and ``truncated`` captions.
+    def update(self, batch: Mapping[str, np.ndarray], counted: np.ndarray | slice = slice(None)) -> None:
+        """Counts the ``counted`` rows of a batch, those that no other host counts.
 
         Raises:
           DataError: The share of replaced clips is too high, and enough clips were seen to say so.
         """
-        replaced = batch["replaced"]
-        self.seen += replaced.size
-        self.truncated += int(batch["truncated"].sum())
-        self.count += int(replaced.sum())
-        self._indices |= dict.fromkeys(batch["index"][replaced].tolist())
-        if self.seen >= self._patience:
+        replaced, truncated = batch["replaced"][counted], batch["truncated"][counted]
+        self._rows += len(batch["replaced"])
+        self._own += replaced.size, replaced.sum(), truncated.sum()
+        self._indices |= dict.fromkeys(batch["index"][counted][replaced].tolist())
+        if self._gather is None:
+            self.seen, self.count, self.truncated = self._own.tolist()
+        if self._rows >= self._patience:
+            if self._gather is not None:  # Hosts wait for each other to judge: ever more seldom.
+                self._patience *= 2
             self.finish()
 
     def finish(self) -> None:
-        """Judges what was seen, however little: at the end of a run.
+        """Judges what was seen, however little: at the end of a run. All hosts must.
 
         Raises:
           DataError: The share of replaced clips is too high.
         """
+        named = list(self._indices)[:_NAMED]
+        if self._gather is not None:
+            places = np.array(named + [-1] * (_NAMED - len(named)), np.int64)
+            all_hosts = self._gather(np.concatenate([self._own, places]))
+            self.seen, self.count, self.truncated = all_hosts[:, :3].sum(0).tolist()
+            named = [index for index in all_hosts[:, 3:].ravel().tolist() if index >= 0][:_NAMED]
         if self.count > self._max_fraction * self.seen:
-            names = ", ".join(self._name_of(i) for i in list(self._indices)[:_NAMED])
+            names = ", ".join(self._name_of(i) for i in named)
             raise DataError(
                 f"{self.count} of {self.seen} clips of {self._source} could not be used "
                 f"(config.data.max_bad_fraction allows {self._max_fraction:.0%}), among them {names}; "

@@ -15,6 +15,7 @@ from hilight_jax.data import language_mask, transforms, video
 from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.frame_sampling import middle_index, sample_indices
+from hilight_jax.data.pipelines import ALL_ROWS, Rows
 from hilight_jax.data.records import Caption, Record, Source, object_id
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import VideoError
@@ -45,7 +46,7 @@ class ClipLoader:
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
         self._reasons: dict[int, str] = {}
 
-    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: slice = slice(None)) -> Batch:
+    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: Rows = ALL_ROWS) -> Batch:
         """Makes ``rows`` of a batch from the places of all its rows in the endless order and their record numbers."""
         positions, indices = (numbers[rows] for numbers in places)
         batch = self._empty_batch(len(indices))
@@ -53,7 +54,7 @@ class ClipLoader:
             self._train_row(batch, row, index, epoch=position // len(self._source))
         return batch
 
-    def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
+    def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
         """Makes ``rows`` of an evaluation batch: first caption, uniform frames.
 
         Numbers past the end and clips that cannot be used or are quarantined give rows with ``valid`` False, a black

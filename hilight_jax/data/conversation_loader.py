@@ -27,6 +27,7 @@ from hilight_jax.data.conversation_sources import ConversationSource
 from hilight_jax.data.gemma_tokenizer import BOS_ID, GemmaTokenizer
 from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.data.pickle_reader import PickleError
+from hilight_jax.data.pipelines import ALL_ROWS, Rows
 from hilight_jax.data.prompts import expand, training_example
 from hilight_jax.data.video import VideoError
 
@@ -70,12 +71,13 @@ class ConversationLoader:
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
         self._reasons: dict[int, str] = {}
 
-    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: slice = slice(None)) -> Batch:
+    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: Rows = ALL_ROWS) -> Batch:
         """Makes ``rows`` of a batch from the places of all its rows in the endless order and their numbers."""
         choices = self._all_choices(places)
         first = [self._first(choice) for choice in choices]
-        batch = self._empty_batch([tokens for _, tokens in first], len(first[rows]))
-        for row, (chosen, others) in enumerate(zip(first[rows], choices[rows], strict=True)):
+        wanted = np.arange(len(first))[rows].tolist()
+        batch = self._empty_batch([tokens for _, tokens in first], len(wanted))
+        for row, (chosen, others) in enumerate((first[number], choices[number]) for number in wanted):
             # The other rows of the batch fit into it, whatever its length.
             neighbours = ((chosen[0], tokens) for _, tokens in first)
             self._fill_first_possible(batch, row, itertools.chain([chosen], others, neighbours))
@@ -85,14 +87,15 @@ class ConversationLoader:
         """The tokens of the conversations at these places, those of their clips counted."""
         return np.array([self._first(choice)[1].length for choice in self._all_choices(places)])
 
-    def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
+    def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
         """Makes ``rows`` of an evaluation batch, every conversation in its fixed form.
 
         Numbers past the end and conversations that cannot be used or are quarantined give rows with ``valid`` False.
         """
         texts = [self._tokens(index, None) if index < len(self._source) else None for index in indices.tolist()]
-        batch = self._empty_batch([tokens for tokens in texts if tokens], len(texts[rows]))
-        for row, (index, tokens) in enumerate(zip(indices[rows].tolist(), texts[rows], strict=True)):
+        wanted = np.arange(len(texts))[rows].tolist()
+        batch = self._empty_batch([tokens for tokens in texts if tokens], len(wanted))
+        for row, (index, tokens) in enumerate((int(indices[number]), texts[number]) for number in wanted):
             if index < len(self._source):
                 batch["index"][row] = index
                 batch["valid"][row] = tokens is not None and self._fill(batch, row, tokens)

@@ -4,10 +4,10 @@ What is in a batch is the loader's matter (``clips``, ``images``, ``conversation
 
 The endless order of clips is a function of the seed alone: every epoch shuffled anew, epochs end to end, cut into
 global batches. Batch ``s`` is therefore a function of ``s``, the seed and the batch size; it does not change with
-hosts, worker processes or restarts, and nothing but the step needs to be saved. Host ``h`` of ``H`` gets the ``h``-th
-run of consecutive rows, so that the global batch is the hosts' rows end to end. A loader is told the places of all rows
-and which are its own: what all hosts must agree on, such as the length of padded texts, follows from the former. Where
-the config asks for it, examples of similar length share a batch (``length_groups``).
+hosts, worker processes or restarts, and nothing but the step needs to be saved. A host reads the rows that its devices
+hold (``core.rows``). A loader is told the places of all rows and which are its own: what all hosts must agree on, such
+as the length of padded texts, follows from the former. Where the config asks for it, examples of similar length share a
+batch (``length_groups``).
 
 Whole batches, not single clips, travel through grain: a thread decodes straight into its batch's array, and a worker
 process hands over few large arrays rather than many small ones.
@@ -21,12 +21,14 @@ import grain
 import numpy as np
 from absl import flags
 
-from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.length_groups import LengthGroups
 
 _EPOCHS = 2**30  # Endless; grain's own endless repetition overflows when it is batched by one and sliced.
 
 Batch = dict[str, np.ndarray]
+# Which rows of a batch are wanted; what an array can be indexed with.
+Rows = slice | np.ndarray
+ALL_ROWS = slice(None)
 
 
 class Reading(Protocol):
@@ -44,11 +46,11 @@ class Loader(Protocol):
     holds one, and whether it holds a stand-in for it.
     """
 
-    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: slice = slice(None)) -> Batch:
+    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: Rows = ALL_ROWS) -> Batch:
         """Makes this host's ``rows`` of the global batch whose places in the endless order and numbers are given."""
         ...
 
-    def eval_batch(self, indices: np.ndarray, rows: slice = slice(None)) -> Batch:
+    def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
         """Makes this host's ``rows`` of the examples with these numbers; those past the end give rows not ``valid``."""
         ...
 
@@ -60,16 +62,14 @@ class Pipeline:
         """Joins a source with the loader of its examples and the seed of their order."""
         self.config, self.source, self.loader, self.seed = config, source, loader, seed
 
-    def batches(self, batch_size: int, start_step: int = 0, host_index: int = 0, host_count: int = 1) -> "Batches":
+    def batches(self, batch_size: int, start_step: int = 0, rows: Rows = ALL_ROWS) -> "Batches":
         """Returns the endless training batches from ``start_step`` on.
 
         Args:
           batch_size: Rows of the global batch.
           start_step: Number of the first batch; that of the training step that reads it.
-          host_index: This host.
-          host_count: All hosts; divides ``batch_size``.
+          rows: Those of this host.
         """
-        rows = _rows_of_host(batch_size, host_index, host_count)
         places = (
             grain.MapDataset.range(len(self.source)).seed(self.seed).shuffle().repeat(_EPOCHS).map_with_index(_placed)
         )
@@ -82,12 +82,11 @@ class Pipeline:
         load = functools.partial(self.loader.train_batch, rows=rows)
         return Batches(self._prefetched(batches[start_step:].map(load)), start_step)
 
-    def eval_batches(self, batch_size: int, host_index: int = 0, host_count: int = 1) -> "Batches":
-        """Returns every example once, in order; every host gets the same number of batches.
+    def eval_batches(self, batch_size: int, rows: Rows = ALL_ROWS) -> "Batches":
+        """Returns every example once, in order, or of every batch the ``rows`` of this host.
 
         Rows that fill up the last batch have ``index`` -1. They, and examples that are of no use, have ``valid`` False.
         """
-        rows = _rows_of_host(batch_size, host_index, host_count)
         num_batches = -(-len(self.source) // batch_size)
         indices = grain.MapDataset.range(num_batches * batch_size).batch(batch_size)
         return Batches(self._prefetched(indices.map(functools.partial(self.loader.eval_batch, rows=rows))))
@@ -138,10 +137,3 @@ class Batches(Iterator[Batch]):
 
 def _placed(position: int, index: int) -> tuple[int, int]:
     return position, index
-
-
-def _rows_of_host(batch_size: int, host_index: int, host_count: int) -> slice:
-    if batch_size < 1 or batch_size % host_count:
-        raise ConfigError(f"the global batch of {batch_size} clips does not divide over {host_count} hosts.")
-    size = batch_size // host_count
-    return slice(host_index * size, (host_index + 1) * size)

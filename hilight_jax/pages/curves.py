@@ -7,7 +7,15 @@ from hilight_jax.pages.charts import line_chart
 
 Records = Sequence[Mapping[str, float]]
 
-_NOT_LOSSES = ("step", "learning_rate", "gradient_norm", "seconds_per_step", "data_wait_share")
+_NOT_LOSSES = (
+    "step",
+    "learning_rate",
+    "gradient_norm",
+    "seconds_per_step",
+    "data_wait_share",
+    "examples_per_second",
+    "skipped",
+)
 
 
 def points(records: Records, name: str) -> list[tuple[float, float]]:

@@ -9,15 +9,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from hilight_jax.core.ambient import under_mesh
 from hilight_jax.core.means import Mean
-from hilight_jax.core.mesh import batch_sharding, batch_shards
+from hilight_jax.core.mesh import batch_shards, replicated
+from hilight_jax.core.rows import HostRows
 from hilight_jax.data.conversation_loader import ConversationLoader
 from hilight_jax.data.conversation_sources import ConversationSource, open_conversations
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.models.hilight import TOWER_PARTS
 from hilight_jax.stages.chat_parts import gather_parts, keep_provenance
 from hilight_jax.stages.chat_tokenizer import TOKENIZER, keep_tokenizer
-from hilight_jax.stages.stage import Batches, hosts, training_specification
+from hilight_jax.stages.stage import Batches, training_specification
 from hilight_jax.training.chat_config import ChatTrainConfig
 from hilight_jax.training.chat_input import FeatureBatches
 from hilight_jax.training.chat_objective import ChatObjective
@@ -44,8 +46,8 @@ class ChatStage:
             cache = TowerCache(Path(config.data_dir) / "tower_cache", name, config.cache_gb * 1e9)
         self._towers = Towers(config.model, towers, cache)
         self.given: Mapping[str, Any] = parts
-        self.objective = ChatObjective(config, self._towers)
-        self._judge = jax.jit(self._figures)
+        self.objective = ChatObjective(config)
+        self._judge = jax.jit(under_mesh(mesh, self._figures), out_shardings=replicated(mesh))
         self._tokenizer = workdir / TOKENIZER
         self._source: ConversationSource | None = None
         self._validation: ConversationSource | None = None
@@ -65,8 +67,9 @@ class ChatStage:
     def batches(self, start_step: int) -> Batches:
         """Conversations with the features of their clips."""
         config = self.config
-        batches = self._pipeline(self._source).batches(config.batch_size, start_step, **hosts())
-        return FeatureBatches(batches, self._towers, **hosts())
+        rows = HostRows(self._mesh, config.batch_size).numbers
+        batches = self._pipeline(self._source).batches(config.batch_size, start_step, rows)
+        return FeatureBatches(batches, self._towers, config.batch_size, rows)
 
     def evaluate(self, params: Mapping[str, Any], step: int) -> dict[str, float]:
         """Loss, and the share of conversations answered right token by token, on the validation conversations."""
@@ -74,10 +77,11 @@ class ChatStage:
             return {}
         total: dict[str, Mean] = {}
         size = -(-self.config.eval_batch_size // batch_shards(self._mesh)) * batch_shards(self._mesh)
-        with self._pipeline(self._validation).eval_batches(size) as batches:
+        rows = HostRows(self._mesh, size)
+        with self._pipeline(self._validation).eval_batches(size, rows.numbers) as batches:
             for batch in batches:
                 arrays = {name: batch[name] for name in ("ids", "mask", "labels")} | self._towers.features(batch)
-                placed = jax.device_put(arrays, batch_sharding(self._mesh))
+                placed = {name: rows.place(x) for name, x in arrays.items()}
                 for name, mean in self._judge(params, placed).items():
                     total[name] = total[name] + mean if name in total else mean
         return {f"validation/{name}": float(mean.value()) for name, mean in total.items()}

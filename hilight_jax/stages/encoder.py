@@ -6,12 +6,13 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from hilight_jax.core.rows import HostRows
 from hilight_jax.data.clips import ClipLoader
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
 from hilight_jax.evals.evaluation import evaluate_encoder, headline
-from hilight_jax.stages.stage import Batches, hosts, training_specification
+from hilight_jax.stages.stage import Batches, training_specification
 from hilight_jax.training.encoder import Encoder
 from hilight_jax.training.encoder_config import EncoderTrainConfig
 from hilight_jax.training.objective import EncoderObjective
@@ -24,7 +25,7 @@ class EncoderStage:
 
     def __init__(self, config: EncoderTrainConfig, mesh: Mesh, workdir: Path):
         """Builds the objective; nothing is read yet."""
-        self.config = config
+        self.config, self._mesh = config, mesh
         self.objective = EncoderObjective(config, mesh)
         self._source: Source | None = None
         self._validation: tuple[Encoder, Source] | None = None
@@ -33,7 +34,7 @@ class EncoderStage:
         """Opens training and validation clips; returns the former."""
         self._source = open_source(training_specification(self.config))
         if self.config.data.validation:
-            self._validation = Encoder(self.config), open_source(self.config.data.validation)
+            self._validation = Encoder(self.config, mesh=self._mesh), open_source(self.config.data.validation)
         return self._source
 
     def prepare(self, workdir: Path) -> None:
@@ -44,7 +45,7 @@ class EncoderStage:
         config = self.config
         loader = ClipLoader(config.data, self._source, config.seed)
         pipeline = Pipeline(config.data, self._source, loader, config.seed)
-        return pipeline.batches(config.batch_size, start_step, **hosts())
+        return pipeline.batches(config.batch_size, start_step, HostRows(self._mesh, config.batch_size).numbers)
 
     def evaluate(self, params: Mapping[str, Any], step: int) -> dict[str, float]:
         """Retrieval and grounding on the validation clips."""

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from hilight_jax.core.on_mesh import on_mesh
+from hilight_jax.core.rows import HostRows
 from hilight_jax.data.images import ImageTextLoader
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
-from hilight_jax.stages.stage import Batches, hosts, training_specification
+from hilight_jax.stages.stage import Batches, training_specification
 from hilight_jax.training.long_clip import LongClipObjective, LongClipTrainConfig
 
 _READ = ("image", "long_ids", "short_ids")
@@ -26,9 +27,9 @@ class LongClipStage:
 
     def __init__(self, config: LongClipTrainConfig, mesh: Mesh, workdir: Path):
         """Builds the objective; nothing is read yet."""
-        self.config = config
+        self.config, self._mesh = config, mesh
         self.objective = LongClipObjective(config, mesh)
-        self._embed = jax.jit(self.objective.embed)
+        self._embed = on_mesh(mesh, self.objective.embed)
         self._source: Source | None = None
         self._validation: Source | None = None
 
@@ -44,7 +45,8 @@ class LongClipStage:
 
     def batches(self, start_step: int) -> Batches:
         """Images and texts, as ``Pipeline`` says."""
-        return self._pipeline(self._source).batches(self.config.batch_size, start_step, **hosts())
+        size = self.config.batch_size
+        return self._pipeline(self._source).batches(size, start_step, HostRows(self._mesh, size).numbers)
 
     def evaluate(self, params: Mapping[str, Any], step: int) -> dict[str, float]:
         """Retrieval of validation images by their long texts, and the reverse."""
@@ -53,7 +55,7 @@ class LongClipStage:
         found: dict[str, list[np.ndarray]] = {"image": [], "long": []}
         with self._pipeline(self._validation).eval_batches(self.config.eval_batch_size) as batches:
             for batch in batches:
-                embeds = jax.device_get(self._embed(params, {name: batch[name] for name in _READ}))
+                embeds = self._embed(params, {name: batch[name] for name in _READ})
                 for name, parts in found.items():
                     parts.append(embeds[name][batch["valid"]])
         images, texts = (np.concatenate(parts) for parts in found.values())

@@ -12,10 +12,13 @@ import numpy as np
 
 from hilight_jax.billiards.dataset import build
 from hilight_jax.billiards.worlds import get_world
+from hilight_jax.core import distributed
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.sources import is_missing
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.trainer import Objective
+
+_WORLD = 4 * 3600.0  # Seconds that other processes wait while the first one generates a world.
 
 Batches = AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]
 Evaluate = Callable[[Mapping[str, Any], int], dict[str, float]]
@@ -28,7 +31,7 @@ class Stage(Protocol):
     given: Mapping[str, Any]  # Parameters that other runs made, by top-level name.
 
     def open_source(self) -> Sized:
-        """Opens the training examples, generated first if the config says so.
+        """Opens the training examples.
 
         Raises:
           DataError: The config names none, or those it names are missing.
@@ -52,16 +55,11 @@ class Stage(Protocol):
         ...
 
 
-def hosts() -> dict[str, int]:
-    """This host and their number, as a pipeline wants them."""
-    return {"host_index": jax.process_index(), "host_count": jax.process_count()}
-
-
 def training_specification(config: RunConfig) -> str:
-    """The source of the training examples, its billiards world generated if that is missing and the config says so.
+    """The source of the training examples.
 
     Raises:
-      DataError: The config names no source.
+      DataError: The config names none.
     """
     specification = config.data.train
     if not specification:
@@ -69,12 +67,23 @@ def training_specification(config: RunConfig) -> str:
             "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl (the "
             "README says how data becomes a manifest)."
         )
-    if lacks_world(config):
-        directory = world_directory(specification)
+    return specification
+
+
+def provide_world(config: RunConfig) -> None:
+    """Generates the billiards world of the training clips if it is missing and the config says so.
+
+    Process 0 looks and generates; the others wait.
+    """
+
+    def generate() -> None:
+        directory = world_directory(config.data.train)
         world = get_world(directory.parent.name)
         say(f"{directory} is missing: generating the world {world.name}, once")
         build(world, directory.parent.parent, workers=os.cpu_count() or 1)
-    return specification
+
+    first = jax.process_index() == 0
+    distributed.together("generating the world", lambda: generate() if first and lacks_world(config) else None, _WORLD)
 
 
 def lacks_world(config: RunConfig) -> bool:

@@ -40,6 +40,7 @@ class ChatTrainConfig(RunConfig):
       sources: The runs that it builds on.
       cache_gb: Gigabytes of outputs of these towers to keep on disk, under ``data_dir/tower_cache``, so that a clip is
         encoded once; 0 keeps none. The training is the same either way. Outputs of other towers stay until deleted.
+      loss_chunk: Positions of every sample whose logits exist at a time; 0 keeps those of all. The loss is the same.
     """
 
     stage: Literal["align", "tune"]
@@ -47,6 +48,7 @@ class ChatTrainConfig(RunConfig):
     data: ConversationDataConfig
     sources: Sources = Sources()
     cache_gb: float = 0.0
+    loss_chunk: int = 0
 
     def __post_init__(self):
         """Checks keys against each other."""
@@ -86,6 +88,8 @@ class ChatTrainConfig(RunConfig):
             )
         if self.cache_gb < 0:
             raise ConfigError(f"config.cache_gb is {self.cache_gb}, but must be at least 0; 0 keeps nothing.")
+        if self.loss_chunk < 0:
+            raise ConfigError(f"config.loss_chunk is {self.loss_chunk}, but must be at least 0; 0 takes all at once.")
         if self.data.image_size != self.model.vision.image_size:
             raise ConfigError(
                 f"config.data.image_size is {self.data.image_size}, but config.model.vision.image_size is "

@@ -27,18 +27,16 @@ class Steps(Protocol):
 class FeatureBatches(Iterator[Batch]):
     """Adds to each batch the features of its clips and ``row``, the numbers of its rows in the endless order."""
 
-    def __init__(self, batches: Steps, towers: Towers, host_index: int = 0, host_count: int = 1):
-        """Wraps this host's batches."""
+    def __init__(self, batches: Steps, towers: Towers, batch_size: int, rows: np.ndarray):
+        """Wraps this host's ``rows`` of batches of ``batch_size``."""
         self._batches, self._towers = batches, towers
-        self._host_index, self._host_count = host_index, host_count
+        self._batch_size, self._rows = batch_size, rows
 
     def __next__(self) -> Batch:
         """Returns the next batch."""
         step = self._batches.step
         batch = next(self._batches)
-        size = len(batch["ids"])
-        first = (step * self._host_count + self._host_index) * size
-        row = np.arange(first, first + size, dtype=np.uint32)
+        row = (step * self._batch_size + self._rows).astype(np.uint32)
         return {**batch, "row": row, **self._towers.features(batch)}
 
     def __enter__(self) -> "FeatureBatches":

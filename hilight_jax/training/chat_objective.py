@@ -10,9 +10,10 @@ import numpy as np
 from hilight_jax.core.means import Mean
 from hilight_jax.core.special_ids import IGNORE_ID
 from hilight_jax.losses.next_token import next_token, next_token_count
+from hilight_jax.losses.next_token_chunks import likeliest_in_chunks, next_token_in_chunks
 from hilight_jax.models.hilight import PARTITION_RULES, HiLight, parts, variables
 from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.towers import FEATURES, Towers
+from hilight_jax.training.towers import FEATURES, feature_shapes
 
 
 class ChatObjective:
@@ -22,12 +23,12 @@ class ChatObjective:
     weights: Mapping[str, float] = {"next_token": 1.0}
     block_size = 1
 
-    def __init__(self, config: ChatTrainConfig, towers: Towers):
-        """Builds the model of ``config``; ``towers`` tell the shapes of their features."""
+    def __init__(self, config: ChatTrainConfig):
+        """Builds the model of ``config``; no tower is needed, the shapes of their features follow from it."""
         self.config = config
         self.model = HiLight(config.model)
         data, side = config.data, config.data.image_size
-        self._features = towers.shapes((data.num_frames, side, side, 3), data.key_frames.count)
+        self._features = feature_shapes(config.model, (data.num_frames, side, side, 3), data.key_frames.count)
 
     def init_params(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters of every part but the towers; no LoRA without ``config.model.lora``."""
@@ -47,17 +48,20 @@ class ChatObjective:
             dropout = {"rngs": {"dropout": jax.random.fold_in(jax.random.key(self.config.seed), batch["row"][0])}}
         arguments = [batch[name] for name in ("ids", "mask", *FEATURES)]
         tokens = self.model.apply(collections, *arguments, deterministic=not dropout, **dropout)
-        return {"next_token": next_token(tokens, self._logits(collections), batch["labels"])}
+        return {"next_token": self._next_token(collections, tokens, batch["labels"])}
 
     def validation_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         """The loss without dropout, and the answers whose every token is the likeliest one after the true ones."""
         collections = variables(params)
-        logits = self._logits(collections)
+        labels = batch["labels"]
         tokens = self.model.apply(collections, *(batch[name] for name in ("ids", "mask", *FEATURES)))
-        right = jnp.argmax(logits(tokens[:, :-1]), -1) == batch["labels"][:, 1:]
+        if self.config.loss_chunk:
+            right = likeliest_in_chunks(tokens, _table(collections), labels, *self._chunks)
+        else:
+            right = jnp.argmax(self._logits(collections)(tokens[:, :-1]), -1) == labels[:, 1:]
         return {
-            "next_token": next_token(tokens, logits, batch["labels"]),
-            "answers_right": answers_right(right, batch["labels"][:, 1:] != IGNORE_ID),
+            "next_token": self._next_token(collections, tokens, labels),
+            "answers_right": answers_right(right, labels[:, 1:] != IGNORE_ID),
         }
 
     def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -78,8 +82,23 @@ class ChatObjective:
         row = np.zeros(batch_size, np.uint32)
         return {"ids": ids, "mask": ids == 0, "labels": ids, "row": row, **features}
 
+    def _next_token(self, collections: Mapping[str, Any], tokens: jax.Array, labels: jax.Array) -> Mean:
+        if self.config.loss_chunk:
+            return next_token_in_chunks(tokens, _table(collections), labels, *self._chunks)
+        return next_token(tokens, self._logits(collections), labels)
+
+    @property
+    def _chunks(self) -> tuple[int, Any]:
+        """Positions of a chunk, and the dtype that logits are products of."""
+        return self.config.loss_chunk, self.config.model.compute.dtypes["dtype"]
+
     def _logits(self, collections: Mapping[str, Any]) -> Callable[[jax.Array], jax.Array]:
         return lambda tokens: self.model.apply(collections, tokens, method="logits")
+
+
+def _table(collections: Mapping[str, Any]) -> jax.Array:
+    """The embeddings, which score the tokens too."""
+    return collections["params"]["gemma"]["embedder"]["table"]
 
 
 def answers_right(right: jax.Array, labelled: jax.Array) -> Mean:

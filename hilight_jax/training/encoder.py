@@ -1,14 +1,17 @@
 """The trained encoder, ready to embed clips and captions."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, name_report
 from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.on_mesh import on_mesh
 from hilight_jax.models import video_text
 from hilight_jax.models.pixels import normalise
 from hilight_jax.training.encoder_config import EncoderTrainConfig
@@ -18,12 +21,26 @@ from hilight_jax.training.experiment import read_config
 class Encoder:
     """A dual encoder with its parameters; arrays in, numpy arrays out."""
 
-    def __init__(self, config: EncoderTrainConfig, params: Mapping[str, Any] | None = None, step: int | None = None):
-        """Wraps the parameters of ``step``, which may be set and replaced later; each input shape is compiled once."""
+    def __init__(
+        self,
+        config: EncoderTrainConfig,
+        params: Mapping[str, Any] | None = None,
+        step: int | None = None,
+        mesh: Mesh | None = None,
+    ):
+        """Wraps the parameters of ``step``, which may be set and replaced later; each input shape is compiled once.
+
+        Args:
+          config: The run that they are of.
+          params: Arrays on one device, or on ``mesh``.
+          step: Of their checkpoint.
+          mesh: Where they are and batches go; all processes must then ask for the same at the same time.
+        """
         self.config, self.params, self.step = config, params, step
         model = video_text.DualEncoder(config.model)
-        self._video = jax.jit(lambda p, x: _grounding(model.apply({"params": p}, normalise(x), method="encode_video")))
-        self._text = jax.jit(
+        compiled = jax.jit if mesh is None else functools.partial(on_mesh, mesh)
+        self._video = compiled(lambda p, x: _grounding(model.apply({"params": p}, normalise(x), method="encode_video")))
+        self._text = compiled(
             lambda p, ids, mask: _grounding(model.apply({"params": p}, ids, mask, method="encode_text"))
         )
 

@@ -5,23 +5,32 @@ back to its checkpoint: so a run that was killed anywhere ends with the metrics 
 """
 
 import contextlib
-import math
-import time
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.stages import Compiled
 
 from hilight_jax.checkpoints.store import Store
-from hilight_jax.core.errors import TrainingError
+from hilight_jax.core.errors import Interrupted
 from hilight_jax.core.progress import Progress
+from hilight_jax.training.clock import Clock, Pace
+from hilight_jax.training.device_batches import DeviceBatches
+from hilight_jax.training.finite import FiniteCheck
+from hilight_jax.training.goodput import Goodput
+from hilight_jax.training.maintenance import MaintenanceWatch
 from hilight_jax.training.metrics import MetricsWriter
 from hilight_jax.training.optimizer import schedule
+from hilight_jax.training.preemption import Preemption
+from hilight_jax.training.profiling import Profile, profiled_steps
 from hilight_jax.training.state import TrainState
 from hilight_jax.training.trainer import Trainer
+from hilight_jax.training.watchdog import Watchdog
 
 Evaluate = Callable[[Mapping[str, Any], int], dict[str, float]]
+_LOG = logging.getLogger(__name__)
 
 
 def run(
@@ -33,73 +42,102 @@ def run(
     evaluate: Evaluate,
     watch: Callable[[Mapping[str, Any]], None] = lambda batch: None,
     judge: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = lambda line: None,
+    clock: Clock | None = None,
 ) -> TrainState:
     """Trains from ``state`` to the last step of the config.
 
+    The step is compiled before it first runs on batches of some shape, so that compiling is timed apart. Steps run
+    behind: the loop hands one to the devices and then waits for the one before it.
+
     Args:
-      trainer: The compiled step.
+      trainer: The step.
       state: Where to start.
       batches: This host's slices of the global batches, from step ``state.step`` on.
       store: Receives checkpoints.
-      workdir: Receives metrics.
+      workdir: Receives metrics, and where the time went.
       evaluate: ``(params, step) -> figures``, called every ``eval_every`` steps and after the last.
       watch: Sees every host batch before its step; raises when too many clips are bad.
       judge: Is asked before every checkpoint; raises when what was seen so far is not worth keeping.
+      tell: Says a line to the user.
+      clock: The time of this start so far; None starts one now.
 
     Raises:
-      TrainingError: A loss or gradient is not finite. Nothing of that step is saved.
+      TrainingError: A loss or gradient is not finite, and not to be skipped. Nothing of that step is saved.
+      Interrupted: The run was asked to stop. Its last step is saved.
     """
-    config = trainer.config
+    config, clock = trainer.config, clock or Clock()
     start = int(state.step)
     rate = schedule(config.optimizer, config.steps)
-    progress = Progress(config.steps, "train", unit="steps", start=start)
-    logged, since, waited = start, time.monotonic(), 0.0
+    compiled: dict[tuple, Compiled] = {}  # By the shapes of the batch: texts may be padded to one of several lengths.
     behind = None
     with contextlib.ExitStack() as at_end:  # Last in, first out: whatever fails, a started save is finished.
-        at_end.callback(store.wait)
+        clock.begin_loop()
+        goodput = at_end.enter_context(Goodput(workdir, start, clock, tell))
+        preemption = at_end.enter_context(Preemption())
+        if jax.default_backend() == "tpu":
+            at_end.enter_context(MaintenanceWatch())
+        at_end.callback(_wait, store, clock)
         writer = at_end.enter_context(MetricsWriter(workdir, start))
+        check = FiniteCheck(config.max_skipped_steps, writer.kept, writer.write, tell)
+        progress = Progress(config.steps, "train", unit="steps", start=start)
         at_end.callback(progress.close)
+        profile = at_end.enter_context(Profile(profiled_steps(config.profile, config.steps), workdir))
+        watchdog = at_end.enter_context(_watchdog(config.stall_seconds, clock, workdir))
+        pace = Pace(clock, start, config.batch_size)
+        placed = at_end.enter_context(DeviceBatches(batches, trainer.put_batch))
         for step in range(start + 1, config.steps + 1):
-            before = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - before
-            watch(batch)
-            state, metrics = trainer.train_step(state, trainer.put_batch(batch))
-            if behind is not None:
-                _check_finite(*behind)
+            with clock.activity("data"):
+                host_batch, batch = next(placed)
+            watch(host_batch)
+            shapes = tuple(x.shape for x in batch.values())
+            if shapes not in compiled:
+                with clock.activity("compile"):
+                    compiled[shapes] = trainer.train_step.lower(state, batch).compile()
+            with clock.activity("step"):
+                profile.before(step, state)
+                state, metrics = compiled[shapes](state, batch)
+                if behind is not None:
+                    check(*behind)
             behind = (step, metrics)
+            stops = preemption.requested(step) and step < config.steps
             logs = step % config.log_every == 0 or step == config.steps
             evaluates = step % config.eval_every == 0 or step == config.steps
-            saves = evaluates or step % config.keep.every == 0
+            saves = evaluates or stops or step % config.keep.every == 0
             figures: dict[str, float] = {}
-            if logs or evaluates or saves:
-                values = _check_finite(step, metrics)
+            with clock.activity("step"):
+                if logs or saves:
+                    values = check(step, metrics)
+                profile.after(step, state)
             if logs:
-                seconds = time.monotonic() - since
-                timing = {"seconds_per_step": seconds / (step - logged), "data_wait_share": waited / max(seconds, 1e-9)}
-                writer.write(step, {**values, "learning_rate": float(rate(step - 1)), **timing})
-                logged, since, waited = step, time.monotonic(), 0.0
-            progress.update(note=f"loss {values['loss']:.3f}" if logs else "")
+                writer.write(step, {**values, "learning_rate": float(rate(step - 1)), **pace.figures(step)})
+                goodput.touch()
+            watchdog.finished(step)
+            progress.update(note=f"loss {values['loss']:.3f}" if logs and "loss" in values else "")
             if evaluates:
-                paused = time.monotonic()
-                figures = evaluate(state.params, step)
+                with clock.activity("evaluation"):
+                    figures = evaluate(state.params, step)
                 if figures:
                     writer.write(step, figures)
-                since += time.monotonic() - paused
             if saves:
                 judge()
-                trainer.save(store, state, figures)
+                with clock.activity("checkpoint"):
+                    trainer.save(store, state, figures)
+                goodput.saved(step)
+            if stops:
+                _wait(store, clock)
+                raise Interrupted(f"interrupted: step {step} is saved. Start the same command again: it resumes.")
     return state
 
 
-def _check_finite(step: int, metrics: Mapping[str, jax.Array]) -> dict[str, float]:
-    """Fetches the metrics of a step; raises when one is not a finite number."""
-    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
-    if broken:
-        raise TrainingError(
-            f"step {step}: {', '.join(f'{name} is {values[name]}' for name in broken)}. Training stopped and the last "
-            f"good checkpoint is kept; look at the clips of this step, or train in a new workdir with a lower "
-            f"config.optimizer.learning_rate."
-        )
-    return values
+def _wait(store: Store, clock: Clock) -> None:
+    """Waits until every checkpoint is written."""
+    with clock.activity("checkpoint"):
+        store.wait()
+
+
+def _watchdog(seconds: float, clock: Clock, workdir: Path) -> Watchdog:
+    """Every process speaks for itself: all stand still when one does, but each knows only its own reason."""
+    number = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""
+    stacks = workdir / f"stalls{f'-{jax.process_index()}' if number else ''}.txt"
+    return Watchdog(seconds, lambda: clock.current, lambda line: _LOG.warning("%s%s", number, line), stacks)

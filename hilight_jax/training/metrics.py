@@ -16,15 +16,15 @@ class MetricsWriter:
     def __init__(self, workdir: Path, start_step: int):
         """Opens the files in ``workdir`` and keeps only records of steps up to ``start_step``.
 
-        Of several processes only the first writes.
+        Of several processes only the first writes; all know what was ``kept``.
         """
         self._writes = jax.process_index() == 0
+        self.kept = [record for record in read_metrics(workdir) if record["step"] <= start_step]
         if not self._writes:
             return
         self._path = workdir / "metrics.jsonl"
-        kept = [record for record in read_metrics(workdir) if record["step"] <= start_step]
         partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        partial.write_text("".join(json.dumps(record) + "\n" for record in self.kept))
         os.replace(partial, self._path)
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1 if start_step else None)

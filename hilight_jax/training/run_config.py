@@ -8,6 +8,7 @@ from hilight_jax.checkpoints.store import KeepConfig
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import MeshConfig
 from hilight_jax.training.optimizer import OptimizerConfig
+from hilight_jax.training.profiling import profiled_steps
 
 # Keys that may change when an interrupted run goes on: none of them changes what is computed, but for rounding.
 FREE_KEYS = (
@@ -24,6 +25,9 @@ FREE_KEYS = (
     "data.read_ahead",
     "data.quarantine",
     "data.max_bad_fraction",
+    "profile",
+    "max_skipped_steps",
+    "stall_seconds",
 )
 
 
@@ -63,6 +67,9 @@ class RunConfig:
       eval_batch_size: Examples of one evaluation batch.
       data_dir: Where generated worlds are kept; ``{data_dir}`` in a source of ``data`` stands for it.
       generate_missing: Generate the named billiards world when its data is missing (the demo); else say so.
+      profile: Steps ``FIRST:LAST`` of which a trace is written; empty for none.
+      max_skipped_steps: How many steps whose loss or gradient is not finite are skipped before the run gives up.
+      stall_seconds: A run is said to stand still when no step has finished for so long; 0 says nothing.
     """
 
     name: str
@@ -81,6 +88,9 @@ class RunConfig:
     eval_batch_size: int = 64
     data_dir: str = "data"
     generate_missing: bool = False
+    profile: str = ""
+    max_skipped_steps: int = 0
+    stall_seconds: float = 300.0
 
     def __post_init__(self):
         """Checks what every stage has."""
@@ -89,6 +99,10 @@ class RunConfig:
                 raise ConfigError(f"config.{key} is {getattr(self, key)}, but must be at least 1.")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"config.seed is {self.seed}, but must be at least 0 and below 2**32.")
+        for key in ("max_skipped_steps", "stall_seconds"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"config.{key} is {getattr(self, key)}, but must be at least 0.")
+        profiled_steps(self.profile, self.steps)
         for pattern in (*self.freeze, *self.optimizer.no_decay, *self.optimizer.multipliers):
             try:
                 re.compile(pattern)

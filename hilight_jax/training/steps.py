@@ -27,6 +27,7 @@ def make_train_step(
     constrain: Callable[[dict], dict] = lambda gradients: gradients,
     accumulate: int = 1,
     block: int = 1,
+    skip: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Returns ``step(state, batch) -> (state, metrics)``; the caller jits it.
 
@@ -44,6 +45,7 @@ def make_train_step(
       constrain: Pins the gradients to the shardings of the parameters.
       accumulate: Number of micro-batches that the batch is cut into.
       block: Consecutive clips that stay in one micro-batch.
+      skip: A step whose loss or gradient is not finite changes nothing but the step number; metric ``skipped`` says so.
     """
 
     def loss(trained: dict, frozen: dict, batch: Batch, counts: dict) -> tuple[jax.Array, dict]:
@@ -71,13 +73,15 @@ def make_train_step(
             ((value, shares), gradients), _ = jax.lax.scan(micro_step, zeros, micro)
         gradients = constrain(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
-        new_state = TrainState(
-            step=state.step + 1,
-            trained=optax.apply_updates(trained, updates),
-            frozen=state.frozen,
-            optimizer=optimizer_state,
-        )
-        return new_state, {"loss": value, **shares, "gradient_norm": optax.tree.norm(gradients)}
+        new_trained = optax.apply_updates(trained, updates)
+        metrics = {"loss": value, **shares, "gradient_norm": optax.tree.norm(gradients)}
+        if skip:
+            good = jnp.isfinite(value) & jnp.isfinite(metrics["gradient_norm"])
+            new, old = (new_trained, optimizer_state), (state.trained, state.optimizer)
+            new_trained, optimizer_state = jax.tree.map(lambda x, y: jnp.where(good, x, y), new, old)
+            metrics["skipped"] = jnp.where(good, 0.0, 1.0)
+        new_state = TrainState(step=state.step + 1, trained=new_trained, frozen=state.frozen, optimizer=optimizer_state)
+        return new_state, metrics
 
     return step
 

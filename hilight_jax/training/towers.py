@@ -5,7 +5,8 @@ clip's features do not depend on the batch it came in, and training on stored fe
 ones.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from hilight_jax.models.pixels import normalise
 from hilight_jax.training.tower_cache import TowerCache
 
 FEATURES = ("clip_tokens", "frame_features")
+CLIPS_PER_DEVICE = 8
 
 
 class Towers:
@@ -28,22 +30,15 @@ class Towers:
         config: HiLightConfig,
         params: Mapping[str, Any],
         cache: TowerCache | None = None,
-        clips_per_device: int = 8,
+        clips_per_device: int = CLIPS_PER_DEVICE,
     ):
         """Places the parameters of ``TOWER_PARTS`` on every device of this host."""
-        devices = np.array(jax.local_devices())
-        mesh = Mesh(devices, ("clips",))
-        whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("clips"))
+        devices = jax.local_devices()
         self.chunk = clips_per_device * len(devices)
-        self._cache = cache
+        self._config, self._cache = config, cache
+        self._run = tower_program(config, devices)
+        whole = NamedSharding(_mesh(devices), PartitionSpec())
         self._params = jax.device_put({name: params[name] for name in TOWER_PARTS if name in params}, whole)
-        model = HiLight(config)
-
-        def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
-            out = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
-            return {name: out[name] for name in FEATURES}
-
-        self._run = jax.jit(run, in_shardings=(whole, split, split), out_shardings=split)
 
     def features(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The features of a host's batch of conversations.
@@ -65,7 +60,7 @@ class Towers:
                 found[i] = {name: fresh[name][row] for name in FEATURES}
                 if self._cache:
                     self._cache.put(*clips[i], found[i])
-        shapes = self.shapes(batch["video"].shape[2:], batch["key_frames"].shape[2])
+        shapes = feature_shapes(self._config, batch["video"].shape[2:], batch["key_frames"].shape[2])
         out = {
             name: np.zeros((*batch["video_mask"].shape, *shapes[name].shape), shapes[name].dtype) for name in FEATURES
         }
@@ -74,13 +69,6 @@ class Towers:
                 out[name][b, u] = features[name]
         return out
 
-    def shapes(self, clip_shape: tuple[int, ...], num_key_frames: int) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes of one clip's features."""
-        video = jax.ShapeDtypeStruct((self.chunk, *clip_shape), jnp.uint8)
-        keys = jax.ShapeDtypeStruct((self.chunk, num_key_frames), jnp.int32)
-        out = jax.eval_shape(self._run, self._params, video, keys)
-        return {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items()}
-
     def _encode(self, clips: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
         """Encodes at most one chunk of clips; black clips fill it up."""
         video = np.zeros((self.chunk, *clips[0][0].shape), np.uint8)
@@ -88,3 +76,42 @@ class Towers:
         for row, (frames, key_frames) in enumerate(clips):
             video[row], keys[row] = frames, key_frames
         return jax.device_get(self._run(self._params, video, keys))
+
+
+def tower_program(config: HiLightConfig, devices: Sequence[jax.Device]) -> Any:
+    """The jitted towers on these devices, clips split over them: ``(params, video, key_frames)`` to ``FEATURES``."""
+    mesh = _mesh(devices)
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("clips"))
+    model = HiLight(config)
+
+    def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
+        out = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
+        return {name: out[name] for name in FEATURES}
+
+    return jax.jit(run, in_shardings=(whole, split, split), out_shardings=split)
+
+
+def tower_shapes(
+    config: HiLightConfig, clip_shape: tuple[int, ...], num_key_frames: int, clips: int
+) -> tuple[dict[str, Any], jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+    """Shapes of what ``tower_program`` takes: parameters, ``video`` and ``key_frames`` of so many clips."""
+    video = jax.ShapeDtypeStruct((clips, *clip_shape), jnp.uint8)
+    keys = jax.ShapeDtypeStruct((clips, num_key_frames), jnp.int32)
+    pixels = jax.ShapeDtypeStruct(video.shape, jnp.float32)
+    init = functools.partial(HiLight(config).init, method="encode_video")
+    return jax.eval_shape(init, jax.random.key(0), pixels, keys)["params"], video, keys
+
+
+@functools.lru_cache
+def feature_shapes(
+    config: HiLightConfig, clip_shape: tuple[int, ...], num_key_frames: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of one clip's features; a function of the configuration alone."""
+    out = jax.eval_shape(
+        tower_program(config, jax.local_devices()[:1]), *tower_shapes(config, clip_shape, num_key_frames, 1)
+    )
+    return {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items()}
+
+
+def _mesh(devices: Sequence[jax.Device]) -> Mesh:
+    return Mesh(np.array(devices), ("clips",))

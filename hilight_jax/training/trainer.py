@@ -14,6 +14,7 @@ from hilight_jax.core.ambient import under_mesh
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
+from hilight_jax.core.rows import HostRows
 from hilight_jax.core.sharding import Rule, like, shardings
 from hilight_jax.training.experiment import read_config
 from hilight_jax.training.optimizer import make_optimizer
@@ -81,6 +82,7 @@ class Trainer:
                 f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards x "
                 f"{config.accumulate} micro-batches{groups}; choose a multiple of {pieces}."
             )
+        self.rows = HostRows(mesh, config.batch_size)
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
         params = self.state_shapes.params
@@ -111,6 +113,7 @@ class Trainer:
             constrain=lambda gradients: jax.lax.with_sharding_constraint(gradients, trained),
             accumulate=config.accumulate,
             block=block,
+            skip=config.max_skipped_steps > 0,
         )
         self.train_step = jax.jit(
             under_mesh(mesh, step),
@@ -138,9 +141,8 @@ class Trainer:
         return TrainState(step=step, trained=trained, frozen=frozen, optimizer=optimizer)
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Places this host's slice of a global batch; only what the loss reads travels."""
-        sharding = batch_sharding(self.mesh)
-        return {name: jax.make_array_from_process_local_data(sharding, batch[name]) for name in self._batch_names}
+        """Places this host's rows of a global batch; only what the loss reads travels."""
+        return {name: self.rows.place(batch[name]) for name in self._batch_names}
 
     def example_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of one global batch, for compiling without data."""
@@ -169,7 +171,7 @@ class Trainer:
         params = trees.merge(store.restore_params(step, trees.unflatten(saved)), trees.unflatten(elsewhere))
         frozen, trained = trees.split(params, self.config.freeze)
         return TrainState(
-            step=jax.device_put(np.int32(store.position(step)["step"]), self.state_shardings.step),
+            step=_put(np.int32(store.position(step)["step"]), self.state_shardings.step),
             trained=trained,
             frozen=frozen,
             optimizer=store.restore_optimizer(step, targets.optimizer),
@@ -200,7 +202,7 @@ class Trainer:
         values = trees.flatten(store.restore_params(step))
         params = trees.flatten(state.params)
         for path in wanted:
-            params[path] = jax.device_put(values[path].astype(params[path].dtype), placed[path])
+            params[path] = _put(values[path].astype(params[path].dtype), placed[path])
         finished = trees.flatten(self.objective.finish_init(trees.unflatten(params)))
         for path in params:
             if path not in wanted:
@@ -212,11 +214,16 @@ class Trainer:
     def _place(self, path: str, value: np.ndarray) -> jax.Array:
         """Puts a parameter where it belongs, in the dtype of the model."""
         shape = self._shapes[path]
-        return jax.device_put(np.asarray(value).astype(shape.dtype, copy=False), self._placed[path])
+        return _put(np.asarray(value).astype(shape.dtype, copy=False), self._placed[path])
 
     def _fresh_state(self) -> TrainState:
         params = self.objective.init_params(jax.random.key(self.config.seed))
         return create(params, self.config.freeze, self._optimizer)
+
+
+def _put(value: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Places what every host has whole: each takes its devices' pieces, and none asks the others to compare."""
+    return jax.make_array_from_callback(np.shape(value), sharding, lambda index: np.asarray(value)[index])
 
 
 def _check_patterns(key: str, patterns: Iterable[str], params: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from hilight_jax.core import commands
-from hilight_jax.core.errors import UserError
+from hilight_jax.core.errors import Interrupted, UserError
 
 
 def outcome(main, capsys):
@@ -40,6 +40,11 @@ def test_a_full_disk_is_one_sentence_and_two(capsys):
 
 def test_ctrl_c_is_130(capsys):
     assert outcome(raising(KeyboardInterrupt()), capsys)[0] == 130
+
+
+def test_an_interrupted_run_is_75_and_says_how_to_go_on(capsys):
+    code, printed = outcome(raising(Interrupted("step 4 is saved.")), capsys)
+    assert (code, printed.err) == (75, "step 4 is saved.\n")
 
 
 def test_json_is_the_last_line(capsys):

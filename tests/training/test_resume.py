@@ -17,7 +17,7 @@ from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
 from tests.training.tiny import SMALL
 
-TIMINGS = ("seconds_per_step", "data_wait_share")
+TIMINGS = ("seconds_per_step", "data_wait_share", "examples_per_second")
 RUN = (
     *SMALL,
     "--config.batch_size=8",

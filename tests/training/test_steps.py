@@ -77,6 +77,29 @@ def test_parameters_are_clamped_before_they_are_used():
     assert float(new.trained["w"]) == pytest.approx(1.0 - 0.4)
 
 
+def skipping_step(**options):
+    optimizer = optax.adam(0.1)
+    state = create({"w": jnp.float32(2.0), "b": jnp.float32(0.0)}, (), optimizer)
+    return state, jax.jit(make_train_step(loss_terms, loss_counts, {"line": 1.0}, optimizer, **options))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_skipped_step_changes_nothing_but_the_step_number(value):
+    state, step = skipping_step(skip=True)
+    new, metrics = step(state, BATCH | {"x": BATCH["x"].at[1, 0].set(value)})
+    assert float(metrics["skipped"]) == 1.0
+    assert int(new.step) == 1
+    jax.tree.map(np.testing.assert_array_equal, (new.trained, new.optimizer), (state.trained, state.optimizer))
+
+
+def test_a_finite_step_is_the_same_whether_others_would_be_skipped():
+    state, step = skipping_step(skip=True)
+    new, metrics = step(state, BATCH)
+    plain, plain_metrics = skipping_step()[1](state, BATCH)
+    assert float(metrics.pop("skipped")) == 0.0
+    jax.tree.map(np.testing.assert_array_equal, (new, metrics), (plain, plain_metrics))
+
+
 def test_the_rate_rises_over_the_warm_up_and_ends_at_zero():
     rate = schedule(OptimizerConfig(learning_rate=1.0, warmup_fraction=0.1), steps=100)
     assert [float(rate(step)) for step in (0, 5, 10, 55, 100)] == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0], abs=1e-6)

@@ -4,7 +4,7 @@ import pytest
 
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.training.tower_cache import TowerCache
-from hilight_jax.training.towers import FEATURES, Towers
+from hilight_jax.training.towers import FEATURES, Towers, feature_shapes
 from tests.training.tiny_chat import tiny_chat_config
 
 CONFIG = tiny_chat_config().model
@@ -52,6 +52,10 @@ def test_stored_features_are_bitwise_fresh_ones_and_are_not_computed_again(param
     assert all(np.array_equal(towers.features(batch([[5, 1]]))[name][0, 1], fresh[name][0, 0]) for name in FEATURES)
 
 
-def test_features_have_the_shapes_that_the_model_asks_for(params):
-    shapes = Towers(CONFIG, params).shapes((4, 64, 64, 3), 4)
+def test_features_have_the_shapes_that_the_configuration_tells(params):
+    shapes = feature_shapes(CONFIG, (4, 64, 64, 3), 4)
     assert {name: x.shape for name, x in shapes.items()} == {"clip_tokens": (4 + 4 * 16, 16), "frame_features": (4, 16)}
+    made = Towers(CONFIG, params).features(batch([[1]]))
+    assert {name: (x.shape[2:], x.dtype) for name, x in made.items()} == {
+        name: (x.shape, x.dtype) for name, x in shapes.items()
+    }

@@ -1,0 +1,238 @@
+"""How several processes come together, agree and wait for each other; nothing here knows a model.
+
+One process, started without any of this, pays nothing: every function returns at once.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax._src import clusters, distributed
+from jax.errors import JaxRuntimeError
+from jax.experimental import multihost_utils
+
+from hilight_jax.core.errors import DistributedError, UserError
+from hilight_jax.core.roll_call import call_the_roll, numbered
+
+ARRIVAL_SECONDS = 300.0
+# The service must outlive a process that is late at the end, but not hold up a job whose other half has failed.
+_SHUTDOWN_SECONDS = 30
+_numbers = itertools.count()
+
+
+def initialize(
+    timeout: float = ARRIVAL_SECONDS,
+    address: str | None = None,
+    count: int | None = None,
+    index: int | None = None,
+) -> None:
+    """Brings this process together with the others of its job; call it before anything touches a device.
+
+    What is not given is read from ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``, then
+    found out as JAX does: on Cloud TPU (GCE or GKE), Slurm and Open MPI. Nothing of it means a single process.
+
+    Args:
+      timeout: Seconds to wait for the others.
+      address: ``host:port`` of process 0.
+      count: Number of processes.
+      index: This one.
+
+    Raises:
+      DistributedError: Something is given by halves, or a process did not arrive; it is named.
+    """
+    if jax.distributed.is_initialized():
+        return
+    address = address or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    count = _number("JAX_NUM_PROCESSES") if count is None else count
+    index = _number("JAX_PROCESS_ID") if index is None else index
+    local = None
+    given = (address, count, index)
+    if None in given and not (given == (None, None, None) and jax.config.jax_platforms == "cpu"):
+        address, count, index, local = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+            *given, None, None, int(timeout)
+        )
+    if count is None and index is None and address is None:
+        return
+    names = ("coordinator_address", "num_processes", "process_id")
+    missing = [name for name, value in zip(names, (address, count, index), strict=True) if value is None]
+    if missing:
+        raise DistributedError(
+            f"several processes need {', '.join(names)}, but {' and '.join(missing)} is not known; give "
+            f"{' and '.join(f'--{name} or JAX_{name.upper()}' for name in missing)}."
+        )
+    if not 0 <= index < count:
+        raise DistributedError(f"process_id is {index}, but must be between 0 and num_processes - 1, {count - 1}.")
+    if count == 1:
+        return
+    call_the_roll(address, count, index, timeout)
+    jax.distributed.initialize(
+        address,
+        count,
+        index,
+        local_device_ids=local,
+        initialization_timeout=int(timeout) + 1,
+        shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
+    )
+
+
+def exchange(topic: str, value: Any, timeout: float = ARRIVAL_SECONDS) -> list[Any]:
+    """Returns the values of all processes, by their number; all must call it, in the same order.
+
+    Args:
+      topic: What it is about, for the error.
+      value: Ready for JSON.
+      timeout: Seconds to wait for the others.
+
+    Raises:
+      DistributedError: A process did not give its value in time.
+    """
+    count = jax.process_count()
+    if count == 1:
+        return [value]
+    client = distributed.global_state.client
+    number = next(_numbers)
+    client.key_value_set(f"hilight/{number}/{jax.process_index()}", json.dumps(value))
+    deadline, found, missing = time.monotonic() + timeout, [], []
+    for process in range(count):
+        left = max(0.05, deadline - time.monotonic())
+        try:
+            found.append(json.loads(client.blocking_key_value_get(f"hilight/{number}/{process}", int(left * 1000))))
+        except JaxRuntimeError:
+            missing.append(process)
+    if missing:
+        raise DistributedError(
+            f"{numbered(missing)} of {count} did not answer within {timeout:.0f} s ({topic}); see why on those hosts, "
+            f"then start all again."
+        )
+    if number >= 2:  # All have given their value of the exchange before, so all have read that of the one before it.
+        client.key_value_delete(f"hilight/{number - 2}/{jax.process_index()}")
+    return found
+
+
+def agree(fingerprints: Mapping[str, str], timeout: float = ARRIVAL_SECONDS) -> None:
+    """Checks that all processes hold the same.
+
+    Args:
+      fingerprints: By name of what must be the same everywhere, such as ``code``.
+      timeout: Seconds to wait for the others.
+
+    Raises:
+      DistributedError: What differs, and on which processes.
+    """
+    everyone = exchange(f"comparing {', '.join(fingerprints)}", dict(fingerprints), timeout)
+    lines = []
+    for name, ours in everyone[0].items():
+        others = [process for process, theirs in enumerate(everyone) if theirs.get(name) != ours]
+        if others:
+            lines.append(f"{name} on {numbered(others)} ({everyone[others[0]].get(name)} instead of {ours})")
+    if lines:
+        raise DistributedError(
+            f"the processes differ from process 0: {'; '.join(lines)}; give all hosts the same, then start all again."
+        )
+
+
+def check_shared(directory: Path, seconds: float = 10.0) -> None:
+    """Checks that all processes see one ``directory`` and not each its own.
+
+    Process 0 writes a file there and takes it away again. A directory that must be made for this stays.
+
+    Raises:
+      DistributedError: Which processes do not see it.
+    """
+    if jax.process_count() == 1:
+        return
+    token = exchange("a name for the token", secrets.token_hex(8))[0]
+    path = directory / f".shared-{token}"
+    problem = ""
+    if jax.process_index() == 0:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            problem = f"the directory {directory} cannot be written: {error.strerror}."
+    if problem := exchange("writing the token", problem)[0]:
+        raise DistributedError(problem)
+    deadline = time.monotonic() + seconds
+    while not (sees := path.exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    blind = [process for process, seen in enumerate(exchange("finding the token", sees)) if not seen]
+    if jax.process_index() == 0:
+        path.unlink(missing_ok=True)
+    if blind:
+        raise DistributedError(
+            f"{numbered(blind)} of {jax.process_count()} cannot see what process 0 writes to {directory}; name a "
+            f"directory that all hosts share."
+        )
+
+
+def wait_for_all(topic: str, timeout: float = ARRIVAL_SECONDS) -> None:
+    """Waits until all processes have come here.
+
+    Raises:
+      DistributedError: Which did not.
+    """
+    exchange(topic, None, timeout)
+
+
+def sum_over_hosts(topic: str, values: Sequence[int]) -> list[int]:
+    """Sums numbers over all processes, each by its place."""
+    return [sum(column) for column in zip(*exchange(topic, list(values)), strict=True)]
+
+
+def together(topic: str, work: Callable[[], Any], timeout: float = ARRIVAL_SECONDS) -> Any:
+    """Does something on all processes and returns what came of it here, once all are done.
+
+    Raises:
+      UserError: It failed here.
+      DistributedError: It failed elsewhere; the sentence from there is repeated.
+    """
+    failure, result = None, None
+    try:
+        result = work()
+    except UserError as error:
+        failure = error
+    problems = exchange(topic, str(failure or ""), timeout)
+    if failure is not None:
+        raise failure
+    for process, problem in enumerate(problems):
+        if problem:
+            raise DistributedError(f"process {process}: {problem}")
+    return result
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Ends a process of several that fails without farewell: the others cannot go on, and must not be waited for."""
+    try:
+        yield
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) else 1
+        if jax.distributed.is_initialized() and code not in (0, 75):
+            if not isinstance(error, SystemExit):
+                sys.excepthook(type(error), error, error.__traceback__)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        raise
+
+
+def fetch_whole(tree: Any) -> Any:
+    """Copies arrays that are spread over several hosts to this one, whole; arrays of a single process stay."""
+    return tree if jax.process_count() == 1 else multihost_utils.process_allgather(tree, tiled=True)
+
+
+def _number(variable: str) -> int | None:
+    value = os.environ.get(variable)
+    if value is None:
+        return None
+    if not value.isdigit():
+        raise DistributedError(f"{variable} is '{value}', but must be a whole number.")
+    return int(value)

@@ -1,0 +1,57 @@
+"""Which rows of a global batch a host holds, as the devices of its mesh say, and how it places them.
+
+Hosts need not hold consecutive rows, nor rows of their own: several hosts hold the same ones where the axis ``tensor``
+goes across hosts, and meshes of several slices are in an order of their own.
+"""
+
+import functools
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.mesh import batch_sharding, batch_shards
+
+
+class HostRows:
+    """The rows of this host in batches of one size.
+
+    Attributes:
+      numbers: int64 [B]; the numbers of its rows in the global batch, in order.
+      counted: bool [B]; whether it is the first host to hold a row, for sums over hosts.
+    """
+
+    def __init__(self, mesh: Mesh, batch_size: int):
+        """Asks the mesh.
+
+        Raises:
+          ConfigError: The batch does not divide over the devices.
+        """
+        self._sharding, self._size = batch_sharding(mesh), batch_size
+        if batch_size % batch_shards(mesh):
+            raise ConfigError(
+                f"the global batch of {batch_size} does not divide over the {batch_shards(mesh)} pieces that the mesh "
+                "cuts it into (mesh.data x mesh.fsdp); choose a multiple."
+            )
+        holders = np.full(batch_size, np.iinfo(np.int64).max)
+        held = np.zeros(batch_size, bool)
+        for device, (rows,) in self._sharding.devices_indices_map((batch_size,)).items():
+            holders[rows] = np.minimum(holders[rows], device.process_index)
+            held[rows] |= device.process_index == jax.process_index()
+        self.numbers = np.flatnonzero(held)
+        self.counted = holders[self.numbers] == jax.process_index()
+
+    def place(self, local: np.ndarray) -> jax.Array:
+        """Makes a global array [batch size, ...] of this host's rows and those of the others."""
+        shape = (self._size, *local.shape[1:])
+        return jax.make_array_from_callback(shape, self._sharding, functools.partial(self._piece, local))
+
+    def place_all(self, whole: np.ndarray) -> jax.Array:
+        """The same of a batch of which every host has all rows."""
+        return self.place(whole[self.numbers])
+
+    def _piece(self, local: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
+        start, stop, _ = index[0].indices(self._size)
+        first = np.searchsorted(self.numbers, start)
+        return local[first : first + stop - start]

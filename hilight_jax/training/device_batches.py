@@ -1,0 +1,49 @@
+"""Batches on their way to the devices: a thread reads and places a few ahead, so that no step waits for a copy."""
+
+import collections
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+
+class Placed(NamedTuple):
+    """A batch, as it was read and as it is on the devices."""
+
+    host: Mapping[str, Any]
+    device: Mapping[str, Any]
+
+
+class DeviceBatches(Iterator[Placed]):
+    """A context that reads ahead while it is open; what fails is raised where that batch is asked for."""
+
+    def __init__(
+        self, batches: Iterator[Mapping[str, Any]], place: Callable[[Mapping], Mapping[str, Any]], depth: int = 2
+    ):
+        """Waits to be entered.
+
+        Args:
+          batches: This host's rows.
+          place: Puts them on its devices.
+          depth: Batches that are read and placed before they are asked for.
+        """
+        self._batches, self._place, self._depth = batches, place, depth
+        self._thread = ThreadPoolExecutor(1, "device batches")
+        self._ahead: collections.deque[Future[Placed]] = collections.deque()
+
+    def __next__(self) -> Placed:
+        """Returns the next batch, waiting for it if need be."""
+        self._ahead.append(self._thread.submit(self._read))
+        return self._ahead.popleft().result()
+
+    def __enter__(self) -> "DeviceBatches":
+        """Starts to read."""
+        self._ahead.extend(self._thread.submit(self._read) for _ in range(self._depth))
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Stops, at the end of the batch that is being read."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _read(self) -> Placed:
+        batch = next(self._batches)
+        return Placed(batch, self._place(batch))
