@@ -175,8 +175,7 @@ class Gemma(nn.Module):
         compute, depth = self.compute, self.config.depth
         block = Block  # Written out, everything is kept: a quarter faster on a CPU, where only small models are.
         if compute.remat or not compute.unroll:
-            policy = None if compute.remat else jax.checkpoint_policies.dots_saveable
-            block = nn.remat(Block, prevent_cse=compute.unroll, policy=policy)
+            block = nn.remat(Block, prevent_cse=compute.unroll, policy=compute.remat_policy)
         stacked = nn.scan(
             block,
             variable_axes={"params": 0, COLLECTION: 0},

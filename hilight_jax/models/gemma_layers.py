@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.models.gemma_config import GemmaConfig
@@ -66,7 +67,7 @@ class Attention(nn.Module):
 
         def linear(name, heads):
             project = Linear(heads * config.head_dim, width**-0.5, *self._linear, name=name)
-            return project(x).reshape(batch, length, heads, config.head_dim)
+            return checkpoint_name(project(x), "qkv").reshape(batch, length, heads, config.head_dim)
 
         q = rotary(linear("q_proj", config.num_heads), positions, config.rope_base)
         k = rotary(linear("k_proj", config.num_kv_heads), positions, config.rope_base)
@@ -81,7 +82,8 @@ class Attention(nn.Module):
         out, weights = grouped_attention(q, k, v, visible)
         inner = config.num_heads * config.head_dim
         std = (2 * config.depth * inner) ** -0.5
-        out = Linear(width, std, *self._linear, name="o_proj")(out.reshape(batch, length, inner))
+        mixed = checkpoint_name(out.reshape(batch, length, inner), "mixed")
+        out = Linear(width, std, *self._linear, name="o_proj")(mixed)
         return out, cache, weights
 
     @property
@@ -102,8 +104,8 @@ class Mlp(nn.Module):
         """Maps every token by itself."""
         config, width = self.config, x.shape[-1]
         shared = (self.compute, self.lora, self.deterministic)
-        gate = Linear(config.mlp_dim, width**-0.5, *shared, name="gate_proj")(x)
-        up = Linear(config.mlp_dim, width**-0.5, *shared, name="up_proj")(x)
+        gate = checkpoint_name(Linear(config.mlp_dim, width**-0.5, *shared, name="gate_proj")(x), "hidden")
+        up = checkpoint_name(Linear(config.mlp_dim, width**-0.5, *shared, name="up_proj")(x), "hidden")
         std = (2 * config.depth * config.mlp_dim) ** -0.5
         return Linear(width, std, *shared, name="down_proj")(config.activation(gate) * up)
 
@@ -144,7 +146,7 @@ class Block(nn.Module):
         first_of_half = layer == 0 if self.half_input else False
         normed = RmsNorm(self.config.norm_eps, self.compute, name="attn_norm")(x, first_of_half)
         mixed, cache, weights = Attention(*shared, name="attn")(normed, layer, positions, visible, slot, cache)
-        x = x + mixed
+        x = checkpoint_name(x + mixed, "middle")
         x = x + Mlp(*shared, name="mlp")(RmsNorm(self.config.norm_eps, self.compute, name="mlp_norm")(x))
         return (x, cache), (x if self.keep_output else None, weights if self.keep_attention else None)
 

@@ -11,11 +11,13 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from hilight_jax.core.ambient import platform, split_over_batch
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
+from hilight_jax.ops.fused_attention import KERNEL
 
 # torch's default, which CLIP-ViP uses whatever its config says; flax's 1e-6 is visibly wrong on small embeddings.
 LAYER_NORM_EPSILON = 1e-5
@@ -43,6 +45,9 @@ class ComputeConfig:
       remat: Keep only each layer's input for the backward pass. Otherwise the results of matrix products are kept, and
         what lies between them (norms, softmax, GELU) is computed again, which costs nothing measurable and saves half
         of the activations' memory.
+      remat_keeps: Of every layer, with ``remat``, what is kept beside its input: ``qkv``, queries, keys and values;
+        ``mixed``, what attention made of them; ``middle``, the residual stream after attention; ``hidden``, the MLP's
+        wide layer. The first three cost six times the memory of the input and save most of the second computation.
       attention: Of the video and frame towers: ``plain`` products, the ``fused`` kernel of a TPU (on a CPU it runs as
         plain operations, slowly), or ``auto``, which is fused on a TPU wherever the kernel takes the shape.
     """
@@ -51,7 +56,24 @@ class ComputeConfig:
     param_dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     unroll: bool = False
     remat: bool = False
+    remat_keeps: tuple[Literal["qkv", "mixed", "middle", "hidden"], ...] = ()
     attention: Literal["auto", "plain", "fused"] = "auto"
+
+    def __post_init__(self):
+        """Refuses an option that nothing would read."""
+        if self.remat_keeps and not self.remat:
+            raise ConfigError(
+                f"compute.remat_keeps is {list(self.remat_keeps)}, but without compute.remat every product is kept; "
+                f"set compute.remat=True."
+            )
+
+    @property
+    def remat_policy(self) -> Callable[..., bool]:
+        """What of a layer the backward pass finds, for ``nn.remat``."""
+        policies = jax.checkpoint_policies
+        if self.remat:
+            return policies.save_only_these_names(*self.remat_keeps)
+        return policies.save_from_both_policies(policies.dots_saveable, policies.save_only_these_names(KERNEL))
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -109,8 +131,8 @@ class Attention(nn.Module):
             return nn.Dense(width, kernel_init=nn.initializers.normal(std), name=name, **self.compute.dtypes)
 
         std = width**-0.5
-        q, k, v = (dense(f"{name}_proj", std * (2 * self.depth) ** -0.5)(x) for name in "qkv")
-        return dense("out_proj", std)(self.attend(q, k, v, *operands))
+        q, k, v = (checkpoint_name(dense(f"{name}_proj", std * (2 * self.depth) ** -0.5)(x), "qkv") for name in "qkv")
+        return dense("out_proj", std)(checkpoint_name(self.attend(q, k, v, *operands), "mixed"))
 
 
 class Mlp(nn.Module):
@@ -126,7 +148,7 @@ class Mlp(nn.Module):
         width = x.shape[-1]
         wide = nn.initializers.normal((2 * width) ** -0.5)
         narrow = nn.initializers.normal((2 * self.depth * width) ** -0.5)
-        x = nn.Dense(self.mlp_dim, kernel_init=wide, name="fc1", **self.compute.dtypes)(x)
+        x = checkpoint_name(nn.Dense(self.mlp_dim, kernel_init=wide, name="fc1", **self.compute.dtypes)(x), "hidden")
         return nn.Dense(width, kernel_init=narrow, name="fc2", **self.compute.dtypes)(quick_gelu(x))
 
 
@@ -144,7 +166,7 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> tuple[Array, Array | None]:
         """Adds attention, then the MLP, to the residual stream."""
         attn = Attention(self.num_heads, self.depth, self.attend, self.compute, name="self_attn")
-        x = x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands)
+        x = checkpoint_name(x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands), "middle")
         mlp = Mlp(self.mlp_dim, self.depth, self.compute, name="mlp")
         x = x + mlp(layer_norm(self.compute, "layer_norm2")(x))
         return x, x if self.keep_output else None
@@ -171,8 +193,7 @@ class Encoder(nn.Module):
           keep_outputs: Also return the output of every block, first to last.
         """
         compute = self.compute
-        policy = None if compute.remat else jax.checkpoint_policies.dots_saveable
-        block = nn.remat(Block, prevent_cse=compute.unroll, policy=policy)
+        block = nn.remat(Block, prevent_cse=compute.unroll, policy=compute.remat_policy)
         stacked = nn.scan(
             block,
             variable_axes={"params": 0, "intermediates": 0},

@@ -10,9 +10,11 @@ zeros, which costs a systolic array nothing: it is 128 deep anyway. Letters: cor
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import PartitionSpec
@@ -21,7 +23,8 @@ from jaxtyping import Array, Float
 from hilight_jax.core.ambient import ambient_mesh
 from hilight_jax.core.mesh import BATCH_AXES
 
-LANES = 128
+KERNEL = "kernel"  # The name of the result, for policies of what a backward pass keeps.
+LANES, TILE = 128, 16
 # Rows times lanes are held several times over in the chip's fast memory; frames are written out one after the other.
 MAX_TOKENS, MAX_FRAMES = 6144, 32
 
@@ -56,11 +59,12 @@ def fused_proxy_attention(
     run = functools.partial(_attend, num_heads, num_proxy_tokens, num_frames, interpret)
     mesh = ambient_mesh()
     if mesh is None:
-        return run(q, k, v)
+        return checkpoint_name(run(q, k, v), KERNEL)
     # A kernel is opaque to the partitioner, which would gather the whole batch for it.
     split = PartitionSpec(BATCH_AXES)
     checked = not interpret  # Pallas' interpreter does not know which of its values differ between devices.
-    return jax.shard_map(run, in_specs=(split, split, split), out_specs=split, check_vma=checked)(q, k, v)
+    mixed = jax.shard_map(run, in_specs=(split, split, split), out_specs=split, check_vma=checked)(q, k, v)
+    return checkpoint_name(mixed, KERNEL)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
@@ -105,7 +109,8 @@ def _call(
 ) -> tuple[Array, ...]:
     """Runs a kernel on every clip and group of heads; operands and results are all [B, S, D]."""
     batch, tokens, width = operands[0].shape
-    block = pl.BlockSpec((1, tokens, LANES), lambda b, group: (b, 0, group))
+    rows = _round_up(tokens)
+    block = pl.BlockSpec((1, rows, LANES), lambda b, group: (b, 0, group))
     kind = jax.typeof(operands[0])
     result = jax.ShapeDtypeStruct(kind.shape, kind.dtype, manual_axis_type=kind.manual_axis_type)
     patches = (tokens - num_proxies) // num_frames
@@ -115,7 +120,7 @@ def _call(
         bytes_accessed=(len(operands) + num_results) * kind.size * kind.dtype.itemsize,
         transcendentals=batch * num_heads * pairs,
     )
-    accumulators = [pltpu.VMEM((tokens, LANES), jnp.float32)] * (num_results - 1)
+    accumulators = [pltpu.VMEM((rows, LANES), jnp.float32)] * (num_results - 1)
     return pl.pallas_call(
         body,
         grid=(batch, width // LANES),
@@ -130,65 +135,133 @@ def _call(
 
 
 def _forward_kernel(head_dim: int, num_proxies: int, num_frames: int, num_patches: int, q, k, v, out) -> None:
-    """One clip, one group of heads; every argument is [1, S, 128]."""
-    proxies, scale = slice(0, num_proxies), head_dim**-0.5
-    kept = _heads(head_dim, out.dtype)
+    """One clip, one group of heads; every argument is [1, S, 128], rounded up to whole tiles of rows."""
+    scale, num_tokens = head_dim**-0.5, num_proxies + num_frames * num_patches
 
-    def attend(rows: slice, keys: tuple[slice, ...]) -> None:
-        queries = q[0, rows] * scale
-        total = 0.0
-        for mask in kept:
-            weights = _softmax([_rows_by_rows(queries * mask, k[0, part]) for part in keys])
-            mixed = sum(_mix(w.astype(v.dtype), v[0, part]) for w, part in zip(weights, keys, strict=True))
-            total += mixed * mask
-        out[0, rows] = total.astype(out.dtype)
+    def attend(queries: Array, keys: list[Array], values: list[Array]) -> Array:
+        queries = queries * scale
 
-    attend(proxies, (slice(None),))
-    for rows in _frames(num_proxies, num_frames, num_patches):
-        attend(rows, (proxies, rows))
+        def head(index, total):
+            mask = _head(index, head_dim, out.dtype)
+            weights = _softmax([_rows_by_rows(queries * mask, part) for part in keys])
+            mixed = sum(_mix(w.astype(out.dtype), part) for w, part in zip(weights, values, strict=True))
+            return total + mixed * mask
+
+        return jax.lax.fori_loop(0, LANES // head_dim, head, jnp.zeros(queries.shape, _wide(out.dtype)))
+
+    proxies, everything = slice(0, num_proxies), slice(0, num_tokens)
+    first = attend(q[0, proxies], [k[0, everything]], [v[0, everything]])
+    out[0, proxies] = first.astype(out.dtype)
+    near_k, near_v = k[0, proxies], v[0, proxies]
+
+    def window(index, carry):
+        rows, frames, rest = _window(index, num_proxies, num_frames, num_patches)
+        q_rows, k_rows, v_rows = q[0, rows], k[0, rows], v[0, rows]
+        done = out[0, rows][:num_proxies].astype(_wide(out.dtype))
+        results = [attend(q_rows[f], [near_k, k_rows[f]], [near_v, v_rows[f]]) for f in frames]
+        out[0, rows] = _rows(done, results, rest).astype(out.dtype)
+        return carry
+
+    jax.lax.fori_loop(0, num_frames // _frames_at_once(num_frames, num_patches), window, 0)
 
 
 def _backward_kernel(
     head_dim: int, num_proxies: int, num_frames: int, num_patches: int, q, k, v, gradient, dq, dk, dv, sum_k, sum_v
 ) -> None:
     """The gradients of one clip and group of heads; ``sum_k`` and ``sum_v`` are float32 [S, 128]."""
-    proxies, scale = slice(0, num_proxies), head_dim**-0.5
-    kept, dtype = _heads(head_dim, q.dtype), q.dtype
+    scale, dtype, num_tokens = head_dim**-0.5, q.dtype, num_proxies + num_frames * num_patches
+
+    def one_head(index, queries, out, keys, values):
+        """One head's gradients of scaled queries, and of every part of keys and of values."""
+        mask = _head(index, head_dim, dtype)
+        own, out_own = queries * mask, out * mask
+        weights = _softmax([_rows_by_rows(own, part) for part in keys])
+        to_weights = [_rows_by_rows(out_own, part) for part in values]
+        mean = sum(jnp.sum(w * d, axis=1, keepdims=True) for w, d in zip(weights, to_weights, strict=True))
+        scores = [(w * (d - mean)).astype(dtype) for w, d in zip(weights, to_weights, strict=True)]
+        to_q = sum(_mix(s, part) for s, part in zip(scores, keys, strict=True)) * mask
+        to_k = [_columns_by_rows(s, own) for s in scores]
+        return to_q, to_k, [_columns_by_rows(w.astype(dtype), out_own) for w in weights]
+
+    def attend(queries, out, keys, values):
+        def head(index, totals):
+            return jax.tree.map(jnp.add, totals, one_head(index, queries * scale, out, keys, values))
+
+        def zeros(parts):
+            return [jnp.zeros(part.shape, _wide(dtype)) for part in parts]
+
+        start = zeros([queries])[0], zeros(keys), zeros(values)
+        to_q, to_k, to_v = jax.lax.fori_loop(0, LANES // head_dim, head, start)
+        return to_q * scale, to_k, to_v
+
+    proxies, everything = slice(0, num_proxies), slice(0, num_tokens)
     sum_k[...] = jnp.zeros(sum_k.shape, sum_k.dtype)
     sum_v[...] = jnp.zeros(sum_v.shape, sum_v.dtype)
 
-    def attend(rows: slice, keys: tuple[slice, ...]) -> None:
-        queries, out = q[0, rows] * scale, gradient[0, rows]
-        total = 0.0
-        for mask in kept:
-            own, out_own = queries * mask, out * mask
-            weights = _softmax([_rows_by_rows(own, k[0, part]) for part in keys])
-            to_weights = [_rows_by_rows(out_own, v[0, part]) for part in keys]
-            mean = sum(jnp.sum(w * d, axis=1, keepdims=True) for w, d in zip(weights, to_weights, strict=True))
-            for w, d, part in zip(weights, to_weights, keys, strict=True):
-                scores = (w * (d - mean)).astype(dtype)
-                total += _mix(scores, k[0, part]) * mask
-                sum_k[part] += _columns_by_rows(scores, own)
-                sum_v[part] += _columns_by_rows(w.astype(dtype), out_own)
-        dq[0, rows] = (total * scale).astype(dtype)
+    def proxy_head(index, total):
+        queries, out = q[0, proxies] * scale, gradient[0, proxies]
+        to_q, (to_k,), (to_v,) = one_head(index, queries, out, [k[0, everything]], [v[0, everything]])
+        sum_k[everything] += to_k
+        sum_v[everything] += to_v
+        return total + to_q
 
-    attend(proxies, (slice(None),))
-    for rows in _frames(num_proxies, num_frames, num_patches):
-        attend(rows, (proxies, rows))
+    to_q = jax.lax.fori_loop(0, LANES // head_dim, proxy_head, jnp.zeros((num_proxies, LANES), _wide(dtype)))
+    dq[0, proxies] = (to_q * scale).astype(dtype)
+    near_k, near_v = k[0, proxies], v[0, proxies]
+
+    def window(index, carry):
+        rows, frames, rest = _window(index, num_proxies, num_frames, num_patches)
+        q_rows, k_rows, v_rows, g_rows = q[0, rows], k[0, rows], v[0, rows], gradient[0, rows]
+        done = dq[0, rows][:num_proxies].astype(_wide(dtype))
+        results = [attend(q_rows[f], g_rows[f], [near_k, k_rows[f]], [near_v, v_rows[f]]) for f in frames]
+        dq[0, rows] = _rows(done, [to_q for to_q, _, _ in results], rest).astype(dtype)
+        none = jnp.zeros(done.shape, done.dtype)
+        sum_k[rows] += _rows(none, [to_k[1] for _, to_k, _ in results], rest)
+        sum_v[rows] += _rows(none, [to_v[1] for _, _, to_v in results], rest)
+        near_k_sum, near_v_sum = carry
+        return near_k_sum + sum(to_k[0] for _, to_k, _ in results), near_v_sum + sum(to_v[0] for _, _, to_v in results)
+
+    start = jnp.zeros(near_k.shape, _wide(dtype))
+    turns = num_frames // _frames_at_once(num_frames, num_patches)
+    near_k_sum, near_v_sum = jax.lax.fori_loop(0, turns, window, (start, start))
+    sum_k[proxies] += near_k_sum
+    sum_v[proxies] += near_v_sum
     dk[0], dv[0] = sum_k[...].astype(dtype), sum_v[...].astype(dtype)
 
 
-def _frames(num_proxies: int, num_frames: int, num_patches: int) -> list[slice]:
-    """The rows of every frame's patches."""
-    starts = range(num_proxies, num_proxies + num_frames * num_patches, num_patches)
-    return [slice(start, start + num_patches) for start in starts]
+def _frames_at_once(num_frames: int, num_patches: int) -> int:
+    """The fewest frames that fill whole tiles of rows; all of them if those do not divide the clip."""
+    count = TILE // math.gcd(TILE, num_patches)
+    return count if num_frames % count == 0 else num_frames
 
 
-def _heads(head_dim: int, dtype: jnp.dtype) -> list[Array]:
-    """For every head of a group a row [1, 128], 1 where its lanes are."""
+def _window(index, num_proxies: int, num_frames: int, num_patches: int):
+    """The rows of some frames and what stands around them; in it, the rows of each frame, and how many are left."""
+    at_once = _frames_at_once(num_frames, num_patches)
+    stride, size = at_once * num_patches, _round_up(num_proxies + at_once * num_patches)
+    start = 0 if at_once == num_frames else pl.multiple_of(index * stride, TILE)
+    frames = [slice(num_proxies + f * num_patches, num_proxies + (f + 1) * num_patches) for f in range(at_once)]
+    return pl.ds(start, size), frames, size - num_proxies - stride
+
+
+def _rows(first: Array, parts: list[Array], rest: int) -> Array:
+    """Stacks rows, and ``rest`` of zeros behind them."""
+    tail = [jnp.zeros((rest, LANES), first.dtype)] if rest else []
+    return jnp.concatenate([first, *parts, *tail])
+
+
+def _round_up(rows: int) -> int:
+    return -(-rows // TILE) * TILE
+
+
+def _wide(dtype: jnp.dtype) -> jnp.dtype:
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def _head(index: Array, head_dim: int, dtype: jnp.dtype) -> Array:
+    """A row [1, 128], 1 where a head's lanes are."""
     lanes = jax.lax.broadcasted_iota(jnp.int32, (1, LANES), 1)
-    starts = range(0, LANES, head_dim)
-    return [((lanes >= start) & (lanes < start + head_dim)).astype(dtype) for start in starts]
+    return ((lanes >= index * head_dim) & (lanes < (index + 1) * head_dim)).astype(jnp.float32).astype(dtype)
 
 
 def _softmax(parts: list[Array]) -> list[Array]:

@@ -93,7 +93,9 @@ def test_attention_weights_sum_to_one_over_visible_keys(whole):
     assert not weights[:, 1, :, 2:, :2].any()
 
 
-@pytest.mark.parametrize("options", [{"unroll": True}, {"remat": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"unroll": True}, {"remat": True}, {"remat": True, "remat_keeps": ("qkv", "mixed", "middle")}], ids=str
+)
 def test_unrolling_and_remat_change_nothing(params, whole, options):
     out = tiny_gemma.run({"params": params}, fields={"compute": ComputeConfig(**options)})
     np.testing.assert_allclose(out["logits"], whole["logits"], atol=1e-5)

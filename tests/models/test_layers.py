@@ -42,7 +42,16 @@ def assert_close(found, expected, relative):
     jax.tree.map(check, found, expected)
 
 
-@pytest.mark.parametrize("options", [{"unroll": True}, {"remat": True}, {"unroll": True, "remat": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"unroll": True},
+        {"remat": True},
+        {"unroll": True, "remat": True},
+        {"remat": True, "remat_keeps": ("qkv", "mixed", "middle", "hidden")},
+    ],
+    ids=str,
+)
 def test_unrolling_and_remat_change_neither_outputs_nor_gradients(looped, options):
     assert_close(outcome(ComputeConfig(**options)), looped, 1e-5)
 

@@ -27,7 +27,7 @@ def both(tower, config, pixels):
             out = model.apply(params, pixels)
             return jnp.sum(jnp.sin(out["pooled"])) + jnp.sum(jnp.cos(out["tokens"])), out["tokens"]
 
-        (_, tokens), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        (_, tokens), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
         found.append((tokens, gradients))
     return found
 

@@ -23,30 +23,38 @@ def fused(num_heads, **sizes):
     return lambda q, k, v: fused_proxy_attention(q, k, v, num_heads=num_heads, interpret=True, **sizes)
 
 
+def value_and_gradients(attend, operands, gradient):
+    def run(*operands):
+        out, back = jax.vjp(attend, *operands)
+        return out, *back(gradient)
+
+    return jax.jit(run)(*operands)
+
+
 @pytest.mark.parametrize(
     ("num_proxies", "num_frames", "num_patches", "num_heads", "width"),
-    [(4, 3, 13, 4, 256), (1, 1, 9, 2, 128), (3, 5, 1, 1, 128)],
+    # All frames at once; a single frame; heads that fill the lanes; windows of four frames, and of two.
+    [(4, 3, 13, 4, 256), (1, 1, 9, 2, 128), (3, 5, 1, 1, 128), (4, 8, 12, 2, 128), (5, 4, 8, 4, 128)],
 )
 def test_values_and_gradients_are_those_of_the_plain_products(num_proxies, num_frames, num_patches, num_heads, width):
     sizes = {"num_proxy_tokens": num_proxies, "num_frames": num_frames}
     *operands, gradient = draw((2, num_proxies + num_frames * num_patches, width))
-    wanted, back = jax.vjp(plain(num_heads, **sizes), *operands)
-    found, fused_back = jax.vjp(fused(num_heads, **sizes), *operands)
-    np.testing.assert_allclose(found, wanted, atol=2e-6)
-    for ours, theirs in zip(fused_back(gradient), back(gradient), strict=True):
+    wanted = value_and_gradients(plain(num_heads, **sizes), operands, gradient)
+    found = value_and_gradients(fused(num_heads, **sizes), operands, gradient)
+    for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
 
 
 def test_a_frame_is_a_clip_of_one_frame_whose_tokens_all_see_each_other():
     q, k, v, _ = draw((2, 10, 128))
-    found = fused(2, num_proxy_tokens=1, num_frames=1)(q, k, v)
+    found = jax.jit(fused(2, num_proxy_tokens=1, num_frames=1))(q, k, v)
     np.testing.assert_allclose(found, over_heads(attention, 2)(q, k, v), atol=2e-6)
 
 
 def test_large_scores_stay_finite():
     q, k, v, gradient = draw((1, 2 + 2 * 4, 128))
-    out, back = jax.vjp(fused(2, num_proxy_tokens=2, num_frames=2), q * 300, k * 300, v)
-    assert np.isfinite(out).all() and all(np.isfinite(x).all() for x in back(gradient))
+    found = value_and_gradients(fused(2, num_proxy_tokens=2, num_frames=2), (q * 300, k * 300, v), gradient)
+    assert all(np.isfinite(x).all() for x in found)
 
 
 def test_on_a_mesh_every_device_keeps_its_own_clips():
