@@ -13,7 +13,7 @@ PACKAGE = "hilight_jax"
 
 # From the top down: a room may import the rooms of lower floors and itself, never a sibling.
 FLOORS = (
-    {"stages"},
+    {"stages", "planning"},
     {"training", "evals", "exporters", "serving"},
     {"models", "losses", "data", "billiards", "checkpoints", "pages"},
     {"ops"},

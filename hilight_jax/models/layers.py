@@ -48,7 +48,7 @@ class ComputeConfig:
       remat_keeps: Of every layer, with ``remat``, what is kept beside its input: ``qkv``, queries, keys and values;
         ``mixed``, what attention made of them; ``middle``, the residual stream after attention; ``hidden``, the MLP's
         wide layer. The first three cost six times the memory of the input and save most of the second computation.
-      attention: Of the video and frame towers: ``plain`` products, the ``fused`` kernel of a TPU (on a CPU it runs as
+      attention: Of the video tower: ``plain`` products, the ``fused`` kernel of a TPU (on a CPU it runs as
         plain operations, slowly), or ``auto``, which is fused on a TPU wherever the kernel takes the shape.
     """
 

@@ -24,7 +24,7 @@ from hilight_jax.models.layers import (
     layer_norm,
     projection,
 )
-from hilight_jax.models.tower_attention import choose_attention
+from hilight_jax.ops.attention import attention, over_heads
 
 # Paths below the image tower.
 FRAME_PARTITION_RULES: tuple[Rule, ...] = (
@@ -171,8 +171,7 @@ class FrameTower(nn.Module):
         """
         self._check(frames.shape)
         embeddings = self.pre_layernorm(self.embeddings(frames[:, None]))
-        # A frame is a clip of one frame and one proxy token, whose every token sees every other.
-        attend = choose_attention(embeddings.shape, self.config.num_heads, 1, 1, self.compute)
+        attend = over_heads(attention, self.config.num_heads)
         tokens, outputs = self.encoder(embeddings, attend, keep_outputs=keep_outputs)
         pooled = self.post_layernorm(tokens[:, 0])
         embeds = at_least_float32(self.projection(pooled))

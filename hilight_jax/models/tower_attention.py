@@ -1,4 +1,4 @@
-"""Which program computes the attention of a video or frame tower."""
+"""Which program computes the attention of a video tower."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from jaxtyping import Array
 from hilight_jax.core.ambient import platform
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.models.layers import ComputeConfig
-from hilight_jax.ops.attention import attention, over_heads, proxy_attention
+from hilight_jax.ops.attention import over_heads, proxy_attention
 from hilight_jax.ops.fused_attention import fused_proxy_attention, suits
 
 
@@ -27,12 +27,11 @@ def choose_attention(
     Raises:
       ConfigError: The fused kernel is asked for where it cannot run, or for a shape that it does not take.
     """
-    device, fits = platform(), suits(shape[1], num_frames, shape[2], shape[2] // num_heads)
+    device, fits = platform(), suits(shape[1], num_proxy_tokens, num_frames, shape[2], shape[2] // num_heads)
     if compute.attention == "fused" and not (fits and device in ("cpu", "tpu")):
         raise ConfigError(
-            f"compute.attention is 'fused', but {num_frames} frames, {shape[1]} tokens of width {shape[2]} and "
-            f"{num_heads} heads on a {device} are not for the kernel; use 'auto' or "
-            f"'plain'."
+            f"compute.attention is 'fused', but {num_frames} frames, {num_proxy_tokens} proxies, {shape[1]} tokens "
+            f"of width {shape[2]} and {num_heads} heads on a {device} are not for the kernel; use 'plain' or 'auto'."
         )
     if compute.attention == "fused" or (compute.attention == "auto" and fits and device == "tpu"):
         return functools.partial(
@@ -42,7 +41,5 @@ def choose_attention(
             num_frames=num_frames,
             interpret=device == "cpu",
         )
-    if num_proxy_tokens == num_frames == 1:
-        return over_heads(attention, num_heads)
     sizes = {"num_proxy_tokens": num_proxy_tokens, "num_frames": num_frames}
     return over_heads(functools.partial(proxy_attention, **sizes), num_heads)

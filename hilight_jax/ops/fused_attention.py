@@ -29,10 +29,13 @@ LANES, TILE = 128, 16
 MAX_TOKENS, MAX_FRAMES = 6144, 32
 
 
-def suits(num_tokens: int, num_frames: int, width: int, head_dim: int) -> bool:
-    """Whether the kernel takes clips of this shape; others are for ``attention.proxy_attention``."""
+def suits(num_tokens: int, num_proxies: int, num_frames: int, width: int, head_dim: int) -> bool:
+    """Whether the kernel takes clips of this shape; others are for ``attention.proxy_attention``.
+
+    A single proxy is too few: the compiler (jax 0.10.2) refuses products with one row in bfloat16.
+    """
     whole = width % LANES == 0 and LANES % head_dim == 0
-    return whole and num_tokens <= MAX_TOKENS and num_frames <= MAX_FRAMES
+    return whole and num_proxies > 1 and num_tokens <= MAX_TOKENS and num_frames <= MAX_FRAMES
 
 
 def fused_proxy_attention(

@@ -20,6 +20,12 @@ FREE_KEYS = (
     "log_every",
     "data_dir",
     "cache_gb",
+    "model.compute.unroll",
+    "model.compute.remat",  # And remat_keeps.
+    "model.compute.attention",
+    "loss_chunk",
+    "loss.contrast_chunk",
+    "loss.local.shard_patches",
     "data.num_workers",
     "data.num_threads",
     "data.read_ahead",

@@ -12,8 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
+from hilight_jax.core.ambient import under_mesh
+from hilight_jax.core.mesh import AXES, batch_sharding, replicated
 from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
 from hilight_jax.models.pixels import normalise
 from hilight_jax.training.tower_cache import TowerCache
@@ -36,9 +38,11 @@ class Towers:
         devices = jax.local_devices()
         self.chunk = clips_per_device * len(devices)
         self._config, self._cache = config, cache
-        self._run = tower_program(config, devices)
-        whole = NamedSharding(_mesh(devices), PartitionSpec())
-        self._params = jax.device_put({name: params[name] for name in TOWER_PARTS if name in params}, whole)
+        towers = {name: params[name] for name in TOWER_PARTS if name in params}
+        groups = device_groups(devices, whole=jax.process_count() == 1)
+        self._programs = [
+            (tower_program(config, group), jax.device_put(towers, replicated(_mesh(group)))) for group in groups
+        ]
 
     def features(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The features of a host's batch of conversations.
@@ -75,20 +79,40 @@ class Towers:
         keys = np.zeros((self.chunk, *clips[0][1].shape), np.int32)
         for row, (frames, key_frames) in enumerate(clips):
             video[row], keys[row] = frames, key_frames
-        return jax.device_get(self._run(self._params, video, keys))
+        share = self.chunk // len(self._programs)
+        parts = [
+            run(params, video[i * share : (i + 1) * share], keys[i * share : (i + 1) * share])
+            for i, (run, params) in enumerate(self._programs)
+        ]
+        made = jax.device_get(parts)
+        return {name: np.concatenate([part[name] for part in made]) for name in FEATURES}
+
+
+def device_groups(devices: Sequence[jax.Device], whole: bool) -> list[list[jax.Device]]:
+    """The devices of a host as they can share a program: all of them, but each alone on a part of a v5e pod.
+
+    The compiler refuses programs for several v5e chips that are not all of their slice, whatever they would send.
+
+    Args:
+      devices: Of one host.
+      whole: Whether there are no other hosts.
+    """
+    if whole or devices[0].device_kind != "TPU v5 lite":
+        return [list(devices)]
+    return [[device] for device in devices]
 
 
 def tower_program(config: HiLightConfig, devices: Sequence[jax.Device]) -> Any:
     """The jitted towers on these devices, clips split over them: ``(params, video, key_frames)`` to ``FEATURES``."""
     mesh = _mesh(devices)
-    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("clips"))
+    whole, split = replicated(mesh), batch_sharding(mesh)
     model = HiLight(config)
 
     def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
         out = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
         return {name: out[name] for name in FEATURES}
 
-    return jax.jit(run, in_shardings=(whole, split, split), out_shardings=split)
+    return jax.jit(under_mesh(mesh, run), in_shardings=(whole, split, split), out_shardings=split)
 
 
 def tower_shapes(
@@ -114,4 +138,5 @@ def feature_shapes(
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:
-    return Mesh(np.array(devices), ("clips",))
+    """These devices in a row, along an axis that batches are split over."""
+    return Mesh(np.array(devices).reshape(-1, 1, 1), AXES)

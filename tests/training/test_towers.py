@@ -4,7 +4,7 @@ import pytest
 
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.training.tower_cache import TowerCache
-from hilight_jax.training.towers import FEATURES, Towers, feature_shapes
+from hilight_jax.training.towers import FEATURES, Towers, device_groups, feature_shapes
 from tests.training.tiny_chat import tiny_chat_config
 
 CONFIG = tiny_chat_config().model
@@ -59,3 +59,22 @@ def test_features_have_the_shapes_that_the_configuration_tells(params):
     assert {name: (x.shape[2:], x.dtype) for name, x in made.items()} == {
         name: (x.shape, x.dtype) for name, x in shapes.items()
     }
+
+
+def test_chips_of_a_part_of_a_v5e_pod_run_programs_of_their_own():
+    class Chip:
+        def __init__(self, device_kind):
+            self.device_kind = device_kind
+
+    light, other = [Chip("TPU v5 lite") for _ in range(4)], [Chip("TPU v4") for _ in range(4)]
+    assert device_groups(light, whole=True) == [light] and device_groups(other, whole=False) == [other]
+    assert device_groups(light, whole=False) == [[chip] for chip in light]
+
+
+def test_features_are_the_same_whether_devices_share_a_program_or_not(params, monkeypatch):
+    two, asked = jax.devices()[:2], batch([[i, -1] for i in range(3)])
+    monkeypatch.setattr("hilight_jax.training.towers.jax.local_devices", lambda: two)
+    shared = Towers(CONFIG, params, clips_per_device=1).features(asked)
+    monkeypatch.setattr("hilight_jax.training.towers.device_groups", lambda devices, whole: [[x] for x in devices])
+    alone = Towers(CONFIG, params, clips_per_device=1).features(asked)
+    assert all(np.array_equal(shared[name], alone[name]) for name in FEATURES)

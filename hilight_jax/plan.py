@@ -1,0 +1,66 @@
+"""Plans a run on a TPU pod: ``python -m hilight_jax.plan --config FILE.py[:preset] --topology v5e:16x16``.
+
+Compiles the run's own train step for the pod with the TPU compiler (pip install 'hilight_jax[tpu]', no TPU is needed),
+and prints what it needs: memory of a chip by kind, FLOPs and bytes of a step, what chips send each other, and how fast
+a step could be. Memory, FLOPs, bytes and collectives are the compiler's figures; what is an estimate says so. Exits
+with 1 when the run does not fit.
+"""
+
+import argparse
+from pathlib import Path
+
+from hilight_jax.core import commands
+from hilight_jax.core.errors import UserError
+from hilight_jax.planning import tables
+from hilight_jax.planning.plans import make_plan
+from hilight_jax.planning.sweep import sweep
+from hilight_jax.planning.topologies import devices, parse
+from hilight_jax.stages.stage import say
+from hilight_jax.training.experiment import load_config
+
+DOES_NOT_FIT = 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line, compiles, prints."""
+    arguments, overrides = _parser().parse_known_args(argv)
+    if arguments.sweep and arguments.hlo:
+        raise UserError("--sweep compiles many programs and --hlo saves one; give only one of them.")
+    topology = parse(arguments.topology, arguments.slices)
+    config = load_config(arguments.config, overrides)
+    known = devices(topology)
+    say(f"{topology.name}: {topology.chips} chips; compiling takes minutes")
+    if arguments.sweep:
+        rows = sweep(config, topology, known, say)
+        result = {"config": arguments.config, "topology": topology.name, "chips": topology.chips, "sweep": rows}
+        print(tables.sweep_table(rows))
+        fits = any(row["fits"] for row in rows)
+    else:
+        plan = make_plan(config, topology, known, not arguments.no_roofline, arguments.hlo)
+        result = {"config": arguments.config, **plan}
+        print(tables.plan_table(result))
+        fits = plan["fits"]
+    if arguments.json:
+        commands.print_json(result)
+    return 0 if fits else DOES_NOT_FIT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.plan",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Every key of the config can be set: --config.batch_size=8192",
+    )
+    parser.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]], e.g. configs/encoder.py:b16")
+    parser.add_argument("--topology", required=True, help="a grid, v5e:16x16, or Cloud's name, v4-128 (64 chips)")
+    parser.add_argument("--slices", type=int, default=1, help="slices of that topology (default: 1)")
+    parser.add_argument("--sweep", action="store_true", help="try remat, batch and fsdp settings; what fits best")
+    parser.add_argument("--no_roofline", action="store_true", help="memory and collectives alone; half the time")
+    parser.add_argument("--hlo", type=Path, help="save the compiled step's text here")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    return parser
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,1 @@
+"""What a training step needs of a TPU pod, from the TPU compiler itself, on a machine without TPUs."""

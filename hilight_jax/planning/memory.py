@@ -1,0 +1,93 @@
+"""What lies in a chip's memory during a step, by kind."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+
+from hilight_jax.planning.programs import Program
+from hilight_jax.training.trainer import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of one chip; all but the split of the arguments are the compiler's own.
+
+    Attributes:
+      trained: Parameters that are trained.
+      frozen: Parameters that are not.
+      optimizer: The optimiser's state.
+      batch: The chip's examples.
+      padding: What layouts add to these arguments.
+      towers: Parameters of towers that run as a program of their own beside the step.
+      temporaries: The larger of what the step and what the towers need while they run.
+      outputs: Results of the step that do not take an argument's place.
+      code: The programs themselves.
+    """
+
+    trained: int
+    frozen: int
+    optimizer: int
+    batch: int
+    padding: int
+    temporaries: int
+    outputs: int
+    code: int
+    towers: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(dataclasses.astuple(self))
+
+
+def account(trainer: Trainer, step: Program, towers: Program | None = None) -> Memory:
+    """The account of a compiled step, and of the towers' program where there is one."""
+    found = step.compiled.memory_analysis()
+    parts = arguments(trainer)
+    outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+    memory = Memory(
+        **parts,
+        padding=found.argument_size_in_bytes - sum(parts.values()),
+        temporaries=found.temp_size_in_bytes,
+        outputs=outputs,
+        code=found.generated_code_size_in_bytes,
+    )
+    if towers is None:
+        return memory
+    theirs = towers.compiled.memory_analysis()
+    held = held_by_towers(towers)
+    working = theirs.temp_size_in_bytes + theirs.argument_size_in_bytes - held + theirs.output_size_in_bytes
+    return dataclasses.replace(
+        memory,
+        towers=held,
+        temporaries=max(memory.temporaries, working),
+        code=memory.code + theirs.generated_code_size_in_bytes,
+    )
+
+
+def arguments(trainer: Trainer) -> dict[str, int]:
+    """Bytes of a chip's share of the step's arguments, without the padding of layouts."""
+    shapes, placed = trainer.state_shapes, trainer.state_shardings
+    return {
+        "trained": bytes_of_shares(shapes.trained, placed.trained),
+        "frozen": bytes_of_shares(shapes.frozen, placed.frozen),
+        "optimizer": bytes_of_shares((shapes.step, shapes.optimizer), (placed.step, placed.optimizer)),
+        "batch": sum(_share(x, x.sharding) for x in trainer.example_shapes().values()),
+    }
+
+
+def held_by_towers(towers: Program) -> int:
+    """Bytes of the towers' parameters, which are whole on every chip."""
+    params = jax.tree.leaves(towers.compiled.args_info[0][0])
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in params)
+
+
+def bytes_of_shares(shapes: Any, shardings: Any) -> int:
+    """Bytes of one chip's shares of a tree."""
+    return sum(jax.tree.leaves(jax.tree.map(_share, shapes, shardings)))
+
+
+def _share(x: Any, sharding: Any) -> int:
+    return math.prod(sharding.shard_shape(x.shape)) * x.dtype.itemsize
