@@ -119,10 +119,12 @@ def full() -> ml_collections.ConfigDict:
     config.sources.encoder = "runs/encoder-b16"
     config.sources.long_clip = "runs/long_clip-b16"
     config.sources.language_model = "runs/gemma-2b"
+    config.mesh.fsdp = -1  # All chips of a slice share what is trained, however many they are.
     config.steps = 468_500
     config.batch_size = 30
     config.eval_every = 500
     config.eval_batch_size = 30
+    config.loss_chunk = 64  # Positions whose logits exist at a time: all of them are 1 GB a sample.
     config.model = {
         "vision": {},
         "frames": {},

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.means import Mean
+from hilight_jax.losses.over_frames import whole_max, whole_sum
 from hilight_jax.losses.vectors import PRECISION, REMOVED, unit, working
 
 # Tokens that meet all clips of their group at once. The similarities of a chunk, [J, TOKENS_PER_CHUNK, F * P], are the
@@ -37,6 +38,7 @@ def across_clips_loss(
     sharpness: float = 10.0,
     token_object: Int[Array, "B L"] | None = None,
     clip_objects: Int[Array, "B O"] | None = None,
+    frames_axis: str | None = None,
 ) -> dict[str, Mean]:
     """Both terms of the loss, without their factors 1/2.
 
@@ -53,6 +55,7 @@ def across_clips_loss(
       token_object: Id of the object that a token names, 0 for none. Given together with ``clip_objects``, another
         clip that shows the same object is no negative of that token: it is taken out of the denominator.
       clip_objects: Ids of the objects that a clip shows, padded with 0.
+      frames_axis: Inside ``jax.shard_map``, the mesh axis that the frames of a clip are split over.
 
     Returns:
       ``tokens``: summed cross entropies over clips, and the number of tokens; ``captions``: summed cross entropies
@@ -64,7 +67,7 @@ def across_clips_loss(
         return x.reshape(groups, group_size, *x.shape[1:])
 
     tokens, patches, mask = grouped(unit(working(text_local))), grouped(unit(working(video_local))), grouped(mask)
-    cosines = jax.lax.map(lambda group: evidence(*group, sharpness), (tokens, mask, patches))
+    cosines = jax.lax.map(lambda group: evidence(*group, sharpness, frames_axis), (tokens, mask, patches))
     logits = cosines * jnp.exp(working(log_scale))
     false_negatives = None
     if token_object is not None:
@@ -73,7 +76,11 @@ def across_clips_loss(
 
 
 def evidence(
-    tokens: Float[Array, "J L E"], mask: Bool[Array, "J L"], patches: Float[Array, "J F P E"], sharpness: float
+    tokens: Float[Array, "J L E"],
+    mask: Bool[Array, "J L"],
+    patches: Float[Array, "J F P E"],
+    sharpness: float,
+    frames_axis: str | None = None,
 ) -> Float[Array, "J L J"]:
     """Cosine of every token with what it gathers from every clip of one group, c[i,k,j]; anything where masked.
 
@@ -90,20 +97,23 @@ def evidence(
         x = jnp.pad(x, ((0, -len(x) % size), *((0, 0),) * (x.ndim - 1)))
         return x.reshape(-1, size, *x.shape[1:])
 
-    def gather(chunk: Array) -> Array:
+    def gather(chunk: Array) -> tuple[Array, Array]:
         rows = jnp.broadcast_to(chunk, (num_clips, *chunk.shape))  # One product per clip: faster than one for all.
         similarity = sharpness * jnp.einsum("JLE,JVE->JLV", rows, patches, precision=PRECISION)
         peak = jax.lax.stop_gradient(jnp.max(similarity, axis=2, keepdims=True))
         # The softmax's denominator is left out: the gathered vector is normalised anyway.
-        gathered = unit(jnp.einsum("JLV,JVE->JLE", jnp.exp(similarity - peak), patches, precision=PRECISION))
-        return jnp.einsum("LE,JLE->LJ", chunk, gathered, precision=PRECISION)
+        return jnp.einsum("JLV,JVE->JLE", jnp.exp(similarity - peak), patches, precision=PRECISION), peak
 
-    def skip(chunk: Array) -> Array:
-        return jnp.broadcast_to(0 * chunk[:, :1], (size, num_clips))
+    def skip(chunk: Array) -> tuple[Array, Array]:
+        nothing = 0 * chunk + 0 * patches[:, :1]
+        return nothing, nothing[:, :, :1]
 
     @functools.partial(jax.checkpoint, prevent_cse=False)  # The loop below already keeps the two passes apart.
     def chunk_evidence(chunk: Array, chunk_mask: Array) -> Array:
-        return jax.lax.cond(jnp.any(chunk_mask), gather, skip, chunk)
+        gathered, peak = jax.lax.cond(jnp.any(chunk_mask), gather, skip, chunk)
+        if frames_axis is not None:  # Not above: no device may wait there for one that skips.
+            gathered = whole_sum(jnp.exp(peak - whole_max(peak, frames_axis)) * gathered, frames_axis)
+        return jnp.einsum("LE,JLE->LJ", chunk, unit(gathered), precision=PRECISION)
 
     cosines = jax.lax.map(lambda x: chunk_evidence(*x), (chunks(tokens), chunks(mask)))
     cosines = cosines.reshape(-1, num_clips)[jnp.argsort(order)]

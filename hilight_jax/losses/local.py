@@ -35,6 +35,8 @@ class LocalLossConfig:
       queries: ``tokens``, or ``objects``: the tokens of a caption that name the same known thing become one query.
       within_weight: Weight of ``within_clip`` beside ``across_clips`` under ``both``.
       mask_false_negatives: Of ``across_clips``: a clip that shows the object that a token names is no negative of it.
+      shard_patches: Split the frames of a clip over the mesh axis ``tensor``, for clips too long for one device; the
+        loss is the same.
     """
 
     contrast: Literal["none", "within_clip", "across_clips", "both"] = "within_clip"
@@ -45,6 +47,7 @@ class LocalLossConfig:
     queries: Literal["tokens", "objects"] = "tokens"
     within_weight: float = 1.0
     mask_false_negatives: bool = False
+    shard_patches: bool = False
 
     def __post_init__(self):
         """Refuses values that cannot work and options that the chosen contrast would ignore."""
@@ -118,10 +121,14 @@ def local_loss(
         masks |= {"token_object": batch["token_object"], "clip_objects": batch["clip_objects"]}
     if config.queries == "objects":
         text_local = [pool_objects(level, batch["local_mask"], batch["token_object"]) for level in text_local]
+    frames_axis = "tensor" if config.shard_patches else None
+    if config.shard_patches:
+        _check_frames(video_local, mesh)
     _check_sizes(config, len(masks["mask"]), batch_shards(mesh), len(video_local), len(text_local), len(level_weights))
 
     def sums(video_local, text_local, masks, log_scale):
-        levels = [_level_terms(config, *level, masks, log_scale) for level in zip(video_local, text_local, strict=True)]
+        pairs = zip(video_local, text_local, strict=True)
+        levels = [_level_terms(config, *pair, masks, log_scale, frames_axis) for pair in pairs]
         means = {}
         for name, last in levels[-1].items():
             weighted = sum(weight * level[name].sum for weight, level in zip(level_weights, levels, strict=True))
@@ -129,7 +136,8 @@ def local_loss(
         return jax.lax.psum(means, BATCH_AXES)
 
     split, whole = PartitionSpec(BATCH_AXES), PartitionSpec()
-    run = jax.shard_map(sums, mesh=mesh, in_specs=(split, split, split, whole), out_specs=whole)
+    frames = PartitionSpec(BATCH_AXES, frames_axis)
+    run = jax.shard_map(sums, mesh=mesh, in_specs=(frames, split, split, whole), out_specs=whole)
     return run(tuple(video_local), tuple(text_local), masks, log_scale)
 
 
@@ -161,19 +169,34 @@ def _query_mask(config: LocalLossConfig, batch: Mapping[str, Array]) -> Array:
 
 
 def _level_terms(
-    config: LocalLossConfig, video_local: Array, text_local: Array, masks: Mapping[str, Array], log_scale: Array
+    config: LocalLossConfig,
+    video_local: Array,
+    text_local: Array,
+    masks: Mapping[str, Array],
+    log_scale: Array,
+    frames_axis: str | None,
 ) -> dict[str, Mean]:
     """All terms of one level over one device's clips."""
     terms = {}
     if config.within_clip:
         terms["within_clip"] = sparc_loss(
-            video_local, text_local, masks["mask"], log_scale, config.reduction, config.minmax_over
+            video_local, text_local, masks["mask"], log_scale, config.reduction, config.minmax_over, frames_axis
         )
     if config.across_clips:
-        sizes = {"group_size": config.group_size, "sharpness": config.sharpness}
+        sizes = {"group_size": config.group_size, "sharpness": config.sharpness, "frames_axis": frames_axis}
         found = across_clips_loss(video_local, text_local, log_scale=log_scale, **sizes, **masks)
         terms |= {f"across_{name}": mean for name, mean in found.items()}
     return terms
+
+
+def _check_frames(video_local: Sequence[Array], mesh: Mesh) -> None:
+    devices = mesh.shape["tensor"]
+    for level in video_local:
+        if level.shape[1] % devices:
+            raise ConfigError(
+                f"loss.local.shard_patches is set, but clips of {level.shape[1]} frames do not divide over the "
+                f"{devices} devices of mesh axis 'tensor'; use a multiple of {devices} frames, or another mesh.tensor."
+            )
 
 
 def _check_sizes(

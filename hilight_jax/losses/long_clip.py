@@ -5,6 +5,7 @@ mean of its two directions, with smoothed labels. (A weight of 0.1 for the short
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
+from hilight_jax.losses.gathered_contrast import gathered_contrast, smoothed
 from hilight_jax.losses.principal_components import grouped_components
 from hilight_jax.losses.vectors import PRECISION, unit, working
 
@@ -27,12 +29,14 @@ class LongClipLossConfig:
         original. A group of ``components + 1`` or fewer drops nothing.
       label_smoothing: Share of a target that is spread over the whole batch.
       short_weight: Weight of the short texts' loss beside that of the long ones.
+      contrast_chunk: Rows of a device whose logits against the whole batch exist at a time; 0 keeps those of all.
     """
 
     components: int = 32
     group_size: int = 128
     label_smoothing: float = 0.1
     short_weight: float = 1.0
+    contrast_chunk: int = 0
 
     def __post_init__(self):
         """Checks every value."""
@@ -43,6 +47,10 @@ class LongClipLossConfig:
             raise ConfigError(f"loss.label_smoothing is {self.label_smoothing}, but must be at least 0 and below 1.")
         if self.short_weight < 0:
             raise ConfigError(f"loss.short_weight is {self.short_weight}, but must not be negative.")
+        if self.contrast_chunk < 0:
+            raise ConfigError(
+                f"loss.contrast_chunk is {self.contrast_chunk}, but must be at least 0; 0 takes all rows at once."
+            )
 
 
 def long_clip_loss(
@@ -71,8 +79,9 @@ def long_clip_loss(
     images = unit(working(image_embeds))
     coarse = grouped_components(images, config.components, config.group_size, mesh)
     texts = (unit(working(x)) for x in (long_embeds, short_embeds))
+    per_row = functools.partial(smoothed, smoothing=config.label_smoothing)
     return {
-        name: smoothed_contrast(rows, text, log_scale, config.label_smoothing)
+        name: gathered_contrast(per_row, {"image": rows, "text": text}, log_scale, mesh, config.contrast_chunk)
         for name, rows, text in zip(("long", "short"), (images, coarse), texts, strict=True)
     }
 
@@ -80,7 +89,10 @@ def long_clip_loss(
 def smoothed_contrast(
     image_embeds: Float[Array, "B E"], text_embeds: Float[Array, "B E"], log_scale: Float[Array, ""], smoothing: float
 ) -> Mean:
-    """Mean of both directions' cross entropies over the batch, with smoothed labels; vectors are taken as they are."""
+    """Mean of both directions' cross entropies over the batch, with smoothed labels; vectors are taken as they are.
+
+    On one device; ``gathered_contrast.smoothed`` is the same on a mesh.
+    """
     logits = jnp.matmul(image_embeds, text_embeds.T, precision=PRECISION) * jnp.exp(working(log_scale))
     own = jnp.diagonal(logits)
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hilight_jax.core.means import Mean
+from hilight_jax.losses.over_frames import highest, lowest, whole_max, whole_sum
 from hilight_jax.losses.vectors import PRECISION, REMOVED, unit, working
 
 MinMaxOver = Literal["clip", "frame"]
@@ -44,6 +45,7 @@ def sparc_loss(
     log_scale: Float[Array, ""],
     reduction: Reduction = "token",
     minmax_over: MinMaxOver = "clip",
+    frames_axis: str | None = None,
 ) -> Mean:
     """The local loss: the mean of both directions of ``token_losses``.
 
@@ -55,12 +57,13 @@ def sparc_loss(
       reduction: ``token``, a mean over all tokens of the batch (Listing 1), or ``sample``, a mean over each caption's
         tokens and then over the captions that have any (Eq. 6).
       minmax_over: Similarities are scaled over the whole ``clip`` or within each ``frame``.
+      frames_axis: Inside ``jax.shard_map``, the mesh axis that the frames of a clip are split over.
 
     Returns:
       The sum over tokens or captions, and their number; an empty mask gives 0 and 0.
     """
     tokens = working(text_local)
-    alignment = align(video_local, tokens, minmax_over)
+    alignment = align(video_local, tokens, minmax_over, frames_axis)
     vision_to_language, language_to_vision = token_losses(alignment.grouped, tokens, mask, log_scale)
     losses = (vision_to_language + language_to_vision) / 2
     count = jnp.sum(mask, axis=1, dtype=losses.dtype)
@@ -71,7 +74,10 @@ def sparc_loss(
 
 
 def align(
-    video_local: Float[Array, "B F P E"], text_local: Float[Array, "B L E"], minmax_over: MinMaxOver = "clip"
+    video_local: Float[Array, "B F P E"],
+    text_local: Float[Array, "B L E"],
+    minmax_over: MinMaxOver = "clip",
+    frames_axis: str | None = None,
 ) -> Alignment:
     """Gathers patches for every token, masked ones too. Gradients flow through weights, minimum and maximum.
 
@@ -79,18 +85,30 @@ def align(
     (Listing 1 would divide by zero). Equal means equal up to the rounding of the dot products.
     """
     patches, tokens = working(video_local), working(text_local)
-    similarity = jnp.einsum("BLE,BFPE->BLFP", tokens, patches, precision=PRECISION)
+    similarity = _product("BLE,BFPE->BLFP", tokens, video_local)
     axes = (2, 3) if minmax_over == "clip" else (3,)
-    low = jnp.min(similarity, axis=axes, keepdims=True)
-    span = jnp.max(similarity, axis=axes, keepdims=True) - low
-    spread = span > _rounding(patches, tokens)
+    within = frames_axis if minmax_over == "clip" else None  # A frame is never split.
+    low = lowest(similarity, axes, within)
+    span = highest(similarity, axes, within) - low
+    spread = span > _rounding(patches, tokens, frames_axis)
     scaled = jnp.where(spread, (similarity - low) / jnp.where(spread, span, 1), 0)
-    num_patches = similarity.shape[2] * similarity.shape[3]
+    devices = 1 if frames_axis is None else jax.lax.axis_size(frames_axis)
+    num_patches = similarity.shape[2] * similarity.shape[3] * devices
     kept = jnp.where(scaled < 1 / num_patches, 0, scaled)
-    total = jnp.sum(kept, axis=(2, 3), keepdims=True)
+    total = whole_sum(jnp.sum(kept, axis=(2, 3), keepdims=True), frames_axis)
     weights = kept / jnp.where(total > 0, total, 1)
-    grouped = jnp.einsum("BLFP,BFPE->BLE", weights, patches, precision=PRECISION)
+    grouped = whole_sum(_product("BLFP,BFPE->BLE", weights, video_local), frames_axis)
     return Alignment(similarity, scaled, kept, weights, grouped)
+
+
+def _product(letters: str, x: Array, patches: Array) -> Array:
+    """A product with all patches; those of a narrow dtype stay narrow in memory until the backward pass too."""
+
+    def product(x: Array, patches: Array) -> Array:
+        return jnp.einsum(letters, x, working(patches), precision=PRECISION)
+
+    narrow = working(patches).dtype != patches.dtype
+    return (jax.checkpoint(product) if narrow else product)(x, patches)
 
 
 def token_losses(
@@ -114,8 +132,9 @@ def token_losses(
     return cross_entropies(logits), cross_entropies(jnp.swapaxes(logits, 1, 2))
 
 
-def _rounding(patches: Array, tokens: Array) -> Array:
+def _rounding(patches: Array, tokens: Array, frames_axis: str | None) -> Array:
     """How far two equal dot products may come out apart, [B, L, 1, 1]."""
-    largest = jnp.max(jnp.linalg.norm(patches, axis=-1), axis=(1, 2))
+    patches, tokens = jax.lax.stop_gradient((patches, tokens))
+    largest = whole_max(jnp.max(jnp.linalg.norm(patches, axis=-1), axis=(1, 2)), frames_axis)
     lengths = jnp.linalg.norm(tokens, axis=-1) * largest[:, None]
-    return jax.lax.stop_gradient(4 * jnp.finfo(lengths.dtype).eps * lengths)[:, :, None, None]
+    return (4 * jnp.finfo(lengths.dtype).eps * lengths)[:, :, None, None]

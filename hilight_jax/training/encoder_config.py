@@ -13,11 +13,20 @@ from hilight_jax.training.run_config import RunConfig
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """The encoder's loss: a global contrastive loss plus ``local_weight`` times the local one."""
+    """The encoder's loss: a global contrastive loss plus ``local_weight`` times the local one.
+
+    Attributes:
+      contrast: The global loss.
+      local_weight: Weight of the local loss beside it.
+      local: What the local loss contrasts.
+      contrast_chunk: Rows of a device whose logits against the whole batch exist at a time; 0 keeps those of all. The
+        loss is the same.
+    """
 
     contrast: Literal["nce", "nce_vsc_fc"] = "nce"
     local_weight: float = 1.0
     local: LocalLossConfig = LocalLossConfig()
+    contrast_chunk: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,11 @@ class EncoderTrainConfig(RunConfig):
             )
         if self.loss.local_weight < 0:
             raise ConfigError(f"config.loss.local_weight is {self.loss.local_weight}, but must not be negative.")
+        if self.loss.contrast_chunk < 0:
+            raise ConfigError(
+                f"config.loss.contrast_chunk is {self.loss.contrast_chunk}, but must be at least 0; 0 takes all rows "
+                f"at once."
+            )
         if self.loss.contrast == "nce_vsc_fc" and not self.data.frame_captions:
             raise ConfigError("config.loss.contrast='nce_vsc_fc' needs config.data.frame_captions=true.")
         if self.data.image_size != self.model.vision.image_size:

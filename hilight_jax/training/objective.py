@@ -12,6 +12,7 @@ from hilight_jax.core import trees
 from hilight_jax.core.means import Mean
 from hilight_jax.data.clips import MAX_OBJECTS
 from hilight_jax.losses import contrastive, local
+from hilight_jax.losses.gathered_contrast import LOSSES, gathered_contrast
 from hilight_jax.models import video_text
 from hilight_jax.models.local_heads import init_local_from_projections
 from hilight_jax.models.pixels import normalise
@@ -27,7 +28,7 @@ class EncoderObjective:
     partition_rules = video_text.PARTITION_RULES
 
     def __init__(self, config: EncoderTrainConfig, mesh: Mesh):
-        """Builds the model of ``config``; the local loss runs under ``shard_map`` over ``mesh``."""
+        """Builds the model of ``config``; its losses run under ``shard_map`` over ``mesh``."""
         self.config, self.mesh = config, mesh
         self.model = video_text.DualEncoder(config.model)
         self.has_local = config.loss.local.contrast != "none"
@@ -48,20 +49,19 @@ class EncoderObjective:
         variables = {"params": params}
         video = normalise(batch["video"])
         out = self.model.apply(variables, video, batch["text_ids"], batch["text_mask"])
-        if self.config.loss.contrast == "nce":
-            terms = {"nce": contrastive.nce(out["video_embeds"], out["text_embeds"], out["logit_scale"])}
-        else:
+        contrast = self.config.loss.contrast
+        embeds = {"video": out["video_embeds"], "text": out["text_embeds"]}
+        if contrast == "nce_vsc_fc":
             caption = self.model.apply(variables, batch["caption_ids"], batch["caption_mask"], method="encode_text")
             frame = self.model.apply(variables, normalise(batch["frame"]), method="encode_video")
-            terms = {
-                "nce_vsc_fc": contrastive.nce_vsc_fc(
-                    out["video_embeds"],
-                    out["text_embeds"],
-                    caption["text_embeds"],
-                    frame["video_embeds"],
-                    out["logit_scale"],
-                )
+            embeds = {
+                "video": out["video_embeds"],
+                "subtitle": out["text_embeds"],
+                "caption": caption["text_embeds"],
+                "frame": frame["video_embeds"],
             }
+        chunk = self.config.loss.contrast_chunk
+        terms = {contrast: gathered_contrast(LOSSES[contrast], embeds, out["logit_scale"], self.mesh, chunk)}
         if self.has_local:
             terms |= local.local_loss(
                 self.config.loss.local,

@@ -1,0 +1,128 @@
+"""The losses over the global batch on a mesh: every device compares its own rows with the rows of all devices.
+
+Each kind of embeddings is gathered once, and both directions of a loss read what was gathered: a device's texts meet
+all videos as its videos meet all texts, so that no logits travel. Backwards, the gather becomes one sum that leaves
+every device the gradients of its own rows. ``losses.contrastive`` and ``long_clip.smoothed_contrast`` are the same
+losses on one device.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.means import Mean
+from hilight_jax.core.mesh import BATCH_AXES, batch_shards
+from hilight_jax.losses.vectors import PRECISION, working
+
+Embeds = Mapping[str, Array]
+# (rows of this device, all rows, which of them is a row's own [rows, B], scale) -> the loss of each row.
+PerRow = Callable[[Embeds, Embeds, Array, Array], Array]
+
+
+def gathered_contrast(
+    per_row: PerRow, embeds: Mapping[str, Float[Array, "B E"]], log_scale: Float[Array, ""], mesh: Mesh, chunk: int = 0
+) -> Mean:
+    """The sum of a loss over the global batch, and the batch size; replicated.
+
+    Args:
+      per_row: The loss: ``nce``, ``nce_vsc_fc`` or another of their kind.
+      embeds: Its embeddings by name, each split over the mesh's batch axes.
+      log_scale: Logarithm of the inverse temperature, replicated.
+      mesh: The mesh of ``core.mesh``.
+      chunk: Rows of a device whose logits exist at a time; they are computed again for the gradient. 0 keeps all.
+
+    Raises:
+      ConfigError: At trace time, when the devices do not divide the batch.
+    """
+    size = len(next(iter(embeds.values())))
+    if size % batch_shards(mesh):
+        raise ConfigError(
+            f"a batch of {size} clips does not divide over {batch_shards(mesh)} devices; use a multiple of "
+            f"{batch_shards(mesh)}."
+        )
+
+    def summed(rows: Embeds, log_scale: Array) -> Array:
+        everyone = {name: jax.lax.all_gather(x, BATCH_AXES, tiled=True) for name, x in rows.items()}
+        local = size // batch_shards(mesh)
+        number = jax.lax.axis_index(BATCH_AXES) * local + jnp.arange(local)
+        scale = jnp.exp(log_scale)
+
+        def losses(rows: Embeds, number: Array) -> Array:
+            own = number[:, None] == jnp.arange(size)
+            return jnp.where(number < 0, 0, per_row(rows, everyone, own, scale))
+
+        if 0 < chunk < local:
+            chunks = (jax.tree.map(lambda x: _cut(x, chunk, 0), dict(rows)), _cut(number, chunk, -1))
+            again = jax.checkpoint(losses, prevent_cse=False)  # The loop already keeps the two passes apart.
+            found = jax.lax.map(lambda part: again(*part), chunks)
+        else:
+            found = losses(rows, number)
+        return jax.lax.psum(jnp.sum(found), BATCH_AXES)
+
+    split, whole = PartitionSpec(BATCH_AXES), PartitionSpec()
+    run = jax.shard_map(summed, mesh=mesh, in_specs=(split, whole), out_specs=whole)
+    total = run({name: working(x) for name, x in embeds.items()}, working(log_scale))
+    return Mean(total, jnp.asarray(size, total.dtype))
+
+
+def nce(rows: Embeds, everyone: Embeds, own: Bool[Array, "rows B"], scale: Float[Array, ""]) -> Array:
+    """``contrastive.nce`` of ``video`` and ``text``, per clip."""
+    to_text = logits(rows["video"], everyone["text"], scale)
+    to_video = logits(rows["text"], everyone["video"], scale)
+    return _cross_entropies(to_text, own) + _cross_entropies(to_video, own)
+
+
+def nce_vsc_fc(rows: Embeds, everyone: Embeds, own: Bool[Array, "rows B"], scale: Float[Array, ""]) -> Array:
+    """``contrastive.nce_vsc_fc`` of ``video``, ``subtitle``, ``caption`` and ``frame``, per clip."""
+
+    def between(query: str, key: str) -> Array:
+        return logits(rows[query], everyone[key], scale)
+
+    subtitles, captions = between("video", "subtitle"), between("video", "caption")
+    from_video = _cross_entropies(subtitles, own, captions) + _cross_entropies(captions, own, subtitles)
+    pairs = (("subtitle", "video"), ("caption", "video"), ("frame", "caption"), ("caption", "frame"))
+    return from_video + sum(_cross_entropies(between(*pair), own) for pair in pairs)
+
+
+def smoothed(
+    rows: Embeds, everyone: Embeds, own: Bool[Array, "rows B"], scale: Float[Array, ""], *, smoothing: float
+) -> Array:
+    """``long_clip.smoothed_contrast`` of ``image`` and ``text``, per image."""
+
+    def cross_entropies(logits: Array) -> Array:
+        target = (1 - smoothing) * _positive(logits, own) + smoothing * jnp.mean(logits, axis=1)
+        return jax.nn.logsumexp(logits, axis=1) - target
+
+    to_text = logits(rows["image"], everyone["text"], scale)
+    to_image = logits(rows["text"], everyone["image"], scale)
+    return (cross_entropies(to_text) + cross_entropies(to_image)) / 2
+
+
+def logits(queries: Float[Array, "rows E"], keys: Float[Array, "B E"], scale: Float[Array, ""]) -> Array:
+    """Scaled dot products."""
+    return jnp.matmul(queries, keys.T, precision=PRECISION) * scale
+
+
+def _cross_entropies(logits: Array, own: Array, more_negatives: Array | None = None) -> Array:
+    """Cross entropy of every row against its own column; other columns of ``more_negatives`` join the candidates."""
+    candidates = logits
+    if more_negatives is not None:
+        candidates = jnp.concatenate([logits, jnp.where(own, -jnp.inf, more_negatives)], axis=1)
+    return jax.nn.logsumexp(candidates, axis=1) - _positive(logits, own)
+
+
+def _positive(logits: Array, own: Array) -> Array:
+    return jnp.sum(jnp.where(own, logits, 0), axis=1)
+
+
+def _cut(x: Array, size: int, fill: int) -> Array:
+    """Cuts the leading axis into runs of ``size``, the last one filled up."""
+    x = jnp.pad(x, ((0, -len(x) % size), *((0, 0),) * (x.ndim - 1)), constant_values=fill)
+    return x.reshape(-1, size, *x.shape[1:])
+
+
+LOSSES: dict[str, PerRow] = {"nce": nce, "nce_vsc_fc": nce_vsc_fc}
