@@ -43,15 +43,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept")
     parser.add_argument("--dry_run", action="store_true", help="check config, data, shapes and shardings; do not train")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
-    parser.add_argument(
+    several = parser.add_argument_group(
+        "several processes", "found out on Cloud TPU; elsewhere given here or as JAX_COORDINATOR_ADDRESS and so on"
+    )
+    several.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
+    several.add_argument("--num_processes", type=int, help="of the whole run")
+    several.add_argument("--process_id", type=int, help="which of them this is, from 0")
+    several.add_argument(
         "--arrival_timeout",
         type=float,
         default=distributed.ARRIVAL_SECONDS,
-        help="seconds that the processes of a run wait for each other to start",
+        metavar="SECONDS",
+        help="how long they wait for each other to start (default: %(default)g)",
     )
     arguments, overrides = parser.parse_known_args(argv)
     config = load_config(arguments.config, overrides, arguments.data_dir)
-    distributed.initialize(arguments.arrival_timeout)
+    distributed.initialize(
+        arguments.arrival_timeout, arguments.coordinator_address, arguments.num_processes, arguments.process_id
+    )
     distributed.agree(fingerprints(config))
     workdir = arguments.workdir or Path("runs") / f"{config.name}-{re.sub('[^a-z0-9]+', '-', config.preset)}"
     result = train(config, workdir, arguments.dry_run)

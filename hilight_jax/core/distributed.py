@@ -25,6 +25,8 @@ from hilight_jax.core.roll_call import call_the_roll, numbered
 ARRIVAL_SECONDS = 300.0
 # The service must outlive a process that is late at the end, but not hold up a job whose other half has failed.
 _SHUTDOWN_SECONDS = 30
+# Process 0 holds the service, and whoever is left without it is ended by JAX in the middle of a word.
+_FAREWELL_SECONDS = 5.0
 _numbers = itertools.count()
 
 
@@ -105,7 +107,11 @@ def exchange(topic: str, value: Any, timeout: float = ARRIVAL_SECONDS) -> list[A
         left = max(0.05, deadline - time.monotonic())
         try:
             found.append(json.loads(client.blocking_key_value_get(f"hilight/{number}/{process}", int(left * 1000))))
-        except JaxRuntimeError:
+        except JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise DistributedError(
+                    f"process 0 of {count} is gone ({topic}); see why on its host, then start all again."
+                ) from error
             missing.append(process)
     if missing:
         raise DistributedError(
@@ -210,7 +216,10 @@ def together(topic: str, work: Callable[[], Any], timeout: float = ARRIVAL_SECON
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ends a process of several that fails without farewell: the others cannot go on, and must not be waited for."""
+    """Ends a process of several that fails without waiting for the others, which cannot go on.
+
+    Process 0 gives those that fail with it a few seconds to say so first.
+    """
     try:
         yield
     except BaseException as error:
@@ -220,8 +229,20 @@ def leaving_at_once() -> Iterator[None]:
                 sys.excepthook(type(error), error, error.__traceback__)
             sys.stdout.flush()
             sys.stderr.flush()
+            _take_leave()
             os._exit(code)
         raise
+
+
+def _take_leave() -> None:
+    client, deadline = distributed.global_state.client, time.monotonic() + _FAREWELL_SECONDS
+    with contextlib.suppress(JaxRuntimeError):
+        client.key_value_set(f"hilight/left/{jax.process_index()}", "")
+        for process in range(1, jax.process_count()) if jax.process_index() == 0 else ():
+            left = max(0.05, deadline - time.monotonic())
+            client.blocking_key_value_get(f"hilight/left/{process}", int(left * 1000))
+        if jax.process_index() == 0:
+            time.sleep(0.5)  # They have said that they go; let them be gone.
 
 
 def fetch_whole(tree: Any) -> Any:

@@ -4,9 +4,11 @@ Slices of a pod are joined by a network far slower than their own links: ``data`
 ``tensor`` stay inside one.
 """
 
+import contextlib
 import dataclasses
 
 import jax
+import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -50,18 +52,7 @@ def make_mesh(config: MeshConfig = MeshConfig(), devices: list | None = None) ->
     devices = jax.devices() if devices is None else devices
     slices = number_of_slices(devices)
     shape = axis_sizes(config, len(devices), slices)
-    types = (AxisType.Auto,) * len(AXES)
-    try:
-        if slices == 1:
-            return jax.make_mesh(shape, AXES, devices=devices, axis_types=types)
-        inside, across = (shape[0] // slices, *shape[1:]), (slices, 1, 1)
-        return Mesh(mesh_utils.create_hybrid_device_mesh(inside, across, devices), AXES, axis_types=types)
-    except NotImplementedError as error:
-        sizes = " x ".join(str(size) for size in shape)
-        raise ConfigError(
-            f"a mesh of {sizes} (data x fsdp x tensor) cannot be laid out along the links between these "
-            f"{len(devices)} devices; choose mesh.fsdp and mesh.tensor as products of whole sides of a slice."
-        ) from error
+    return Mesh(_lay_out(shape, slices, devices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def axis_sizes(config: MeshConfig, devices: int, slices: int = 1) -> tuple[int, int, int]:
@@ -89,6 +80,24 @@ def axis_sizes(config: MeshConfig, devices: int, slices: int = 1) -> tuple[int, 
             f"{devices // slices}."
         )
     return data, fsdp, tensor
+
+
+def _lay_out(shape: tuple[int, int, int], slices: int, devices: list) -> np.ndarray:
+    """Puts devices where neighbours on an axis are neighbours on the links: along whole sides of a slice if it can be.
+
+    Raises:
+      ConfigError: Not even parts of sides will do.
+    """
+    inside, across = (shape[0] // slices, *shape[1:]), (slices, 1, 1)
+    for split in (False, True):
+        with contextlib.suppress(NotImplementedError):
+            if slices == 1:
+                return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=split)
+            return mesh_utils.create_hybrid_device_mesh(inside, across, devices, allow_split_physical_axes=split)
+    raise ConfigError(
+        f"a mesh of {' x '.join(map(str, shape))} (data x fsdp x tensor) cannot be laid out along the links between "
+        f"these {len(devices)} devices; choose mesh.fsdp and mesh.tensor as products of sides of a slice."
+    )
 
 
 def number_of_slices(devices: list) -> int:

@@ -43,7 +43,9 @@ def numbered(processes: Iterable[int]) -> str:
 
 def _wait_for_all(port: int, count: int, timeout: float) -> str:
     """Process 0: collects the others and tells each the answer, empty when all is well."""
-    deadline, present, answer = time.monotonic() + timeout, {}, ""
+    deadline, answer = time.monotonic() + timeout, ""
+    present: set[int] = set()
+    connections: list[socket.socket] = []
     with contextlib.ExitStack() as at_end:
         try:
             server = at_end.enter_context(socket.create_server(("", port)))
@@ -53,24 +55,25 @@ def _wait_for_all(port: int, count: int, timeout: float) -> str:
             server.settimeout(left)
             with contextlib.suppress(TimeoutError):
                 connection = at_end.enter_context(server.accept()[0])
+                connections.append(connection)
                 answer = _admit(connection, count, present)
-        missing = set(range(1, count)) - set(present)
+        missing = set(range(1, count)) - present
         if missing and not answer:
             answer = (
                 f"{numbered(missing)} of {count} did not arrive within {timeout:.0f} s; see why on those hosts, then "
                 f"start all again."
             )
-        for connection in present.values():
+        for connection in connections:
             with contextlib.suppress(OSError):
                 connection.sendall(json.dumps({"answer": answer}).encode() + b"\n")
-        for connection in present.values():  # Who closes first keeps the port busy: let it be them.
+        for connection in connections:  # Who closes first keeps the port busy: let it be them.
             with contextlib.suppress(OSError):
                 connection.settimeout(2.0)
                 connection.recv(1)
     return answer
 
 
-def _admit(connection: socket.socket, count: int, present: dict[int, socket.socket]) -> str:
+def _admit(connection: socket.socket, count: int, present: set[int]) -> str:
     """Reads one arrival; whatever is none (a stray connection) is passed over."""
     try:
         connection.settimeout(2.0)
@@ -79,9 +82,9 @@ def _admit(connection: socket.socket, count: int, present: dict[int, socket.sock
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     again = index in present
-    present[index] = connection
+    present.add(index)
     if theirs != count:
-        return f"process {index} was started as one of {theirs} processes, process 0 as one of {count}; start all alike."
+        return f"process {index} was started as one of {theirs} processes, process 0 as one of {count}; make them one."
     if again or not 0 < index < count:
         return f"two processes were started as process {index} of {count}; give each its own number."
     return ""

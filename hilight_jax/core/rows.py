@@ -15,19 +15,20 @@ from hilight_jax.core.mesh import batch_sharding, batch_shards
 
 
 class HostRows:
-    """The rows of this host in batches of one size.
+    """The rows of one host in batches of one size.
 
     Attributes:
       numbers: int64 [B]; the numbers of its rows in the global batch, in order.
       counted: bool [B]; whether it is the first host to hold a row, for sums over hosts.
     """
 
-    def __init__(self, mesh: Mesh, batch_size: int):
-        """Asks the mesh.
+    def __init__(self, mesh: Mesh, batch_size: int, process: int | None = None):
+        """Asks the mesh for the rows of ``process``, by default this one.
 
         Raises:
           ConfigError: The batch does not divide over the devices.
         """
+        process = jax.process_index() if process is None else process
         self._sharding, self._size = batch_sharding(mesh), batch_size
         if batch_size % batch_shards(mesh):
             raise ConfigError(
@@ -38,9 +39,9 @@ class HostRows:
         held = np.zeros(batch_size, bool)
         for device, (rows,) in self._sharding.devices_indices_map((batch_size,)).items():
             holders[rows] = np.minimum(holders[rows], device.process_index)
-            held[rows] |= device.process_index == jax.process_index()
+            held[rows] |= device.process_index == process
         self.numbers = np.flatnonzero(held)
-        self.counted = holders[self.numbers] == jax.process_index()
+        self.counted = holders[self.numbers] == process
 
     def place(self, local: np.ndarray) -> jax.Array:
         """Makes a global array [batch size, ...] of this host's rows and those of the others."""

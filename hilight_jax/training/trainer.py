@@ -1,5 +1,6 @@
 """An objective on a mesh: shapes, shardings, the jitted step and the checkpoints of its state."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,7 +83,6 @@ class Trainer:
                 f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards x "
                 f"{config.accumulate} micro-batches{groups}; choose a multiple of {pieces}."
             )
-        self.rows = HostRows(mesh, config.batch_size)
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)
         params = self.state_shapes.params
@@ -139,6 +139,11 @@ class Trainer:
         params = trees.unflatten({path: made[path] if path in made else given[path] for path in self._placed})
         frozen, trained = trees.split(params, self.config.freeze)
         return TrainState(step=step, trained=trained, frozen=frozen, optimizer=optimizer)
+
+    @functools.cached_property
+    def rows(self) -> HostRows:
+        """Which rows of every global batch are this host's."""
+        return HostRows(self.mesh, self.config.batch_size)
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """Places this host's rows of a global batch; only what the loss reads travels."""

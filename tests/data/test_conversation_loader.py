@@ -122,10 +122,11 @@ def test_hosts_hold_the_same_global_batches_however_many_there_are():
     whole, evaluated = batches(mixed(), 5), list(pipeline(mixed()).eval_batches(4))
     assert len({batch["ids"].shape[1] for batch in whole}) > 1
     for hosts in (2, 4):
-        parts = [batches(mixed(), 5, host_index=host, host_count=hosts) for host in range(hosts)]
+        all_rows = np.split(np.arange(4), hosts)
+        parts = [batches(mixed(), 5, rows=rows) for rows in all_rows]
         for step in range(5):
             assert_same(joined([part[step] for part in parts]), whole[step])
-        parts = [list(pipeline(mixed()).eval_batches(4, host, hosts)) for host in range(hosts)]
+        parts = [list(pipeline(mixed()).eval_batches(4, rows)) for rows in all_rows]
         for step in range(3):
             assert_same(joined([part[step] for part in parts]), evaluated[step])
 
@@ -215,7 +216,8 @@ def test_grouped_by_length_every_host_gets_its_rows_of_the_same_batches():
     talks = [talk(f"talk {i}", answer="Yes. " * (1 + 5 * i % 24)) for i in range(24)]
     grouped = {"length_group": 6}
     whole = batches(Conversations(*talks), 6, config=grouped)
-    halves = [batches(Conversations(*talks), 6, config=grouped, host_index=host, host_count=2) for host in range(2)]
+    all_rows = np.split(np.arange(4), 2)
+    halves = [batches(Conversations(*talks), 6, config=grouped, rows=rows) for rows in all_rows]
     for step, batch in enumerate(whole):
         rows = np.concatenate([half[step]["index"] for half in halves])
         assert rows.tolist() == batch["index"].tolist()

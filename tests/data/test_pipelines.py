@@ -84,7 +84,7 @@ def test_every_epoch_holds_every_clip_once_in_a_new_order(manifest):
 def test_hosts_hold_the_same_global_batches_however_many_there_are(manifest):
     whole = batches(manifest, 4)
     for hosts in (2, 4):
-        parts = [batches(manifest, 4, host_index=host, host_count=hosts) for host in range(hosts)]
+        parts = [batches(manifest, 4, rows=rows) for rows in np.split(np.arange(4), hosts)]
         for step in range(4):
             assert_same(joined([part[step] for part in parts]), whole[step])
 
@@ -158,6 +158,28 @@ def test_too_many_bad_clips_stop_the_run_and_are_named(tmp_path):
     assert counter.count == 8 and counter.seen == 40
 
 
+def test_bad_clips_of_all_hosts_are_added_up_and_judged_alike(manifest):
+    source = open_source(manifest)
+    there = np.array([8, 2, 1, 3, 5, -1, -1, -1])  # Seen, replaced, truncated, and the numbers of those replaced.
+    asked = []
+
+    def gather(here):
+        asked.append(here.tolist())
+        return np.stack([here, there])
+
+    counter = bad_clips(source, max_fraction=0.1, patience=8, gather=gather)
+    counted = np.array([True, True, False, False])  # The other rows are counted by another host.
+    with pytest.raises(DataError, match=r"2 of 12 clips .* among them 3.mp4, 5.mp4"):
+        for batch in batches(manifest, 4):
+            counter.update(batch, counted)
+    assert asked == [[4, 0, 0, -1, -1, -1, -1, -1]]
+    patient = bad_clips(source, max_fraction=0.5, patience=8, gather=gather)
+    for batch in batches(manifest, 8):
+        patient.update(batch, counted)
+    assert [counts[0] for counts in asked] == [4, 4, 8, 16]
+    assert (patient.seen, patient.count, patient.truncated) == (24, 2, 1)
+
+
 def test_the_end_of_a_short_run_is_judged_too_and_cut_captions_are_counted(tmp_path):
     manifest = write_manifest(tmp_path, 4, texts=["ball " * 30])
     (tmp_path / "1.mp4").write_bytes(b"")
@@ -194,7 +216,8 @@ def test_evaluation_sees_every_clip_once_and_pads_the_last_batch(manifest):
     assert len(whole) == 3
     assert rows["index"].tolist() == [*range(10), -1, -1] and rows["valid"].tolist() == [True] * 10 + [False] * 2
     assert rows["text_mask"][-1].sum() == 2 and not rows["video"][-1].any()
-    for step, parts in enumerate(zip(*(list(pipeline.eval_batches(4, h, 2)) for h in range(2)), strict=True)):
+    halves = np.split(np.arange(4), 2)
+    for step, parts in enumerate(zip(*(list(pipeline.eval_batches(4, half)) for half in halves), strict=True)):
         assert_same(joined(parts), whole[step])
 
 
@@ -259,6 +282,8 @@ def test_a_wrong_config_is_refused(key, value, message):
         DataConfig(**{key: value})
 
 
-def test_a_batch_that_hosts_cannot_share_is_refused(manifest):
-    with pytest.raises(ConfigError, match="batch of 4 clips does not divide over 3 hosts"):
-        batches(manifest, 1, host_count=3)
+def test_a_host_may_hold_rows_that_are_apart_and_rows_of_others(manifest):
+    whole = batches(manifest, 2)
+    for rows in ([0, 3], [1, 2, 3]):
+        for part, batch in zip(batches(manifest, 2, rows=np.array(rows)), whole, strict=True):
+            assert_same(part, {name: x[rows] for name, x in batch.items()})
