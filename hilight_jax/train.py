@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import commands, distributed, trees
 from hilight_jax.core.config import differences, to_dict
-from hilight_jax.core.errors import CheckpointError, UnreadableCheckpoint
+from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint
 from hilight_jax.core.fingerprints import fingerprints
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
@@ -25,7 +25,7 @@ from hilight_jax.stages.registry import make_stage
 from hilight_jax.stages.stage import lacks_world, provide_world, say
 from hilight_jax.training import loop
 from hilight_jax.training.clock import Clock
-from hilight_jax.training.experiment import load_config
+from hilight_jax.training.experiment import build_run, load_config
 from hilight_jax.training.run_config import FREE_KEYS, RunConfig
 from hilight_jax.training.state import TrainState
 from hilight_jax.training.trainer import Trainer
@@ -165,14 +165,23 @@ def check_workdir(config: RunConfig, workdir: Path) -> None:
         return
     store = Store(workdir / "checkpoints", config.keep, read_only=True)
     latest = store.latest()
-    changed = differences(store.config(latest), json.loads(json.dumps(to_dict(config)))) if latest is not None else []
+    saved = None if latest is None else store.config(latest)
     store.close()
+    changed = [] if saved is None else differences(_with_defaults(saved), json.loads(json.dumps(to_dict(config))))
     changed = [line for line in changed if not line.removeprefix("config.").startswith(FREE_KEYS)]
     if changed:
         raise CheckpointError(
             f"{workdir} holds another configuration ({'; '.join(changed)}); choose another --workdir, or train with "
             f"the configuration that is there."
         )
+
+
+def _with_defaults(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved configuration with the keys that have come since, at their defaults; as it is when a key has gone."""
+    try:
+        return json.loads(json.dumps(to_dict(build_run(saved))))
+    except ConfigError:
+        return saved
 
 
 def write_config(config: RunConfig, workdir: Path) -> None:

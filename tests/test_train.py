@@ -1,6 +1,7 @@
 """The train command in one process: checks before work, ways to start, and what a workdir refuses."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hilight_jax.billiards.encode import encode_video
 from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError
+from hilight_jax.train import check_workdir
+from hilight_jax.training.experiment import build_run
 from tests.training.tiny import SMALL
 
 RUN = (*SMALL, "--config.generate_missing=false", "--config.log_every=1")
@@ -54,6 +57,20 @@ def test_a_finished_run_says_so_and_another_configuration_is_refused(finished, d
     assert "is finished" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="another configuration .config.seed: 0 -> 1."):
         run(finished, data_dir, "--config.steps=2", "--config.seed=1", preset="demo,setting=0")
+
+
+def test_a_run_from_before_a_key_was_added_has_its_default(finished):
+    def forget(name, saved):
+        return {key: value for key, value in saved.items() if key != name}
+
+    store = Store(finished / "checkpoints", read_only=True)
+    saved = store.config(2)
+    config = build_run(saved)
+    with mock.patch.object(Store, "config", lambda self, step: forget("freeze", saved)):
+        check_workdir(config, finished)
+    with mock.patch.object(Store, "config", lambda self, step: forget("seed", saved) | {"gone": 1}):
+        with pytest.raises(CheckpointError, match="config.gone: 1 -> None"):
+            check_workdir(config, finished)
 
 
 def test_records_hold_every_step_and_the_rate(finished):

@@ -10,14 +10,13 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax._src import clusters, distributed
 from jax.errors import JaxRuntimeError
-from jax.experimental import multihost_utils
 
 from hilight_jax.core.errors import DistributedError, UserError
 from hilight_jax.core.roll_call import call_the_roll, numbered
@@ -188,11 +187,6 @@ def wait_for_all(topic: str, timeout: float = ARRIVAL_SECONDS) -> None:
     exchange(topic, None, timeout)
 
 
-def sum_over_hosts(topic: str, values: Sequence[int]) -> list[int]:
-    """Sums numbers over all processes, each by its place."""
-    return [sum(column) for column in zip(*exchange(topic, list(values)), strict=True)]
-
-
 def together(topic: str, work: Callable[[], Any], timeout: float = ARRIVAL_SECONDS) -> Any:
     """Does something on all processes and returns what came of it here, once all are done.
 
@@ -243,11 +237,6 @@ def _take_leave() -> None:
             client.blocking_key_value_get(f"hilight/left/{process}", int(left * 1000))
         if jax.process_index() == 0:
             time.sleep(0.5)  # They have said that they go; let them be gone.
-
-
-def fetch_whole(tree: Any) -> Any:
-    """Copies arrays that are spread over several hosts to this one, whole; arrays of a single process stay."""
-    return tree if jax.process_count() == 1 else multihost_utils.process_allgather(tree, tiled=True)
 
 
 def _number(variable: str) -> int | None:

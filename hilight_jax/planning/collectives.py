@@ -28,19 +28,26 @@ def collectives(text: str) -> list[dict[str, Any]]:
     """Collectives by kind and group size: how often a step runs them, and the bytes of their results on each chip.
 
     A loop's counts are multiplied by its rounds. The TPU compiler writes a gather as rows put into zeros and an
-    all-reduce of that, and a reduce-scatter as a fusion around an all-reduce; both are named by what they do.
+    all-reduce of that, and a reduce-scatter as a fusion around an all-reduce; both are named by what they do. A
+    collective that runs behind other work is written once for every piece of that work, on one channel: it counts once.
     """
     found, entry = hlo.computations(text)
     times = hlo.runs(found, entry)
-    sums: dict[tuple[str, int], _Sum] = {}
+    channels: dict[tuple, tuple[int, str, str]] = {}
     for name, lines in found.items():
         for line in lines:
             if (match := _LINE.search(line)) and times.get(name):
-                result = _result(match[2], match[3], bool(match[4]))
-                row = sums.setdefault((_meaning(line, match[3], name), group_size(line)), _Sum())
-                row.count += times[name]
-                row.bytes += times[name] * hlo.shape_bytes(result)
-                row.arrays.update(hlo.arrays(result))
+                channel = re.search(r"channel_id=(\d+)", line)
+                key = (channel[1] if channel else match[1], match[3], *hlo.arrays(match[2]))
+                channels[key] = max(channels.get(key, (0, "", "")), (times[name], line, name))
+    sums: dict[tuple[str, int], _Sum] = {}
+    for rounds, line, name in channels.values():
+        match = _LINE.search(line)
+        result = _result(match[2], match[3], bool(match[4]))
+        row = sums.setdefault((_meaning(line, match[3], name), group_size(line)), _Sum())
+        row.count += rounds
+        row.bytes += rounds * hlo.shape_bytes(result)
+        row.arrays.update(hlo.arrays(result))
     return [
         {"kind": kind, "group": group, "count": row.count, "bytes": row.bytes, "largest": row.largest()}
         for (kind, group), row in sorted(sums.items(), key=lambda item: -item[1].bytes)

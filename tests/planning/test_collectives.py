@@ -73,6 +73,14 @@ def test_a_fused_scatter_is_named_by_what_it_does(found):
     assert (found["reduce-scatter", 4]["count"], found["reduce-scatter", 4]["bytes"]) == (1, 64 * 8 * 2)
 
 
+def test_the_pieces_of_one_channel_count_once_and_other_shapes_on_it_for_themselves():
+    piece = "  %all-gather.{0} = bf16[8,4]{{1,0:T(8,128)}} all-gather(%a), channel_id=3, replica_groups=[1,8]<=[8]"
+    other = "  %all-gather.9 = f32[8,4]{1,0} all-gather(%a), channel_id=3, replica_groups=[1,8]<=[8]"
+    program = "\n".join(["ENTRY %main (a: bf16[1,4]) -> bf16[8,4] {", piece.format(1), piece.format(2), other, "}"])
+    (row,) = collectives(program)
+    assert (row["count"], row["bytes"]) == (2, 8 * 4 * (2 + 4))
+
+
 def test_the_largest_kind_comes_first():
     sizes = [row["bytes"] for row in collectives(PROGRAM)]
     assert sizes == sorted(sizes, reverse=True)
