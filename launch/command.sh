@@ -27,6 +27,7 @@ need_number() {
   if ! [[ "${!1}" =~ ^[0-9]{1,9}$ ]] || ((10#${!1} < $3)); then
     refuse "$2 is '${!1}', but must be a whole number of at least $3."
   fi
+  printf -v "$1" '%d' "$((10#${!1}))"  # Arithmetic would read 08 as an octal number.
 }
 
 # need_program NAME "where it comes from": ends unless it is installed; a dry run needs no program.

@@ -69,6 +69,8 @@ def initialize(
             f"several processes need {', '.join(names)}, but {' and '.join(missing)} is not known; give "
             f"{' and '.join(f'--{name} or JAX_{name.upper()}' for name in missing)}."
         )
+    if count < 1:
+        raise DistributedError(f"num_processes is {count}, but must be at least 1.")
     if not 0 <= index < count:
         raise DistributedError(f"process_id is {index}, but must be between 0 and num_processes - 1, {count - 1}.")
     if count == 1:

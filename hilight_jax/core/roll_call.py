@@ -28,8 +28,10 @@ def call_the_roll(address: str, count: int, index: int, timeout: float) -> None:
       DistributedError: Some are missing after ``timeout`` seconds, or two call themselves by one number.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise DistributedError(f"the coordinator's address is '{address}', but must be HOST:PORT of process 0.")
+    if not (host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise DistributedError(
+            f"the coordinator's address is '{address}', but must be HOST:PORT of process 0, the port from 1 to 65535."
+        )
     answer = _wait_for_all(int(port), count, timeout) if index == 0 else _report(host, int(port), count, index, timeout)
     if answer:
         raise DistributedError(answer)

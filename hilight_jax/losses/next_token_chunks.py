@@ -46,7 +46,12 @@ class Chunk(NamedTuple):
 
 
 def next_token_in_chunks(
-    tokens: Float[Array, "B L D"], table: Float[Array, "v D"], labels: Int[Array, "B L"], chunk: int, dtype: Any
+    tokens: Float[Array, "B L D"],
+    table: Float[Array, "v D"],
+    labels: Int[Array, "B L"],
+    chunk: int,
+    dtype: Any,
+    unroll: bool = False,
 ) -> Mean:
     """``next_token`` of the logits that are products of ``tokens`` with every row of ``table``.
 
@@ -56,8 +61,9 @@ def next_token_in_chunks(
       labels: The ids of the sequence itself, not shifted; ``IGNORE_ID`` is not learned.
       chunk: Positions of every sample whose logits exist at a time.
       dtype: Of the factors of all products; they are summed in float32 at least.
+      unroll: Write the chunks out one after the other instead of as a loop, whose body a compiler counts once.
     """
-    total = _summed(chunk, jnp.dtype(dtype), tokens, table, _targets(labels))
+    total = _summed(chunk, jnp.dtype(dtype), unroll, tokens, table, _targets(labels))
     return Mean(total, next_token_count(labels).astype(total.dtype))
 
 
@@ -86,19 +92,18 @@ def _targets(labels: Array) -> Array:
     return jnp.pad(labels[:, 1:], ((0, 0), (0, 1)), constant_values=IGNORE_ID)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _summed(chunk: int, dtype: Any, tokens: Array, table: Array, targets: Array) -> Array:
-    return _run(chunk, dtype, (False, False), tokens, table, targets)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _summed(chunk: int, dtype: Any, unroll: bool, tokens: Array, table: Array, targets: Array) -> Array:
+    return _run(chunk, dtype, unroll, (False, False), tokens, table, targets)[0]
 
 
-def _summed_forward(chunk: int, dtype: Any, tokens: Any, table: Any, targets: Any) -> tuple[Array, tuple]:
+def _summed_forward(chunk: int, dtype: Any, unroll: bool, tokens: Any, table: Any, targets: Any) -> tuple[Array, tuple]:
     wanted = (tokens.perturbed, table.perturbed)
-    total, gradients = _run(chunk, dtype, wanted, tokens.value, table.value, targets.value)
-    return total, gradients
+    return _run(chunk, dtype, unroll, wanted, tokens.value, table.value, targets.value)
 
 
-def _summed_backward(chunk: int, dtype: Any, gradients: tuple, cotangent: Array) -> tuple:
-    del chunk, dtype
+def _summed_backward(chunk: int, dtype: Any, unroll: bool, gradients: tuple, cotangent: Array) -> tuple:
+    del chunk, dtype, unroll
     return (*(None if x is None else (cotangent * x).astype(x.dtype) for x in gradients), None)
 
 
@@ -106,7 +111,7 @@ _summed.defvjp(_summed_forward, _summed_backward, symbolic_zeros=True)
 
 
 def _run(
-    chunk: int, dtype: Any, wanted: tuple[bool, bool], tokens: Array, table: Array, targets: Array
+    chunk: int, dtype: Any, unroll: bool, wanted: tuple[bool, bool], tokens: Array, table: Array, targets: Array
 ) -> tuple[Array, tuple[Array | None, Array | None]]:
     """The summed cross entropy, and its gradients for tokens and table where they are wanted."""
     wide = jnp.promote_types(dtype, jnp.float32)
@@ -129,7 +134,7 @@ def _run(
             return for_table, (losses, for_rows)
 
         start = _varying(jnp.zeros(whole.shape, wide)) if wanted[1] else None
-        for_table, (losses, for_tokens) = _over_chunks(step, start, rows, whole, targets, chunk)
+        for_table, (losses, for_tokens) = _over_chunks(step, start, rows, whole, targets, chunk, unroll)
         total = jnp.sum(losses)
         if ambient_mesh() is not None:
             total = jax.lax.psum(total, BATCH_AXES)
@@ -143,7 +148,9 @@ def _run(
     return _on_mesh(run, (WHOLE, specs))(tokens, table, targets)
 
 
-def _over_chunks(step: Callable, carry: Any, tokens: Array, table: Array, targets: Array, chunk: int) -> tuple:
+def _over_chunks(
+    step: Callable, carry: Any, tokens: Array, table: Array, targets: Array, chunk: int, unroll: bool = False
+) -> tuple:
     """Scans ``step`` over the chunks; what it returns per position comes back as [B, L, ...]."""
     length = tokens.shape[1]
     chunk = min(chunk, length)
@@ -165,7 +172,7 @@ def _over_chunks(step: Callable, carry: Any, tokens: Array, table: Array, target
         peak = _over_vocabulary(jax.lax.pmax, jnp.max(logits, axis=2, keepdims=True))
         return step(carry, Chunk(logits, targets, peak, ids), rows)
 
-    carry, results = jax.lax.scan(body, carry, (cut(tokens, 0), cut(targets, IGNORE_ID)))
+    carry, results = jax.lax.scan(body, carry, (cut(tokens, 0), cut(targets, IGNORE_ID)), unroll=unroll)
     return carry, jax.tree.map(joined, results)
 
 

@@ -27,7 +27,8 @@ def choose_attention(
     Raises:
       ConfigError: The fused kernel is asked for where it cannot run, or for a shape that it does not take.
     """
-    device, fits = platform(), suits(shape[1], num_proxy_tokens, num_frames, shape[2], shape[2] // num_heads)
+    device, value_bytes = platform(), compute.dtypes["dtype"].itemsize
+    fits = suits(shape[1], num_proxy_tokens, num_frames, shape[2], shape[2] // num_heads, value_bytes)
     if compute.attention == "fused" and not (fits and device in ("cpu", "tpu")):
         raise ConfigError(
             f"compute.attention is 'fused', but {num_frames} frames, {num_proxy_tokens} proxies, {shape[1]} tokens "

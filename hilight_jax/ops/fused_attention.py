@@ -25,17 +25,19 @@ from hilight_jax.core.mesh import BATCH_AXES
 
 KERNEL = "kernel"  # The name of the result, for policies of what a backward pass keeps.
 LANES, TILE = 128, 16
-# Rows times lanes are held several times over in the chip's fast memory; frames are written out one after the other.
-MAX_TOKENS, MAX_FRAMES = 6144, 32
+# Rows times lanes are held several times over in the chip's fast memory, and so are a frame's scores: 12
+# frames of 256 patches in bfloat16 compile for v5e and v4; 3924 rows do not for either, 2356 in float32 not for v4.
+MAX_TOKENS, MAX_PATCHES, MAX_FRAMES = 3080, 256, 32
 
 
-def suits(num_tokens: int, num_proxies: int, num_frames: int, width: int, head_dim: int) -> bool:
+def suits(num_tokens: int, num_proxies: int, num_frames: int, width: int, head_dim: int, value_bytes: int = 2) -> bool:
     """Whether the kernel takes clips of this shape; others are for ``attention.proxy_attention``.
 
     A single proxy is too few: the compiler (jax 0.10.2) refuses products with one row in bfloat16.
     """
     whole = width % LANES == 0 and LANES % head_dim == 0
-    return whole and num_proxies > 1 and num_tokens <= MAX_TOKENS and num_frames <= MAX_FRAMES
+    small = num_tokens * value_bytes <= 2 * MAX_TOKENS and num_tokens - num_proxies <= num_frames * MAX_PATCHES
+    return whole and num_proxies > 1 and small and num_frames <= MAX_FRAMES
 
 
 def fused_proxy_attention(

@@ -30,6 +30,7 @@ def collectives(text: str) -> list[dict[str, Any]]:
     A loop's counts are multiplied by its rounds. The TPU compiler writes a gather as rows put into zeros and an
     all-reduce of that, and a reduce-scatter as a fusion around an all-reduce; both are named by what they do. A
     collective that runs behind other work is written once for every piece of that work, on one channel: it counts once.
+    Of a fused reduce-scatter the bytes are those that go in.
     """
     found, entry = hlo.computations(text)
     times = hlo.runs(found, entry)
@@ -77,8 +78,8 @@ def _meaning(line: str, kind: str, computation: str) -> str:
 
 
 def _result(shapes: str, kind: str, started: bool) -> str:
-    """An asynchronous gather or permute returns its operand too: half of the tuple is the result."""
+    """What an asynchronous gather or permute gives: it returns its operands, its results and counters of its own."""
     if started and kind in ("all-gather", "collective-permute", "reduce-scatter"):
-        parts = re.findall(r"\w+\[[\d,]*\]", shapes)
-        return parts[1] if len(parts) > 1 else shapes
+        parts = [part for part in hlo.arrays(shapes) if part != "u32[]"]
+        return ", ".join(parts[len(parts) // 2 :])
     return shapes

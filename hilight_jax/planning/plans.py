@@ -86,10 +86,11 @@ def _speed(config: RunConfig, topology: Topology, mesh: Any) -> dict[str, Any]:
     flops, chip, chips = model_flops(config), topology.chip, topology.chips
     speed: dict[str, Any] = {"model_flops": flops}
     try:
-        written_out = programs.compile_step(programs.make_trainer(programs.for_tpu(config, unroll=True), mesh))
+        written_out = programs.compile_step(programs.make_trainer(programs.written_out(config), mesh))
     except programs.DoesNotFit as problem:
         return speed | {"roofline": None, "roofline_problem": problem.remark}
-    found = roofline(written_out.compiled.cost_analysis(), written_out.compiled.as_text(), chip, chips, flops)
+    analysis, text = written_out.compiled.cost_analysis(), written_out.compiled.as_text()
+    found = roofline(analysis, text, chip, chips, flops, config.accumulate)
     seconds, result = found.seconds, as_dict(found)
     if theirs := tower_flops(config):
         result["towers_seconds"] = theirs / chips / chip.peak_flops

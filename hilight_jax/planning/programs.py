@@ -65,6 +65,14 @@ def for_tpu(config: RunConfig, **compute: Any) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, compute=changed))
 
 
+def written_out(config: RunConfig) -> RunConfig:
+    """One micro-batch of the run without loops, whose bodies the compiler counts once: layers, chunks of the losses."""
+    config = for_tpu(config, unroll=True)
+    if getattr(getattr(config, "loss", None), "contrast_chunk", 0):
+        config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, contrast_chunk=0))
+    return dataclasses.replace(config, batch_size=config.batch_size // config.accumulate, accumulate=1)
+
+
 def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
     """The trainer of any stage, of shapes alone: no checkpoint and no data are read."""
     return Trainer(config, make_objective(config, mesh), mesh)

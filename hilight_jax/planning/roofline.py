@@ -40,8 +40,10 @@ class Roofline:
         return "compute" if self.compute_seconds >= self.memory_seconds else "memory bandwidth"
 
 
-def roofline(analysis: dict[str, float], text: str, chip: Chip, chips: int, model_flops: float) -> Roofline:
-    """The roofline of a program whose layers are written out; a loop's body would be counted once.
+def roofline(
+    analysis: dict[str, float], text: str, chip: Chip, chips: int, model_flops: float, rounds: int = 1
+) -> Roofline:
+    """The roofline of a program without loops; the compiler counts a loop's body once.
 
     Args:
       analysis: The compiler's cost analysis of one chip's program.
@@ -49,10 +51,11 @@ def roofline(analysis: dict[str, float], text: str, chip: Chip, chips: int, mode
       chip: What each chip has.
       chips: Their number.
       model_flops: Of one step over the global batch, nothing computed twice.
+      rounds: How often a step runs the program: its micro-batches.
     """
-    kernels = kernel_costs(text)
-    flops = analysis.get("flops", 0.0)
-    moved = analysis.get("bytes accessed", 0.0) + kernels["bytes"] - kernels["declared_bytes"]
+    kernels = {name: value * rounds for name, value in kernel_costs(text).items()}
+    flops = analysis.get("flops", 0.0) * rounds
+    moved = analysis.get("bytes accessed", 0.0) * rounds + kernels["bytes"] - kernels["declared_bytes"]
     compute, memory = flops / chip.peak_flops, moved / chip.bandwidth
     bound = model_flops / chips / chip.peak_flops / max(compute, memory)
     return Roofline(flops, moved, compute, memory, bound, int(kernels["calls"]), kernels["bytes"])

@@ -84,7 +84,8 @@ class ChatObjective:
 
     def _next_token(self, collections: Mapping[str, Any], tokens: jax.Array, labels: jax.Array) -> Mean:
         if self.config.loss_chunk:
-            return next_token_in_chunks(tokens, _table(collections), labels, *self._chunks)
+            unroll = self.config.model.compute.unroll
+            return next_token_in_chunks(tokens, _table(collections), labels, *self._chunks, unroll)
         return next_token(tokens, self._logits(collections), labels)
 
     @property

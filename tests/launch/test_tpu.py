@@ -46,6 +46,11 @@ def test_several_slices_are_counted_nodes_with_a_prefix(bench):
     assert bench.calls()[0][-5:] == expected
 
 
+def test_a_number_with_a_leading_zero_is_not_octal(bench):
+    bench.run("tpu.sh", "create", *WHERE, *WHAT, "--slices", "08")
+    assert "--node-count=8" in bench.calls()[0]
+
+
 def test_best_effort_is_asked_of_alpha_and_reserved_is_not(bench):
     bench.run("tpu.sh", "create", *WHERE, *WHAT, "--tier", "best-effort")
     bench.run("tpu.sh", "create", *WHERE, *WHAT, "--tier", "reserved")

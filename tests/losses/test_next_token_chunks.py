@@ -36,8 +36,8 @@ def plain(tokens, table, labels):
     return next_token(tokens, to_logits(table), labels).value()
 
 
-def chunked(chunk, dtype):
-    return lambda *inputs: next_token_in_chunks(*inputs, chunk, dtype).value()
+def chunked(chunk, dtype, unroll=False):
+    return lambda *inputs: next_token_in_chunks(*inputs, chunk, dtype, unroll).value()
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,14 @@ def test_chunks_of_any_length_give_the_loss_and_gradients_of_all_logits_at_once(
         expected = jax.value_and_grad(plain, (0, 1))(*inputs)
         found = jax.jit(jax.value_and_grad(chunked(chunk, dtype), (0, 1)))(*inputs)
         assert_close_to_absmax(found, expected, relative)
+
+
+def test_chunks_written_out_are_the_same_chunks():
+    inputs = example("float32")
+    looped, written_out = (
+        jax.value_and_grad(chunked(4, "float32", unroll), (0, 1))(*inputs) for unroll in (False, True)
+    )
+    assert_close_to_absmax(written_out, looped, 1e-6)
 
 
 @pytest.mark.parametrize(

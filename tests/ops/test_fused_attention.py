@@ -69,3 +69,5 @@ def test_which_shapes_the_kernel_takes():
     assert suits(2356, 4, 12, 768, 64) and suits(200, 4, 1, 768, 64) and suits(53, 4, 1, 256, 128)
     assert not suits(2356, 4, 12, 768, 96) and not suits(2356, 4, 12, 192, 64)  # Heads must fill the lanes.
     assert not suits(64 * 196 + 4, 4, 64, 768, 64) and not suits(197, 1, 1, 768, 64)
+    assert suits(12 * 256 + 4, 4, 12, 768, 64) and not suits(20 * 196 + 4, 4, 20, 768, 64)
+    assert not suits(4 * 576 + 4, 4, 4, 768, 64) and not suits(2356, 4, 12, 768, 64, value_bytes=4)

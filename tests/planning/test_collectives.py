@@ -61,6 +61,19 @@ def test_a_started_gather_counts_once_and_by_its_result(found):
     assert (row["count"], row["bytes"], row["largest"]) == (1, 8 * 4 * 4, ["f32[8,4]"])
 
 
+def test_a_started_gather_of_several_arrays_counts_all_its_results():
+    shapes = "((f32[1,4]{1,0}, bf16[1,2]{1,0}), (f32[8,4]{1,0}, bf16[8,2]{1,0}))"
+    line = f"  %g = {shapes} all-gather-start(%a, %b), replica_groups=[1,8]<=[8], dimensions={{0}}"
+    (row,) = collectives("\n".join(["ENTRY %main (a: f32[1,4]) -> f32[8,4] {", line, "}"]))
+    assert (row["bytes"], row["largest"]) == (8 * 4 * 4 + 8 * 2 * 2, ["f32[8,4]", "bf16[8,2]"])
+
+
+def test_a_started_permute_counts_without_its_counters():
+    line = "  %p = (f32[4]{0}, f32[4]{0}, u32[], u32[]) collective-permute-start(%a), source_target_pairs={{0,1},{1,0}}"
+    (row,) = collectives("\n".join(["ENTRY %main (a: f32[4]) -> f32[4] {", line, "}"]))
+    assert (row["count"], row["bytes"]) == (1, 16)
+
+
 def test_rows_put_in_place_and_summed_are_a_gather(found):
     assert (found["all-gather", 4]["count"], found["all-gather", 4]["bytes"]) == (1, 8 * 16 * 2)
 

@@ -5,7 +5,7 @@ import pytest
 
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.planning.memory import arguments
-from hilight_jax.planning.programs import DoesNotFit, for_tpu, make_trainer
+from hilight_jax.planning.programs import DoesNotFit, for_tpu, make_trainer, written_out
 from tests.training.tiny import tiny_config
 from tests.training.tiny_chat import tiny_chat_config
 
@@ -16,6 +16,14 @@ def test_auto_is_what_a_tpu_would_take():
     assert for_tpu(config).model.compute.dtype == "bfloat16"
     asked = for_tpu(config, dtype="float32", unroll=True).model.compute
     assert (asked.dtype, asked.unroll) == ("float32", True)
+
+
+def test_what_is_written_out_has_no_loop_left():
+    config = dataclasses.replace(tiny_config(), accumulate=2)
+    config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, contrast_chunk=4))
+    found = written_out(config)
+    assert (found.batch_size, found.accumulate, found.loss.contrast_chunk) == (config.batch_size // 2, 1, 0)
+    assert found.model.compute.unroll
 
 
 @pytest.mark.parametrize(

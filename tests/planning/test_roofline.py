@@ -35,3 +35,9 @@ def test_the_slower_of_products_and_memory_bounds_the_step():
     assert slow_memory.mfu_bound == pytest.approx(0.5)
     slow_products = roofline({"flops": 2 * 197e12, "bytes accessed": 819e9}, "", chip, 4, 4 * 197e12)
     assert (slow_products.limit, slow_products.mfu_bound) == ("compute", pytest.approx(0.5))
+
+
+def test_every_micro_batch_of_a_step_counts():
+    analysis, chip = {"flops": 197e12, "bytes accessed": 819e9}, CHIPS["v5e"]
+    once, twice = (roofline(analysis, "", chip, 1, 197e12, rounds) for rounds in (1, 2))
+    assert (twice.seconds, twice.flops, twice.mfu_bound) == (2 * once.seconds, 2 * once.flops, once.mfu_bound / 2)
