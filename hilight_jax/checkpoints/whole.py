@@ -80,11 +80,11 @@ def clear_damage(directory: Path) -> None:
     """
     failure = None
     if jax.process_index() == 0:
-        directory.mkdir(parents=True, exist_ok=True)
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             for step, why in find_damage(directory).items():
                 move_aside(directory, step, why)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             failure = error
     if jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.int32(failure is not None)):
         failure = failure or CheckpointError(f"no step in {directory} is whole; process 0 says why.")

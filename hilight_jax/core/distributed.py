@@ -193,13 +193,13 @@ def together(topic: str, work: Callable[[], Any], timeout: float = ARRIVAL_SECON
     """Does something on all processes and returns what came of it here, once all are done.
 
     Raises:
-      UserError: It failed here.
+      UserError: It failed here; an OSError passes through likewise.
       DistributedError: It failed elsewhere; the sentence from there is repeated.
     """
     failure, result = None, None
     try:
         result = work()
-    except UserError as error:
+    except (UserError, OSError) as error:
         failure = error
     problems = exchange(topic, str(failure or ""), timeout)
     if failure is not None:

@@ -123,4 +123,7 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return record if isinstance(record, dict) and {"seconds", "until", "checkpoints"} <= set(record) else {}
+    kinds = {"seconds": dict, "until": float, "checkpoints": list}
+    if isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
+        return record
+    return {}

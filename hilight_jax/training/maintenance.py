@@ -4,6 +4,7 @@ A notice becomes SIGTERM to this process, and all that follows is that of any ot
 when the run began is not heeded: a run that is started again while it still stands would never take a step.
 """
 
+import http.client
 import os
 import signal
 import threading
@@ -55,7 +56,7 @@ class MaintenanceWatch:
         for place, quiet in self._quiet.items():
             try:
                 says = self._ask(place)
-            except OSError:
+            except (OSError, http.client.HTTPException, UnicodeDecodeError):
                 continue
             noticed |= says != quiet and self._before.get(place) == quiet
             self._before[place] = says

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import zipfile
 from pathlib import Path
 
@@ -55,7 +56,8 @@ class TowerCache:
             return
         path = self._path(frames, key_frames)
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        # Two hosts can have one process number, and evaluation runs beside the thread that reads ahead.
+        partial = path.with_suffix(f".{secrets.token_hex(8)}.partial")
         dtypes = {name + _DTYPE: np.array(x.dtype.name) for name, x in features.items()}
         with partial.open("wb") as file:
             np.savez(file, **{name: x.view(np.dtype(f"u{x.itemsize}")) for name, x in features.items()}, **dtypes)

@@ -41,6 +41,14 @@ def test_one_process_needs_nothing(tmp_path):
             {"JAX_COORDINATOR_ADDRESS": "here", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"},
             "address is 'here', but must be HOST:PORT",
         ),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:99999", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"},
+            "address is 'a:99999', but must be HOST:PORT of process 0, the port from 1 to 65535",
+        ),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "0", "JAX_PROCESS_ID": "0"},
+            "num_processes is 0, but must be at least 1",
+        ),
     ],
 )
 def test_what_is_given_by_halves_is_a_sentence(variables, sentence, monkeypatch):

@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -74,3 +77,18 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cache of tower outputs .* cannot be made: .*; set config.cache_gb=0"):
         TowerCache(tmp_path / "file", "towers", 1e9)
+
+
+def test_two_threads_may_store_one_clip_at_a_time(tmp_path, monkeypatch):
+    cache, both_wrote, save = TowerCache(tmp_path, "towers", 1e9), threading.Barrier(2, timeout=10), np.savez
+
+    def save_and_wait(*args, **kwargs):
+        save(*args, **kwargs)
+        both_wrote.wait()
+
+    monkeypatch.setattr(np, "savez", save_and_wait)
+    with ThreadPoolExecutor(2) as threads:
+        for stored in [threads.submit(cache.put, FRAMES, KEYS, FEATURES) for _ in range(2)]:
+            stored.result()
+    assert cache.get(FRAMES, KEYS) is not None
+    assert not list(tmp_path.rglob("*.partial"))

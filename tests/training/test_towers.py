@@ -1,10 +1,12 @@
+import re
+
 import jax
 import numpy as np
 import pytest
 
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.training.tower_cache import TowerCache
-from hilight_jax.training.towers import FEATURES, Towers, device_groups, feature_shapes
+from hilight_jax.training.towers import FEATURES, Towers, device_groups, feature_shapes, tower_program, tower_shapes
 from tests.training.tiny_chat import tiny_chat_config
 
 CONFIG = tiny_chat_config().model
@@ -38,6 +40,13 @@ def test_a_clips_features_do_not_depend_on_its_company_or_place(params):
         assert np.array_equal(alone[name][0, 0], many[name][7, 0])
         assert np.array_equal(alone[name][0, 0], many[name][3, 1])
         assert not many[name][0, 1].any()
+
+
+def test_devices_encode_without_a_word_to_each_other():
+    """So the towers may run in one thread while a step runs in another, in any order on any host."""
+    shapes = tower_shapes(CONFIG, CLIPS.shape[1:], 4, 16)
+    program = tower_program(CONFIG, jax.local_devices()).lower(*shapes).compile().as_text()
+    assert not re.search(r"all-(reduce|gather|to-all)|reduce-scatter|collective", program)
 
 
 def test_stored_features_are_bitwise_fresh_ones_and_are_not_computed_again(params, tmp_path):
