@@ -59,8 +59,9 @@ def test_a_start_before_any_checkpoint_loses_all_steps(tmp_path):
     assert read(tmp_path)[0] == {"compile": 5, "lost": 10}
 
 
-def test_a_file_that_is_no_record_is_begun_anew(tmp_path):
-    (tmp_path / "goodput.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", '{"seconds": [], "until": 1.0, "checkpoints": []}'])
+def test_a_file_that_is_no_record_is_begun_anew(tmp_path, text):
+    (tmp_path / "goodput.json").write_text(text)
     with begin(tmp_path, Hands(), 3)[1]:
         pass
     assert read(tmp_path)[1]["starts"] == 1
