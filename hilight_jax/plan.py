@@ -12,7 +12,7 @@ from pathlib import Path
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.planning import tables
-from hilight_jax.planning.plans import make_plan
+from hilight_jax.planning.plans import make_plan, speed
 from hilight_jax.planning.sweep import sweep
 from hilight_jax.planning.topologies import devices, parse
 from hilight_jax.stages.stage import say
@@ -36,10 +36,13 @@ def main(argv: list[str] | None = None) -> int:
         print(tables.sweep_table(rows))
         fits = any(row["fits"] for row in rows)
     else:
-        plan = make_plan(config, topology, known, not arguments.no_roofline, arguments.hlo)
-        result = {"config": arguments.config, **plan}
-        print(tables.plan_table(result))
-        fits = plan["fits"]
+        result = {"config": arguments.config, **make_plan(config, topology, known, arguments.hlo)}
+        print(tables.plan_table(result), flush=True)
+        fits = result["fits"]
+        if fits and not arguments.no_roofline:
+            say("compiling it once more without loops, for the roofline")
+            result |= speed(config, topology, known)
+            print(tables.speed_table(result))
     if arguments.json:
         commands.print_json(result)
     return 0 if fits else DOES_NOT_FIT

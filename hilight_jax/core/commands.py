@@ -28,7 +28,7 @@ def run(main: Callable[[], int | None]) -> None:
         code = main() or 0
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
-        code = 2
+        code = error.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {place}{error.strerror or error}. Mend this and start the same command again.\n")

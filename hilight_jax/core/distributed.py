@@ -18,7 +18,7 @@ import jax
 from jax._src import clusters, distributed
 from jax.errors import JaxRuntimeError
 
-from hilight_jax.core.errors import DistributedError, UserError
+from hilight_jax.core.errors import DistributedError, MissingProcesses, UserError
 from hilight_jax.core.roll_call import call_the_roll, numbered
 
 ARRIVAL_SECONDS = 300.0
@@ -47,7 +47,8 @@ def initialize(
       index: This one.
 
     Raises:
-      DistributedError: Something is given by halves, or a process did not arrive; it is named.
+      DistributedError: Something is given by halves.
+      MissingProcesses: A process did not arrive; it is named.
     """
     if jax.distributed.is_initialized():
         return
@@ -66,7 +67,7 @@ def initialize(
     missing = [name for name, value in zip(names, (address, count, index), strict=True) if value is None]
     if missing:
         raise DistributedError(
-            f"several processes need {', '.join(names)}, but {' and '.join(missing)} is not known; give "
+            f"several processes need {', '.join(names)}, but not all are known; give "
             f"{' and '.join(f'--{name} or JAX_{name.upper()}' for name in missing)}."
         )
     if count < 1:
@@ -95,7 +96,7 @@ def exchange(topic: str, value: Any, timeout: float = ARRIVAL_SECONDS) -> list[A
       timeout: Seconds to wait for the others.
 
     Raises:
-      DistributedError: A process did not give its value in time.
+      MissingProcesses: A process did not give its value in time.
     """
     count = jax.process_count()
     if count == 1:
@@ -110,12 +111,12 @@ def exchange(topic: str, value: Any, timeout: float = ARRIVAL_SECONDS) -> list[A
             found.append(json.loads(client.blocking_key_value_get(f"hilight/{number}/{process}", int(left * 1000))))
         except JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
-                raise DistributedError(
+                raise MissingProcesses(
                     f"process 0 of {count} is gone ({topic}); see why on its host, then start all again."
                 ) from error
             missing.append(process)
     if missing:
-        raise DistributedError(
+        raise MissingProcesses(
             f"{numbered(missing)} of {count} did not answer within {timeout:.0f} s ({topic}); see why on those hosts, "
             f"then start all again."
         )

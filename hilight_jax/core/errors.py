@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right; commands print it without a traceback and exit with 2."""
+    """Something the user can put right; commands print it without a traceback and exit with ``exit_code``."""
+
+    exit_code = 2
 
 
 class ConfigError(UserError):
@@ -30,6 +32,12 @@ class TrainingError(UserError):
 
 class DistributedError(UserError):
     """The processes of a run did not come together, or are not alike."""
+
+
+class MissingProcesses(DistributedError):
+    """Other processes of a run have not come, or are gone; the same command may find them a little later."""
+
+    exit_code = 1
 
 
 class Interrupted(Exception):

@@ -10,8 +10,9 @@ import socket
 import time
 from collections.abc import Iterable
 
-from hilight_jax.core.errors import DistributedError
+from hilight_jax.core.errors import DistributedError, MissingProcesses
 
+_ABSENT = "did not arrive within"
 _GRACE = 15.0  # Seconds that the others wait longer for an answer than process 0 does for them.
 
 
@@ -25,7 +26,8 @@ def call_the_roll(address: str, count: int, index: int, timeout: float) -> None:
       timeout: Seconds to wait for the others.
 
     Raises:
-      DistributedError: Some are missing after ``timeout`` seconds, or two call themselves by one number.
+      MissingProcesses: Some are missing after ``timeout`` seconds.
+      DistributedError: Two call themselves by one number.
     """
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 2**16):
@@ -34,7 +36,7 @@ def call_the_roll(address: str, count: int, index: int, timeout: float) -> None:
         )
     answer = _wait_for_all(int(port), count, timeout) if index == 0 else _report(host, int(port), count, index, timeout)
     if answer:
-        raise DistributedError(answer)
+        raise (MissingProcesses if _ABSENT in answer else DistributedError)(answer)
 
 
 def numbered(processes: Iterable[int]) -> str:
@@ -62,7 +64,7 @@ def _wait_for_all(port: int, count: int, timeout: float) -> str:
         missing = set(range(1, count)) - present
         if missing and not answer:
             answer = (
-                f"{numbered(missing)} of {count} did not arrive within {timeout:.0f} s; see why on those hosts, then "
+                f"{numbered(missing)} of {count} {_ABSENT} {timeout:.0f} s; see why on those hosts, then "
                 f"start all again."
             )
         for connection in connections:
@@ -104,6 +106,6 @@ def _report(host: str, port: int, count: int, index: int, timeout: float) -> str
         except (OSError, ValueError, KeyError):
             time.sleep(0.2)
     return (
-        f"process 0 of {count}, the coordinator {host}:{port}, did not arrive within {timeout:.0f} s; see why on that "
+        f"process 0 of {count}, the coordinator {host}:{port}, {_ABSENT} {timeout:.0f} s; see why on that "
         f"host, or whether the port is closed, then start all again."
     )

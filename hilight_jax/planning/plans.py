@@ -17,21 +17,13 @@ from hilight_jax.training.chat_config import ChatTrainConfig
 from hilight_jax.training.run_config import RunConfig
 
 
-def make_plan(
-    config: RunConfig,
-    topology: Topology,
-    devices: list[Any],
-    with_roofline: bool = True,
-    hlo: Path | None = None,
-) -> dict[str, Any]:
+def make_plan(config: RunConfig, topology: Topology, devices: list[Any], hlo: Path | None = None) -> dict[str, Any]:
     """Compiles a run for a topology and returns all figures; ``fits`` says whether it can run.
 
     Args:
       config: The run; what is ``auto`` in it is settled as on a TPU.
       topology: Where.
       devices: Its devices.
-      with_roofline: Also compile the step with its layers written out, which takes as long again or longer, for FLOPs,
-        bytes and the roofline.
       hlo: Where the compiled step is saved.
 
     Raises:
@@ -78,26 +70,30 @@ def make_plan(
         plan["advice"] = advice(config, topology, memory.total)
     if towers is not None:
         plan["towers_compile_seconds"] = towers.seconds
-    return plan | (_speed(config, topology, mesh) if with_roofline else {})
+    return plan
 
 
-def _speed(config: RunConfig, topology: Topology, mesh: Any) -> dict[str, Any]:
-    """Model FLOPs, and the roofline of the written-out program, where that can be compiled."""
+def speed(config: RunConfig, topology: Topology, devices: list[Any]) -> dict[str, Any]:
+    """Model FLOPs, and the roofline of the step without loops, where that can be compiled.
+
+    It takes the compiler as long again, and several times as long where layers are many and large.
+    """
+    mesh = make_mesh(config.mesh, devices)
     flops, chip, chips = model_flops(config), topology.chip, topology.chips
-    speed: dict[str, Any] = {"model_flops": flops}
+    result: dict[str, Any] = {"model_flops": flops}
     try:
         written_out = programs.compile_step(programs.make_trainer(programs.written_out(config), mesh))
     except programs.DoesNotFit as problem:
-        return speed | {"roofline": None, "roofline_problem": problem.remark}
+        return result | {"roofline": None, "roofline_problem": problem.remark}
     analysis, text = written_out.compiled.cost_analysis(), written_out.compiled.as_text()
     found = roofline(analysis, text, chip, chips, flops, config.accumulate)
-    seconds, result = found.seconds, as_dict(found)
+    seconds, figures = found.seconds, as_dict(found)
     if theirs := tower_flops(config):
-        result["towers_seconds"] = theirs / chips / chip.peak_flops
-        seconds += result["towers_seconds"]
+        figures["towers_seconds"] = theirs / chips / chip.peak_flops
+        seconds += figures["towers_seconds"]
     hours = seconds * config.steps * chips / 3600
-    return speed | {
-        "roofline": result,
+    return result | {
+        "roofline": figures,
         "unrolled_compile_seconds": written_out.seconds,
         "towers_flops": theirs,
         "steps": config.steps,

@@ -23,7 +23,7 @@ def sweep(config: RunConfig, topology: Topology, devices: list[Any], tell: Calla
     for remat, fsdp in itertools.product((False, True), _fsdp(config, topology)):
         for batch, changed in _batches(config, topology, remat, fsdp):
             try:
-                plan = make_plan(changed, topology, devices, with_roofline=False)
+                plan = make_plan(changed, topology, devices)
             except ConfigError as error:
                 tell(f"{batch} a chip, remat {remat}, fsdp {fsdp}: {error}")
                 continue

@@ -17,7 +17,7 @@ _MEMORY = {
 
 
 def plan_table(plan: Mapping[str, Any]) -> str:
-    """All figures of a plan, one a line."""
+    """What a plan says of memory and of what chips send, one figure a line."""
     mesh = " x ".join(f"{name} {size}" for name, size in plan["mesh"].items())
     lines = [
         _line("chips", f"{plan['chips']} ({plan['topology']}), {plan['hosts']} hosts; mesh {mesh}"),
@@ -37,7 +37,7 @@ def plan_table(plan: Mapping[str, Any]) -> str:
         lines += ["", "sent between chips in a step (bytes of results on each chip; read from the program)"]
         lines += [_collective(row) for row in plan["collectives"]] or [_line("  nothing", "")]
         lines += ["", _line("compiled in", f"{plan['compile_seconds']:.0f} s")]
-    return "\n".join(lines + _speed(plan))
+    return "\n".join(lines)
 
 
 def sweep_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -54,13 +54,13 @@ def sweep_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _speed(plan: Mapping[str, Any]) -> list[str]:
-    if "model_flops" not in plan:
-        return []
+def speed_table(plan: Mapping[str, Any]) -> str:
+    """What a plan with its ``plans.speed`` says of the roofline."""
     lines = ["", _line("model FLOPs of a step", f"{plan['model_flops']:.4g} (counted, nothing twice)")]
     found = plan["roofline"]
     if found is None:
-        return [*lines, _line("roofline", f"none: written out, it does not fit ({plan['roofline_problem']})")]
+        lines.append(_line("roofline", f"none: written out, it does not fit ({plan['roofline_problem']})"))
+        return "\n".join(lines)
     lines += [
         _line("compiled FLOPs of a chip", f"{found['flops']:.4g} (the compiler's, layers written out)"),
         _line("bytes of a chip", f"{found['bytes']:.4g} (the compiler's; kernels by operands and results)"),
@@ -78,7 +78,7 @@ def _speed(plan: Mapping[str, Any]) -> list[str]:
     if "towers_seconds" in found:
         lines.append(_line("towers (estimate)", f"{found['towers_seconds']:.4g} s a step at the peak, uncached"))
     hours = f"{plan['chip_hours']:,.0f} for {plan['steps']:,} steps at these bounds; real runs take more"
-    return [*lines, _line("chip-hours (estimate)", hours)]
+    return "\n".join([*lines, _line("chip-hours (estimate)", hours)])
 
 
 def _collective(row: Mapping[str, Any]) -> str:

@@ -78,10 +78,11 @@ class Trainer:
         block = objective.block_size
         pieces = batch_shards(mesh) * config.accumulate * block
         if config.batch_size % pieces:
-            groups = f" x groups of {block} examples (the loss's group_size)" if block > 1 else ""
+            cuts = f" x {config.accumulate} micro-batches" if config.accumulate > 1 else ""
+            cuts += f" x groups of {block} examples (the loss's group_size)" if block > 1 else ""
             raise ConfigError(
-                f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards x "
-                f"{config.accumulate} micro-batches{groups}; choose a multiple of {pieces}."
+                f"config.batch_size={config.batch_size} does not divide over {batch_shards(mesh)} batch shards{cuts}; "
+                f"choose a multiple of {pieces}."
             )
         self._optimizer = make_optimizer(config.optimizer, config.steps)
         self.state_shapes: TrainState = jax.eval_shape(self._fresh_state)

@@ -7,10 +7,10 @@ from tests.multi_process.job import encoder, job
 pytestmark = pytest.mark.slow
 
 
-def assert_refused(arguments, count, *parts, **which):
+def assert_refused(arguments, count, *parts, code=2, **which):
     with job(arguments, count, **which) as started:
         codes, said = started.finish()
-    assert codes == [2] * len(codes), said
+    assert codes == [code] * len(codes), said
     for text in said:
         (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
         assert all(part in line for part in parts), text
@@ -19,7 +19,7 @@ def assert_refused(arguments, count, *parts, **which):
 
 def test_a_host_that_never_arrives_is_named(data_dir, tmp_path):
     arguments = [*encoder(tmp_path, data_dir), "--arrival_timeout", "5"]
-    assert_refused(arguments, 2, "process 1 of 2 did not arrive within 5 s", present=[0])
+    assert_refused(arguments, 2, "process 1 of 2 did not arrive within 5 s", code=1, present=[0])
 
 
 def test_hosts_with_another_configuration_are_named(data_dir, tmp_path):

@@ -16,7 +16,7 @@ GIB = 2**30
 def rows(monkeypatch):
     tried = []
 
-    def plan(config, topology, devices, with_roofline):
+    def plan(config, topology, devices):
         batch, remat = config.batch_size // topology.chips, config.model.compute.remat
         needed = batch * (1 if remat else 4) * GIB + 8 * GIB // config.mesh.fsdp
         tried.append((batch, remat, config.mesh.fsdp))
