@@ -5,7 +5,6 @@ Started again on the same working directory it resumes; finished, it says so.
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from hilight_jax.core import commands, distributed, trees
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint
 from hilight_jax.core.fingerprints import fingerprints
+from hilight_jax.core.json_files import write_object
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
 from hilight_jax.stages.registry import make_stage
@@ -190,9 +190,7 @@ def write_config(config: RunConfig, workdir: Path) -> None:
         return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        partial = workdir / "config.json.partial"
-        partial.write_text(json.dumps(to_dict(config), indent=2) + "\n")
-        os.replace(partial, workdir / "config.json")
+        write_object(workdir / "config.json", to_dict(config))
     except OSError as error:
         raise CheckpointError(f"the workdir {workdir} cannot be written: {error.strerror}.") from error
 

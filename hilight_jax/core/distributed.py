@@ -18,6 +18,7 @@ import jax
 from jax._src import clusters, distributed
 from jax.errors import JaxRuntimeError
 
+from hilight_jax.core.commands import EXIT_INTERRUPTED
 from hilight_jax.core.errors import DistributedError, MissingProcesses, UserError
 from hilight_jax.core.roll_call import call_the_roll, numbered
 
@@ -221,7 +222,7 @@ def leaving_at_once() -> Iterator[None]:
         yield
     except BaseException as error:
         code = error.code if isinstance(error, SystemExit) else 1
-        if jax.distributed.is_initialized() and code not in (0, 75):
+        if jax.distributed.is_initialized() and code not in (0, EXIT_INTERRUPTED):
             if not isinstance(error, SystemExit):
                 sys.excepthook(type(error), error, error.__traceback__)
             sys.stdout.flush()

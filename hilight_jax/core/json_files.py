@@ -1,6 +1,8 @@
-"""Reading the JSON files that a command left behind."""
+"""The JSON files that a command leaves behind: written in one piece, read with a sentence about what is wrong."""
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +22,10 @@ def read_object(path: Path, error: type[UserError], advice: str) -> dict[str, An
     if not isinstance(values, dict):
         raise error(f"{path} holds no JSON object; {advice}.")
     return values
+
+
+def write_object(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes one JSON object; whoever reads meanwhile finds the former file or this one, whole."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(partial, path)

@@ -14,7 +14,7 @@ from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining import TokenMiningConfig
 from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.flops import text_flops, video_flops
+from hilight_jax.training.flops import layer_flops, text_flops, video_flops
 from hilight_jax.training.long_clip import LongClipTrainConfig
 
 
@@ -53,8 +53,8 @@ def frame_flops(config: FrameConfig) -> int:
     """One image through the frame tower and its projection."""
     patches, width = config.num_patches, config.width
     tokens = patches + 1
-    layer = 8 * tokens * width**2 + 4 * tokens**2 * width + 4 * tokens * width * config.mlp_dim
-    return 2 * patches * 3 * config.patch_size**2 * width + config.depth * layer + 2 * width * config.embed_dim
+    layers = config.depth * layer_flops(tokens, tokens**2, width, config.mlp_dim)
+    return 2 * patches * 3 * config.patch_size**2 * width + layers + 2 * width * config.embed_dim
 
 
 def mining_flops(config: TokenMiningConfig, tokens: int, num_key_frames: int) -> int:

@@ -31,12 +31,12 @@ def video_flops(config: VisionConfig, num_frames: int) -> int:
     tokens = proxies + num_frames * patches
     pairs = proxies * tokens + num_frames * patches * (proxies + patches)
     embedding = _product(num_frames * patches, 3 * config.patch_size**2, config.width)
-    return embedding + config.depth * _layer(tokens, pairs, config.width, config.mlp_dim)
+    return embedding + config.depth * layer_flops(tokens, pairs, config.width, config.mlp_dim)
 
 
 def text_flops(config: TextConfig, length: int) -> int:
     """One caption of ``length`` tokens through the text tower."""
-    return config.depth * _layer(length, length**2, config.width, config.mlp_dim)
+    return config.depth * layer_flops(length, length**2, config.width, config.mlp_dim)
 
 
 def projection_flops(config: DualEncoderConfig) -> int:
@@ -57,8 +57,8 @@ def local_flops(config: DualEncoderConfig, num_frames: int, length: int) -> int:
     return flops
 
 
-def _layer(tokens: int, pairs: int, width: int, mlp_dim: int) -> int:
-    """One layer: four projections, scores and weighted values over (query, key) ``pairs``, and the MLP."""
+def layer_flops(tokens: int, pairs: int, width: int, mlp_dim: int) -> int:
+    """One layer of a tower: four projections, scores and weighted values over (query, key) ``pairs``, and the MLP."""
     return 4 * _product(tokens, width, width) + 2 * 2 * pairs * width + 2 * _product(tokens, width, mlp_dim)
 
 

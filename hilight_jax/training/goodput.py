@@ -6,7 +6,6 @@ until this one began. All of them add up to the time since the first start.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import jax
 
+from hilight_jax.core.json_files import write_object
 from hilight_jax.training.clock import ACTIVITIES, Clock
 
 DONE_AGAIN = ("step", "data", "evaluation")
@@ -84,9 +84,7 @@ class Goodput:
             "until": self._written,
             "checkpoints": self._checkpoints[-KNOWN_CHECKPOINTS:],
         }
-        partial = self._path.with_suffix(".json.partial")
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        os.replace(partial, self._path)
+        write_object(self._path, record)
 
     def summary(self) -> str:
         """Returns one line: the share of the time that went into steps that count, and where the rest went."""

@@ -7,7 +7,6 @@ part that was trained further, lost or exchanged in the meantime is found out by
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.core.json_files import read_object
+from hilight_jax.core.json_files import read_object, write_object
 
 PROVENANCE = "provenance.json"
 _SAMPLES = 1024  # Values of each array that enter a fingerprint.
@@ -111,9 +110,7 @@ def write_provenance(workdir: Path, origins: Mapping[str, Origin]) -> None:
         part: dataclasses.asdict(origin) | {"relative": os.path.relpath(origin.workdir, workdir.resolve())}
         for part, origin in origins.items()
     }
-    partial = workdir / f"{PROVENANCE}.partial"
-    partial.write_text(json.dumps(values, indent=2))
-    os.replace(partial, workdir / PROVENANCE)
+    write_object(workdir / PROVENANCE, values)
 
 
 def _origin(workdir: Path, entry: Mapping[str, Any]) -> Origin:
