@@ -69,7 +69,7 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree) -> dict[str
     Raises:
       CheckpointError: Names are missing, left over or misshaped; all of them are listed.
     """
-    named = {_bare(name): np.asarray(x) for name, x in weights.items()}
+    named = {_bare(name): x for name, x in weights.items()}
     kept = {name: x for name, x in named.items() if not name.endswith(".position_ids") and x.size}
     return import_weights(TABLE, kept, template)
 

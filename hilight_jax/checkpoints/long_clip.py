@@ -5,13 +5,14 @@ The official attention keeps q, k and v in one packed matrix; the table knows it
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hilight_jax.checkpoints.mapping import LINEAR, PATCH_CONV, Entry, export_weights, import_weights
 from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.lazy import LazyArray, Shared
 from hilight_jax.core.trees import Tree
 
 KEPT_POSITIONS = 20
@@ -77,7 +78,7 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree, fp16_rounde
     Raises:
       CheckpointError: Names are missing, left over or misshaped; all of them are listed.
     """
-    named = {name.removeprefix(_PREFIX): np.asarray(x) for name, x in weights.items()}
+    named = {name.removeprefix(_PREFIX): x for name, x in weights.items()}
     named = {name: x for name, x in named.items() if name not in _NO_WEIGHTS and _part(name) in template}
     if fp16_rounded:
         named = {name: x if _NOT_ROUNDED.fullmatch(name) else _rounded(x) for name, x in named.items()}
@@ -148,7 +149,7 @@ def _cut(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     cut = {}
     for name, x in weights.items():
         if _PACKED.fullmatch(name) and x.ndim and len(x) % 3 == 0:
-            cut |= {f"{name}[{part}]": piece for part, piece in zip("qkv", np.split(x, 3), strict=True)}
+            cut |= {f"{name}[{part}]": piece for part, piece in zip("qkv", _thirds(x), strict=True)}
         else:
             cut[name] = x
     return cut
@@ -160,7 +161,21 @@ def _joined(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, x in weights.items():
         packed = name.removesuffix("[q]")
         if packed != name:
-            joined[packed] = np.concatenate([weights[f"{packed}[{part}]"] for part in "qkv"])
+            joined[packed] = _together([weights[f"{packed}[{part}]"] for part in "qkv"])
         elif not name.endswith(("[k]", "[v]")):
             joined[name] = x
     return joined
+
+
+def _thirds(x: Any) -> Sequence[Any]:
+    if not isinstance(x, LazyArray):
+        return np.split(np.asarray(x), 3)
+    shared, length = Shared(x, 3), len(x) // 3
+    return [shared.piece(lambda x, i=i: x[i * length : (i + 1) * length], (length, *x.shape[1:])) for i in range(3)]
+
+
+def _together(parts: Sequence[Any]) -> Any:
+    if not any(isinstance(part, LazyArray) for part in parts):
+        return np.concatenate(parts)
+    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+    return LazyArray(shape, parts[0].dtype, lambda: np.concatenate([np.asarray(part) for part in parts]))

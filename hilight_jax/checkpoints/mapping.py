@@ -2,6 +2,9 @@
 
 A table is a tuple of ``Entry``. ``{layer}`` in a foreign name stands for the index of our leading stacked axis. Nothing
 is dropped or left at its initial value in silence: every missing, extra or misshaped name is reported.
+
+Names and shapes are checked before anything is read. Lazy arrays go in and lazy arrays come out, so that a model passes
+through one array at a time; numpy arrays come out as numpy arrays.
 """
 
 import dataclasses
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.lazy import LazyArray, Shared
 from hilight_jax.core.trees import Tree, flatten, unflatten
 
 Shape = tuple[int, ...]
@@ -70,7 +74,7 @@ def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], te
 
     Args:
       table: The name table.
-      weights: The foreign arrays; every one of them must be used.
+      weights: The foreign arrays, numpy or lazy; every one of them must be used.
       template: Our tree as arrays or ``jax.ShapeDtypeStruct``; the result has its paths, shapes and dtypes. A part of
         the model (one tower) is imported by a template of that part.
 
@@ -78,27 +82,25 @@ def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], te
       CheckpointError: Names are missing, left over, or have another shape; all of them are listed.
     """
     entries = {entry.ours: entry for entry in table}
-    problems, used, flat = [], set(), {}
+    problems, used, found = [], set(), {}
     for path, leaf in flatten(template).items():
         if path not in entries:
             problems.append(f"'{path}' has no foreign name in the table")
             continue
-        entry = entries[path]
-        arrays = []
-        for name, shape in _expected(entry, tuple(leaf.shape)).items():
-            used.add(name)
+        expected = _expected(entries[path], tuple(leaf.shape))
+        used |= set(expected)
+        for name, shape in expected.items():
             if name not in weights:
                 problems.append(f"'{name}' is missing")
             elif tuple(weights[name].shape) != shape:
-                problems.append(f"'{name}' has shape {tuple(weights[name].shape)}, expected {shape}")
-            else:
-                arrays.append(entry.layout.to_ours(np.asarray(weights[name])).astype(leaf.dtype))
-        if not problems:
-            flat[path] = np.stack(arrays) if entry.stacked else arrays[0]
+                problems.append(f"'{name}' has shape {tuple(weights[name].shape)}, expected {shape} ('{path}')")
+        found[path] = [weights.get(name) for name in expected]
     problems += [f"'{name}' is not part of this model" for name in weights if name not in used]
     if problems:
         raise CheckpointError(_sentence("the weights do not fit the model", problems))
-    return unflatten(flat)
+    return unflatten(
+        {path: _ours(entries[path], found[path], leaf) for path, leaf in flatten(template).items()},
+    )
 
 
 def export_weights(table: Sequence[Entry], tree: Tree) -> dict[str, np.ndarray]:
@@ -111,13 +113,41 @@ def export_weights(table: Sequence[Entry], tree: Tree) -> dict[str, np.ndarray]:
     flat = flatten(tree)
     if unknown := [f"'{path}' has no foreign name in the table" for path in flat if path not in entries]:
         raise CheckpointError(_sentence("the parameters cannot be exported", unknown))
-    weights = {}
+    weights: dict[str, Any] = {}
     for path, leaf in flat.items():
-        entry, x = entries[path], np.asarray(leaf)
-        arrays = x if entry.stacked else [x]
-        for name, array in zip(_expected(entry, x.shape), arrays, strict=True):
-            weights[name] = np.ascontiguousarray(entry.layout.to_theirs(array)).reshape(entry.layout.shape(array.shape))
+        weights |= _theirs(entries[path], leaf)
     return weights
+
+
+def _ours(entry: Entry, arrays: Sequence[Any], leaf: Any) -> Any:
+    """Our array, stacked where the entry is."""
+
+    def read() -> np.ndarray:
+        if not entry.stacked:
+            return entry.layout.to_ours(np.asarray(arrays[0])).astype(leaf.dtype)
+        whole = np.empty(leaf.shape, leaf.dtype)
+        for layer, x in enumerate(arrays):
+            whole[layer] = entry.layout.to_ours(np.asarray(x))
+        return whole
+
+    return LazyArray(leaf.shape, leaf.dtype, read) if any(isinstance(x, LazyArray) for x in arrays) else read()
+
+
+def _theirs(entry: Entry, leaf: Any) -> dict[str, Any]:
+    """The foreign arrays behind one of ours, by name."""
+    expected = _expected(entry, tuple(leaf.shape))
+
+    def convert(x: np.ndarray, shape: Shape) -> np.ndarray:
+        return np.asarray(entry.layout.to_theirs(x), order="C").reshape(shape)
+
+    if isinstance(leaf, LazyArray):
+        shared = Shared(leaf, len(expected))
+        return {
+            name: shared.piece(lambda x, i=i, s=shape: convert(x[i] if entry.stacked else x, s), shape)
+            for i, (name, shape) in enumerate(expected.items())
+        }
+    x = np.asarray(leaf)
+    return {name: convert(x[i] if entry.stacked else x, s) for i, (name, s) in enumerate(expected.items())}
 
 
 def _expected(entry: Entry, shape: Shape) -> dict[str, Shape]:
