@@ -69,7 +69,7 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree) -> dict[str
     Raises:
       CheckpointError: Names are missing, left over or misshaped; all of them are listed.
     """
-    named = {_bare(name): x for name, x in weights.items()}
+    named = {bare_name(name): x for name, x in weights.items()}
     kept = {name: x for name, x in named.items() if not name.endswith(".position_ids") and x.size}
     return import_weights(TABLE, kept, template)
 
@@ -83,7 +83,7 @@ def to_official(params: Tree) -> dict[str, np.ndarray]:
     return export_weights(TABLE, params)
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
     """Cuts wrappers' prefixes off a name, however many there are."""
     while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
         name = name.removeprefix(prefix)

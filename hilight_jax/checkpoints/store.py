@@ -16,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
+from hilight_jax.checkpoints.streaming import save_args, type_handlers
 from hilight_jax.checkpoints.whole import (
     WithoutSteps,
     clear_damage,
@@ -26,6 +27,7 @@ from hilight_jax.checkpoints.whole import (
 )
 from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint, nearest
+from hilight_jax.core.lazy import LazyArray
 
 # Top-level names of the parameters that are items of their own; all others together are the item "heads".
 PARTS = ("vision", "text", "frames", "token_mining", "gemma", "lora")
@@ -99,7 +101,10 @@ class Store:
                 preservation_policy=keep.AnyPreservationPolicy([keep.LatestN(config.latest), best]),
                 async_options=ocp.options.AsyncOptions(post_finalization_callback=self._list_sizes),
             )
-        handlers = {name: ocp.PyTreeCheckpointHandler() for name in (*PARTS, HEADS, OPTIMIZER)}
+        known = type_handlers()
+        handlers = {
+            name: ocp.PyTreeCheckpointHandler(type_handler_registry=known) for name in (*PARTS, HEADS, OPTIMIZER)
+        }
         handlers |= {name: ocp.JsonCheckpointHandler() for name in (POSITION, CONFIG)}
         self._manager = ocp.CheckpointManager(directory, item_handlers=handlers, options=options)
 
@@ -141,8 +146,20 @@ class Store:
         position: Mapping[str, Any],
         config: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
+        pieces: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         """Starts saving a step; the arrays are copied before this returns, the writing goes on behind.
+
+        Lazy arrays are read and written one after the other before this returns.
+
+        Args:
+          step: Its number.
+          params: The parameters.
+          optimizer: The optimiser's state; None for a model that nobody trains here.
+          position: Where the step stands in its data.
+          config: The configuration that it was trained with.
+          metrics: Figures of its evaluation, if there was one.
+          pieces: Axis and number of pieces to store lazy arrays in, by path.
 
         Raises:
           CheckpointError: The disk is too full for one more checkpoint. The former ones are untouched.
@@ -153,8 +170,12 @@ class Store:
                 f"{nearest(self._best_metric, metrics)}"
             )
         self._check_space(params, optimizer)
-        items: dict[str, Any] = {name: ocp.args.PyTreeSave(part) for name, part in split_parts(params).items()}
-        items[OPTIMIZER] = ocp.args.PyTreeSave(optimizer)
+        places = split_parts(save_args(params, pieces or {}))
+        items: dict[str, Any] = {
+            name: ocp.args.PyTreeSave(part, places[name]) for name, part in split_parts(params).items()
+        }
+        if optimizer is not None:
+            items[OPTIMIZER] = ocp.args.PyTreeSave(optimizer)
         items[POSITION] = ocp.args.JsonSave(dict(position))
         items[CONFIG] = ocp.args.JsonSave(dict(config))
         scored = dict(metrics) if metrics and self._best_metric in metrics else None
@@ -214,6 +235,26 @@ class Store:
             name: ocp.args.PyTreeRestore(part, restore_args=places[name]) for name, part in split_parts(like).items()
         }
         return join_parts(self._restore(step, args))
+
+    def lazy_params(self, step: int) -> dict[str, Any]:
+        """The parameters of ``step`` as lazy arrays, each of which is read alone when it is needed.
+
+        Raises:
+          CheckpointError: The files cannot be read, now or later.
+        """
+
+        def leaf(path: str, x: jax.ShapeDtypeStruct) -> LazyArray:
+            return LazyArray(x.shape, x.dtype, lambda: self._read_one(step, path, x))
+
+        return trees.map_with_path(leaf, self.param_shapes(step))
+
+    def _read_one(self, step: int, path: str, x: jax.ShapeDtypeStruct) -> np.ndarray:
+        (item, like), (_, places) = (
+            next(iter(split_parts(trees.unflatten({path: value})).items()))
+            for value in (x, ocp.RestoreArgs(restore_type=np.ndarray))
+        )
+        args = {item: ocp.args.PyTreeRestore(like, restore_args=places, partial_restore=True)}
+        return trees.flatten(join_parts(self._restore(step, args)))[path]
 
     def restore_optimizer(self, step: int, like: Any) -> Any:
         """Returns the optimiser state of ``step``, placed as ``like`` says."""

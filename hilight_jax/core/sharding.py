@@ -1,7 +1,8 @@
 """From path rules to shardings: every parameter matches exactly one rule and divides evenly, or is named."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -69,3 +70,24 @@ def like(tree: Any, reference: Tree, reference_shardings: Tree, mesh: Mesh) -> A
 def _names(path: tuple) -> tuple[str, ...]:
     """The keys of a tree path as strings."""
     return tuple(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def storage_axes(
+    leaves: Mapping[str, Any], rules: Sequence[Rule], count: int, smallest: int
+) -> dict[str, tuple[int, int]]:
+    """How to cut arrays for storage, so that each of ``count`` hosts reads one piece: axis and number, by path.
+
+    The axis is the one that a mesh's ``fsdp`` splits, else ``tensor``; arrays with fewer than ``smallest`` numbers, or
+    whose axis does not divide, stay whole.
+    """
+    cuts = {}
+    for path, leaf in leaves.items():
+        found = [axes for pattern, axes in rules if re.fullmatch(pattern, path)]
+        axes = found[0] if found else ()
+        named = next((name for name in ("fsdp", "tensor") if name in axes), None)
+        if named is None or math.prod(leaf.shape) < smallest:
+            continue
+        axis = len(leaf.shape) - len(axes) + axes.index(named)
+        if leaf.shape[axis] % count == 0:
+            cuts[path] = (axis, count)
+    return cuts

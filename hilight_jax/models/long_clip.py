@@ -6,8 +6,10 @@ its own, which training changes.
 """
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -248,3 +250,10 @@ class LongClip(nn.Module):
     def encode_text(self, text_ids: Int[Array, "B L"]) -> Float[Array, "B E"]:
         """Embeds texts."""
         return self.text(text_ids)["embeds"]
+
+
+def param_shapes(config: LongClipConfig) -> dict[str, Any]:
+    """Names, shapes and dtypes of all parameters; nothing is computed."""
+    side = config.frames.image_size
+    image, ids = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32), jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    return jax.eval_shape(LongClip(config).init, jax.random.key(0), image, ids)["params"]

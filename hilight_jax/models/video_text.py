@@ -1,8 +1,10 @@
 """The dual encoder: CLIP-ViP's two towers and projections, with the local heads that make it CLIP-ViP+."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -182,3 +184,11 @@ def _unit(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
     """Divides by the Euclidean norm without an epsilon, as the original, in float32 at least."""
     x = at_least_float32(x)
     return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def param_shapes(config: DualEncoderConfig) -> dict[str, Any]:
+    """Names, shapes and dtypes of all parameters; nothing is computed."""
+    side = config.vision.image_size
+    video = jax.ShapeDtypeStruct((1, config.vision.num_frames, side, side, 3), jnp.float32)
+    ids = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    return jax.eval_shape(DualEncoder(config).init, jax.random.key(0), video, ids)["params"]

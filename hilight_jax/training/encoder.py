@@ -76,19 +76,12 @@ def load_encoder(workdir: str | Path, which: Literal["best", "latest"] | int = "
     step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
     if step is None:
         raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train longer.")
-    complaints = name_report(_shapes(config), store.param_shapes(step))
+    complaints = name_report(video_text.param_shapes(config.model), store.param_shapes(step))
     if complaints:
         raise CheckpointError(
             f"step {step} of '{workdir}' does not fit its own configuration: {'; '.join(complaints)}."
         )
     return Encoder(config, store.restore_params(step), step)
-
-
-def _shapes(config: EncoderTrainConfig) -> dict[str, Any]:
-    """The names and shapes of the model's parameters."""
-    side = config.model.vision.image_size
-    video, ids = np.zeros((1, config.data.num_frames, side, side, 3), np.float32), np.zeros((1, 2), np.int32)
-    return jax.eval_shape(video_text.DualEncoder(config.model).init, jax.random.key(0), video, ids)["params"]
 
 
 def _grounding(out: dict[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
 from hilight_jax.core.json_files import read_object
 from hilight_jax.training.chat_config import ChatTrainConfig
 from hilight_jax.training.encoder_config import EncoderTrainConfig
+from hilight_jax.training.language_model import LanguageModelRun
 from hilight_jax.training.long_clip import LongClipTrainConfig
 from hilight_jax.training.run_config import RunConfig
 
 # What a run's ``stage`` makes of its configuration.
-STAGES: dict[str, type[RunConfig]] = {
+STAGES: dict[str, type[RunConfig] | type[LanguageModelRun]] = {
     "encoder": EncoderTrainConfig,
     "long_clip": LongClipTrainConfig,
+    "language_model": LanguageModelRun,
     "align": ChatTrainConfig,
     "tune": ChatTrainConfig,
 }

@@ -8,7 +8,7 @@ part that was trained further, lost or exchanged in the meantime is found out by
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.json_files import read_object, write_object
+from hilight_jax.core.lazy import LazyArray
 
 PROVENANCE = "provenance.json"
 _SAMPLES = 1024  # Values of each array that enter a fingerprint.
@@ -47,10 +48,7 @@ def load_part(
       CheckpointError: The run has no such part or no checkpoint, or a part is no longer what the run was built on.
     """
     workdir = Path(workdir).resolve()
-    store = Store(workdir / "checkpoints", read_only=True)
-    step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
-    if step is None:
-        raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train it first.")
+    store, step = _open_step(workdir, which)
     origin, origins = None, read_provenance(workdir)
     tree: dict[str, Any] = {}
     if part in origins:
@@ -77,11 +75,7 @@ def load_known(part: str, origin: Origin) -> tuple[dict[str, Any], Origin]:
         raise CheckpointError(
             f"the part '{part}' was taken from step {origin.step} of '{origin.workdir}', which cannot be read: {error}"
         ) from error
-    if found.fingerprint != origin.fingerprint:
-        raise CheckpointError(
-            f"the part '{part}' was taken from step {origin.step} of '{origin.workdir}', whose values have changed "
-            f"since; restore that run, or train this one anew."
-        )
+    _check_same(part, origin, found.fingerprint)
     return tree, found
 
 
@@ -123,12 +117,102 @@ def _origin(workdir: Path, entry: Mapping[str, Any]) -> Origin:
     return found
 
 
+def lazy_part(
+    workdir: str | Path, part: str, which: Literal["best", "latest"] | int = "latest"
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """One part of the model of a run as ``load_part`` gives it, but with its arrays not yet read.
+
+    Returns:
+      The tree of lazy arrays, and what to call when all of them were read: it compares them with what provenance says.
+
+    Raises:
+      CheckpointError: The run has no such part or no checkpoint; when called at the end, a part is no longer what the
+        run was built on.
+    """
+    workdir = Path(workdir).resolve()
+    store, step = _open_step(workdir, which)
+    origins = read_provenance(workdir)
+    flat: dict[str, Any] = {}
+    checks = []
+    if part in origins:
+        origin = origins[part]
+        elsewhere, check_there = lazy_part(origin.workdir, part, origin.step)
+        watched = _Watched(elsewhere)
+        flat = watched.flat
+        checks = [check_there, lambda: _check_same(part, origin, watched.fingerprint())]
+    if part in store.param_shapes(step):
+        flat = flat | trees.flatten(store.lazy_params(step)[part])
+    if not flat:
+        raise CheckpointError(f"the run '{workdir}' has no part '{part}'; name the run that trained it.")
+
+    def check() -> None:
+        for one in checks:
+            one()
+
+    return trees.unflatten(flat), check
+
+
+def has_part(workdir: str | Path, part: str) -> bool:
+    """Whether a run holds a part, in its own checkpoint or by provenance."""
+    store, step = _open_step(Path(workdir), "latest")
+    return part in read_provenance(workdir) or part in store.param_shapes(step)
+
+
+class _Watched:
+    """The arrays of a part, which are fingerprinted while somebody else reads them."""
+
+    def __init__(self, tree: Mapping[str, Any]):
+        self._seen: dict[str, bytes] = {}
+        self._whole = trees.flatten(tree)
+        self.flat = {path: self._watch(path, leaf) for path, leaf in self._whole.items()}
+
+    def _watch(self, path: str, leaf: LazyArray) -> LazyArray:
+        def read() -> np.ndarray:
+            x = leaf.read()
+            self._seen[path] = _sample(path, x)
+            return x
+
+        return LazyArray(leaf.shape, leaf.dtype, read)
+
+    def fingerprint(self) -> str:
+        """Of all arrays; those that nobody read are read now."""
+        for path in self._whole:
+            if path not in self._seen:
+                self.flat[path].read()
+        return _digest(self._seen)
+
+
 def fingerprint(tree: Mapping[str, Any]) -> str:
     """A short name for the values of a part: names, shapes, and values spread over every array."""
+    return _digest({path: _sample(path, leaf) for path, leaf in trees.flatten(tree).items()})
+
+
+def _sample(path: str, leaf: Any) -> bytes:
+    """What of an array enters a fingerprint."""
+    flat = np.asarray(leaf).reshape(-1)
+    stride = max(1, flat.size // _SAMPLES) | 1  # Odd, so that it does not walk down one column.
+    return f"{path} {tuple(leaf.shape)} {leaf.dtype};".encode() + np.ascontiguousarray(flat[::stride]).tobytes()
+
+
+def _digest(samples: Mapping[str, bytes]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for path, leaf in sorted(trees.flatten(tree).items()):
-        digest.update(f"{path} {tuple(leaf.shape)} {leaf.dtype};".encode())
-        flat = np.asarray(leaf).reshape(-1)
-        stride = max(1, flat.size // _SAMPLES) | 1  # Odd, so that it does not walk down one column.
-        digest.update(np.ascontiguousarray(flat[::stride]).tobytes())
+    for path in sorted(samples):
+        digest.update(samples[path])
     return digest.hexdigest()
+
+
+def _open_step(workdir: Path, which: Literal["best", "latest"] | int) -> tuple[Store, int]:
+    """The checkpoints of a run and one of them."""
+    store = Store(workdir / "checkpoints", read_only=True)
+    step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
+    if step is None:
+        raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train it first.")
+    return store, step
+
+
+def _check_same(part: str, origin: Origin, found: str) -> None:
+    if found != origin.fingerprint:
+        raise CheckpointError(
+            f"the part '{part}' was taken from step {origin.step} of '{origin.workdir}', whose values have changed "
+            f"since; restore that run, or train this one anew."
+        )

@@ -1,0 +1,211 @@
+"""torch's files of weights (``.pt``, ``.bin``): read by torch's weights-only loader, written without torch.
+
+What is written is torch's zip format: a pickle that describes the tensors, spelt out here instruction by instruction,
+and the numbers of each tensor as one uncompressed entry. It loads with ``torch.load(weights_only=True, mmap=True)``.
+"""
+
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.lazy import LazyArray
+
+# torch's name of the storage of a dtype.
+_STORAGES = {
+    "float64": "DoubleStorage",
+    "float32": "FloatStorage",
+    "float16": "HalfStorage",
+    "bfloat16": "BFloat16Storage",
+    "int64": "LongStorage",
+    "int32": "IntStorage",
+    "int16": "ShortStorage",
+    "int8": "CharStorage",
+    "uint8": "ByteStorage",
+    "bool": "BoolStorage",
+}
+# Where training scripts put the weights beside other things, the first that is there.
+_INSIDE = ("state_dict", "model_state_dict", "model", "module")
+_ALIGNMENT = 64
+_ZIP64_ABOVE = zipfile.ZIP64_LIMIT / 1.05  # As the standard library decides it.
+
+
+def read_torch_file(path: Path) -> dict[str, LazyArray]:
+    """The arrays of a state dict; large files are mapped anew for every ``read``, so that they never lie in memory.
+
+    Raises:
+      CheckpointError: torch is not installed, the file is cut off or no checkpoint, or it holds more than weights.
+    """
+    tensors, mapped = _load(path)
+    arrays = {}
+    for name, tensor in tensors.items():
+        dtype = _numpy_dtype(path, name, tensor)
+        kept = None if mapped else tensor
+        arrays[name] = LazyArray(tuple(tensor.shape), dtype, lambda n=name, d=dtype, t=kept: _read(path, n, d, t))
+    return arrays
+
+
+def write_torch_file(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Writes an ordered state dict of contiguous tensors.
+
+    Args:
+      path: The file; what stands before its suffix names the archive inside, as torch does it.
+      tensors: numpy or lazy arrays by name, read one after the other.
+
+    Raises:
+      CheckpointError: torch knows no such dtype.
+    """
+    for name, x in tensors.items():
+        if np.dtype(x.dtype).name not in _STORAGES:
+            raise CheckpointError(f"'{name}' has the dtype {x.dtype}, which torch's files do not know.")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        _write_entry(archive, f"{path.stem}/data.pkl", _describe(tensors))
+        _write_entry(archive, f"{path.stem}/byteorder", b"little")
+        for i, x in enumerate(tensors.values()):
+            content = np.asarray(x, order="C")
+            _write_entry(archive, f"{path.stem}/data/{i}", memoryview(content.reshape(-1).view(np.uint8)))
+        _write_entry(archive, f"{path.stem}/version", b"3\n")
+
+
+def _load(path: Path) -> tuple[dict[str, Any], bool]:
+    """The tensors of a file by name, and whether they are mapped, not read."""
+    try:
+        import torch
+    except ImportError as error:
+        raise CheckpointError(
+            f"'{path}' is a file of torch's, and torch is not installed; pip install 'hilight_jax[torch]', or convert "
+            f"the file to safetensors where torch is."
+        ) from error
+    refusals = (torch.serialization.pickle.UnpicklingError,)
+    damages = (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, UnicodeDecodeError)
+    mapped = zipfile.is_zipfile(path)
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except refusals as error:
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error) or "weights_only" in str(error):
+            raise CheckpointError(
+                f"'{path}' is no plain file of weights: it holds a pickle that calls for code "
+                f"({_first_line(error, 'GLOBAL')}), which is never run; save the state dict alone "
+                f"(torch.save(model.state_dict(), ...)) and convert that."
+            ) from error
+        raise _damaged(path, error) from error
+    except damages as error:
+        raise _damaged(path, error) from error
+    return dict(_tensors(path, value, torch)), mapped
+
+
+def _tensors(path: Path, value: Any, torch: Any) -> Iterator[tuple[str, Any]]:
+    """The named tensors of a loaded value, out of what training scripts wrap around them."""
+    while isinstance(value, Mapping) and (key := next((key for key in _INSIDE if _is_inside(value, key)), None)):
+        value = value[key]
+    found = value.items() if isinstance(value, Mapping) else ()
+    named = [(name, x) for name, x in found if isinstance(name, str) and isinstance(x, torch.Tensor)]
+    if not named:
+        raise CheckpointError(
+            f"'{path}' holds {type(value).__name__ if not isinstance(value, Mapping) else 'a dict without tensors'}, "
+            f"not a state dict of named tensors; save model.state_dict()."
+        )
+    yield from named
+
+
+def _is_inside(value: Mapping[Any, Any], key: str) -> bool:
+    return isinstance(value.get(key), Mapping)
+
+
+def _numpy_dtype(path: Path, name: str, tensor: Any) -> np.dtype:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if kind not in _STORAGES:
+        raise CheckpointError(f"'{name}' in '{path}' has the dtype {kind}, but weights may be {', '.join(_STORAGES)}.")
+    return np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+
+
+def _read(path: Path, name: str, dtype: np.dtype, tensor: Any) -> np.ndarray:
+    """One tensor as an array of its own, from the file where it is not at hand."""
+    tensor = _load(path)[0][name] if tensor is None else tensor
+    tensor = tensor.contiguous()
+    if dtype == ml_dtypes.bfloat16:
+        import torch
+
+        return tensor.view(torch.int16).numpy().copy().view(dtype)
+    return tensor.numpy().copy()
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"'{path}' is no checkpoint of torch's, or is cut off ({_first_line(error)}); copy or download it again."
+    )
+
+
+def _first_line(error: Exception, word: str = "") -> str:
+    """The line of an error that says most, without its end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    found = next((line for line in lines if word and word in line), lines[0])
+    return found[:160].rstrip(".:")
+
+
+def _describe(tensors: Mapping[str, Any]) -> bytes:
+    """The pickle, protocol 2: an OrderedDict of calls that rebuild each tensor from its storage."""
+    parts = [b"\x80\x02", _call("collections", "OrderedDict"), b"("]
+    for i, (name, x) in enumerate(tensors.items()):
+        storage = b"".join(
+            [
+                b"(",
+                _text("storage"),
+                _name("torch", _STORAGES[np.dtype(x.dtype).name]),
+                _text(str(i)),
+                _text("cpu"),
+                _number(int(np.prod(x.shape, dtype=np.int64))),
+                b"tQ",
+            ]
+        )
+        view = [_number(0), _numbers(x.shape), _numbers(_strides(x.shape)), b"\x89"]  # It needs no gradient.
+        hooks = _call("collections", "OrderedDict")
+        parts += [_text(name), _name("torch._utils", "_rebuild_tensor_v2"), b"(", storage, *view, hooks, b"tR"]
+    return b"".join([*parts, b"u."])
+
+
+def _name(module: str, name: str) -> bytes:
+    return f"c{module}\n{name}\n".encode()
+
+
+def _call(module: str, name: str) -> bytes:
+    """A call without arguments."""
+    return _name(module, name) + b")R"
+
+
+def _text(value: str) -> bytes:
+    content = value.encode()
+    return b"X" + struct.pack("<I", len(content)) + content
+
+
+def _number(value: int) -> bytes:
+    """A whole number: four bytes, or as many as it takes."""
+    if value < 2**31:
+        return b"J" + struct.pack("<i", value)
+    content = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(content)]) + content
+
+
+def _numbers(values: tuple[int, ...]) -> bytes:
+    return b"(" + b"".join(_number(value) for value in values) + b"t"
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a contiguous tensor, in elements."""
+    return tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
+
+
+def _write_entry(archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> None:
+    """Writes one entry whose content begins at a multiple of 64 bytes, as torch's own files do."""
+    entry = zipfile.ZipInfo(name)
+    entry.file_size = len(content)
+    header = 30 + len(name.encode()) + (20 if entry.file_size > _ZIP64_ABOVE else 0) + 4
+    padding = -(archive.fp.tell() + header) % _ALIGNMENT
+    entry.extra = struct.pack("<HH", 0x4246, padding) + b"Z" * padding
+    with archive.open(entry, "w") as file:
+        file.write(content)

@@ -1,0 +1,134 @@
+"""Brings published weights in: ``python -m hilight_jax.convert FROM --to WORKDIR``.
+
+FROM is a file or a directory: CLIP of OpenAI's or Hugging Face's, CLIP-ViP, Long-CLIP, Gemma-1, a HiLight of the
+original's, or what ``export`` wrote. The kind is recognised by the names of the arrays. Every array must be used, or
+carry nothing; sizes are read from the arrays and the config.json beside them. The working directory is then a run like
+any other: the encoder to start from (config.init_from.workdir), a source of a chat stage (config.sources), something to
+evaluate, to chat with, to export.
+"""
+
+import argparse
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+from hilight_jax.checkpoints.foreign import Foreign, open_foreign
+from hilight_jax.core import commands
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.json_files import read_object
+from hilight_jax.importers.chat import ChatFiles
+from hilight_jax.importers.imported import Imported
+from hilight_jax.importers.kinds import KINDS, ImportOptions, describe, import_as, recognise
+from hilight_jax.stages.imported_runs import write_run
+from hilight_jax.stages.stage import say
+
+_USE = {
+    "encoder": "--config.init_from.workdir={0} with configs/encoder.py, or --config.sources.encoder={0}",
+    "long_clip": "--config.init_from.workdir={0} with configs/long_clip.py, or --config.sources.long_clip={0}",
+    "language_model": "--config.sources.language_model={0} with configs/align.py",
+    "chat": "python -m hilight_jax.chat --checkpoint {0}",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Recognises, imports, writes, and tells what came of it."""
+    arguments = _parser().parse_args(argv)
+    foreign = open_foreign(arguments.source)
+    if arguments.model_config:
+        given = read_object(arguments.model_config, CheckpointError, "give the config.json of the weights")
+        foreign = dataclasses.replace(foreign, config=given)
+    kind = arguments.kind or recognise(foreign)
+    say(
+        f"{arguments.source} is {describe(kind)}: {len(foreign.weights)} arrays in {_count(len(foreign.files), 'file')}"
+    )
+    names = [field.name for field in dataclasses.fields(ChatFiles)]
+    files = ChatFiles(**{name: getattr(arguments, name) for name in names})
+    options = ImportOptions(arguments.stretch, arguments.transformers_rule, arguments.fp16_rounded, files)
+    imported = import_as(kind, foreign, options)
+    tokenizer = _tokenizer(kind, foreign, files)
+    _tell_report(imported)
+    decided = {name: str(value) for name, value in vars(arguments).items() if value not in (None, "", False)}
+    written = write_run(
+        imported,
+        arguments.to,
+        dtype=arguments.dtype,
+        shards=arguments.shards,
+        tokenizer=tokenizer,
+        options=decided,
+        tell=say,
+    )
+    say(f"{arguments.to} holds {written.parameters:,} parameters, {written.bytes / 1e9:.2f} GB of {arguments.dtype}")
+    say(f"use it: {_USE[imported.stage].format(arguments.to)}")
+    if arguments.json:
+        commands.print_json(
+            {
+                "workdir": str(arguments.to),
+                "kind": kind,
+                "stage": imported.stage,
+                "parameters": written.parameters,
+                "bytes": written.bytes,
+                "used": imported.used,
+                "left_over": dict(imported.left_over),
+                "missing": [],
+                "choices": list(imported.choices),
+            }
+        )
+    return 0
+
+
+def _tokenizer(kind: str, foreign: Foreign, files: ChatFiles) -> Path | None:
+    """The ``tokenizer.model`` that was given, or lies where it belongs."""
+    if files.tokenizer:
+        return files.tokenizer
+    if kind == "hilight":
+        from hilight_jax.importers.chat import find_files
+
+        return find_files(Path(foreign.path), files).tokenizer
+    nearby = Path(foreign.path) / "tokenizer.model"
+    return nearby if kind == "gemma" and nearby.is_file() else None
+
+
+def _tell_report(imported: Imported) -> None:
+    """What was used and what was left; that nothing is missing has been checked."""
+    say(f"{_count(imported.used, 'array')} used, {len(imported.left_over)} left over, 0 missing")
+    for reason, count in Counter(imported.left_over.values()).items():
+        names = [name for name, why in imported.left_over.items() if why == reason]
+        more = f" and {count - 3} more" if count > 3 else ""
+        say(f"  left over: {', '.join(names[:3])}{more}: {reason}")
+    for choice in imported.choices:
+        say(f"  {choice}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("source", type=Path, metavar="FROM", help="a file (.safetensors, .pt, .bin) or a directory")
+    add("--to", type=Path, required=True, metavar="WORKDIR", help="the working directory to make; must not exist")
+    add("--kind", choices=KINDS, help="what FROM is (default: recognised by its names)")
+    add("--stretch", action="store_true", help="of a CLIP: make the beginning of a Long-CLIP, 248 positions")
+    add("--model_config", type=Path, metavar="FILE", help="the config.json of FROM, if it does not lie beside it")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the stored weights")
+    add("--shards", type=int, default=1, metavar="N", help="store large arrays in N pieces, one for each of N hosts")
+    add("--transformers_rule", default="", metavar="VERSION",
+        help="whose reading of a Gemma's config.json to follow (default: 4.40.0, and 4.38.0 for HiLight)")  # fmt: skip
+    add("--fp16_rounded", action=argparse.BooleanOptionalAction, default=None,
+        help="round Long-CLIP's weights through float16 as its loader does (default: within a HiLight)")  # fmt: skip
+    hilight = parser.add_argument_group("of a HiLight", "found in model_zoo/, in FROM or beside it, when not given")
+    add = hilight.add_argument
+    add("--vision", type=Path, metavar="FILE", help="CLIP-ViP")
+    add("--frames", type=Path, metavar="FILE", help="Long-CLIP")
+    add("--token_mining", type=Path, metavar="FILE", help="token_mining.bin, instead of the connector in FROM")
+    add("--adapter", type=Path, metavar="DIR", help="a LoRA adapter of PEFT's")
+    add("--tokenizer", type=Path, metavar="FILE", help="Gemma's tokenizer.model")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    return parser
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,1 @@
+"""Published checkpoints, in whatever form they come, as models of ours."""

@@ -1,0 +1,188 @@
+"""An imported model as a working directory: what training, evaluation, chat and export read as any other run's."""
+
+import dataclasses
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilight_jax.checkpoints.store import Store
+from hilight_jax.core import trees
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.json_files import write_object
+from hilight_jax.core.lazy import LazyArray, lazy
+from hilight_jax.core.sharding import Rule, storage_axes
+from hilight_jax.core.whole_directory import whole_directory
+from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.importers.imported import Imported
+from hilight_jax.models import hilight, long_clip, video_text
+from hilight_jax.stages.ancestry import ANCESTRY, converted
+from hilight_jax.stages.chat_tokenizer import TOKENIZER
+from hilight_jax.training.experiment import build_run
+
+PRESET = "imported"
+# Numbers of an array that is stored in several pieces; smaller ones are not worth it.
+_WORTH_CUTTING = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What a conversion came to.
+
+    Attributes:
+      parameters: Numbers of the model.
+      bytes: Of the working directory's weights.
+    """
+
+    parameters: int
+    bytes: int
+
+
+def write_run(
+    imported: Imported,
+    workdir: Path,
+    *,
+    dtype: str = "float32",
+    shards: int = 1,
+    tokenizer: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Written:
+    """Writes the working directory, whole or not at all.
+
+    Args:
+      imported: The model.
+      workdir: Must not exist.
+      dtype: Of the stored weights.
+      shards: Pieces to store every large array in, so that as many hosts read one each.
+      tokenizer: Gemma's ``tokenizer.model``, which a HiLight needs and a language model may have.
+      options: What the user decided, for the record.
+      tell: Is given a line for every part.
+
+    Raises:
+      UserError: The directory exists, or the disk is too small.
+      ConfigError: A HiLight has no tokenizer, or one of another size.
+    """
+    params = trees.map_with_path(lambda _, x: lazy(x).astype(dtype), imported.params)
+    leaves = trees.flatten(params)
+    size = sum(leaf.nbytes for leaf in leaves.values())
+    run = run_config(imported)
+    check_tokenizer(imported, tokenizer)
+    record: dict[str, Any] = {}
+    files = {file: None for foreign in imported.opened.values() for file in foreign.files}
+    with whole_directory(workdir, size + 2**24) as partial:
+        facts = {
+            "options": dict(options or {}),
+            "choices": list(imported.choices),
+            "arrays_used": imported.used,
+            "left_over": dict(imported.left_over),
+        }
+        # Hashing reads the files once more, beside the conversion, while they are in the system's cache.
+        hashing = threading.Thread(target=lambda: record.update(converted(imported.kind, files, facts)))
+        hashing.start()
+        try:
+            write_object(partial / "config.json", to_dict(run))
+            if tokenizer:
+                shutil.copyfile(tokenizer, partial / TOKENIZER)
+            store = Store(partial / "checkpoints")
+            pieces = storage_axes(leaves, rules(imported), shards, _WORTH_CUTTING) if shards > 1 else {}
+            told = trees.map_with_path(_Teller(leaves, tell).watch, params)
+            store.save(0, told, None, {"step": 0, "examples": 0, "seed": 0}, to_dict(run), pieces=pieces)
+            store.close()
+        finally:
+            hashing.join()
+        write_object(partial / ANCESTRY, record)
+    return Written(sum(leaf.size for leaf in leaves.values()), size)
+
+
+def run_config(imported: Imported) -> Any:
+    """The configuration of the run whose place an imported model takes.
+
+    What only training reads is at its defaults; ``steps`` of 1 says that nothing was trained here.
+    """
+    values: dict[str, Any] = {"name": imported.stage, "preset": PRESET, "stage": imported.stage}
+    model = to_dict(imported.model)
+    trained = {"steps": 1, "batch_size": 1, "optimizer": {}}
+    if imported.stage == "language_model":
+        return build_run(values | {"model": {"gemma": model["gemma"]}})
+    if imported.stage == "encoder":
+        data = {
+            "num_frames": imported.model.vision.num_frames,
+            "image_size": imported.model.vision.image_size,
+            "text_length": imported.model.text.max_length,
+        }
+        loss = {"local": {"contrast": "none"}}
+        return build_run(values | trained | {"model": model, "loss": loss, "data": data})
+    if imported.stage == "long_clip":
+        data = {"image_size": imported.model.frames.image_size, "text_length": imported.model.text.max_length}
+        return build_run(values | trained | {"model": model, "loss": {}, "data": data})
+    return build_run(values | trained | _chat_values(imported, model))
+
+
+def _chat_values(imported: Imported, model: dict[str, Any]) -> dict[str, Any]:
+    """A HiLight takes the place of an aligned run; with an adapter, of a tuned one."""
+    places = {name: str(foreign.path) for name, foreign in imported.opened.items()}
+    tuned = imported.model.lora is not None
+    sources = {"align": places["weights"]} if tuned else {
+        "encoder": places["vision"], "long_clip": places["frames"], "language_model": places["weights"]
+    }  # fmt: skip
+    frames = imported.model.vision.num_frames
+    rows = imported.model.num_video_tokens(frames)
+    data = {
+        "num_frames": frames,
+        "image_size": imported.model.vision.image_size,
+        "key_frames": {"rule": "uniform", "count": frames},
+        "num_video_tokens": rows,
+        "max_length": max(1024, 2 * rows),
+    }
+    stage = "tune" if tuned else "align"
+    return {"name": stage, "stage": stage, "sources": sources, "model": model, "data": data}
+
+
+def check_tokenizer(imported: Imported, tokenizer: Path | None) -> None:
+    """Refuses a HiLight without a tokenizer, and one that is not its language model's.
+
+    Raises:
+      ConfigError: What is missing, or both sizes.
+    """
+    if tokenizer is None:
+        if imported.stage == "chat":
+            raise ConfigError(
+                "a HiLight needs the tokenizer.model of its Gemma, and none lies beside it; give it by --tokenizer."
+            )
+        return
+    size, rows = GemmaTokenizer(tokenizer).vocab_size, imported.model.gemma.vocab_size
+    if size > rows:
+        raise ConfigError(
+            f"the tokenizer '{tokenizer}' has {size} tokens, but the language model has {rows}; give the one that "
+            f"belongs to it."
+        )
+
+
+def rules(imported: Imported) -> tuple[Rule, ...]:
+    """How the parameters of a stage are split over devices."""
+    known = {"encoder": video_text.PARTITION_RULES, "long_clip": long_clip.PARTITION_RULES}
+    return known.get(imported.stage, hilight.PARTITION_RULES)
+
+
+class _Teller:
+    """Says how far the reading has come."""
+
+    def __init__(self, leaves: Mapping[str, LazyArray], tell: Callable[[str], None]):
+        self._total, self._done, self._tell = sum(leaf.nbytes for leaf in leaves.values()), 0, tell
+
+    def watch(self, path: str, leaf: LazyArray) -> LazyArray:
+        """A leaf that is told of when it is read."""
+
+        def read() -> np.ndarray:
+            x = leaf.read()
+            self._done += leaf.nbytes
+            if leaf.nbytes > 2**28 or self._done == self._total:
+                self._tell(f"{self._done / 1e9:.2f} of {self._total / 1e9:.2f} GB: {path}")
+            return x
+
+        return LazyArray(leaf.shape, leaf.dtype, read)

@@ -1,0 +1,41 @@
+"""A language model by itself: what a working directory holds that was converted and not trained here."""
+
+import dataclasses
+from typing import Literal, Self
+
+from hilight_jax.checkpoints.store import KeepConfig
+from hilight_jax.models.gemma_config import GemmaConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModelParts:
+    """Its only part.
+
+    Attributes:
+      gemma: Sizes of the language model.
+    """
+
+    gemma: GemmaConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LanguageModelRun:
+    """The configuration of such a working directory; no stage trains a language model without videos.
+
+    Attributes:
+      stage: Always ``language_model``.
+      name: As of other runs.
+      preset: As of other runs.
+      model: Sizes.
+      keep: As of other runs.
+    """
+
+    stage: Literal["language_model"] = "language_model"
+    name: str
+    preset: str
+    model: LanguageModelParts
+    keep: KeepConfig = KeepConfig()
+
+    def with_sources(self) -> Self:
+        """Itself: it has no data."""
+        return self
