@@ -1,0 +1,215 @@
+"""Exports a run, and verifies an export: what the command ``export`` does."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hilight_jax.core import trees
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.core.json_files import read_object, write_object
+from hilight_jax.core.machine import available_memory
+from hilight_jax.core.whole_directory import whole_directory
+from hilight_jax.exporters.card import model_card
+from hilight_jax.exporters.encoder import write_encoder
+from hilight_jax.exporters.exported import ExportedChat, ExportedEncoder
+from hilight_jax.exporters.fingerprint import deviations, read_fingerprint
+from hilight_jax.exporters.hilight import write_hilight
+from hilight_jax.exporters.huggingface import write_huggingface
+from hilight_jax.exporters.peft_adapter import write_adapter
+from hilight_jax.exporters.quantize import Quantized, quantize
+from hilight_jax.exporters.stablehlo import write_stablehlo
+from hilight_jax.exporters.verification import outputs
+from hilight_jax.stages.ancestry import made_with, read_ancestry
+from hilight_jax.stages.exports import Gathered, Which, gather, measure
+from hilight_jax.training.parts import read_provenance
+
+RECORD = "hilight_jax.json"
+FORMATS = ("hilight", "huggingface", "stablehlo", "encoder")
+DTYPES = ("float32", "bfloat16", "float16")
+# What a form may lie off: other programs sum in another order. Half precision is rounded, int8 more so.
+TOLERANCES = {"float32": 1e-4, "float16": 5e-2, "bfloat16": 0.5}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What to write.
+
+    Attributes:
+      format: One of ``FORMATS``.
+      which: The best or the latest checkpoint.
+      dtype: Of the weights.
+      merge: Add LoRA's deltas to the weights; else they are written beside them.
+      quantize: ``int8`` or nothing.
+      fingerprint: Run the model and keep what it says.
+    """
+
+    format: str
+    which: Which = "latest"
+    dtype: str = "float32"
+    merge: bool = True
+    quantize: str = ""
+    fingerprint: bool = True
+
+
+def export(workdir: Path, directory: Path, options: ExportOptions, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Writes an export, whole or not at all.
+
+    Returns:
+      Its record, which is also in ``hilight_jax.json``.
+
+    Raises:
+      UserError: The directory exists, the disk is too small, the run is incomplete, or the format has no place for
+        what is asked.
+    """
+    if options.format == "encoder":
+        workdir = _encoder_run(workdir)
+    gathered = gather(workdir, options.which, options.dtype, options.merge)
+    model = gathered.model
+    _check(options, model)
+    lora = _lora_state(gathered, options)
+    leaves = trees.flatten({"model": model.params, "extra": getattr(model, "extra", {})})
+    size = sum(leaf.nbytes for leaf in leaves.values())
+    parameters = sum(leaf.size for leaf in trees.flatten(model.params).values())
+    record: dict[str, Any] = {
+        "format": options.format,
+        **made_with(),
+        "stage": gathered.run.stage,
+        "step": gathered.step,
+        "dtype": options.dtype,
+        "quantize": options.quantize,
+        "lora": lora,
+        "parameters": parameters,
+        "bytes": size,
+        "model": to_dict(model.config),
+        "data": _data(model),
+        "metrics": dict(gathered.metrics),
+        "ancestry": read_ancestry(workdir),
+        "limits": [],
+    }
+    with whole_directory(directory, size + 2**26) as partial:
+        fingerprint = _fingerprint(model, options, tell)
+        adapter = model.params.get("lora") if isinstance(model, ExportedChat) else None
+        plain = model
+        if adapter:
+            parts = {name: tree for name, tree in model.params.items() if name != "lora"}
+            config = dataclasses.replace(model.config, lora=None)
+            plain = dataclasses.replace(model, params=parts, config=config)
+        quantized = quantize(plain.params) if options.quantize else None
+        tell(f"writing {size / 1e9:.2f} GB as {options.format}")
+        record["limits"] = _write(plain, partial, options, quantized)
+        if adapter:
+            write_adapter(adapter, gathered.run.model.lora, partial / "adapter", ".")
+        gathered.check()
+        if quantized:
+            record["quantization_error"] = quantized.errors()
+            tell(_quantization_line(record["quantization_error"]))
+        if fingerprint:
+            fingerprint.write(partial)
+        record["fingerprint"] = fingerprint is not None
+        write_object(partial / RECORD, record)
+        (partial / "README.md").write_text(model_card(record), encoding="utf-8")
+    return record
+
+
+def verify(directory: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Runs an export on its fixed clip.
+
+    Returns:
+      ``deviations`` by output, ``same``, ``why`` not, and the tolerance.
+
+    Raises:
+      CheckpointError: It is no export, or has no fingerprint.
+    """
+    path = directory / RECORD
+    if not path.is_file():
+        raise CheckpointError(f"'{directory}' is no export of this package: it has no {RECORD}.")
+    record = read_object(path, CheckpointError, "export the model again")
+    fingerprint = read_fingerprint(directory)
+    tell(f"running the {record['format']} export in {directory}")
+    found = deviations(fingerprint, outputs(directory, record, fingerprint))
+    tolerance = TOLERANCES[record["dtype"]] * (1 if not record["quantize"] else 1000)
+    same = all(value <= (0 if name.endswith("ids") and _exact(record) else tolerance) or
+               (name.endswith("ids") and not _exact(record)) for name, value in found.items())  # fmt: skip
+    why = "" if same else f": more than {tolerance:g} is no rounding; export it again"
+    return {"deviations": found, "tolerance": tolerance, "same": same, "why": why}
+
+
+def _exact(record: Mapping[str, Any]) -> bool:
+    """Whether greedy answers must be the same, token by token."""
+    return record["dtype"] == "float32" and not record["quantize"]
+
+
+def _write(
+    model: ExportedChat | ExportedEncoder, directory: Path, options: ExportOptions, quantized: Quantized | None
+) -> list[str]:
+    """Writes the format; what its exporter says about limits."""
+    if options.format == "hilight":
+        return write_hilight(model, directory) or []
+    if options.format == "encoder":
+        return write_encoder(model, directory) or []
+    if options.format == "huggingface":
+        return write_huggingface(model, directory, quantized=quantized) or []
+    return write_stablehlo(model, directory, quantized=quantized) or []
+
+
+def _check(options: ExportOptions, model: ExportedChat | ExportedEncoder) -> None:
+    """Refuses what a format has no place for.
+
+    Raises:
+      ConfigError: What, and which formats have.
+    """
+    chat = isinstance(model, ExportedChat)
+    if options.format in ("hilight", "huggingface") and not chat:
+        raise ConfigError(
+            f"--format {options.format} is for chat models, and this is a run of the encoder; use --format encoder "
+            f"or stablehlo."
+        )
+    if options.quantize and options.format not in ("huggingface", "stablehlo"):
+        raise ConfigError(
+            f"--quantize {options.quantize} has no place in --format {options.format}; use huggingface or stablehlo."
+        )
+    if not options.merge and options.format not in ("hilight", "huggingface"):
+        raise ConfigError(f"--lora keep has no place in --format {options.format}; use hilight or huggingface.")
+    if not options.merge and options.quantize:
+        raise ConfigError("--lora keep needs weights that an adapter can be merged into; leave out --quantize.")
+
+
+def _fingerprint(model: ExportedChat | ExportedEncoder, options: ExportOptions, tell: Callable[[str], None]) -> Any:
+    """What the model says about the fixed clip; an adapter beside the weights is not part of it."""
+    if not options.fingerprint:
+        return None
+    needed = 4.5 * sum(leaf.size for leaf in trees.flatten(model.params).values())
+    if needed > available_memory():
+        raise ConfigError(
+            f"running the model for its fingerprint takes {needed / 1e9:.0f} GB of memory, and "
+            f"{available_memory() / 1e9:.0f} GB are free; export it with --no_fingerprint, or on a larger machine."
+        )
+    tell("running the model on the fixed clip")
+    found = measure(model)
+    jax.clear_caches()
+    return found
+
+
+def _lora_state(gathered: Gathered, options: ExportOptions) -> str:
+    tuned = getattr(gathered.run.model, "lora", None) is not None
+    return ("merged" if options.merge else "kept") if tuned else ""
+
+
+def _encoder_run(workdir: Path) -> Path:
+    """The run of the encoder that a chat model sees with; an encoder's run is itself."""
+    found = read_provenance(workdir).get("vision")
+    return _encoder_run(Path(found.workdir)) if found else workdir
+
+
+def _data(model: ExportedChat | ExportedEncoder) -> dict[str, Any]:
+    """How inputs are made, without the places of anybody's data."""
+    kept = ("num_frames", "image_size", "text_length", "key_frames", "num_video_tokens", "max_length", "max_videos")
+    return {name: value for name, value in to_dict(model.data).items() if name in kept}
+
+
+def _quantization_line(errors: Mapping[str, float]) -> str:
+    return "8 bits cost, in relative RMS of the weights: " + ", ".join(f"{k} {v:.2e}" for k, v in errors.items())
