@@ -5,10 +5,11 @@ whose piece has the best one; tokenizers lists the pairs in the order in which t
 ``data.gemma_tokenizer.GemmaTokenizer``: control tokens are found in the text as it is, pieces of the user (line breaks,
 runs of spaces, ``<start_of_turn>``) after spaces have become ``\u2581``, as SentencePiece finds them.
 
-Where one piece has several cuts that overlap in a text, SentencePiece joins the leftmost and tokenizers the cut listed
-first; no text of Gemma's or the demo's training is known where that matters.
+Where one piece has several cuts that overlap in a text, SentencePiece joins the leftmost and tokenizers the one listed
+first, as in the tokenizer.json that Google gives out; no text is known where it matters.
 """
 
+import json
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,7 +50,8 @@ def write_tokenizer(
       DataError: The file is no byte-pair model in Gemma's manner.
     """
     content = model.read_bytes()
-    write_object(directory / "tokenizer.json", tokenizer_json(content, extra))
+    whole = json.dumps(tokenizer_json(content, extra), ensure_ascii=False)
+    (directory / "tokenizer.json").write_text(whole, encoding="utf-8")
     (directory / "tokenizer.model").write_bytes(content)
     write_object(
         directory / "tokenizer_config.json",

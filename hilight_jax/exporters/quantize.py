@@ -1,0 +1,100 @@
+"""Weights in 8 bits: symmetric, a scale for each output channel, and what that costs, measured.
+
+``quantize(params)`` gives the tree with every large linear map of the language model, and its embedding table, replaced
+by ``{"int8": [..., in, out], "scale": [..., 1, out]}`` (the table: ``[vocab, D]`` and ``[vocab, 1]``, a scale for each
+token, which is the output channel of its logit). ``quantize_array`` does it for one array along any axis.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int8
+
+from hilight_jax.core.lazy import LazyArray
+from hilight_jax.core.trees import Tree, flatten, matches, unflatten
+
+# What is worth it: nearly all numbers of the model, and the ones that each token reads.
+TARGETS = (r"gemma/layers.*/kernel", r"gemma/embedder/table")
+_LARGEST = 127
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """A tree with some of its arrays in 8 bits.
+
+    Attributes:
+      params: The tree; its arrays are lazy and measure their own error when they are read.
+    """
+
+    params: Tree
+    _measured: dict[str, float]
+
+    def errors(self) -> dict[str, float]:
+        """Root mean square of what was lost, relative to that of the weights: the worst array and the mean of all.
+
+        Known when everything was read.
+        """
+        values = list(self._measured.values())
+        if not values:
+            return {}
+        return {"worst": max(values), "mean": float(np.mean(values))}
+
+
+def quantize(params: Tree, targets: tuple[str, ...] = TARGETS) -> Quantized:
+    """Replaces the arrays whose paths match; nothing is read yet."""
+    measured: dict[str, float] = {}
+    flat: dict[str, Any] = {}
+    for path, leaf in flatten(params).items():
+        if matches(path, targets):
+            pair = _Pair(path, leaf, -1 if path.endswith("table") else -2, measured)
+            flat[f"{path}/int8"], flat[f"{path}/scale"] = pair.lazy()
+        else:
+            flat[path] = leaf
+    return Quantized(unflatten(flat), measured)
+
+
+def quantize_array(
+    x: Float[np.ndarray, "*shape"], axis: int
+) -> tuple[Int8[np.ndarray, "*shape"], Float[np.ndarray, "*ones"]]:
+    """Rounds an array to whole steps of its own largest value over ``axis``.
+
+    Args:
+      x: Weights.
+      axis: Of the inputs: each output has a scale of its own.
+
+    Returns:
+      int8 values within 127, and float32 scales with an axis of one; their product is ``x`` to half a step. Where all
+      are zero, so is everything.
+    """
+    x = np.asarray(x, np.float32)
+    scale = np.abs(x).max(axis=axis, keepdims=True) / np.float32(_LARGEST)
+    steps = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
+    return np.rint(steps).astype(np.int8), scale
+
+
+class _Pair:
+    """One array in 8 bits, worked out once for its values and its scales."""
+
+    def __init__(self, path: str, leaf: Any, axis: int, measured: dict[str, float]):
+        self._path, self._leaf, self._axis, self._measured = path, leaf, axis, measured
+        self._held: dict[str, np.ndarray] = {}
+
+    def lazy(self) -> tuple[LazyArray, LazyArray]:
+        """Values and scales."""
+        shape = list(self._leaf.shape)
+        shape[self._axis] = 1
+        return (
+            LazyArray(self._leaf.shape, np.int8, lambda: self._take("int8")),
+            LazyArray(shape, np.float32, lambda: self._take("scale")),
+        )
+
+    def _take(self, name: str) -> np.ndarray:
+        if name not in self._held:
+            x = np.asarray(self._leaf, np.float32)
+            values, scale = quantize_array(x, self._axis)
+            size = float(np.sqrt(np.mean(np.square(x))))
+            lost = float(np.sqrt(np.mean(np.square(x - values * scale))))
+            self._measured[self._path] = lost / size if size else 0.0
+            self._held = {"int8": values, "scale": scale}
+        return self._held.pop(name)

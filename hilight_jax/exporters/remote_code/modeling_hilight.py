@@ -1,0 +1,188 @@
+"""HiLight (arXiv 2407.07325) on torch: two towers see a clip, token mining condenses it, Gemma answers.
+
+Names of weights: `model.*` are those of `GemmaForCausalLM`; `vision_model.*` and `visual_projection.weight` those of
+`CLIPModel`, as which Long-CLIP's image tower is stored; `video_tower.*` are CLIP-ViP's and `token_mining.*` HiLight's.
+"""
+
+import torch
+from torch import nn
+from transformers import GemmaModel, GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from .clip_vip_tower import ClipVipTower
+from .configuration_hilight import HiLightConfig
+from .quantized_linear import quantize_linears
+from .token_mining import TokenMining
+
+
+class HiLightForCausalLM(PreTrainedModel, GenerationMixin):
+    """The chat model.
+
+    `input_ids` come expanded, as the processor makes them: each clip is V rows of `config.video_token_id`, and the
+    clips of a batch fill the rows in their order, sample after sample. A batch may mix samples without a clip, with one
+    and with several.
+    """
+
+    config_class = HiLightConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("video", "text")
+    supports_gradient_checkpointing = True
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _no_split_modules = ["GemmaDecoderLayer", "ClipVipTower", "TokenMining"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = False
+
+    def __init__(self, config: HiLightConfig):
+        """Builds all parts with fresh weights."""
+        super().__init__(config)
+        text = config.text_config
+        self.video_tower = ClipVipTower(**config.video_config)
+        if config.frame_config is not None:
+            self.vision_model = ClipVipTower(**config.frame_config)
+        frames_from = config.video_config if config.frame_config is None else config.frame_config
+        self.visual_projection = nn.Linear(frames_from["width"], config.frame_width, bias=False)
+        self.token_mining = TokenMining(
+            config.video_config["width"], config.frame_width, text.hidden_size, **config.mining_config
+        )
+        self.model = GemmaModel(text)
+        self.vocab_size = text.vocab_size
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        if config.weight_quantization is not None:
+            quantize_linears(self, config.weight_quantization)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        """The table of the vocabulary; rows of clips are not in it."""
+        return self.model.embed_tokens
+
+    def set_input_embeddings(self, value):
+        """Replaces the table."""
+        self.model.embed_tokens = value
+
+    def get_output_embeddings(self):
+        """The table again, as the head."""
+        return self.lm_head
+
+    def set_output_embeddings(self, value):
+        """Replaces the head."""
+        self.lm_head = value
+
+    def get_video_features(self, pixel_values_videos: torch.Tensor, key_frames: torch.Tensor) -> torch.Tensor:
+        """What clips are to the language model, before it scales them.
+
+        Args:
+          pixel_values_videos: [clips, F, 3, H, W], normalised.
+          key_frames: [clips, K], numbers among the F frames.
+
+        Returns:
+          [clips, V, D], V rows of each clip.
+        """
+        pixels = pixel_values_videos.to(self.device, self.model.norm.weight.dtype)
+        key_frames = key_frames.to(pixels.device, torch.long)
+        clips, count = key_frames.shape
+        chosen = pixels[torch.arange(clips, device=pixels.device)[:, None], key_frames].flatten(0, 1).unsqueeze(1)
+        frame_tower = self.video_tower if self.config.frame_config is None else self.vision_model
+        features = self.visual_projection(frame_tower(chosen)[1])
+        return self.token_mining(self.video_tower(pixels)[0], features.view(clips, count, -1))
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values=None,
+        inputs_embeds: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        key_frames: torch.LongTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs,
+    ) -> CausalLMOutputWithPast:
+        """Scores the next token after each of `input_ids`.
+
+        Args:
+          input_ids: [B, L], expanded.
+          attention_mask: [B, L], 1 for real rows; padding may be on either side.
+          position_ids: [B, L]; by default real rows are counted from 0.
+          past_key_values: The cache of the rows before.
+          inputs_embeds: [B, L, D] instead of `input_ids`, clips and the scale of embeddings included.
+          pixel_values_videos: [clips, F, 3, H, W], all clips of the batch.
+          key_frames: [clips, K], which of their frames the frame tower sees.
+          labels: [B, L], ids to learn, -100 elsewhere.
+          use_cache: Whether to return a cache.
+          logits_to_keep: Score the last so many rows only; 0 scores all.
+          **kwargs: Of `GemmaModel`.
+
+        Raises:
+          ValueError: The rows for clips in `input_ids` are not as many as the clips fill.
+        """
+        if inputs_embeds is None:
+            inputs_embeds = self._embed(input_ids, pixel_values_videos, key_frames)
+        if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
+        outputs = self.model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **{name: value for name, value in kwargs.items() if name != "return_dict"},
+        )
+        rows = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, rows])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.vocab_size)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _embed(self, input_ids, pixel_values_videos, key_frames):
+        """Embeddings of ids, with the rows of clips filled in order; clips are scaled as text is."""
+        is_video = input_ids == self.config.video_token_id
+        embeds = self.model.embed_tokens(input_ids.masked_fill(is_video, 0))
+        if pixel_values_videos is None:
+            if input_ids.shape[1] > 1 and is_video.any():
+                raise ValueError("input_ids have rows for clips, but pixel_values_videos are missing; give both.")
+            return embeds
+        if key_frames is None:
+            raise ValueError("pixel_values_videos are given without key_frames; take both from the processor.")
+        tokens = self.get_video_features(pixel_values_videos, key_frames)
+        if is_video.sum() != tokens.shape[0] * tokens.shape[1]:
+            raise ValueError(
+                f"input_ids have {is_video.sum()} rows for clips, but {tokens.shape[0]} clips fill {tokens.shape[1]} "
+                f"each; give one clip for each <video>."
+            )
+        scale = getattr(self.model.embed_tokens, "embed_scale", None)
+        tokens = tokens.to(embeds.dtype)
+        if scale is not None:  # Otherwise this version's GemmaModel scales all rows itself.
+            tokens = tokens * scale.to(embeds.device, embeds.dtype)
+        return embeds.masked_scatter(is_video.unsqueeze(-1), tokens)
+
+    def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
+        """Repeats samples; the clips of one sample stay together, which repeating each clip would not do."""
+        clips = {name: model_kwargs.pop(name, None) for name in ("pixel_values_videos", "key_frames")}
+        pixels, key_frames = clips.values()
+        if expand_size > 1 and pixels is not None:
+            rows = key_frames.shape[1] * self.config.mining_config.get("tokens_per_frame", 32)
+            counts = (input_ids == self.config.video_token_id).sum(1) // rows
+            numbers = torch.arange(len(pixels), device=pixels.device).split(counts.tolist())
+            order = torch.cat([part for part in numbers for _ in range(expand_size)])
+            clips = {name: x[order.to(x.device)] for name, x in clips.items()}
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **model_kwargs
+        )
+        return input_ids, model_kwargs | {name: x for name, x in clips.items() if x is not None}
+
+
+__all__ = ["HiLightForCausalLM"]

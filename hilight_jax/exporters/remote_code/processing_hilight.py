@@ -1,0 +1,131 @@
+"""Texts and video clips become what `HiLightForCausalLM` takes.
+
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "video", "path": "shot.mp4"}, {"type": "text", "text": "Who won?"}]}],
+        add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+    )
+    answer = processor.decode(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+"""
+
+import numpy as np
+from transformers import BatchFeature, ProcessorMixin
+
+from .video_frames import choose_key_frames, normalise, read_frames, squeeze
+
+VIDEO_TOKEN = "<video>"
+
+
+class HiLightProcessor(ProcessorMixin):
+    """A tokenizer, and the rules by which clips were made in training."""
+
+    attributes = ["tokenizer"]
+    tokenizer_class = "AutoTokenizer"
+
+    def __init__(
+        self,
+        tokenizer=None,
+        num_frames=12,
+        image_size=224,
+        num_video_rows=384,
+        key_frame_rule="uniform",
+        num_key_frames=12,
+        key_frame_indices=(),
+        chat_template=None,
+        **kwargs,
+    ):
+        """Keeps the rules.
+
+        Args:
+          tokenizer: Gemma's, with the token `<video>`.
+          num_frames: F, frames that are taken from a clip, spread evenly.
+          image_size: Rows and columns of a frame.
+          num_video_rows: V, rows of a clip in the language model.
+          key_frame_rule: `uniform`, `explicit` or `content`.
+          num_key_frames: K, frames that the frame tower sees.
+          key_frame_indices: Of the rule `explicit`.
+          chat_template: In Jinja.
+          **kwargs: Ignored.
+        """
+        super().__init__(tokenizer, chat_template=chat_template)
+        self.num_frames, self.image_size, self.num_video_rows = num_frames, image_size, num_video_rows
+        self.key_frame_rule, self.num_key_frames = key_frame_rule, num_key_frames
+        self.key_frame_indices = list(key_frame_indices)
+
+    def __call__(self, text=None, videos=None, images=None, audio=None, **kwargs) -> BatchFeature:
+        """Tokenises texts, each `<video>` as V rows, and reads the clips that stand for them.
+
+        Args:
+          text: A text or a list of texts.
+          videos: The clips: a path, bytes, or array [n, Y, X, 3] of uint8 each; a list, or a list for each text.
+          images: Not known to the model.
+          audio: Not known to the model.
+          **kwargs: Of the tokenizer: `return_tensors`, `padding`, `add_special_tokens` ...
+
+        Returns:
+          `input_ids` and `attention_mask` [B, L]; with clips `pixel_values_videos` [clips, F, 3, H, W], float32, and
+          `key_frames` [clips, K].
+
+        Raises:
+          ValueError: The clips are not as many as the `<video>` marks, or cannot be read.
+        """
+        if images is not None or audio is not None:
+            raise ValueError("this model sees video clips only; give images as a clip of one frame.")
+        for group in ("text_kwargs", "videos_kwargs", "common_kwargs"):
+            kwargs.update(kwargs.pop(group, None) or {})
+        for name in ("do_sample_frames", "load_audio_from_video", "return_metadata"):
+            kwargs.pop(name, None)
+        kind = kwargs.pop("return_tensors", None)
+        single = isinstance(text, str)
+        texts = [text] if single else list(text or ())
+        if texts and kind is not None and len(texts) > 1:
+            kwargs.setdefault("padding", True)
+        clips = _flat(videos)
+        marks = sum(one.count(VIDEO_TOKEN) for one in texts)
+        if texts and marks != len(clips):
+            raise ValueError(f"the texts have {marks} {VIDEO_TOKEN} marks for {len(clips)} clips; give one for each.")
+        data = {}
+        if texts:
+            texts = [one.replace(VIDEO_TOKEN, VIDEO_TOKEN * self.num_video_rows) for one in texts]
+            data |= self.tokenizer(texts[0] if single and kind is None else texts, **kwargs)
+        if clips:
+            data |= self.read_clips(clips)
+        return BatchFeature(data, tensor_type=kind)
+
+    def read_clips(self, clips) -> dict[str, np.ndarray]:
+        """`pixel_values_videos` and `key_frames` of clips."""
+        pixels, key_frames = [], []
+        for clip in clips:
+            frames = squeeze(read_frames(clip, self.num_frames), self.image_size)
+            pixels.append(normalise(frames))
+            key_frames.append(
+                choose_key_frames(frames, self.key_frame_rule, self.num_key_frames, self.key_frame_indices)
+            )
+        return {"pixel_values_videos": np.stack(pixels), "key_frames": np.stack(key_frames)}
+
+    @property
+    def model_input_names(self):
+        """What the model takes."""
+        return [*self.tokenizer.model_input_names, "pixel_values_videos", "key_frames"]
+
+
+def _flat(videos) -> list:
+    """Clips in order, whether they come alone, in a list or in a list for each text."""
+    if videos is None:
+        return []
+    if not isinstance(videos, (list, tuple)):
+        return list(videos) if getattr(videos, "ndim", 0) == 5 else [videos]
+    flat = []
+    for item in videos:
+        if isinstance(item, (list, tuple)) and not (item and hasattr(item[0], "size") and not _is_clip(item[0])):
+            flat += _flat(item)
+        else:
+            flat.append(item)
+    return flat
+
+
+def _is_clip(item) -> bool:
+    """Whether it is a clip rather than one picture."""
+    return isinstance(item, (str, bytes)) or getattr(item, "ndim", 4) == 4
+
+
+__all__ = ["HiLightProcessor"]
