@@ -91,14 +91,14 @@ def _encode_word(word: str) -> tuple[tuple[int, int, int], ...]:
     for symbol in _merge(symbols):
         length = len(symbol.removesuffix(_END_OF_WORD))
         first, last = character_of_byte[position], character_of_byte[position + length - 1] + 1
-        tokens.append((_vocabulary().ids[symbol], first, last))
+        tokens.append((vocabulary().ids[symbol], first, last))
         position += length
     return tuple(tokens)
 
 
 def _merge(symbols: list[str]) -> list[str]:
     """Joins, again and again, the neighbouring pair that comes first in the merge list, everywhere it occurs."""
-    ranks = _vocabulary().ranks
+    ranks = vocabulary().ranks
     while len(symbols) > 1:
         best = min(zip(symbols, symbols[1:], strict=False), key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
@@ -115,19 +115,19 @@ def _merge(symbols: list[str]) -> list[str]:
     return symbols
 
 
-class _Vocabulary(NamedTuple):
+class Vocabulary(NamedTuple):
     ids: dict[str, int]
     ranks: dict[tuple[str, str], int]
 
 
 @functools.cache
-def _vocabulary() -> _Vocabulary:
+def vocabulary() -> Vocabulary:
     """Ids in OpenAI's order: bytes, bytes that end a word, merges by rank, the start and the end token."""
     packed = importlib.resources.files("hilight_jax.data").joinpath("clip_vocabulary/merges.txt.gz").read_bytes()
     merges = [tuple(line.split()) for line in gzip.decompress(packed).decode().splitlines()]
     alphabet = _byte_characters(in_vocabulary_order=True)
     names = [*alphabet, *(c + _END_OF_WORD for c in alphabet), *map("".join, merges), *_SPECIAL]
-    return _Vocabulary({name: i for i, name in enumerate(names)}, {pair: i for i, pair in enumerate(merges)})
+    return Vocabulary({name: i for i, name in enumerate(names)}, {pair: i for i, pair in enumerate(merges)})
 
 
 @functools.cache

@@ -7,6 +7,8 @@
     answer = processor.decode(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
 """
 
+import os
+
 import numpy as np
 from transformers import BatchFeature, ProcessorMixin
 
@@ -112,20 +114,20 @@ def _flat(videos) -> list:
     """Clips in order, whether they come alone, in a list or in a list for each text."""
     if videos is None:
         return []
-    if not isinstance(videos, (list, tuple)):
-        return list(videos) if getattr(videos, "ndim", 0) == 5 else [videos]
-    flat = []
-    for item in videos:
-        if isinstance(item, (list, tuple)) and not (item and hasattr(item[0], "size") and not _is_clip(item[0])):
-            flat += _flat(item)
-        else:
-            flat.append(item)
-    return flat
+    if _is_clip(videos):
+        return [videos]
+    if not isinstance(videos, (list, tuple)) and getattr(videos, "ndim", 0) != 5:
+        raise ValueError(f"videos are {type(videos).__name__}, but must be a path, bytes, frames or a list of these.")
+    return [clip for item in videos for clip in _flat(item)]
 
 
 def _is_clip(item) -> bool:
-    """Whether it is a clip rather than one picture."""
-    return isinstance(item, (str, bytes)) or getattr(item, "ndim", 4) == 4
+    """Whether it is one clip: a file, its bytes, an array [n, Y, X, 3] or a list of pictures."""
+    if isinstance(item, (str, bytes, os.PathLike)):
+        return True
+    if isinstance(item, (list, tuple)):
+        return bool(item) and (hasattr(item[0], "convert") or getattr(item[0], "ndim", 0) == 3)
+    return getattr(item, "ndim", 0) == 4
 
 
 __all__ = ["HiLightProcessor"]

@@ -31,7 +31,9 @@ def read_frames(video, num_frames: int) -> np.ndarray:
     """
     if isinstance(video, (str, bytes, os.PathLike)):
         return _decode(video, num_frames)
-    frames = np.asarray(video) if not isinstance(video, (list, tuple)) else np.stack([np.asarray(x) for x in video])
+    if isinstance(video, (list, tuple)):
+        video = np.stack([np.asarray(x.convert("RGB") if hasattr(x, "convert") else x) for x in video])
+    frames = np.asarray(video)
     if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames) or frames.dtype != np.uint8:
         raise ValueError(
             f"a clip is an array {frames.dtype} {frames.shape}, but must be uint8 [frames, rows, columns, 3]; convert it, "

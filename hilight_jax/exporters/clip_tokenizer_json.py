@@ -1,0 +1,89 @@
+"""CLIP's byte-pair vocabulary as the ``tokenizer.json`` of Hugging Face's tokenizers.
+
+Ids are those of ``data.tokenizers.ClipTokenizer`` for texts without broken characters: that one mends them first (ftfy)
+and undoes HTML's escapes, which tokenizers cannot.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hilight_jax.core.json_files import write_object
+from hilight_jax.data.tokenizers import END_ID, START_ID, vocabulary
+
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+def write_clip_tokenizer(directory: Path, max_length: int) -> None:
+    """Writes ``tokenizer.json`` and ``tokenizer_config.json``; padding is OpenAI's, id 0."""
+    (directory / "tokenizer.json").write_text(json.dumps(clip_tokenizer(), ensure_ascii=False), encoding="utf-8")
+    write_object(
+        directory / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": _START,
+            "eos_token": _END,
+            "unk_token": _END,
+            "pad_token": "!",
+            "padding_side": "right",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": max_length,
+            "model_input_names": ["input_ids", "attention_mask"],
+        },
+    )
+
+
+def clip_tokenizer() -> dict[str, Any]:
+    """The parsed ``tokenizer.json``."""
+    ids, ranks = vocabulary()
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": START_ID, "content": _START, **special},
+            {"id": END_ID, "content": _END, **special},
+        ],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "NFC"},
+                {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+                {"type": "Lowercase"},
+            ],
+        },
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": _WORD}, "behavior": "Removed", "invert": True},
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+            ],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": _START, "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"SpecialToken": {"id": _END, "type_id": 0}},
+            ],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {
+                _START: {"id": _START, "ids": [START_ID], "tokens": [_START]},
+                _END: {"id": _END, "ids": [END_ID], "tokens": [_END]},
+            },
+        },
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": _END,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "</w>",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": ids,
+            "merges": [list(pair) for pair in sorted(ranks, key=ranks.get)],
+        },
+    }
