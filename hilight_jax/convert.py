@@ -12,11 +12,12 @@ import dataclasses
 from collections import Counter
 from pathlib import Path
 
-from hilight_jax.checkpoints.foreign import Foreign, open_foreign
+from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.json_files import read_object
-from hilight_jax.importers.chat import ChatFiles
+from hilight_jax.importers.chat import ChatFiles, find_tokenizer
+from hilight_jax.importers.exported_models import import_exported, is_exported
 from hilight_jax.importers.imported import Imported
 from hilight_jax.importers.kinds import KINDS, ImportOptions, describe, import_as, recognise
 from hilight_jax.stages.imported_runs import write_run
@@ -33,19 +34,12 @@ _USE = {
 def main(argv: list[str] | None = None) -> int:
     """Recognises, imports, writes, and tells what came of it."""
     arguments = _parser().parse_args(argv)
-    foreign = open_foreign(arguments.source)
-    if arguments.model_config:
-        given = read_object(arguments.model_config, CheckpointError, "give the config.json of the weights")
-        foreign = dataclasses.replace(foreign, config=given)
-    kind = arguments.kind or recognise(foreign)
-    say(
-        f"{arguments.source} is {describe(kind)}: {len(foreign.weights)} arrays in {_count(len(foreign.files), 'file')}"
-    )
-    names = [field.name for field in dataclasses.fields(ChatFiles)]
-    files = ChatFiles(**{name: getattr(arguments, name) for name in names})
-    options = ImportOptions(arguments.stretch, arguments.transformers_rule, arguments.fp16_rounded, files)
-    imported = import_as(kind, foreign, options)
-    tokenizer = _tokenizer(kind, foreign, files)
+    if is_exported(arguments.source):
+        imported, kind = import_exported(arguments.source), "exported"
+        say(f"{arguments.source} is {imported.kind}")
+        tokenizer = arguments.tokenizer or find_tokenizer(arguments.source)
+    else:
+        imported, kind, tokenizer = _import(arguments)
     _tell_report(imported)
     decided = {name: str(value) for name, value in vars(arguments).items() if value not in (None, "", False)}
     written = write_run(
@@ -76,16 +70,20 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _tokenizer(kind: str, foreign: Foreign, files: ChatFiles) -> Path | None:
-    """The ``tokenizer.model`` that was given, or lies where it belongs."""
-    if files.tokenizer:
-        return files.tokenizer
-    if kind == "hilight":
-        from hilight_jax.importers.chat import find_files
-
-        return find_files(Path(foreign.path), files).tokenizer
-    nearby = Path(foreign.path) / "tokenizer.model"
-    return nearby if kind == "gemma" and nearby.is_file() else None
+def _import(arguments: argparse.Namespace) -> tuple[Imported, str, Path | None]:
+    """What somebody else published: the model, its kind, and its tokenizer if it has one."""
+    foreign = open_foreign(arguments.source)
+    if arguments.model_config:
+        given = read_object(arguments.model_config, CheckpointError, "give the config.json of the weights")
+        foreign = dataclasses.replace(foreign, config=given)
+    kind = arguments.kind or recognise(foreign)
+    files_read = _count(len(foreign.files), "file")
+    say(f"{arguments.source} is {describe(kind)}: {len(foreign.weights)} arrays in {files_read}")
+    names = [field.name for field in dataclasses.fields(ChatFiles)]
+    files = ChatFiles(**{name: getattr(arguments, name) for name in names})
+    options = ImportOptions(arguments.stretch, arguments.transformers_rule, arguments.fp16_rounded, files)
+    tokenizer = files.tokenizer or (find_tokenizer(arguments.source) if kind in ("hilight", "gemma") else None)
+    return import_as(kind, foreign, options), kind, tokenizer
 
 
 def _tell_report(imported: Imported) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from hilight_jax.checkpoints import clip, gemma
 from hilight_jax.checkpoints.hilight import TOKEN_MINING_TABLE
 from hilight_jax.checkpoints.long_clip import KEPT_POSITIONS
-from hilight_jax.checkpoints.mapping import LINEAR, Entry, export_weights, import_weights
+from hilight_jax.checkpoints.mapping import LINEAR, Entry, Layout, export_weights, import_weights
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import Tree
@@ -25,6 +25,24 @@ _FRAMES = tuple(
     dataclasses.replace(entry, ours=f"frames/{entry.ours.removeprefix('vision/')}")
     for entry in clip.TABLE
     if entry.ours.startswith("vision/") and not entry.ours.endswith(("added_cls", "temporal_embedding"))
+)
+
+_GEMMA = tuple(dataclasses.replace(entry, ours=f"gemma/{entry.ours}") for entry in gemma.TABLE)
+# Of ``exporters/quantize.py``: scales with an axis of one, [1, out] of a linear map and [vocab, 1] of the table.
+_OF_OUTPUTS = Layout(lambda shape: shape[1:], lambda x: x[None], lambda x: x[0])
+_OF_ROWS = Layout(lambda shape: shape[:1], lambda x: x[:, None], lambda x: x[:, 0])
+_IN_8_BITS = tuple(
+    entry
+    for whole in _GEMMA
+    if whole.ours.endswith(("kernel", "table"))
+    for entry in (
+        dataclasses.replace(whole, ours=f"{whole.ours}/int8"),
+        Entry(
+            f"{whole.ours}/scale",
+            f"{whole.theirs.removesuffix('weight')}scale",
+            _OF_OUTPUTS if whole.ours.endswith("kernel") else _OF_ROWS,
+        ),
+    )
 )
 
 # Whole models by part; names of the other parts' tables do not overlap.
@@ -40,7 +58,7 @@ TABLES: Mapping[str, tuple[Entry, ...]] = {
         dataclasses.replace(entry, ours=f"token_mining/{entry.ours}", theirs=_TOKEN_MINING + entry.theirs)
         for entry in TOKEN_MINING_TABLE
     ),
-    "gemma": tuple(dataclasses.replace(entry, ours=f"gemma/{entry.ours}") for entry in gemma.TABLE),
+    "gemma": (*_GEMMA, *_IN_8_BITS),
 }
 # Long-CLIP's text tower in ``CLIPModel``, but for its positions.
 TEXT_TABLE: tuple[Entry, ...] = (

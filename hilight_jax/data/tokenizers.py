@@ -116,6 +116,8 @@ def _merge(symbols: list[str]) -> list[str]:
 
 
 class Vocabulary(NamedTuple):
+    """Ids of all pieces, and the rank of every pair of pieces that is joined."""
+
     ids: dict[str, int]
     ranks: dict[tuple[str, str], int]
 

@@ -52,7 +52,7 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     named = to_huggingface(model.params)
     dtype = np.dtype(next(iter(named.values())).dtype).name
     write_shards(place, named)
-    write_object(place / "config.json", huggingface_config(model.config, dtype))
+    write_object(place / "config.json", huggingface_config(model.config, model.similarity, dtype))
     write_object(place / "processor_config.json", processor_config(model))
     write_clip_tokenizer(place, model.data.text_length)
     for file in _REMOTE_FILES:
@@ -93,11 +93,9 @@ def original_config(config: DualEncoderConfig) -> dict[str, Any]:
     }
 
 
-def huggingface_config(config: DualEncoderConfig, dtype: str) -> dict[str, Any]:
+def huggingface_config(config: DualEncoderConfig, similarity: str, dtype: str) -> dict[str, Any]:
     """What ``remote_code/configuration_clip_vip.py`` reads."""
     local = config.local
-    tapped = "embedding" in local.levels
-    weights = [float(level == "embedding") for level in local.levels] if tapped else list(config.level_weights)
     return {
         "architectures": ["ClipVipModel"],
         "model_type": "clip_vip_plus",
@@ -109,10 +107,11 @@ def huggingface_config(config: DualEncoderConfig, dtype: str) -> dict[str, Any]:
         "text_config": to_dict(config.text),
         "embed_dim": config.embed_dim,
         "level_pairs": to_dict(config.level_pairs),
-        "level_weights": weights,
+        "level_weights": list(config.map_weights),
         "local_head": local.head,
         "local_text_side": local.text_side,
         "center_video": local.center_video,
+        "similarity": similarity,
         "dtype": dtype,
     }
 

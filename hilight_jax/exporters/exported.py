@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hilight_jax.core.trees import Tree
 from hilight_jax.data.config import DataConfig
@@ -20,11 +20,13 @@ class ExportedEncoder:
       config: Sizes.
       params: Our tree; leaves are numpy or ``LazyArray``.
       data: How its clips and texts were made: frames, size, tokens of a text.
+      similarity: How words and patches were compared in training: ``cosine`` (across clips) or ``dot`` (within a clip).
     """
 
     config: DualEncoderConfig
     params: Tree
     data: DataConfig
+    similarity: Literal["cosine", "dot"] = "cosine"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,9 @@ model.safetensors.index.json       names of all weights, wherever they lie
 video.safetensors                  CLIP-ViP and token mining
 gemma/                             the language model, by itself a GemmaForCausalLM
 long_clip/                         Long-CLIP, by itself a CLIPModel (or its image tower alone)
-adapter/                           LoRA's deltas for PEFT, where they are not merged
 ```
 
-No weight is stored twice: the index on top points into the stock directories. Nothing here needs torch.
+With the language model in 8 bits its weights lie beside the towers' instead, in ``language.safetensors``. No weight is stored twice: the index on top points into the stock directories. Nothing here needs torch.
 """
 
 import shutil
@@ -30,7 +29,7 @@ from hilight_jax.exporters.huggingface_configs import (
     hilight_config,
     processor_config,
 )
-from hilight_jax.exporters.peft_adapter import write_adapter
+from hilight_jax.exporters.quantize import Quantized
 from hilight_jax.exporters.shards import SHARD_BYTES, write_index, write_shards
 from hilight_jax.exporters.tokenizer_json import write_tokenizer
 
@@ -41,7 +40,7 @@ REMOTE_FILES = (
     "processing_hilight.py",
     "clip_vip_tower.py",
     "token_mining.py",
-    "quantized_linear.py",
+    "quantized.py",
     "video_frames.py",
 )
 INDEX = "model.safetensors.index.json"
@@ -49,43 +48,45 @@ INDEX = "model.safetensors.index.json"
 _MAX_NEW_TOKENS = 64
 
 
-def write_huggingface(model: ExportedChat, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
+def write_huggingface(
+    model: ExportedChat, directory: Path, shard_bytes: int = SHARD_BYTES, quantized: Quantized | None = None
+) -> None:
     """Writes a chat model.
 
     Args:
-      model: All its parts; ``lora`` among them becomes a PEFT adapter of the language model.
+      model: All its parts but ``lora``: deltas are merged beforehand, or written beside (``peft_adapter``).
       directory: An existing, empty directory.
       shard_bytes: Largest size of a file of weights.
+      quantized: Its parameters with the language model in 8 bits, which are then written instead.
 
     Raises:
       CheckpointError: A parameter has no name in the exported model.
       DataError: The tokenizer cannot be written.
     """
-    params, config = model.params, model.config
-    weights = {part: to_huggingface({part: tree}) for part, tree in params.items() if part != "lora"}
-    (directory / "gemma").mkdir()
-    places = write_shards(directory / "gemma", weights["gemma"], shard_bytes=shard_bytes)
-    places = {name: f"gemma/{file}" for name, file in places.items()}
+    params = model.params if quantized is None else quantized.params
+    weights = {part: to_huggingface({part: tree}) for part, tree in params.items()}
+    if quantized is None:
+        (directory / "gemma").mkdir()
+        places = write_shards(directory / "gemma", weights["gemma"], shard_bytes=shard_bytes)
+        places = {name: f"gemma/{file}" for name, file in places.items()}
+    else:
+        places = _write_files(directory, weights["gemma"], "language", shard_bytes)
     if "frames" in weights:
         places |= _write_long_clip(model, weights["frames"], directory / "long_clip", shard_bytes)
-    own = {name: x for part in ("vision", "visual_projection", "token_mining") for name, x in weights.get(part, {}).items()}
-    places |= _write_files(directory, own, "video", shard_bytes)
+    video = [weights[part] for part in ("vision", "visual_projection", "token_mining") if part in weights]
+    places |= _write_files(directory, {name: x for part in video for name, x in part.items()}, "video", shard_bytes)
     write_index(directory / INDEX, places, {name: x for part in weights.values() for name, x in part.items()})
-    dtype = str(params["gemma"]["embedder"]["table"].dtype)
-    _write_configs(model, directory, dtype)
-    if "lora" in params:
-        (directory / "adapter").mkdir()
-        write_adapter(params["lora"], config.lora, directory / "adapter", "..")
+    _write_configs(model, directory, str(params["gemma"]["final_norm"]["scale"].dtype), quantized is not None)
 
 
-def _write_configs(model: ExportedChat, directory: Path, dtype: str) -> None:
+def _write_configs(model: ExportedChat, directory: Path, dtype: str, quantized: bool) -> None:
     """Everything but weights."""
     config, data = model.config, model.data
     tokenizer = GemmaTokenizer(model.tokenizer)
     video = {"<video>": config.gemma.vocab_size}
     template = (_REMOTE_CODE / "chat_template.jinja").read_text(encoding="utf-8")
     write_tokenizer(directory, model.tokenizer, data.max_length, video, template)
-    write_object(directory / "config.json", hilight_config(config, dtype))
+    write_object(directory / "config.json", hilight_config(config, dtype, quantized))
     write_object(directory / "processor_config.json", processor_config(data))
     for file in REMOTE_FILES:
         shutil.copyfile(_REMOTE_CODE / file, directory / file)
@@ -97,8 +98,8 @@ def _write_configs(model: ExportedChat, directory: Path, dtype: str) -> None:
         "max_new_tokens": _MAX_NEW_TOKENS,
     }
     write_object(directory / "generation_config.json", generation)
-    gemma = directory / "gemma"
-    if gemma.is_dir():
+    if not quantized:
+        gemma = directory / "gemma"
         write_tokenizer(gemma, model.tokenizer, data.max_length, None, template)
         write_object(gemma / "config.json", gemma_config(config.gemma, dtype))
         write_object(gemma / "generation_config.json", generation)
@@ -115,7 +116,7 @@ def _write_long_clip(
     if whole is None:
         write_object(directory / "config.json", clip_vision_config(model.config.frames, dtype))
     else:
-        sizes = model.extra.get("long_clip_text", LongTextConfig(num_heads=0))
+        text = long_clip_text_to_huggingface(whole)
         places |= _write_files(directory, text, "text", shard_bytes)
         weights |= text
         write_object(directory / "config.json", clip_config(model.config.frames, whole, dtype))

@@ -13,10 +13,9 @@ from hilight_jax.models.long_clip import FrameConfig
 
 # CLIP's tokenizer: the ids that begin and end a text.
 _CLIP_START, _CLIP_END = 49406, 49407
-_CLIP_HEAD_WIDTH = 64
 
 
-def hilight_config(config: HiLightConfig, dtype: str) -> dict[str, Any]:
+def hilight_config(config: HiLightConfig, dtype: str, quantized: bool = False) -> dict[str, Any]:
     """Of the whole chat model, see ``remote_code/configuration_hilight.py``."""
     mining = config.token_mining
     return {
@@ -37,7 +36,7 @@ def hilight_config(config: HiLightConfig, dtype: str) -> dict[str, Any]:
             "final_relu": mining.ends_in_relu,
         },
         "video_token_id": config.gemma.vocab_size,
-        "weight_quantization": None,
+        "weight_quantization": "int8_per_channel" if quantized else None,
         "tie_word_embeddings": True,
         "dtype": dtype,
     }
@@ -93,7 +92,8 @@ def clip_config(config: FrameConfig, whole: Tree, dtype: str) -> dict[str, Any]:
 
     Args:
       config: Sizes of the image tower.
-      whole: ``text`` and ``logit_scale`` of Long-CLIP; the text tower's sizes are read off its arrays.
+      whole: ``text`` and ``logit_scale`` of Long-CLIP; the text tower's sizes are read off its arrays, but
+        its heads, which are as wide as the image tower's, in CLIP and in every preset.
       dtype: Of the weights.
     """
     text = flatten(whole["text"])
@@ -108,7 +108,7 @@ def clip_config(config: FrameConfig, whole: Tree, dtype: str) -> dict[str, Any]:
             "vocab_size": vocabulary,
             "hidden_size": width,
             "num_hidden_layers": depth,
-            "num_attention_heads": max(width // _CLIP_HEAD_WIDTH, 1),
+            "num_attention_heads": width * config.num_heads // config.width,
             "intermediate_size": mlp_dim,
             "max_position_embeddings": len(text["position_embedding_res"]),
             "projection_dim": config.embed_dim,

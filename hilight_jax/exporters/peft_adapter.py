@@ -24,7 +24,7 @@ def write_adapter(deltas: Tree, config: LoraConfig, directory: Path, base: str =
     Args:
       deltas: The collection ``lora``; numpy or lazy.
       config: Rank and alpha.
-      directory: An existing, empty directory.
+      directory: Is made.
       base: Where the model is that the adapter belongs to.
 
     Raises:
@@ -34,6 +34,7 @@ def write_adapter(deltas: Tree, config: LoraConfig, directory: Path, base: str =
     if not weights:
         raise CheckpointError("the adapter is empty; export the model without it.")
     maps = sorted({_LAYER.split(name.removeprefix(ADAPTER_PREFIX))[1].rpartition(".lora_")[0] for name in weights})
+    directory.mkdir()
     values: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -40,7 +40,7 @@ class ChatFiles:
       frames: Long-CLIP.
       token_mining: A connector that replaces the one in the directory.
       adapter: A directory of PEFT's.
-      tokenizer: Gemma's ``tokenizer.model``.
+      tokenizer: Gemma's ``tokenizer.model``, see ``find_tokenizer``.
     """
 
     vision: Path | None = None
@@ -58,13 +58,11 @@ def find_files(directory: Path, given: ChatFiles) -> ChatFiles:
     Raises:
       CheckpointError: A tower is nowhere.
     """
-    zoo = next((place / _ZOO for place in (directory, directory.parent) if (place / _ZOO).is_dir()), None)
-    found = dict(dataclasses.asdict(given))
-    for name in ("vision", "frames", "tokenizer"):
+    zoo = _zoo_of(directory)
+    found = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+    for name in ("vision", "frames"):
         if found[name] is None:
             found[name] = _in_zoo(zoo, name) if zoo else None
-    if found["tokenizer"] is None and (directory / "tokenizer.model").is_file():
-        found["tokenizer"] = directory / "tokenizer.model"
     for name, what in (("vision", "CLIP-ViP"), ("frames", "Long-CLIP")):
         if found[name] is None:
             raise CheckpointError(
@@ -72,6 +70,14 @@ def find_files(directory: Path, given: ChatFiles) -> ChatFiles:
                 f"tower's file by --{name}."
             )
     return ChatFiles(**found)
+
+
+def find_tokenizer(directory: Path) -> Path | None:
+    """The ``tokenizer.model`` of a checkpoint: in its directory, or in ``model_zoo``."""
+    if (directory / "tokenizer.model").is_file():
+        return directory / "tokenizer.model"
+    zoo = _zoo_of(directory)
+    return _in_zoo(zoo, "tokenizer") if zoo else None
 
 
 def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE, fp16_rounded: bool = True) -> Imported:
@@ -146,6 +152,10 @@ def mining_config(weights: Mapping[str, LazyArray]) -> TokenMiningConfig:
 def _by_prefix(weights: Mapping[str, LazyArray], prefix: str) -> tuple[dict[str, LazyArray], dict[str, LazyArray]]:
     inside = {name: x for name, x in weights.items() if name.startswith(prefix)}
     return inside, {name: x for name, x in weights.items() if name not in inside}
+
+
+def _zoo_of(directory: Path) -> Path | None:
+    return next((place / _ZOO for place in (directory, directory.parent) if (place / _ZOO).is_dir()), None)
 
 
 def _in_zoo(zoo: Path, name: str) -> Path | None:

@@ -27,6 +27,7 @@ class Imported:
       left_over: Arrays that were not needed, by name, and why.
       opened: The checkpoints that it came from, by what they are to it.
       choices: What was decided on the way, sentences.
+      data: How its inputs were made, where that is known: fields of the stage's data configuration.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Imported:
     left_over: Mapping[str, str]
     opened: Mapping[str, Foreign]
     choices: tuple[str, ...] = ()
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 # Arrays that carry nothing, wherever they are met.

@@ -60,6 +60,17 @@ class DualEncoderConfig:
         """Weights of the tapped levels in the local loss, see ``local_heads.level_weights``."""
         return local_heads.level_weights(self.local.levels, self.vision.depth, self.text.depth)
 
+    @property
+    def map_weights(self) -> tuple[float, ...]:
+        """Weights of the tapped levels in a word's map over the patches.
+
+        Where the embeddings are tapped they are the map: deeper patches have seen the whole clip through the proxy
+        tokens and point badly, however well they retrieve. Else the levels count as in the loss.
+        """
+        if "embedding" in self.local.levels:
+            return tuple(float(level == "embedding") for level in self.local.levels)
+        return self.level_weights or (1.0,)
+
 
 class DualEncoder(nn.Module):
     """Videos and captions to unit vectors of one space, and patches and tokens to the local loss's space."""

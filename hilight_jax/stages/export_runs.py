@@ -17,17 +17,19 @@ from hilight_jax.exporters.card import model_card
 from hilight_jax.exporters.encoder import write_encoder
 from hilight_jax.exporters.exported import ExportedChat, ExportedEncoder
 from hilight_jax.exporters.fingerprint import deviations, read_fingerprint
+from hilight_jax.exporters.hilight import check as check_hilight
 from hilight_jax.exporters.hilight import write_hilight
 from hilight_jax.exporters.huggingface import write_huggingface
 from hilight_jax.exporters.peft_adapter import write_adapter
-from hilight_jax.exporters.quantize import Quantized, quantize
+from hilight_jax.exporters.quantize import quantize
 from hilight_jax.exporters.stablehlo import write_stablehlo
-from hilight_jax.exporters.verification import outputs
+from hilight_jax.importers.exported_models import RECORD
+from hilight_jax.models.lora import COLLECTION
 from hilight_jax.stages.ancestry import made_with, read_ancestry
 from hilight_jax.stages.exports import Gathered, Which, gather, measure
+from hilight_jax.stages.verification import outputs
 from hilight_jax.training.parts import read_provenance
 
-RECORD = "hilight_jax.json"
 FORMATS = ("hilight", "huggingface", "stablehlo", "encoder")
 DTYPES = ("float32", "bfloat16", "float16")
 # What a form may lie off: other programs sum in another order. Half precision is rounded, int8 more so.
@@ -71,8 +73,8 @@ def export(workdir: Path, directory: Path, options: ExportOptions, tell: Callabl
     model = gathered.model
     _check(options, model)
     lora = _lora_state(gathered, options)
-    leaves = trees.flatten({"model": model.params, "extra": getattr(model, "extra", {})})
-    size = sum(leaf.nbytes for leaf in leaves.values())
+    beside = getattr(model, "extra", {}) if options.format in ("hilight", "huggingface") else {}
+    size = sum(leaf.nbytes for leaf in trees.flatten({"": model.params, "beside": beside}).values())
     parameters = sum(leaf.size for leaf in trees.flatten(model.params).values())
     record: dict[str, Any] = {
         "format": options.format,
@@ -92,21 +94,12 @@ def export(workdir: Path, directory: Path, options: ExportOptions, tell: Callabl
     }
     with whole_directory(directory, size + 2**26) as partial:
         fingerprint = _fingerprint(model, options, tell)
-        adapter = model.params.get("lora") if isinstance(model, ExportedChat) else None
-        plain = model
-        if adapter:
-            parts = {name: tree for name, tree in model.params.items() if name != "lora"}
-            config = dataclasses.replace(model.config, lora=None)
-            plain = dataclasses.replace(model, params=parts, config=config)
-        quantized = quantize(plain.params) if options.quantize else None
         tell(f"writing {size / 1e9:.2f} GB as {options.format}")
-        record["limits"] = _write(plain, partial, options, quantized)
-        if adapter:
-            write_adapter(adapter, gathered.run.model.lora, partial / "adapter", ".")
+        limits, errors = _write(model, partial, options)
         gathered.check()
-        if quantized:
-            record["quantization_error"] = quantized.errors()
-            tell(_quantization_line(record["quantization_error"]))
+        record |= {"limits": limits, "quantization_error": errors}
+        if errors:
+            tell(_quantization_line(errors))
         if fingerprint:
             fingerprint.write(partial)
         record["fingerprint"] = fingerprint is not None
@@ -130,30 +123,35 @@ def verify(directory: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     record = read_object(path, CheckpointError, "export the model again")
     fingerprint = read_fingerprint(directory)
     tell(f"running the {record['format']} export in {directory}")
-    found = deviations(fingerprint, outputs(directory, record, fingerprint))
+    found = deviations(fingerprint, outputs(directory, record))
     tolerance = TOLERANCES[record["dtype"]] * (1 if not record["quantize"] else 1000)
-    same = all(value <= (0 if name.endswith("ids") and _exact(record) else tolerance) or
-               (name.endswith("ids") and not _exact(record)) for name, value in found.items())  # fmt: skip
+    same = all(value <= tolerance for name, value in found.items() if not name.endswith("ids"))
+    if record["dtype"] == "float32" and not record["quantize"]:
+        same = same and not any(value for name, value in found.items() if name.endswith("ids"))
     why = "" if same else f": more than {tolerance:g} is no rounding; export it again"
     return {"deviations": found, "tolerance": tolerance, "same": same, "why": why}
 
 
-def _exact(record: Mapping[str, Any]) -> bool:
-    """Whether greedy answers must be the same, token by token."""
-    return record["dtype"] == "float32" and not record["quantize"]
-
-
 def _write(
-    model: ExportedChat | ExportedEncoder, directory: Path, options: ExportOptions, quantized: Quantized | None
-) -> list[str]:
-    """Writes the format; what its exporter says about limits."""
-    if options.format == "hilight":
-        return write_hilight(model, directory) or []
+    model: ExportedChat | ExportedEncoder, directory: Path, options: ExportOptions
+) -> tuple[list[str], dict[str, float]]:
+    """Writes the format; what its exporter says about limits, and what 8 bits cost."""
+    quantized = bool(options.quantize)
     if options.format == "encoder":
-        return write_encoder(model, directory) or []
+        return write_encoder(model, directory), {}
+    if options.format == "stablehlo":
+        return [], write_stablehlo(model, directory, quantized)
     if options.format == "huggingface":
-        return write_huggingface(model, directory, quantized=quantized) or []
-    return write_stablehlo(model, directory, quantized=quantized) or []
+        packed = quantize(model.params) if quantized else None
+        write_huggingface(model, directory, quantized=packed)
+        return [], packed.errors() if packed else {}
+    deltas = model.params.get(COLLECTION)
+    if deltas:
+        (directory / "adapter").mkdir()
+        write_adapter(deltas, model.config.lora, directory / "adapter", "../hilight")
+        rest = {name: tree for name, tree in model.params.items() if name != COLLECTION}
+        model = dataclasses.replace(model, params=rest, config=dataclasses.replace(model.config, lora=None))
+    return write_hilight(model, directory), {}
 
 
 def _check(options: ExportOptions, model: ExportedChat | ExportedEncoder) -> None:
@@ -168,6 +166,8 @@ def _check(options: ExportOptions, model: ExportedChat | ExportedEncoder) -> Non
             f"--format {options.format} is for chat models, and this is a run of the encoder; use --format encoder "
             f"or stablehlo."
         )
+    if options.format == "hilight":
+        check_hilight(model.config)
     if options.quantize and options.format not in ("huggingface", "stablehlo"):
         raise ConfigError(
             f"--quantize {options.quantize} has no place in --format {options.format}; use huggingface or stablehlo."
@@ -208,7 +208,8 @@ def _encoder_run(workdir: Path) -> Path:
 def _data(model: ExportedChat | ExportedEncoder) -> dict[str, Any]:
     """How inputs are made, without the places of anybody's data."""
     kept = ("num_frames", "image_size", "text_length", "key_frames", "num_video_tokens", "max_length", "max_videos")
-    return {name: value for name, value in to_dict(model.data).items() if name in kept}
+    known = {name: value for name, value in to_dict(model.data).items() if name in kept}
+    return known | ({"similarity": model.similarity} if isinstance(model, ExportedEncoder) else {})
 
 
 def _quantization_line(errors: Mapping[str, float]) -> str:

@@ -18,6 +18,7 @@ from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.data.prompts import expand, prompt_ids
 from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.evals.evaluation import default_similarity
 from hilight_jax.exporters.exported import ExportedChat, ExportedEncoder
 from hilight_jax.exporters.fingerprint import ANSWER_LENGTH, QUESTION, Fingerprint, fixed_clip
 from hilight_jax.exporters.merging import merge_lazily
@@ -150,7 +151,7 @@ def _encoder(workdir: Path, run: EncoderTrainConfig, which: Which, dtype: str) -
     params = store.lazy_params(_step(workdir, which))
     if complaints := name_report(video_text.param_shapes(run.model), params):
         raise CheckpointError(f"'{workdir}' does not fit its own configuration: {'; '.join(complaints)}.")
-    return ExportedEncoder(run.model, _cast(params, dtype), run.data)
+    return ExportedEncoder(run.model, _cast(params, dtype), run.data, default_similarity(run))
 
 
 def _chat(

@@ -114,8 +114,11 @@ def run_config(imported: Imported) -> Any:
             "num_frames": imported.model.vision.num_frames,
             "image_size": imported.model.vision.image_size,
             "text_length": imported.model.text.max_length,
+            **imported.data,
         }
-        loss = {"local": {"contrast": "none"}}
+        similarity = data.pop("similarity", "dot")
+        heads = {"dot": "within_clip", "cosine": "across_clips"}[similarity]
+        loss = {"local": {"contrast": heads if imported.model.local.levels else "none"}}
         return build_run(values | trained | {"model": model, "loss": loss, "data": data})
     if imported.stage == "long_clip":
         data = {"image_size": imported.model.frames.image_size, "text_length": imported.model.text.max_length}
@@ -127,9 +130,11 @@ def _chat_values(imported: Imported, model: dict[str, Any]) -> dict[str, Any]:
     """A HiLight takes the place of an aligned run; with an adapter, of a tuned one."""
     places = {name: str(foreign.path) for name, foreign in imported.opened.items()}
     tuned = imported.model.lora is not None
-    sources = {"align": places["weights"]} if tuned else {
-        "encoder": places["vision"], "long_clip": places["frames"], "language_model": places["weights"]
-    }  # fmt: skip
+    sources = {"encoder": places.get("vision", places["weights"]), "language_model": places["weights"]}
+    if imported.model.frames is not None:
+        sources["long_clip"] = places.get("frames", places["weights"])
+    if tuned:
+        sources = {"align": places["weights"]}
     frames = imported.model.vision.num_frames
     rows = imported.model.num_video_tokens(frames)
     data = {
@@ -138,6 +143,7 @@ def _chat_values(imported: Imported, model: dict[str, Any]) -> dict[str, Any]:
         "key_frames": {"rule": "uniform", "count": frames},
         "num_video_tokens": rows,
         "max_length": max(1024, 2 * rows),
+        **imported.data,
     }
     stage = "tune" if tuned else "align"
     return {"name": stage, "stage": stage, "sources": sources, "model": model, "data": data}

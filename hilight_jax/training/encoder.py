@@ -54,15 +54,8 @@ class Encoder:
 
     @property
     def level_weights(self) -> tuple[float, ...]:
-        """Weights of the tapped levels in a word's map over the patches.
-
-        Where the embeddings are tapped they are the map: deeper patches have seen the whole clip through the proxy
-        tokens and point badly, however well they retrieve. Else the levels count as in the loss.
-        """
-        levels = self.config.model.local.levels
-        if "embedding" in levels:
-            return tuple(float(level == "embedding") for level in levels)
-        return self.config.model.level_weights or (1.0,)
+        """Weights of the tapped levels in a word's map over the patches, see ``DualEncoderConfig``."""
+        return self.config.model.map_weights
 
 
 def load_encoder(workdir: str | Path, which: Literal["best", "latest"] | int = "latest") -> Encoder:

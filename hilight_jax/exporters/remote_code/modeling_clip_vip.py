@@ -197,7 +197,9 @@ class LocalHeads(nn.Module):
         self.levels, self.center_video = [level for level, _ in config.level_pairs], config.center_video
         for i, level in enumerate(self.levels):
             mlp = level == 0 and config.local_head == "mlp"
-            head = MlpHead(video_width, config.embed_dim) if mlp else nn.Linear(video_width, config.embed_dim, bias=False)
+            head = (
+                MlpHead(video_width, config.embed_dim) if mlp else nn.Linear(video_width, config.embed_dim, bias=False)
+            )
             self.add_module(f"video_{i}", head)
             self.add_module(f"text_{i}", nn.Linear(text_width, config.embed_dim, bias=False))
         self.scale = nn.Parameter(torch.tensor(0.0))

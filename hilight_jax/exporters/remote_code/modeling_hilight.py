@@ -11,7 +11,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .clip_vip_tower import ClipVipTower
 from .configuration_hilight import HiLightConfig
-from .quantized_linear import quantize_linears
+from .quantized import quantize_language_model
 from .token_mining import TokenMining
 
 
@@ -53,7 +53,8 @@ class HiLightForCausalLM(PreTrainedModel, GenerationMixin):
         self.vocab_size = text.vocab_size
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         if config.weight_quantization is not None:
-            quantize_linears(self, config.weight_quantization)
+            quantize_language_model(self, config.weight_quantization)
+            self._tied_weights_keys = {}
         self.post_init()
 
     def get_input_embeddings(self):
@@ -166,7 +167,7 @@ class HiLightForCausalLM(PreTrainedModel, GenerationMixin):
         scale = getattr(self.model.embed_tokens, "embed_scale", None)
         tokens = tokens.to(embeds.dtype)
         if scale is not None:  # Otherwise this version's GemmaModel scales all rows itself.
-            tokens = tokens * scale.to(embeds.device, embeds.dtype)
+            tokens = tokens * torch.as_tensor(scale).to(embeds.device, embeds.dtype)
         return embeds.masked_scatter(is_video.unsqueeze(-1), tokens)
 
     def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):

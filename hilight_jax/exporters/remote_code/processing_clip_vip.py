@@ -1,7 +1,7 @@
 """Clips and captions become what `ClipVipModel` takes.
 
-    inputs = processor(text=["the red ball is potted"], videos=["shot.mp4"], return_tensors="pt")
-    print(model(**inputs).logits_per_video)
+inputs = processor(text=["the red ball is potted"], videos=["shot.mp4"], return_tensors="pt")
+print(model(**inputs).logits_per_video)
 """
 
 import os

@@ -1,10 +1,10 @@
 """Texts and video clips become what `HiLightForCausalLM` takes.
 
-    inputs = processor.apply_chat_template(
-        [{"role": "user", "content": [{"type": "video", "path": "shot.mp4"}, {"type": "text", "text": "Who won?"}]}],
-        add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
-    )
-    answer = processor.decode(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+inputs = processor.apply_chat_template(
+    [{"role": "user", "content": [{"type": "video", "path": "shot.mp4"}, {"type": "text", "text": "Who won?"}]}],
+    add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+)
+answer = processor.decode(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
 """
 
 import os
