@@ -4,6 +4,7 @@ What is written is torch's zip format: a pickle that describes the tensors, spel
 and the numbers of each tensor as one uncompressed entry. It loads with ``torch.load(weights_only=True, mmap=True)``.
 """
 
+import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ _STORAGES = {
 }
 # Where training scripts put the weights beside other things, the first that is there.
 _INSIDE = ("state_dict", "model_state_dict", "model", "module")
+_MOST_WRAPPERS = 4
 _ALIGNMENT = 64
 _ZIP64_ABOVE = zipfile.ZIP64_LIMIT / 1.05  # As the standard library decides it.
 
@@ -82,29 +84,30 @@ def _load(path: Path) -> tuple[dict[str, Any], bool]:
             f"the file to safetensors where torch is."
         ) from error
     refusals = (torch.serialization.pickle.UnpicklingError,)
-    damages = (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, UnicodeDecodeError)
+    damages = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError)
     mapped = zipfile.is_zipfile(path)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except refusals as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error) or "weights_only" in str(error):
+        if re.search(r"unsupported (global|class)|blocked", str(error), re.IGNORECASE):
             raise CheckpointError(
                 f"'{path}' is no plain file of weights: it holds a pickle that calls for code "
                 f"({_first_line(error, 'GLOBAL')}), which is never run; save the state dict alone "
                 f"(torch.save(model.state_dict(), ...)) and convert that."
             ) from error
-        raise _damaged(path, error) from error
+        raise _damaged(path, "its pickle holds what no pickle of weights does") from error
     except damages as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, _first_line(error)) from error
     return dict(_tensors(path, value, torch)), mapped
 
 
 def _tensors(path: Path, value: Any, torch: Any) -> Iterator[tuple[str, Any]]:
     """The named tensors of a loaded value, out of what training scripts wrap around them."""
-    while isinstance(value, Mapping) and (key := next((key for key in _INSIDE if _is_inside(value, key)), None)):
-        value = value[key]
+    for _ in range(_MOST_WRAPPERS):
+        key = next((key for key in _INSIDE if isinstance(value, Mapping) and isinstance(value.get(key), Mapping)), None)
+        value = value if key is None else value[key]
     found = value.items() if isinstance(value, Mapping) else ()
-    named = [(name, x) for name, x in found if isinstance(name, str) and isinstance(x, torch.Tensor)]
+    named = [(name, x.detach()) for name, x in found if isinstance(name, str) and isinstance(x, torch.Tensor)]
     if not named:
         raise CheckpointError(
             f"'{path}' holds {type(value).__name__ if not isinstance(value, Mapping) else 'a dict without tensors'}, "
@@ -113,12 +116,10 @@ def _tensors(path: Path, value: Any, torch: Any) -> Iterator[tuple[str, Any]]:
     yield from named
 
 
-def _is_inside(value: Mapping[Any, Any], key: str) -> bool:
-    return isinstance(value.get(key), Mapping)
-
-
 def _numpy_dtype(path: Path, name: str, tensor: Any) -> np.dtype:
-    kind = str(tensor.dtype).removeprefix("torch.")
+    layout, kind = (str(x).removeprefix("torch.") for x in (tensor.layout, tensor.dtype))
+    if layout != "strided":
+        raise CheckpointError(f"'{name}' in '{path}' is a {layout} tensor, but weights must be dense; call to_dense().")
     if kind not in _STORAGES:
         raise CheckpointError(f"'{name}' in '{path}' has the dtype {kind}, but weights may be {', '.join(_STORAGES)}.")
     return np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
@@ -135,17 +136,17 @@ def _read(path: Path, name: str, dtype: np.dtype, tensor: Any) -> np.ndarray:
     return tensor.numpy().copy()
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
+def _damaged(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"'{path}' is no checkpoint of torch's, or is cut off ({_first_line(error)}); copy or download it again."
+        f"'{path}' is no checkpoint of torch's, or is cut off ({reason}); copy or download it again."
     )
 
 
 def _first_line(error: Exception, word: str = "") -> str:
-    """The line of an error that says most, without its end."""
+    """The sentence of an error that says most, without its end: the first one, or that of the line with a word."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     found = next((line for line in lines if word and word in line), lines[0])
-    return found[:160].rstrip(".:")
+    return re.split(r"\.\s", found)[0][:160].rstrip(".:")
 
 
 def _describe(tensors: Mapping[str, Any]) -> bytes:

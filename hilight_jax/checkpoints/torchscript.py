@@ -7,6 +7,7 @@ executes nothing) and followed on a stack of descriptions; the numbers are read 
 
 import pickletools
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,22 @@ _STORAGES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
+# What the zip reader raises at a damaged archive, or at one that is packed in a way that torch never does.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": _MARK}
 _LITERALS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 _MOST_INSTRUCTIONS = 10**6
-_DEEPEST = 64
+_MOST_OBJECTS = 10**5
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a zip file is a TorchScript archive: it holds code."""
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+    """Whether a file is a zip file that holds code, as TorchScript's do; a damaged one is not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def read_torchscript(path: Path) -> dict[str, LazyArray]:
@@ -57,8 +63,8 @@ def read_torchscript(path: Path) -> dict[str, LazyArray]:
                 if count == _MOST_INSTRUCTIONS:
                     raise ValueError("it has too many instructions")
                 reader.follow(instruction.name, argument)
-            found = dict(_walk(reader.result, ""))
-    except (zipfile.BadZipFile, StopIteration, ValueError, IndexError, KeyError, TypeError, OSError) as error:
+            found = dict(_walk(reader.result))
+    except (*_DAMAGES, StopIteration, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"'{path}' is a TorchScript archive that cannot be read ({error or type(error).__name__}); download it "
             f"again, or save the module's state_dict() and convert that."
@@ -195,15 +201,19 @@ def _storage(described: Any) -> _Storage:
     return _Storage(entry, np.dtype(_STORAGES[kind.name]), size)
 
 
-def _walk(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, _Tensor]]:
-    """The tensors of a module and of the modules in it."""
-    if depth > _DEEPEST:
-        raise ValueError("its modules lie in each other without end")
-    if isinstance(value, _Tensor):
-        yield path, value
-    elif isinstance(value, _Module):
-        for name, inner in value.state.items():
-            yield from _walk(inner, f"{path}.{name}" if path else str(name), depth + 1)
+def _walk(root: Any) -> Iterator[tuple[str, _Tensor]]:
+    """The tensors of a module and of the modules in it, in their order."""
+    left = [("", root)]
+    for _ in range(_MOST_OBJECTS):
+        if not left:
+            return
+        path, value = left.pop()
+        if isinstance(value, _Tensor):
+            yield path, value
+        elif isinstance(value, _Module):
+            inner = [(f"{path}.{name}" if path else str(name), x) for name, x in value.state.items()]
+            left += reversed(inner)
+    raise ValueError("its modules lie in each other without end")
 
 
 def _lazy(path: Path, entry: str, sizes: dict[str, int], name: str, tensor: _Tensor) -> LazyArray:
@@ -214,8 +224,11 @@ def _lazy(path: Path, entry: str, sizes: dict[str, int], name: str, tensor: _Ten
         )
 
     def read() -> np.ndarray:
-        with zipfile.ZipFile(path) as archive:
-            flat = np.frombuffer(archive.read(entry), tensor.dtype)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                flat = np.frombuffer(archive.read(entry), tensor.dtype)
+        except _DAMAGES as error:
+            raise CheckpointError(f"'{name}' in '{path}' cannot be read ({error}); download the file again.") from error
         steps = tuple(step * tensor.dtype.itemsize for step in tensor.strides)
         return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, steps).copy()
 

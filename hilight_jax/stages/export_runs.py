@@ -31,6 +31,8 @@ from hilight_jax.stages.verification import outputs
 from hilight_jax.training.parts import read_provenance
 
 FORMATS = ("hilight", "huggingface", "stablehlo", "encoder")
+# Where a format has the language model that an adapter belongs to, seen from the adapter.
+_BASES = {"hilight": "../hilight", "huggingface": ".."}
 DTYPES = ("float32", "bfloat16", "float16")
 # What a form may lie off: other programs sum in another order. Half precision is rounded, int8 more so.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-2, "bfloat16": 0.5}
@@ -93,9 +95,12 @@ def export(workdir: Path, directory: Path, options: ExportOptions, tell: Callabl
         "limits": [],
     }
     with whole_directory(directory, size + 2**26) as partial:
-        fingerprint = _fingerprint(model, options, tell)
+        plain, deltas = _without_adapter(model)
+        fingerprint = _fingerprint(plain, options, tell)
         tell(f"writing {size / 1e9:.2f} GB as {options.format}")
-        limits, errors = _write(model, partial, options)
+        limits, errors = _write(plain, partial, options)
+        if deltas:
+            write_adapter(deltas, model.config.lora, partial / "adapter", _BASES[options.format])
         gathered.check()
         record |= {"limits": limits, "quantization_error": errors}
         if errors:
@@ -132,6 +137,17 @@ def verify(directory: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     return {"deviations": found, "tolerance": tolerance, "same": same, "why": why}
 
 
+def _without_adapter(
+    model: ExportedChat | ExportedEncoder,
+) -> tuple[ExportedChat | ExportedEncoder, Mapping[str, Any] | None]:
+    """The model that an adapter belongs to, and the adapter if there is one."""
+    if COLLECTION not in model.params:
+        return model, None
+    rest = {name: tree for name, tree in model.params.items() if name != COLLECTION}
+    config = dataclasses.replace(model.config, lora=None)
+    return dataclasses.replace(model, params=rest, config=config), model.params[COLLECTION]
+
+
 def _write(
     model: ExportedChat | ExportedEncoder, directory: Path, options: ExportOptions
 ) -> tuple[list[str], dict[str, float]]:
@@ -145,12 +161,6 @@ def _write(
         packed = quantize(model.params) if quantized else None
         write_huggingface(model, directory, quantized=packed)
         return [], packed.errors() if packed else {}
-    deltas = model.params.get(COLLECTION)
-    if deltas:
-        (directory / "adapter").mkdir()
-        write_adapter(deltas, model.config.lora, directory / "adapter", "../hilight")
-        rest = {name: tree for name, tree in model.params.items() if name != COLLECTION}
-        model = dataclasses.replace(model, params=rest, config=dataclasses.replace(model.config, lora=None))
     return write_hilight(model, directory), {}
 
 
