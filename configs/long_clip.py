@@ -13,7 +13,7 @@ Presets (`configs/long_clip.py:PRESET`):
     b16    CLIP B/16 with 248 positions, trained as Long-CLIP's train.md recommends: 2,048 pairs a step, learning rate
            1e-6, six passes over ShareGPT4V's 1.2 million captioned images, 200 steps of warm-up. The original starts
            from OpenAI's CLIP (`checkpoints.long_clip.from_clip` stretches its positions) and freezes the first table of
-           positions: here that start is `--config.init_from.workdir=RUN`, and no command imports CLIP's weights yet.
+           positions: here that start is `--config.init_from.workdir=RUN` of a RUN that `convert --stretch` made.
            It crops images to a square, where this project resizes them, as HiLight does. It wants an
            accelerator; no figure of quality is measured here.
 """

@@ -1,9 +1,11 @@
-"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data|chat --config FILE.py[:preset]``.
+"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data|chat|convert --config FILE.py[:preset]``.
 
 encoder  the train step, and what share of the matrix multiplication speed measured beside it that is
 data     drawing clips of a billiards world, decoding them, and the whole input pipeline
 chat     questions about a clip (configs/align.py, configs/tune.py; random weights): the time to the first token, tokens
          per second, memory, and what share of a plain read of the weights and of a plain product that is
+convert  a HiLight of the config's size and random weights, brought in and exported in every format: speed beside that
+         of a plain copy of its files, and peak memory
 """
 
 import argparse
@@ -23,6 +25,8 @@ from hilight_jax.core.errors import UserError
 from hilight_jax.data import speed
 from hilight_jax.data.sources import open_source
 from hilight_jax.serving import speed as speed_of_chat
+from hilight_jax.stages import passage
+from hilight_jax.stages.stage import say
 from hilight_jax.training import throughput
 from hilight_jax.training.chat_config import ChatTrainConfig
 from hilight_jax.training.encoder_config import EncoderTrainConfig
@@ -38,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("batch_size", "steps", "clips", "workers", "words", "new_tokens", "rounds"):
         if (value := getattr(arguments, name, None)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
-    measure = {"encoder": measure_encoder, "data": measure_data, "chat": measure_chat}[arguments.what]
+    measure = {"encoder": measure_encoder, "data": measure_data, "chat": measure_chat, "convert": measure_passage}[
+        arguments.what
+    ]
     result = {"benchmark": arguments.what, "config": arguments.config, **measure(arguments, overrides)}
     print(table(result))
     if arguments.json:
@@ -95,6 +101,19 @@ def measure_chat(arguments: argparse.Namespace, overrides: list[str]) -> dict[st
     data = config.data
     measured = (data.num_frames, data.key_frames.count, arguments.words, arguments.new_tokens, arguments.rounds)
     return speed_of_chat.measure(config.model, *measured) | {"allocator": allocator()}
+
+
+def measure_passage(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
+    """Converts and exports a model of the config's size, in ``--place``."""
+    config = load_config(arguments.config, overrides)
+    if not isinstance(config, ChatTrainConfig) or config.model.frames is None:
+        raise UserError(
+            f"'{arguments.config}' is no config of a HiLight with both towers; name one such as configs/align.py:2b."
+        )
+    formats = arguments.formats.split(",")
+    if unknown := [name for name in formats if name not in passage.FORMATS]:
+        raise UserError(f"--formats names '{unknown[0]}', but may name {', '.join(passage.FORMATS)}.")
+    return passage.measure(config.model, config.data, arguments.place, formats, say)
 
 
 def generate(world: World, clips: int, folder: str, workers: int) -> dict[str, Any]:
@@ -168,11 +187,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every key of the config can be set: --config.data.num_workers=2",
     )
-    parts = parser.add_subparsers(dest="what", required=True, metavar="encoder|data|chat")
+    parts = parser.add_subparsers(dest="what", required=True, metavar="encoder|data|chat|convert")
     encoder = parts.add_parser("encoder", help="the train step against the measured matrix multiplication peak")
     data = parts.add_parser("data", help="clips per second: generation, decoding, pipeline")
     chat = parts.add_parser("chat", help="time to the first token, tokens per second, memory, the machine's limits")
-    for part in (encoder, data, chat):
+    convert = parts.add_parser("convert", help="speed and memory of convert and export, beside a plain copy")
+    for part in (encoder, data, chat, convert):
         part.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]]")
         part.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     encoder.add_argument("--batch_size", type=int, help="clips of a step (default: the config's; on a CPU a few)")
@@ -183,6 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--data_dir", type=Path, default=Path("data"), help="the clips lie there for the time being")
     cores = len(os.sched_getaffinity(0))
     data.add_argument("--workers", type=int, default=cores, help="processes that draw (default: one per usable core)")
+    convert.add_argument("--place", type=Path, default=Path("data/passage"), help="where (default: data/passage)")
+    convert.add_argument("--formats", default=",".join(passage.FORMATS), help="which exports, with commas between")
     chat.add_argument("--words", type=int, default=40, help="tokens of the prompt beside the clip's (default: 40)")
     chat.add_argument("--new_tokens", type=int, default=16, help="tokens of the answer (default: 16)")
     chat.add_argument("--rounds", type=int, default=3, help="how often, after one that compiles (default: 3)")

@@ -21,6 +21,7 @@ from hilight_jax.core.fingerprints import fingerprints
 from hilight_jax.core.json_files import write_object
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
+from hilight_jax.stages.ancestry import keep_ancestry
 from hilight_jax.stages.registry import make_stage
 from hilight_jax.stages.stage import lacks_world, provide_world, say
 from hilight_jax.training import loop
@@ -102,6 +103,7 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, 
         return summary | {"dry_run": True}
     distributed.together("writing the configuration", lambda: write_config(config, workdir))
     distributed.together("preparing the workdir", lambda: stage.prepare(workdir))
+    keep_ancestry(config, workdir)
     store = Store(workdir / "checkpoints", config.keep)
     state = start(config, trainer, store)
     if int(state.step) >= config.steps:

@@ -103,7 +103,8 @@ class Store:
             )
         known = type_handlers()
         handlers = {
-            name: ocp.PyTreeCheckpointHandler(type_handler_registry=known) for name in (*PARTS, HEADS, OPTIMIZER)
+            name: ocp.PyTreeCheckpointHandler(type_handler_registry=known, use_compression=False)
+            for name in (*PARTS, HEADS, OPTIMIZER)
         }
         handlers |= {name: ocp.JsonCheckpointHandler() for name in (POSITION, CONFIG)}
         self._manager = ocp.CheckpointManager(directory, item_handlers=handlers, options=options)

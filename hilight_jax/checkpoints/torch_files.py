@@ -5,6 +5,7 @@ and the numbers of each tensor as one uncompressed entry. It loads with ``torch.
 """
 
 import re
+import functools
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ _STORAGES = {
 _INSIDE = ("state_dict", "model_state_dict", "model", "module")
 _MOST_WRAPPERS = 4
 _ALIGNMENT = 64
+_REMAP_BYTES = 10**9
 _ZIP64_ABOVE = zipfile.ZIP64_LIMIT / 1.05  # As the standard library decides it.
 
 
@@ -43,13 +45,11 @@ def read_torch_file(path: Path) -> dict[str, LazyArray]:
     Raises:
       CheckpointError: torch is not installed, the file is cut off or no checkpoint, or it holds more than weights.
     """
-    tensors, mapped = _load(path)
-    arrays = {}
-    for name, tensor in tensors.items():
-        dtype = _numpy_dtype(path, name, tensor)
-        kept = None if mapped else tensor
-        arrays[name] = LazyArray(tuple(tensor.shape), dtype, lambda n=name, d=dtype, t=kept: _read(path, n, d, t))
-    return arrays
+    file = _File(path)
+    return {
+        name: LazyArray(tuple(tensor.shape), _numpy_dtype(path, name, tensor), functools.partial(file.read, name))
+        for name, tensor in file.tensors().items()
+    }
 
 
 def write_torch_file(path: Path, tensors: Mapping[str, Any]) -> None:
@@ -74,8 +74,37 @@ def write_torch_file(path: Path, tensors: Mapping[str, Any]) -> None:
         _write_entry(archive, f"{path.stem}/version", b"3\n")
 
 
-def _load(path: Path) -> tuple[dict[str, Any], bool]:
-    """The tensors of a file by name, and whether they are mapped, not read."""
+class _File:
+    """A file that is mapped, and mapped anew when much was read: pages that were read count as memory."""
+
+    def __init__(self, path: Path):
+        self._path, self._mapped = path, zipfile.is_zipfile(path)
+        self._tensors: dict[str, Any] | None = None
+        self._bytes_read = 0
+
+    def tensors(self) -> dict[str, Any]:
+        """The tensors by name."""
+        if self._tensors is None:
+            self._tensors, self._bytes_read = _load(self._path, self._mapped), 0
+        return self._tensors
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor as an array of its own."""
+        tensor = self.tensors()[name].contiguous()
+        self._bytes_read += tensor.nbytes
+        if str(tensor.dtype) == "torch.bfloat16":
+            import torch
+
+            x = tensor.view(torch.int16).numpy().copy().view(ml_dtypes.bfloat16)
+        else:
+            x = tensor.numpy().copy()
+        if self._mapped and self._bytes_read > _REMAP_BYTES:
+            self._tensors = None
+        return x
+
+
+def _load(path: Path, mapped: bool) -> dict[str, Any]:
+    """The tensors of a file by name."""
     try:
         import torch
     except ImportError as error:
@@ -85,7 +114,6 @@ def _load(path: Path) -> tuple[dict[str, Any], bool]:
         ) from error
     refusals = (torch.serialization.pickle.UnpicklingError,)
     damages = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError)
-    mapped = zipfile.is_zipfile(path)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except refusals as error:
@@ -98,7 +126,7 @@ def _load(path: Path) -> tuple[dict[str, Any], bool]:
         raise _damaged(path, "its pickle holds what no pickle of weights does") from error
     except damages as error:
         raise _damaged(path, _first_line(error)) from error
-    return dict(_tensors(path, value, torch)), mapped
+    return dict(_tensors(path, value, torch))
 
 
 def _tensors(path: Path, value: Any, torch: Any) -> Iterator[tuple[str, Any]]:
@@ -123,17 +151,6 @@ def _numpy_dtype(path: Path, name: str, tensor: Any) -> np.dtype:
     if kind not in _STORAGES:
         raise CheckpointError(f"'{name}' in '{path}' has the dtype {kind}, but weights may be {', '.join(_STORAGES)}.")
     return np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
-
-
-def _read(path: Path, name: str, dtype: np.dtype, tensor: Any) -> np.ndarray:
-    """One tensor as an array of its own, from the file where it is not at hand."""
-    tensor = _load(path)[0][name] if tensor is None else tensor
-    tensor = tensor.contiguous()
-    if dtype == ml_dtypes.bfloat16:
-        import torch
-
-        return tensor.view(torch.int16).numpy().copy().view(dtype)
-    return tensor.numpy().copy()
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:

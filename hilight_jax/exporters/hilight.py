@@ -173,6 +173,8 @@ def _video_tower(vision: Tree, encoder: Tree) -> dict[str, Any]:
     """The video tower, with the projection and the scale of its encoder where they are known: nobody reads them."""
     beside = {name: encoder[name] for name in ("visual_projection", "logit_scale") if name in encoder}
     named = clip.to_official({"vision": vision, **beside})
+    # A buffer that its transformers stored.
+    named["vision_model.embeddings.position_ids"] = np.arange(len(vision["embeddings"]["position_embedding"]))[None]
     return {f"{_CLIP_PREFIX}{name}": x for name, x in named.items()}
 
 

@@ -10,7 +10,8 @@ gemma/                             the language model, by itself a GemmaForCausa
 long_clip/                         Long-CLIP, by itself a CLIPModel (or its image tower alone)
 ```
 
-With the language model in 8 bits its weights lie beside the towers' instead, in ``language.safetensors``. No weight is stored twice: the index on top points into the stock directories. Nothing here needs torch.
+No weight is stored twice: the index on top points into the stock directories. With the language model in 8 bits its
+weights lie beside the towers' instead, in ``language.safetensors``. Nothing here needs torch.
 """
 
 import shutil
@@ -21,9 +22,11 @@ from typing import Any
 from hilight_jax.checkpoints.chat_names import long_clip_text_to_huggingface, to_huggingface
 from hilight_jax.core.json_files import write_object
 from hilight_jax.data.gemma_tokenizer import BOS_ID, PAD_ID, GemmaTokenizer
+from hilight_jax.exporters.clip_tokenizer_json import write_clip_tokenizer
 from hilight_jax.exporters.exported import ExportedChat
 from hilight_jax.exporters.huggingface_configs import (
     clip_config,
+    clip_image_config,
     clip_vision_config,
     gemma_config,
     hilight_config,
@@ -120,6 +123,8 @@ def _write_long_clip(
         places |= _write_files(directory, text, "text", shard_bytes)
         weights |= text
         write_object(directory / "config.json", clip_config(model.config.frames, whole, dtype))
+        write_clip_tokenizer(directory, len(whole["text"]["position_embedding_res"]))
+    write_object(directory / "preprocessor_config.json", clip_image_config(model.config.frames))
     write_index(directory / INDEX, places, weights)
     return {name: f"{directory.name}/{file}" for name, file in places.items() if name in frames}
 

@@ -5,6 +5,7 @@ from typing import Any
 from hilight_jax.core.trees import Tree, flatten
 from hilight_jax.data.conversation_config import ConversationDataConfig
 from hilight_jax.data.gemma_tokenizer import BOS_ID, EOS_ID, PAD_ID
+from hilight_jax.data.transforms import CLIP_MEAN, CLIP_STD
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig
@@ -13,6 +14,8 @@ from hilight_jax.models.long_clip import FrameConfig
 
 # CLIP's tokenizer: the ids that begin and end a text.
 _CLIP_START, _CLIP_END = 49406, 49407
+# PIL's number of the filter.
+_BICUBIC = 3
 
 
 def hilight_config(config: HiLightConfig, dtype: str, quantized: bool = False) -> dict[str, Any]:
@@ -119,6 +122,23 @@ def clip_config(config: FrameConfig, whole: Tree, dtype: str) -> dict[str, Any]:
         },
         "vision_config": {"model_type": "clip_vision_model", **_clip_vision(config)},
         "dtype": dtype,
+    }
+
+
+def clip_image_config(config: FrameConfig) -> dict[str, Any]:
+    """Of a ``CLIPImageProcessor``: images are squeezed to a square, as in training."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"height": config.image_size, "width": config.image_size},
+        "resample": _BICUBIC,
+        "do_center_crop": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
     }
 
 

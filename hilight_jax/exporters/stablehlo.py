@@ -10,6 +10,7 @@ cache)`` and ``decode(weights, ids, positions, cache)``, both with scores of the
 """
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,7 +59,9 @@ def write_stablehlo(
     chat = isinstance(model, ExportedChat)
     params = unstack(model.params) if chat else model.params
     packed = quantize(params, _TARGETS) if chat and quantized else Quantized(params, {})
-    weights = {name: lazy(x) for name, x in flatten(packed.params).items()}
+    flat = flatten(packed.params)
+    # All layers of one stacked array after each other: it is read once and held no longer.
+    weights = {name: lazy(flat[name]) for name in sorted(flat, key=lambda name: re.sub(r"layers_\d+", "layers", name))}
     programs = chat_programs(model, weights) if chat else encoder_programs(model, weights)
     for name, (function, arguments) in programs.items():
         exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)

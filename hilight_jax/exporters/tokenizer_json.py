@@ -1,6 +1,6 @@
 """SentencePiece's ``tokenizer.model`` in Gemma's layout as the ``tokenizer.json`` of Hugging Face's tokenizers.
 
-Both cut text by byte-pair merges, told in two ways: SentencePiece gives every piece a score and joins the two neighbours
+Both cut text by byte-pair merges, told in two ways: SentencePiece gives every piece a score and joins the neighbours
 whose piece has the best one; tokenizers lists the pairs in the order in which they are joined. Ids are those of
 ``data.gemma_tokenizer.GemmaTokenizer``: control tokens are found in the text as it is, pieces of the user (line breaks,
 runs of spaces, ``<start_of_turn>``) after spaces have become ``\u2581``, as SentencePiece finds them.
@@ -127,7 +127,7 @@ def tokenizer_json(model: bytes, extra: Mapping[str, int] | None = None) -> dict
 
 
 def merges(pieces: list[Piece]) -> list[tuple[str, str]]:
-    """All pairs of pieces that make a piece, the best piece's first; the cuts of one piece by the ids of their parts."""
+    """All pairs of pieces that make a piece, the best piece's first; cuts of one piece by the ids of their parts."""
     ids = {piece.text: i for i, piece in enumerate(pieces) if piece.kind == _NORMAL}
     found = []
     for text, i in ids.items():

@@ -23,6 +23,8 @@ _SIGNS: dict[str, str] = {
     "openai_clip": r"(module\.)?visual\.class_embedding",
     "token_mining": r"(query|key|val)_projector\.0\.weight",
 }
+# A file with no other names is token mining by itself.
+_TOKEN_MINING = r"(model\.token_mining\.)?(query|key|val|CLIP_VIP|LongCLIP|tokenizer)_projector\..*"
 _WHAT = {
     "hilight": "HiLight, a language model with token mining",
     "adapter": "a LoRA adapter",
@@ -80,6 +82,8 @@ def recognise(foreign: Foreign) -> str:
 
 def kind_of(names: Collection[str]) -> str | None:
     """The first kind that one of the names is a sign of."""
+    if names and all(re.fullmatch(_TOKEN_MINING, name) for name in names):
+        return "token_mining"
     for kind, pattern in _SIGNS.items():
         if any(re.fullmatch(pattern, name) for name in names):
             return kind

@@ -17,7 +17,9 @@ TOKENIZER = "tokenizer.model"
 
 
 def keep_tokenizer(config: ChatTrainConfig, workdir: Path) -> None:
-    """Puts the run's tokenizer into ``workdir``: the one that is there, the aligned run's, the configured one's copy.
+    """Puts the run's tokenizer into ``workdir``: the one that is there, the aligned run's, a copy of the configured one.
+
+    Where none is configured, the one that lies in the run of the language model is taken.
 
     The demo has no pretrained language model and so no vocabulary to keep to: it trains a small SentencePiece with
     Gemma's layout on its own commentary and questions.
@@ -33,18 +35,24 @@ def keep_tokenizer(config: ChatTrainConfig, workdir: Path) -> None:
     partial = workdir / f"{TOKENIZER}.partial"
     if config.stage == "tune":
         shutil.copyfile(Path(config.sources.align) / TOKENIZER, partial)
-    elif config.data.tokenizer:
-        check_size(config, config.data.tokenizer)
-        shutil.copyfile(config.data.tokenizer, partial)
+    elif given := config.data.tokenizer or _of_language_model(config):
+        check_size(config, given)
+        shutil.copyfile(given, partial)
     elif config.generate_missing:
         say(f"training a tokenizer of at most {config.model.gemma.vocab_size} tokens on the commentary")
         train_tokenizer(list(_texts(config)), config.model.gemma.vocab_size, str(partial))
     else:
         raise DataError(
-            "config.data.tokenizer names no file; give the tokenizer.model of the language model, e.g. "
-            "--config.data.tokenizer=gemma-2b-it/tokenizer.model."
+            "config.data.tokenizer names no file, and none lies beside the language model; give its tokenizer.model, "
+            "e.g. --config.data.tokenizer=gemma-2b-it/tokenizer.model."
         )
     os.replace(partial, path)
+
+
+def _of_language_model(config: ChatTrainConfig) -> str:
+    """The tokenizer that lies in the run of the language model, if one does."""
+    source = config.sources.language_model
+    return str(Path(source) / TOKENIZER) if source and (Path(source) / TOKENIZER).is_file() else ""
 
 
 def check_size(config: ChatTrainConfig, path: str) -> None:

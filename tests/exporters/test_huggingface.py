@@ -15,6 +15,8 @@ from hilight_jax.data.conversation import Turn
 from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
 from hilight_jax.data.prompts import expand, prompt_ids
+from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.exporters.huggingface import write_huggingface
 from hilight_jax.exporters.peft_adapter import write_adapter
 from hilight_jax.exporters.quantize import quantize
@@ -201,7 +203,7 @@ def test_no_weight_is_stored_twice_and_all_come_back_bit_for_bit(tmp_path):
     assert sum(file.startswith("gemma/model-") for file in files) > 1 and any(f.startswith("long_clip/") for f in files)
     assert sorted(files) == sorted(str(path.relative_to(directory)) for path in directory.rglob("*.safetensors"))
     weights = {name: x for file in files for name, x in load_file(directory / file).items()}
-    assert {name for name in weights} == set(index["weight_map"])
+    assert set(weights) == set(index["weight_map"])
     assert index["metadata"]["total_size"] == sum(x.nbytes for x in weights.values())
     back = flatten(from_huggingface(weights, model.params))
     for path, x in flatten(model.params).items():
@@ -300,7 +302,17 @@ def test_a_whole_long_clip_is_a_stock_clip_of_one_position_table(tmp_path):
         found = stock.text_projection(found)
     expected = LongClip(config).apply({"params": tree}, ids, method="encode_text")
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory / "long_clip")
+    assert tokenizer("the red ball").input_ids == ClipTokenizer(24)("the red ball").ids[:5].tolist()
     assert stock.logit_scale.item() == pytest.approx(float(tree["logit_scale"]))
+
+
+def test_the_stock_clip_squeezes_images_as_we_do(written):
+    processor = transformers.AutoImageProcessor.from_pretrained(written[1] / "long_clip")
+    image = np.random.default_rng(2).integers(0, 256, (1, 20, 30, 3), np.uint8)
+    found = processor(transformers.image_utils.PIL.Image.fromarray(image[0]), return_tensors="np")["pixel_values"]
+    expected = np.moveaxis(np.asarray(normalise(to_uint8_size(image, (8, 8)))), -1, 1)
+    np.testing.assert_allclose(found, expected, atol=2 / 255 / 0.26)  # PIL rounds between rows and columns.
 
 
 def hugging(turns):

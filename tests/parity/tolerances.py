@@ -16,6 +16,7 @@ _FLOAT32_RELATIVE = {
     "gemma_embedding_scale": 1e-4,
     "hilight": 1e-4,
     "lora": 1e-4,
+    "checkpoint_directory": 1e-4,
 }
 _FLOAT32_DEFAULT = 3e-5
 # Either pass, by name: what HiLight computed in float32 behind a rounding of the merged embeddings to float16. A few

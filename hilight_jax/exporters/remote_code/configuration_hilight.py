@@ -13,8 +13,8 @@ class HiLightConfig(PretrainedConfig):
     Args:
       text_config: Of the language model, a `GemmaConfig` or its values.
       video_config: Keyword arguments of the video tower, `ClipVipTower`.
-      frame_config: Keyword arguments of the frame tower, also a `ClipVipTower` (a frame is a clip of one), or None where
-        the video tower looks at the key frames as well.
+      frame_config: Keyword arguments of the frame tower, also a `ClipVipTower` (a frame is a clip of one), or None
+        where the video tower looks at the key frames as well.
       frame_width: Width of the projected features of key frames.
       mining_config: `structure`, `tokens_per_frame`, `expansion` and `final_relu` of token mining.
       video_token_id: The id that stands for a row of a clip in `input_ids`; the first one behind the vocabulary.

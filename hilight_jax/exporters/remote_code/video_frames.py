@@ -1,6 +1,7 @@
 """A clip becomes the frames that the model was trained on: spread evenly, squeezed to a square, CLIP's colours."""
 
 import io
+import itertools
 import os
 
 import numpy as np
@@ -19,7 +20,7 @@ def read_frames(video, num_frames: int) -> np.ndarray:
     """Takes frames that are spread evenly over a clip.
 
     Args:
-      video: Path of a video file, its bytes, frames [n, Y, X, 3] of 0..255 as an array or a tensor, or a list of images.
+      video: Path of a video file, its bytes, uint8 frames [n, Y, X, 3], or a list of images.
       num_frames: F; shorter clips repeat some.
 
     Returns:
@@ -36,8 +37,8 @@ def read_frames(video, num_frames: int) -> np.ndarray:
     frames = np.asarray(video)
     if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames) or frames.dtype != np.uint8:
         raise ValueError(
-            f"a clip is an array {frames.dtype} {frames.shape}, but must be uint8 [frames, rows, columns, 3]; convert it, "
-            f"or give the path of a video file."
+            f"a clip is an array {frames.dtype} {frames.shape}, but must be uint8 [frames, rows, columns, 3]; convert "
+            f"it, or give the path of a video file."
         )
     return frames[uniform_indices(len(frames), num_frames)]
 
@@ -63,7 +64,7 @@ def choose_key_frames(frames: np.ndarray, rule: str, count: int, indices=()) -> 
     if count > len(frames):
         raise ValueError(f"{count} key frames were asked for, but the clip has {len(frames)} frames.")
     # The sum of all differences from frame to frame, and one more: a clip that stands still is taken evenly.
-    steps = [np.abs(b.astype(np.int16) - a).sum(dtype=np.int64) + 1 for a, b in zip(frames[:-1], frames[1:])]
+    steps = [np.abs(b.astype(np.int16) - a).sum(dtype=np.int64) + 1 for a, b in itertools.pairwise(frames)]
     along = np.concatenate([[0], np.cumsum(np.array(steps, np.int64))])
     parts, offset = (count - 1, 0) if count > 1 else (2, 1)
     chosen = []

@@ -48,13 +48,13 @@ def check(case: Case) -> None:
     model, params = _build(case)
     ids = case.input("input_ids")
     if ids is not None:
-        _check_forward(case, model, params, ids)
+        check_forward(case, model, params, ids)
     ids = case.input("gen_input_ids")
     if ids is not None:
-        _check_generation(case, model, params, ids)
+        check_generation(case, model, params, ids)
 
 
-def _check_forward(case: Case, model: HiLight, params: dict[str, Any], ids: np.ndarray) -> None:
+def check_forward(case: Case, model: HiLight, params: dict[str, Any], ids: np.ndarray) -> None:
     videos, masked, labelled = case.input("videos"), case.input("attention_mask"), case.input("labels")
     towers = _encode(case, model, params, videos)
     rows = 0 if towers is None else model.config.num_video_tokens(videos.shape[1])
@@ -128,7 +128,7 @@ def _check_half(case: Case, model: HiLight, params: Any, batch: Batch, embeds: A
         _compare_real(case, "outputs/logits_official_fp16cast", logits, seen, FROM_OFFICIAL_FLOAT16)
 
 
-def _check_generation(case: Case, model: HiLight, params: dict[str, Any], ids: np.ndarray) -> None:
+def check_generation(case: Case, model: HiLight, params: dict[str, Any], ids: np.ndarray) -> None:
     """Greedy decoding through the cache; the original encodes prompts of one length, and takes every id for real."""
     expected = case.tensors.get("outputs/generated")
     expected = case.tensors["outputs/gen_logits"][None, :, 0] if expected is None else expected
