@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.core import commands
-from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.core.json_files import read_object
 from hilight_jax.importers.chat import ChatFiles, find_tokenizer
 from hilight_jax.importers.exported_models import import_exported, is_exported
@@ -34,6 +34,8 @@ _USE = {
 def main(argv: list[str] | None = None) -> int:
     """Recognises, imports, writes, and tells what came of it."""
     arguments = _parser().parse_args(argv)
+    if arguments.shards < 1:
+        raise UserError(f"--shards is {arguments.shards}, but must be at least 1.")
     if is_exported(arguments.source):
         imported, kind = import_exported(arguments.source), "exported"
         say(f"{arguments.source} is {imported.kind}")

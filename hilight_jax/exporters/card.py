@@ -14,7 +14,10 @@ from transformers import AutoModelForCausalLM, AutoProcessor
 
 model = AutoModelForCausalLM.from_pretrained("DIR", trust_remote_code=True)
 processor = AutoProcessor.from_pretrained("DIR", trust_remote_code=True)
-inputs = processor(videos=["shot.mp4"], text="Is the red ball potted?", return_tensors="pt")
+talk = [{"role": "user", "content": [{"type": "video", "path": "shot.mp4"}, {"type": "text", "text": "Who won?"}]}]
+inputs = processor.apply_chat_template(
+    talk, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+)
 answer = model.generate(**inputs, max_new_tokens=64)
 print(processor.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 ```
@@ -25,7 +28,9 @@ Programs for CPU, CUDA and TPU with the weights beside them. `load.py` needs jax
 ```python
 import load
 
-model = load.Model("DIR")
+model = load.Model("DIR")  # With DIR on the path; manifest.json says how frames and prompts are made.
+rows = model.encode("encode_video", frames, key_frames)["video_tokens"]
+answers = model.generate([prompt_ids], [[rows]])
 ```
 """,
     "encoder": """\
@@ -47,8 +52,22 @@ _LIMITS = (
 )
 
 
+_LOADING_ENCODER = """\
+Programs for CPU, CUDA and TPU with the weights beside them. `load.py` needs jax and safetensors, nothing else:
+
+```python
+import load
+
+model = load.Model("DIR")  # With DIR on the path; manifest.json says how frames and texts are made.
+video = model.encode("encode_video", frames)["video_embeds"]
+text = model.encode("encode_text", ids, mask)["text_embeds"]
+```
+"""
+
+
 def model_card(record: Mapping[str, Any]) -> str:
     """Writes the card of an export from its record, see ``stages/exports.py``."""
+    stablehlo = record["format"] == "stablehlo"
     lines = ["---", "library_name: transformers" if record["format"] == "huggingface" else "library_name: hilight_jax"]
     lines += ["tags: [video-language, billiards, hilight]", "---", "", f"# {_title(record)}", ""]
     lines += [
@@ -58,7 +77,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "",
         "## Load it",
         "",
-        _LOADING[record["format"]],
+        _LOADING_ENCODER if stablehlo and record["stage"] == "encoder" else _LOADING[record["format"]],
         "`fingerprint.safetensors` holds a fixed clip and what the trained model makes of it; "
         "`python -m hilight_jax.export --verify DIR` compares."
         if record["fingerprint"]

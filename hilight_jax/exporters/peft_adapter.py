@@ -4,13 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save_file
-
 from hilight_jax.checkpoints.gemma import ADAPTER_PREFIX, adapter_to_official
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.json_files import write_object
 from hilight_jax.core.trees import Tree
+from hilight_jax.exporters.shards import write_safetensors
 from hilight_jax.models.lora import LoraConfig
 
 _LAYER = re.compile(r"\.layers\.\d+\.")
@@ -52,5 +50,4 @@ def write_adapter(deltas: Tree, config: LoraConfig, directory: Path, base: str =
         "use_dora": False,
     }
     write_object(directory / "adapter_config.json", values)
-    arrays = {name: np.asarray(x, order="C") for name, x in weights.items()}
-    save_file(arrays, directory / "adapter_model.safetensors", {"format": "pt"})
+    write_safetensors(directory / "adapter_model.safetensors", weights)

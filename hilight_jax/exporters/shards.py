@@ -37,11 +37,19 @@ def write_shards(
     ]
     places: dict[str, str] = {}
     for file, group in zip(names, groups, strict=True):
-        save_file({key: np.asarray(weights[key], order="C") for key in group}, directory / file, _METADATA)
+        write_safetensors(directory / file, {key: weights[key] for key in group})
         places |= dict.fromkeys(group, file)
     if len(groups) > 1:
         write_index(directory / f"{name}.safetensors.index.json", places, weights)
     return places
+
+
+def write_safetensors(path: Path, weights: Mapping[str, Any]) -> None:
+    """Writes one file that, as other files, whoever may read the directory may read; the library alone would not."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: np.asarray(x, order="C") for name, x in weights.items()}, path, _METADATA)
+    path.chmod(mode)
 
 
 def write_index(path: Path, places: Mapping[str, str], weights: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ sys.path.insert(0, root)
 import load
 model = load.Model(root)
 ids = given["ids"].tolist()
-rows = model.encode_video(given["frames"], given["key_frames"])
+rows = model.encode("encode_video", given["frames"], given["key_frames"])["video_tokens"]
 logits = np.asarray(model.prefill([ids], [[rows]], 1)[0])[0]
 answer = model.generate([ids], [[rows]], len(given["answer_ids"]), ())[0]
 out = {"video_tokens": rows, "logits": logits, "answer_ids": np.array(answer, np.int32)}
@@ -46,8 +46,8 @@ _STABLEHLO_ENCODER = """
 sys.path.insert(0, root)
 import load
 model = load.Model(root)
-out = {"video_embeds": model.encode_video(given["frames"])["video_embeds"],
-       "text_embeds": model.encode_text(given["text_ids"], given["text_mask"])["text_embeds"]}
+out = {"video_embeds": model.encode("encode_video", given["frames"])["video_embeds"],
+       "text_embeds": model.encode("encode_text", given["text_ids"], given["text_mask"])["text_embeds"]}
 """
 _TORCH = """
 import torch

@@ -5,6 +5,7 @@ the original's loaders do is asked of a tiny model, written and imported.
 """
 
 import dataclasses
+import json
 import math
 import pathlib
 import re
@@ -20,7 +21,6 @@ import pytest
 from hilight_jax.checkpoints import clip, hilight, long_clip
 from hilight_jax.checkpoints.foreign import Foreign, open_foreign
 from hilight_jax.checkpoints.torch_files import write_torch_file
-from hilight_jax.core.json_files import read_object, write_object
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import flatten
 from hilight_jax.data.conversation_config import ConversationDataConfig
@@ -249,7 +249,8 @@ def _check_towers_inside(value: Any) -> None:
         language = root / exporter.LANGUAGE_MODEL
         added = value if isinstance(value, Mapping) else {}
         assert all((root / path).is_file() for path in added.values())
-        write_object(language / "config.json", {**read_object(language / "config.json", ValueError), **added})
+        values = json.loads((language / "config.json").read_text())
+        (language / "config.json").write_text(json.dumps({**values, **added}))
         names = [name for name in value if not name.startswith("...")] if isinstance(value, list) else []
         others = hilight.to_official({name: _tiny(seed=1).params[name] for name in ("vision", "frames")})
         assert set(names) - {"model.vision_tower.vision_tower.model.logit_scale"} <= {
