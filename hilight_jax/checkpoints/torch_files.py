@@ -4,8 +4,8 @@ What is written is torch's zip format: a pickle that describes the tensors, spel
 and the numbers of each tensor as one uncompressed entry. It loads with ``torch.load(weights_only=True, mmap=True)``.
 """
 
-import re
 import functools
+import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from hilight_jax.core.errors import CheckpointError
+from hilight_jax.exporters.shards import write_safetensors
 
 FILE = "fingerprint.safetensors"
 ANSWER_LENGTH = 32
@@ -32,7 +33,7 @@ class Fingerprint:
 
     def write(self, directory: Path) -> None:
         """Writes the file."""
-        save_file({name: np.ascontiguousarray(x) for name, x in self.arrays.items()}, directory / FILE)
+        write_safetensors(directory / FILE, self.arrays)
 
 
 def read_fingerprint(directory: Path) -> Fingerprint:

@@ -17,7 +17,7 @@ TOKENIZER = "tokenizer.model"
 
 
 def keep_tokenizer(config: ChatTrainConfig, workdir: Path) -> None:
-    """Puts the run's tokenizer into ``workdir``: the one that is there, the aligned run's, a copy of the configured one.
+    """Puts the run's tokenizer into ``workdir``: what is there, the aligned run's, or a copy of the configured one.
 
     Where none is configured, the one that lies in the run of the language model is taken.
 
