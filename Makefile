@@ -9,6 +9,7 @@
 #   make controls    the demo's encoder under every other local loss, two seeds each: hours
 #   make connectors  the demo's stage align with every connector structure, two seeds each: half an hour after the demo
 #   make test-slow   the tests that train, kill and restart whole runs
+#   make test-torch  the tests that load published formats and exported models on torch (its CPU build)
 #   make test-tpu    the tests that compile for TPU pods, which needs no TPU
 #
 # make demo EXTRAS=test,cuda    the same on a GPU (EXTRAS=test,tpu on a TPU host)
@@ -26,7 +27,7 @@ TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/li
 PRELOAD := $(if $(TCMALLOC),LD_PRELOAD=$(TCMALLOC) TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD=1000000000000)
 RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
-.PHONY: demo demo-encoder connectors test test-slow test-tpu lint controls venv allocator
+.PHONY: demo demo-encoder connectors test test-slow test-torch test-tpu lint controls venv allocator
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -54,6 +55,11 @@ test: venv
 
 test-slow: venv
 	$(VENV)/bin/python -m pytest -q -m "slow and not tpu_compiler"
+
+# Torch and transformers are no part of the package: an extra of its own, so the virtual environment is made anew.
+test-torch:
+	$(MAKE) venv EXTRAS=test,loaders
+	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest -q -m torch -n $(WORKERS) --dist loadfile
 
 # The TPU compiler needs no TPU, but libtpu: an extra of its own, so the virtual environment is made anew.
 test-tpu:

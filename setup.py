@@ -57,7 +57,7 @@ setup(
         # Reads .pt and .bin checkpoints, nothing else.
         "torch": ["torch>=2.13"],
         # Loads what is exported, in tests and for `export --verify`.
-        "loaders": ["torch>=2.13", "transformers>=5.23,<6", "peft>=0.21,<0.22"],
+        "loaders": ["torch>=2.13,<2.14", "transformers>=5.23,<6", "peft>=0.21,<0.22"],
         "test": [
             "pytest>=9.2,<10",
             "pytest-xdist>=3.8,<4",

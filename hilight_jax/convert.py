@@ -51,7 +51,6 @@ def main(argv: list[str] | None = None) -> int:
         shards=arguments.shards,
         tokenizer=tokenizer,
         options=decided,
-        tell=say,
     )
     say(f"{arguments.to} holds {written.parameters:,} parameters, {written.bytes / 1e9:.2f} GB of {arguments.dtype}")
     say(f"use it: {_USE[imported.stage].format(arguments.to)}")

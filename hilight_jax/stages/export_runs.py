@@ -27,6 +27,7 @@ from hilight_jax.importers.exported_models import RECORD
 from hilight_jax.models.lora import COLLECTION
 from hilight_jax.stages.ancestry import made_with, read_ancestry
 from hilight_jax.stages.exports import Gathered, Which, gather, measure
+from hilight_jax.stages.reading import told
 from hilight_jax.stages.verification import outputs
 from hilight_jax.training.parts import read_provenance
 
@@ -98,6 +99,7 @@ def export(workdir: Path, directory: Path, options: ExportOptions, tell: Callabl
         plain, deltas = _without_adapter(model)
         fingerprint = _fingerprint(plain, options, tell)
         tell(f"writing {size / 1e9:.2f} GB as {options.format}")
+        plain = dataclasses.replace(plain, params=told(plain.params, "exporting"))
         limits, errors = _write(plain, partial, options)
         if deltas:
             write_adapter(deltas, model.config.lora, partial / "adapter", _BASES[options.format])

@@ -3,18 +3,17 @@
 import dataclasses
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.json_files import write_object
-from hilight_jax.core.lazy import LazyArray, lazy
+from hilight_jax.core.lazy import lazy
 from hilight_jax.core.sharding import Rule, storage_axes
 from hilight_jax.core.whole_directory import whole_directory
 from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
@@ -22,6 +21,7 @@ from hilight_jax.importers.imported import Imported
 from hilight_jax.models import hilight, long_clip, video_text
 from hilight_jax.stages.ancestry import ANCESTRY, converted
 from hilight_jax.stages.chat_tokenizer import TOKENIZER
+from hilight_jax.stages.reading import told
 from hilight_jax.training.experiment import build_run
 
 PRESET = "imported"
@@ -50,7 +50,6 @@ def write_run(
     shards: int = 1,
     tokenizer: Path | None = None,
     options: Mapping[str, Any] | None = None,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> Written:
     """Writes the working directory, whole or not at all.
 
@@ -61,7 +60,6 @@ def write_run(
       shards: Pieces to store every large array in, so that as many hosts read one each.
       tokenizer: Gemma's ``tokenizer.model``, which a HiLight needs and a language model may have.
       options: What the user decided, for the record.
-      tell: Is given a line for every part.
 
     Raises:
       UserError: The directory exists, or the disk is too small.
@@ -90,8 +88,9 @@ def write_run(
                 shutil.copyfile(tokenizer, partial / TOKENIZER)
             store = Store(partial / "checkpoints")
             pieces = storage_axes(leaves, rules(imported), shards, _WORTH_CUTTING) if shards > 1 else {}
-            told = trees.map_with_path(_Teller(leaves, tell).watch, params)
-            store.save(0, told, None, {"step": 0, "examples": 0, "seed": 0}, to_dict(run), pieces=pieces)
+            store.save(
+                0, told(params, "converting"), None, {"step": 0, "examples": 0, "seed": 0}, to_dict(run), pieces=pieces
+            )
             store.close()
         finally:
             hashing.join()
@@ -173,22 +172,3 @@ def rules(imported: Imported) -> tuple[Rule, ...]:
     """How the parameters of a stage are split over devices."""
     known = {"encoder": video_text.PARTITION_RULES, "long_clip": long_clip.PARTITION_RULES}
     return known.get(imported.stage, hilight.PARTITION_RULES)
-
-
-class _Teller:
-    """Says how far the reading has come."""
-
-    def __init__(self, leaves: Mapping[str, LazyArray], tell: Callable[[str], None]):
-        self._total, self._done, self._tell = sum(leaf.nbytes for leaf in leaves.values()), 0, tell
-
-    def watch(self, path: str, leaf: LazyArray) -> LazyArray:
-        """A leaf that is told of when it is read."""
-
-        def read() -> np.ndarray:
-            x = leaf.read()
-            self._done += leaf.nbytes
-            if leaf.nbytes > 2**28 or self._done == self._total:
-                self._tell(f"{self._done / 1e9:.2f} of {self._total / 1e9:.2f} GB: {path}")
-            return x
-
-        return LazyArray(leaf.shape, leaf.dtype, read)

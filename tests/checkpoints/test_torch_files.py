@@ -146,15 +146,30 @@ def test_a_dict_that_holds_itself_ends(torch, tmp_path):
     assert list(read_torch_file(tmp_path / "x.pt")) == ["a"]
 
 
-def test_reading_is_done_anew_from_the_file(torch, tmp_path):
-    write_torch_file(tmp_path / "x.pt", {"a": np.zeros(4, np.float32)})
-    lazy = read_torch_file(tmp_path / "x.pt")["a"]
+def test_what_was_read_may_be_changed_without_changing_what_is_read_next(torch, tmp_path):
     write_torch_file(tmp_path / "x.pt", {"a": np.ones(4, np.float32)})
-    assert lazy.read().tolist() == [1, 1, 1, 1]
+    lazy = read_torch_file(tmp_path / "x.pt")["a"]
     lazy.read()[:] = 7
     assert lazy.read().tolist() == [1, 1, 1, 1]
+
+
+def test_a_file_is_mapped_anew_once_much_was_read(torch, tmp_path, monkeypatch):
+    """Pages that were read count as memory until their mapping is gone."""
+    monkeypatch.setattr(torch_files, "_REMAP_BYTES", 30)
+    write_torch_file(tmp_path / "x.pt", {"a": np.zeros(4, np.float32)})
+    lazy = read_torch_file(tmp_path / "x.pt")["a"]
+    write_torch_file(tmp_path / "y.pt", {"a": np.ones(4, np.float32)})
+    (tmp_path / "y.pt").replace(tmp_path / "x.pt")
+    assert [lazy.read()[0] for _ in range(3)] == [0, 0, 1]
+
+
+def test_a_file_that_is_gone_is_named_by_a_sentence(torch, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch_files, "_REMAP_BYTES", 0)
+    write_torch_file(tmp_path / "x.pt", {"a": np.zeros(4, np.float32)})
+    lazy = read_torch_file(tmp_path / "x.pt")["a"]
+    lazy.read()
     (tmp_path / "x.pt").unlink()
-    with pytest.raises(CheckpointError, match="No such file"):
+    with pytest.raises(CheckpointError, match="x.pt.*No such file"):
         lazy.read()
 
 
