@@ -3,6 +3,7 @@
 import importlib
 import pathlib
 import re
+import shlex
 
 import pytest
 
@@ -24,7 +25,7 @@ ENVIRONMENT = {"HILIGHT_GOLDENS", "JAX_PLATFORMS", "XLA_FLAGS"}
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_has_the_options_that_it_is_shown_with(command, capsys):
-    verb, *arguments = command.removeprefix("python -m hilight_jax.").split()
+    verb, *arguments = shlex.split(command.removeprefix("python -m hilight_jax."))
     main = importlib.import_module(f"hilight_jax.{verb}").main
     with pytest.raises(SystemExit) as exit_:
         main([*(arguments[:1] if verb == "benchmark" else []), "--help"])
@@ -36,7 +37,7 @@ def test_a_command_has_the_options_that_it_is_shown_with(command, capsys):
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "--config " in command])
 def test_a_command_sets_keys_that_the_config_has(command):
-    arguments = command.split()
+    arguments = shlex.split(command)
     load_config(arguments[arguments.index("--config") + 1], [a for a in arguments if a.startswith("--config.")])
 
 

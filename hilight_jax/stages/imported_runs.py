@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
 from hilight_jax.core.config import to_dict

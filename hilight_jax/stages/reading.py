@@ -13,20 +13,27 @@ _MEGABYTE = 10**6
 
 
 def told(tree: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """The same lazy arrays, each of which moves a progress line in megabytes when it is read."""
+    """The same lazy arrays, which move a progress line in megabytes as they are read."""
     flat = trees.flatten(tree)
-    progress = Progress(sum(_megabytes(leaf) for leaf in flat.values()), what, "MB")
-    return trees.unflatten({path: _told(leaf, progress) for path, leaf in flat.items()})
+    reading = _Reading(sum(leaf.nbytes for leaf in flat.values()), what)
+    return trees.unflatten({path: reading.watch(leaf) for path, leaf in flat.items()})
 
 
-def _told(leaf: LazyArray, progress: Progress) -> LazyArray:
-    def read() -> np.ndarray:
-        x = leaf.read()
-        progress.update(_megabytes(leaf))
-        return x
+class _Reading:
+    def __init__(self, total: int, what: str):
+        self._progress = Progress(-(-total // _MEGABYTE), what, "MB")
+        self._total, self._read, self._shown = total, 0, 0
 
-    return LazyArray(leaf.shape, leaf.dtype, read)
+    def watch(self, leaf: LazyArray) -> LazyArray:
+        """A leaf that is counted when it is read."""
 
+        def read() -> np.ndarray:
+            x = leaf.read()
+            self._read += leaf.nbytes
+            done = -(-self._read // _MEGABYTE) if self._read >= self._total else self._read // _MEGABYTE
+            if done > self._shown:
+                self._progress.update(done - self._shown)
+                self._shown = done
+            return x
 
-def _megabytes(leaf: LazyArray) -> int:
-    return leaf.nbytes // _MEGABYTE
+        return LazyArray(leaf.shape, leaf.dtype, read)
