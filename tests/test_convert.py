@@ -13,6 +13,10 @@ from hilight_jax import api, convert
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import UserError
 from hilight_jax.core.trees import flatten, map_with_path
+from hilight_jax.exporters.peft_adapter import write_adapter
+from hilight_jax.importers.language import lora_shapes
+from hilight_jax.models import hilight
+from hilight_jax.models.lora import LoraConfig
 from hilight_jax.training.experiment import read_config
 from tests.importers import checkpoints
 
@@ -25,6 +29,13 @@ def converted(source, workdir, *arguments, capsys=None):
 def assert_stored(store, expected):
     found = flatten(store.restore_params(store.latest()))
     expected = flatten(expected)
+    assert set(found) == set(expected)
+    for path, x in expected.items():
+        np.testing.assert_array_equal(found[path], x, err_msg=path)
+
+
+def assert_stored_part(store, part, expected):
+    found, expected = flatten(store.restore_params(store.latest(), only=part)[part]), flatten(expected)
     assert set(found) == set(expected)
     for path, x in expected.items():
         np.testing.assert_array_equal(found[path], x, err_msg=path)
@@ -96,6 +107,46 @@ def test_a_hilight_becomes_an_aligned_run_that_chats_and_can_be_tuned(tmp_path):
     assert (run.stage, run.model) == ("align", checkpoints.HILIGHT)
     answer = api.load(tmp_path / "run").chat([{"text": "what is hit?"}], max_new_tokens=3)
     assert isinstance(answer, str)
+
+
+@pytest.mark.torch
+def test_a_hilight_with_an_adapter_becomes_a_tuned_run(tmp_path):
+    pytest.importorskip("torch")
+    checkpoints.hilight_directory(tmp_path / "h")
+    config = LoraConfig(rank=4, alpha=6.0, targets=(r"layers/attn/(q|v)_proj",))
+    deltas = checkpoints.random(lora_shapes(hilight.param_shapes(checkpoints.HILIGHT)["gemma"], config), 8)
+    write_adapter({"gemma": deltas}, config, tmp_path / "adapter")
+    arguments = ["--adapter", str(tmp_path / "adapter")]
+    store = converted(tmp_path / "h" / "hilight", tmp_path / "run", *arguments)
+    run = read_config(tmp_path / "run")
+    assert (run.stage, run.model.lora.rank, run.model.lora.alpha) == ("tune", 4, 6.0)
+    assert_stored_part(store, "lora", {"gemma": deltas})
+    assert isinstance(api.load(tmp_path / "run").chat([{"text": "what is hit?"}], max_new_tokens=3), str)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"peft_type": "IA3"}, "no adapter_config.json with peft_type LORA"),
+        ({"use_dora": True}, "use_dora=True, which is more than plain LoRA"),
+        ({"bias": "all"}, "bias='all', but only 'none'"),
+        ({"r": None}, "lacks r or lora_alpha"),
+        ({"r": 8}, "has shape"),
+    ],
+)
+def test_another_kind_of_adapter_is_refused(tmp_path, change, sentence):
+    pytest.importorskip("torch")
+    checkpoints.hilight_directory(tmp_path / "h")
+    config = LoraConfig(rank=4, alpha=6.0)
+    deltas = checkpoints.random(lora_shapes(hilight.param_shapes(checkpoints.HILIGHT)["gemma"], config), 8)
+    write_adapter({"gemma": deltas}, config, tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    arguments = ["--adapter", str(tmp_path / "adapter"), "--to", str(tmp_path / "run")]
+    with pytest.raises(UserError, match=sentence):
+        convert.main([str(tmp_path / "h" / "hilight"), *arguments])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_language_model_is_a_source_with_its_tokenizer(tmp_path):
