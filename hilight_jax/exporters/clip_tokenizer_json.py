@@ -1,7 +1,7 @@
 """CLIP's byte-pair vocabulary as the ``tokenizer.json`` of Hugging Face's tokenizers.
 
 Ids are those of ``data.tokenizers.ClipTokenizer`` for texts without broken characters: that one mends them first (ftfy)
-and undoes HTML's escapes, which tokenizers cannot.
+and undoes HTML's escapes, of which tokenizers can only straighten quotes.
 """
 
 import json
@@ -50,6 +50,8 @@ def clip_tokenizer() -> dict[str, Any]:
             "type": "Sequence",
             "normalizers": [
                 {"type": "NFC"},
+                {"type": "Replace", "pattern": {"Regex": "[\u02bc\u2018-\u201b]"}, "content": "'"},
+                {"type": "Replace", "pattern": {"Regex": "[\u201c-\u201f]"}, "content": '"'},
                 {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
                 {"type": "Lowercase"},
             ],

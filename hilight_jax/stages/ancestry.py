@@ -47,6 +47,16 @@ def converted(kind: str, files: Iterable[Path], facts: Mapping[str, Any]) -> dic
     return {"made_by": "convert", "kind": kind, "files": listed, **facts, **made_with()}
 
 
+def without_places(record: Any) -> Any:
+    """A record for publication: names of files and runs, not where they lay, and not what was typed."""
+    if isinstance(record, list):
+        return [without_places(item) for item in record]
+    if not isinstance(record, Mapping):
+        return record
+    kept = {name: without_places(value) for name, value in record.items() if name != "options"}
+    return kept | {name: Path(kept[name]).name for name in ("path", "workdir") if name in kept}
+
+
 def made_with() -> dict[str, str]:
     """Versions of what computes."""
     return {"hilight_jax": __version__, "libraries": versions()}

@@ -17,7 +17,7 @@ from hilight_jax.exporters.exported import ExportedChat
 from hilight_jax.exporters.fingerprint import FILE, Fingerprint
 from hilight_jax.importers.chat import find_tokenizer
 from hilight_jax.importers.exported_models import import_exported
-from hilight_jax.stages.exports import measure
+from hilight_jax.stages.fixed_clip import measure
 from hilight_jax.stages.imported_runs import run_config
 
 # Every program reads the clip and writes what the export made of it. None of them can import this package.

@@ -1,7 +1,7 @@
 import json
 import types
 
-from hilight_jax.stages.ancestry import keep_ancestry, read_ancestry
+from hilight_jax.stages.ancestry import keep_ancestry, read_ancestry, without_places
 from hilight_jax.training.chat_config import Sources
 from hilight_jax.training.run_config import InitFrom
 
@@ -36,3 +36,13 @@ def test_a_run_that_goes_on_keeps_its_record(tmp_path):
 
 def test_an_older_run_has_none(tmp_path):
     assert read_ancestry(tmp_path) == {}
+
+
+def test_what_is_published_names_files_and_no_places():
+    file = {"path": "/home/me/secret/x.pt", "bytes": 3, "sha256": "ab"}
+    parent = {"workdir": "/home/me/runs/clip", "files": [file], "options": {"to": "/home/me"}}
+    found = without_places({"made_by": "train", "started_from": {"init_from": parent}})
+    assert found == {
+        "made_by": "train",
+        "started_from": {"init_from": {"workdir": "clip", "files": [{"path": "x.pt", "bytes": 3, "sha256": "ab"}]}},
+    }
