@@ -20,7 +20,7 @@ from hilight_jax.importers.chat import ChatFiles, find_tokenizer
 from hilight_jax.importers.exported_models import import_exported, is_exported
 from hilight_jax.importers.imported import Imported
 from hilight_jax.importers.kinds import KINDS, ImportOptions, describe, import_as, recognise
-from hilight_jax.stages.imported_runs import write_run
+from hilight_jax.stages.imported_runs import weight_bytes, write_run
 from hilight_jax.stages.stage import say
 
 _USE = {
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         imported, kind, tokenizer = _import(arguments)
     _tell_report(imported)
+    say(f"writing {weight_bytes(imported, arguments.dtype) / 1e9:.2f} GB to {arguments.to}")
     decided = {name: str(value) for name, value in vars(arguments).items() if value not in (None, "", False)}
     written = write_run(
         imported,

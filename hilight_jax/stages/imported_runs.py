@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
 from hilight_jax.core.config import to_dict
@@ -66,7 +68,7 @@ def write_run(
     """
     params = trees.map_with_path(lambda _, x: lazy(x).astype(dtype), imported.params)
     leaves = trees.flatten(params)
-    size = sum(leaf.nbytes for leaf in leaves.values())
+    size = weight_bytes(imported, dtype)
     run = run_config(imported)
     check_tokenizer(imported, tokenizer)
     record: dict[str, Any] = {}
@@ -95,6 +97,11 @@ def write_run(
             hashing.join()
         write_object(partial / ANCESTRY, record)
     return Written(sum(leaf.size for leaf in leaves.values()), size)
+
+
+def weight_bytes(imported: Imported, dtype: str) -> int:
+    """Bytes that the weights will take on the disk."""
+    return sum(leaf.size for leaf in trees.flatten(imported.params).values()) * np.dtype(dtype).itemsize
 
 
 def run_config(imported: Imported) -> Any:

@@ -27,7 +27,7 @@ from hilight_jax.serving.sampling import SamplingConfig
 from tests.exporters import runs
 from tests.importers import checkpoints
 
-LENGTH = 12
+LENGTH = 32
 # What a user does, in a process that cannot import this package.
 PROGRAM = """
 import sys
