@@ -72,7 +72,7 @@ def test_a_capital_with_a_longer_small_form_shifts_no_span():
 
 
 def test_the_vocabulary_has_49408_entries():
-    vocabulary = tokenizers._vocabulary()
+    vocabulary = tokenizers.vocabulary()
     assert len(vocabulary.ids) == tokenizers.VOCABULARY_SIZE
     assert len(vocabulary.ranks) == 48894
 
