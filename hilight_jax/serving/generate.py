@@ -97,7 +97,7 @@ class Generator:
           DataError: A prompt is empty, has rows for other clips than it has, ids that the model has not, or leaves no
             room for an answer.
         """
-        self._check(prompts, sampling)
+        self.check(prompts, sampling)
         budgets = [min(sampling.max_new_tokens, self.max_length - len(prompt.ids)) for prompt in prompts]
         reuse = reuse_prefix and len(prompts) == 1
         logits, cache, slots = self._read(prompts, max(budgets), reuse)
@@ -117,9 +117,14 @@ class Generator:
             self._context = Context([*prompts[0].rows(), *rows[0].ids][: len(slots)], slots, cache)
         return [row.answer() for row in rows]
 
+    def read_prompt(self, prompt: Prompt) -> tuple[Any, Cache, int]:
+        """Reads one prompt by itself: scores [1, vocab], the cache, and how many of its places were written."""
+        logits, cache, slots = self._read([prompt], 0, reuse=False)
+        return logits, cache, slots[-1] + 1
+
     def next_logits(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """Scores [B, vocab] of the first token of each prompt's answer."""
-        self._check(prompts, SamplingConfig())
+        self.check(prompts, SamplingConfig())
         return np.asarray(self._read(prompts, 0, reuse=False)[0])
 
     def attention(self, prompt: Prompt, answer_ids: np.ndarray) -> np.ndarray:
@@ -133,7 +138,7 @@ class Generator:
           answer_ids: int32, at least one: what was said.
         """
         said = Prompt(np.concatenate([prompt.ids, answer_ids[:-1]]).astype(np.int32), prompt.clips)
-        self._check([said], SamplingConfig())
+        self.check([said], SamplingConfig())
         run = self._run([said], 0, reuse=True, last_shared=len(prompt.ids) - 1)
         weights, cache = self.decoder.attention(run.ids, run.video_tokens, run.mask, run.first, run.cache)
         self._context = Context(said.rows(), run.slots, cache)
@@ -165,7 +170,7 @@ class Generator:
         new = range(used + length - (len(prompts[0].ids) - first), used + length)
         return _Run(ids, video_tokens, mask, first, cache, [*(context.slots[:first] if context else ()), *new])
 
-    def _check(self, prompts: Sequence[Prompt], sampling: SamplingConfig) -> None:
+    def check(self, prompts: Sequence[Prompt], sampling: SamplingConfig) -> None:
         """Raises a DataError for what cannot be asked."""
         if not prompts:
             raise DataError("there is no prompt to answer; give at least one.")

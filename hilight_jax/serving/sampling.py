@@ -82,6 +82,20 @@ def sample(
     return _draw(logits, keys, step, config.temperature, top_k=top_k, top_p=config.top_p)
 
 
+def sample_rows(
+    logits: Float[Array, "B vocab"], keys: Key[Array, " B"], steps: Sequence[int], configs: Sequence[SamplingConfig]
+) -> Int[Array, " B"]:
+    """``sample`` for rows that each have a number and a configuration of their own."""
+    if all(config.temperature == 0 for config in configs):
+        return _best(logits)
+    greedy = np.array([config.temperature == 0 for config in configs])
+    temperatures = np.array([config.temperature or 1.0 for config in configs], np.float32)
+    vocab = logits.shape[-1]
+    top_k = np.array([min(config.top_k, vocab) or vocab for config in configs], np.int32)
+    top_p = np.array([config.top_p for config in configs], np.float32)
+    return _draw_rows(logits, keys, np.array(steps, np.int32), greedy, temperatures, top_k, top_p)
+
+
 def limit(logits: Float[Array, "B vocab"], top_k: int, top_p: float) -> Float[Array, "B vocab"]:
     """Sets the scores that ``top_k`` and then ``top_p`` leave out to minus infinity; ties with the last one stay."""
     if top_k:
@@ -106,3 +120,21 @@ def _draw(logits: Array, keys: Array, step: Array, temperature: Array, *, top_k:
     keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
     limited = limit(logits / temperature, top_k, top_p)
     return jax.vmap(jax.random.categorical)(keys, limited).astype(jnp.int32)
+
+
+@jax.jit
+def _draw_rows(
+    logits: Array, keys: Array, steps: Array, greedy: Array, temperature: Array, top_k: Array, top_p: Array
+) -> Array:
+    """``_draw`` with limits by row, or the best token: the same scores stay, in the same order."""
+    scaled = logits / temperature[:, None]
+    falling = jnp.flip(jnp.sort(scaled, axis=-1), axis=-1)
+    lowest = jnp.take_along_axis(falling, top_k[:, None] - 1, axis=-1)
+    falling = jnp.where(falling < lowest, -jnp.inf, falling)
+    probabilities = jax.nn.softmax(falling, axis=-1)
+    before = jnp.cumsum(probabilities, axis=-1) - probabilities
+    reached = jnp.min(jnp.where(before < top_p[:, None], falling, jnp.inf), axis=-1, keepdims=True)
+    lowest = jnp.where(top_p[:, None] < 1, jnp.maximum(lowest, reached), lowest)
+    limited = jnp.where(scaled < lowest, -jnp.inf, scaled)
+    drawn = jax.vmap(jax.random.categorical)(jax.vmap(jax.random.fold_in)(keys, steps), limited)
+    return jnp.where(greedy, jnp.argmax(logits, axis=-1), drawn).astype(jnp.int32)

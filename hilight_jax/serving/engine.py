@@ -1,0 +1,317 @@
+"""Many conversations at once on one model: requests come and go while others are being answered.
+
+A thread of its own owns the model. Between two tokens of the running answers it takes in waiting requests, as many as
+there are free rows, and lets go of those whose client has left. What an answer says does not depend on its neighbours.
+"""
+
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from hilight_jax.core.errors import UserError
+from hilight_jax.serving.context import Prompt
+from hilight_jax.serving.generate import Generator
+from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample_rows
+from hilight_jax.serving.slots import Slots
+from hilight_jax.serving.streaming import TextStream
+
+FinishReason = Literal["stop", "length", "cancelled", "failed"]
+
+
+class Busy(UserError):
+    """As many requests wait as may; try again later."""
+
+
+class Closed(UserError):
+    """The engine takes nothing more: it is shutting down."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A clip of a request, as ``ClipEncoder`` takes it.
+
+    Attributes:
+      frames: [F, Y, X, C].
+      key_frames: int [keys].
+    """
+
+    frames: np.ndarray
+    key_frames: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a client asks.
+
+    Attributes:
+      ids: int32 [n], expanded.
+      clips: Its clips, in the order of their rows.
+      sampling: How the answer is chosen.
+    """
+
+    ids: np.ndarray
+    clips: tuple[Shown, ...] = ()
+    sampling: SamplingConfig = SamplingConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A further piece of an answer.
+
+    Attributes:
+      text: What was said since the last one; may be empty in the last one.
+      num_tokens: Tokens of the answer so far.
+      finish_reason: Set in the last piece: ``stop`` for an end of its own, ``length`` where it was cut, ``cancelled``
+        when the client left, ``failed`` with ``error``.
+      error: A sentence about what went wrong.
+    """
+
+    text: str
+    num_tokens: int
+    finish_reason: FinishReason | None = None
+    error: str = ""
+
+
+class Ticket:
+    """A request in the engine: its pieces as they come."""
+
+    def __init__(self, request: Request):
+        """Waits for its first piece."""
+        self.request = request
+        self.prompt: Prompt | None = None
+        self.began = time.monotonic()
+        self._pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
+        self._cancelled = threading.Event()
+
+    def pieces(self, timeout: float | None = None) -> Iterator[Piece]:
+        """The pieces in order, the last one with its ``finish_reason``.
+
+        Raises:
+          queue.Empty: None came for ``timeout`` seconds.
+        """
+        while True:
+            piece = self._pieces.get(timeout=timeout)
+            yield piece
+            if piece.finish_reason:
+                return
+
+    def cancel(self) -> None:
+        """Tells the engine that nobody listens any more."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody listens any more."""
+        return self._cancelled.is_set()
+
+    def put(self, piece: Piece) -> None:
+        """For the engine: gives out a piece."""
+        self._pieces.put(piece)
+
+
+@dataclasses.dataclass
+class Counts:
+    """What the engine has done.
+
+    Attributes:
+      finished: Answers that came to an end, by the reason.
+      prompt_tokens: Read.
+      answer_tokens: Said.
+      steps: Tokens of all rows together.
+    """
+
+    finished: dict[str, int] = dataclasses.field(default_factory=dict)
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    steps: int = 0
+
+
+class Engine:
+    """A model that answers several requests at a time."""
+
+    def __init__(self, generator: Generator, num_slots: int = 8, max_waiting: int = 64):
+        """Starts the thread.
+
+        Args:
+          generator: The model; nobody else may use it meanwhile.
+          num_slots: Answers in progress at most.
+          max_waiting: Requests that may wait for a slot.
+        """
+        self.generator, self.num_slots, self.max_waiting = generator, num_slots, max_waiting
+        self.counts = Counts()
+        self._slots = Slots(generator.decoder, num_slots, generator.max_length)
+        self._rows: dict[int, _Row] = {}
+        self._no_key = row_keys(SamplingConfig(), [np.zeros(1, np.int32)])
+        self._waiting: queue.Queue[Ticket] = queue.Queue(max_waiting)
+        self._wake = threading.Condition()
+        self._closing, self._dropping = False, False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return self._waiting.qsize()
+
+    @property
+    def num_running(self) -> int:
+        """Answers in progress."""
+        return len(self._rows)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def submit(self, request: Request) -> Ticket:
+        """Puts a request in line.
+
+        Raises:
+          Busy: The line is full.
+          Closed: The engine is shutting down.
+        """
+        ticket = Ticket(request)
+        with self._wake:
+            if self._closing:
+                raise Closed("the server is shutting down; ask another one, or later.")
+            try:
+                self._waiting.put_nowait(ticket)
+            except queue.Full:
+                raise Busy(
+                    f"{self.max_waiting} requests wait already, and {self.num_running} are being answered; try again "
+                    f"in some seconds."
+                ) from None
+            self._wake.notify()
+        return ticket
+
+    def close(self, grace: float | None = None) -> None:
+        """Takes nothing more, finishes what runs and waits, and ends.
+
+        Args:
+          grace: Seconds after which what is not finished is cancelled; None waits as long as it takes.
+        """
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(grace)
+        if self._thread.is_alive():
+            self._dropping = True
+            self._thread.join()
+
+    def _run(self) -> None:
+        """The thread: whatever ends it, nobody waits for an answer that does not come."""
+        try:
+            self._serve()
+        finally:
+            self._closing = True
+            self._drop("failed", "the model has stopped; the server's log says why.")
+
+    def _serve(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._rows or not self._waiting.empty() or self._closing):
+                    self._wake.wait()
+                if self._closing and not self._rows and self._waiting.empty():
+                    return
+            if self._dropping:
+                self._drop()
+                continue
+            self._let_go()
+            while self._slots.free and not self._waiting.empty():
+                self._take_in(self._waiting.get_nowait())
+            if self._rows:
+                self._step()
+
+    def _take_in(self, ticket: Ticket) -> None:
+        """Reads a request's prompt and gives it a row, with its first token."""
+        if ticket.cancelled:
+            self._finish(ticket, Piece("", 0, "cancelled"))
+            return
+        request, generator = ticket.request, self.generator
+        try:
+            clips = tuple(generator.encode_clip(clip.frames, clip.key_frames) for clip in request.clips)
+            ticket.prompt = prompt = Prompt(request.ids, clips)
+            generator.check([prompt], request.sampling)
+            logits, cache, length = generator.read_prompt(prompt)
+        except UserError as error:
+            self._finish(ticket, Piece("", 0, "failed", str(error)))
+            return
+        self.counts.prompt_tokens += len(prompt.ids)
+        number = self._slots.begin(cache, length, len(prompt.ids))
+        row = _Row(ticket, generator, prompt)
+        self._rows[number] = row
+        first = sample_rows(logits, row.keys, [0], [request.sampling])
+        self._give(number, int(first[0]))
+
+    def _step(self) -> None:
+        """One more token of every row."""
+        ids = np.zeros(self.num_slots, np.int32)
+        steps, configs = [0] * self.num_slots, [SamplingConfig()] * self.num_slots
+        keys = [self._no_key] * self.num_slots
+        for number, row in self._rows.items():
+            ids[number], steps[number] = row.last, row.count
+            configs[number], keys[number] = row.ticket.request.sampling, row.keys
+        chosen = sample_rows(self._slots.step(ids), jnp.concatenate(keys), steps, configs)
+        self.counts.steps += 1
+        tokens = np.asarray(chosen).tolist()
+        for number in list(self._rows):
+            self._give(number, tokens[number])
+
+    def _give(self, number: int, token: int) -> None:
+        """Takes a token of a row, and ends the row where the answer ends."""
+        row = self._rows[number]
+        piece = row.take(token)
+        self.counts.answer_tokens += 1
+        if piece.finish_reason:
+            self._release(number, piece)
+        elif piece.text:
+            row.ticket.put(piece)
+
+    def _let_go(self) -> None:
+        """Frees the rows of clients that have left."""
+        for number in [number for number, row in self._rows.items() if row.ticket.cancelled]:
+            self._release(number, Piece("", self._rows[number].count, "cancelled"))
+
+    def _drop(self, reason: FinishReason = "cancelled", error: str = "") -> None:
+        """Ends everything."""
+        for number in list(self._rows):
+            self._release(number, Piece("", self._rows[number].count, reason, error))
+        while not self._waiting.empty():
+            self._finish(self._waiting.get_nowait(), Piece("", 0, reason, error))
+
+    def _release(self, number: int, piece: Piece) -> None:
+        row = self._rows.pop(number)
+        self._slots.end(number)
+        self._finish(row.ticket, piece)
+
+    def _finish(self, ticket: Ticket, piece: Piece) -> None:
+        self.counts.finished[piece.finish_reason] = self.counts.finished.get(piece.finish_reason, 0) + 1
+        ticket.put(piece)
+
+
+class _Row:
+    """One answer as it grows."""
+
+    def __init__(self, ticket: Ticket, generator: Generator, prompt: Prompt):
+        sampling = ticket.request.sampling
+        self.ticket, self.last, self.count = ticket, 0, 0
+        self.keys = row_keys(sampling, [prompt.ids])
+        self._budget = min(sampling.max_new_tokens, generator.max_length - len(prompt.ids))
+        self._stop_ids = frozenset(sampling.stop_ids or generator.tokenizer.stop_ids)
+        self._stream = TextStream(generator.tokenizer)
+
+    def take(self, token: int) -> Piece:
+        """The next token; the piece that it makes."""
+        if token in self._stop_ids:
+            return Piece(self._stream.finish(), self.count, "stop")
+        self.last, self.count = token, self.count + 1
+        text = self._stream.push(token)
+        if self.count == self._budget:
+            return Piece(text + self._stream.finish(), self.count, "length")
+        return Piece(text, self.count)

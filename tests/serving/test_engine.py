@@ -1,0 +1,126 @@
+
+import numpy as np
+import pytest
+
+from hilight_jax.serving.engine import Busy, Closed, Engine, Request, Shown
+from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample, sample_rows
+from tests.serving.chat import clip, frames, generator, prompt
+
+
+@pytest.fixture
+def engine():
+    engine = Engine(generator(), num_slots=3, max_waiting=8)
+    yield engine
+    engine.close()
+
+
+def whole(ticket):
+    pieces = list(ticket.pieces(timeout=60))
+    return "".join(piece.text for piece in pieces), pieces[-1]
+
+
+def alone(ids, sampling):
+    (answer,) = generator().generate([prompt(*ids)], sampling)
+    return answer
+
+
+def requests(count):
+    """Prompts and wishes that all differ."""
+    rng = np.random.default_rng(0)
+    wishes = [
+        SamplingConfig(max_new_tokens=12),
+        SamplingConfig(max_new_tokens=5),
+        SamplingConfig(max_new_tokens=9, temperature=1.0, seed=3),
+        SamplingConfig(max_new_tokens=20, temperature=0.7, top_k=5, top_p=0.8, seed=1),
+    ]
+    return [(tuple(rng.integers(2, 28, rng.integers(1, 40)).tolist()), wishes[i % len(wishes)]) for i in range(count)]
+
+
+def test_every_answer_is_the_one_that_it_gets_alone():
+    engine = Engine(generator(), num_slots=3, max_waiting=40)
+    asked = requests(24)
+    tickets = [engine.submit(Request(prompt(*ids).ids, sampling=sampling)) for ids, sampling in asked]
+    for (ids, sampling), ticket in zip(asked, tickets, strict=True):
+        expected, (text, last) = alone(ids, sampling), whole(ticket)
+        assert text == expected.text
+        assert (last.finish_reason, last.num_tokens) == (expected.finish_reason, len(expected.ids))
+    engine.close()
+    assert sum(engine.counts.finished.values()) == 24
+
+
+def test_a_clip_is_shown(engine):
+    keys = np.array([0, 2])
+    one, wish = prompt(clip(0), 7, 8), SamplingConfig(max_new_tokens=6)
+    text, last = whole(engine.submit(Request(one.ids, (Shown(frames(0), keys),), wish)))
+    (expected,) = generator().generate([one], wish)
+    assert (text, last.finish_reason) == (expected.text, expected.finish_reason)
+
+
+def test_a_long_line_is_refused_and_what_was_taken_is_answered():
+    engine = Engine(generator(), num_slots=1, max_waiting=2)
+    tickets, refused = [], 0
+    for _ in range(12):
+        try:
+            tickets.append(engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=30))))
+        except Busy as error:
+            refused += 1
+            assert "2 requests wait already" in str(error)
+    engine.close()
+    assert refused and {whole(ticket)[1].finish_reason for ticket in tickets} <= {"stop", "length"}
+
+
+def test_a_client_that_leaves_frees_its_row(engine):
+    wish = SamplingConfig(max_new_tokens=40, stop_ids=(39,))
+    gone = [engine.submit(Request(prompt(5, i).ids, sampling=wish)) for i in (3, 4, 5)]
+    for ticket in gone:
+        ticket.cancel()
+    text, last = whole(engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=4))))
+    assert last.finish_reason in ("stop", "length")
+    assert all(whole(ticket)[1].finish_reason in ("cancelled", "length", "stop") for ticket in gone)
+    assert engine.num_running == 0
+
+
+def test_closing_finishes_what_runs_and_takes_nothing_more():
+    engine = Engine(generator(), num_slots=2)
+    tickets = [engine.submit(Request(prompt(5, i).ids, sampling=SamplingConfig(max_new_tokens=8))) for i in (2, 3, 4)]
+    engine.close()
+    assert all(whole(ticket)[1].finish_reason in ("stop", "length") for ticket in tickets)
+    with pytest.raises(Closed, match="shutting down"):
+        engine.submit(Request(prompt(5).ids))
+    assert not engine.alive
+
+
+def test_closing_without_grace_cancels():
+    engine = Engine(generator(), num_slots=1)
+    wish = SamplingConfig(max_new_tokens=60, stop_ids=(39,))
+    tickets = [engine.submit(Request(prompt(5, i).ids, sampling=wish)) for i in (2, 3, 4)]
+    engine.close(grace=0.0)
+    assert "cancelled" in {whole(ticket)[1].finish_reason for ticket in tickets}
+
+
+def test_a_request_that_cannot_be_answered_fails_alone(engine):
+    bad = engine.submit(Request(np.array([999], np.int32)))
+    good = engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=3)))
+    last = whole(bad)[1]
+    assert last.finish_reason == "failed" and "an id of prompt 1 is 999" in last.error
+    assert whole(good)[1].finish_reason in ("stop", "length")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SamplingConfig(),
+        SamplingConfig(temperature=1.0),
+        SamplingConfig(temperature=0.5, top_k=3),
+        SamplingConfig(temperature=2.0, top_p=0.4),
+        SamplingConfig(temperature=1.3, top_k=7, top_p=0.6),
+    ],
+)
+def test_rows_are_sampled_as_they_would_be_by_themselves(config):
+    logits = np.random.default_rng(0).standard_normal((6, 40)).astype(np.float32)
+    keys = row_keys(config, [np.array([i], np.int32) for i in range(6)])
+    others = [SamplingConfig(temperature=0.9, seed=5), SamplingConfig()]
+    for step in (0, 3):
+        mixed = sample_rows(logits, keys, [step] * 4 + [1, 2], [config] * 4 + others)
+        np.testing.assert_array_equal(mixed[:4], sample(logits, keys, step, config)[:4])
+        np.testing.assert_array_equal(mixed[5], logits[5].argmax())
