@@ -1,10 +1,12 @@
 """CLIP's byte-pair vocabulary as the ``tokenizer.json`` of Hugging Face's tokenizers.
 
-Ids are those of ``data.tokenizers.ClipTokenizer`` for texts without broken characters: that one mends them first (ftfy)
-and undoes HTML's escapes, of which tokenizers can only straighten quotes.
+Ids are those of ``data.tokenizers.ClipTokenizer``, whose mending (ftfy) and unescaping (HTML) are written out as far as
+tokenizers can: not text that was decoded wrongly, nor HTML's rarer escapes. After punctuation without a space a literal
+``<|endoftext|>`` is the end token here, but not there.
 """
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,19 @@ from hilight_jax.core.json_files import write_object
 from hilight_jax.data.tokenizers import END_ID, START_ID, vocabulary
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
+# HTML's escapes, at most doubly escaped; then what ftfy drops: colours of terminals and characters without a form.
+_MENDING = (
+    ("&(amp;)+", "&"),
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&quot;", '"'),
+    ("&(#0?39|#x27|apos);", "'"),
+    ("&(nbsp|#160);", " "),
+    (r"\x1b\[[\d;]*[A-Za-z]", ""),
+    (r"[\x00-\x08\x0b\x0e-\x1f\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]", ""),
+)
+# The one letter whose small form depends on its place, which tokenizers' ``Lowercase`` does not know.
+_LAST_SIGMA = r"(?<=[\p{Lu}\p{Ll}])Σ(?!'?[\p{Lu}\p{Ll}])"
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -37,7 +52,7 @@ def write_clip_tokenizer(directory: Path, max_length: int) -> None:
 def clip_tokenizer() -> dict[str, Any]:
     """The parsed ``tokenizer.json``."""
     ids, ranks = vocabulary()
-    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": True}
     return {
         "version": "1.0",
         "truncation": None,
@@ -49,10 +64,13 @@ def clip_tokenizer() -> dict[str, Any]:
         "normalizer": {
             "type": "Sequence",
             "normalizers": [
+                *({"type": "Replace", "pattern": {"Regex": find}, "content": put} for find, put in _MENDING),
+                *({"type": "Replace", "pattern": {"String": find}, "content": put} for find, put in _folded().items()),
                 {"type": "NFC"},
                 {"type": "Replace", "pattern": {"Regex": "[\u02bc\u2018-\u201b]"}, "content": "'"},
                 {"type": "Replace", "pattern": {"Regex": "[\u201c-\u201f]"}, "content": '"'},
                 {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+                {"type": "Replace", "pattern": {"Regex": _LAST_SIGMA}, "content": "ς"},
                 {"type": "Lowercase"},
             ],
         },
@@ -76,7 +94,14 @@ def clip_tokenizer() -> dict[str, Any]:
                 _END: {"id": _END, "ids": [END_ID], "tokens": [_END]},
             },
         },
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": "</w>"}, "content": "Ġ"},  # A space, as a byte's character.
+                {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+                {"type": "Strip", "content": " ", "start": 0, "stop": 1},
+            ],
+        },
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -89,3 +114,11 @@ def clip_tokenizer() -> dict[str, Any]:
             "merges": [list(pair) for pair in sorted(ranks, key=ranks.get)],
         },
     }
+
+
+def _folded() -> dict[str, str]:
+    """What ftfy spells out: ligatures and digraphs, and letters that are only wider or narrower than the usual."""
+    ranges = ((0x132, 0x134), (0x149, 0x14A), (0x1C4, 0x1CD), (0x1F1, 0x1F4), (0xFB00, 0xFB07), (0xFF01, 0xFFF0))
+    characters = [chr(code) for start, end in ranges for code in range(start, end)]
+    spelt = {character: unicodedata.normalize("NFKC", character) for character in characters} | {"\ufb05": "\u017ft"}
+    return {character: text for character, text in spelt.items() if text != character}

@@ -44,9 +44,7 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     """
     for name in (ORIGINAL, HUGGINGFACE):
         (directory / name).mkdir()
-    official = {name: tree for name, tree in model.params.items() if name != "local"}
-    weights = {f"clipmodel.{name}": x for name, x in clip.to_official(official).items()}
-    write_torch_file(directory / ORIGINAL / "clip_vip.pt", weights)
+    write_torch_file(directory / ORIGINAL / "clip_vip.pt", original_weights(model))
     write_object(directory / ORIGINAL / "config.json", original_config(model.config))
     place = directory / HUGGINGFACE
     named = to_huggingface(model.params)
@@ -60,6 +58,17 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     if "local" in model.params:
         return ["`original/` leaves the local heads out: CLIP-ViP has none. `huggingface/` has them."]
     return []
+
+
+def original_weights(model: ExportedEncoder) -> dict[str, Any]:
+    """Everything that CLIP-ViP's strict loading asks for: also the positions 0, 1, 2, ... that its towers store."""
+    named = clip.to_official({name: tree for name, tree in model.params.items() if name != "local"})
+    for tower in ("vision_model", "text_model"):
+        count = named[f"{tower}.embeddings.position_embedding.weight"].shape[0]
+        named[f"{tower}.embeddings.position_ids"] = np.arange(count)[None]
+    if model.config.vision.num_proxy_tokens == 1:
+        named["vision_model.embeddings.added_cls"] = np.zeros((0, model.config.vision.width), np.float32)
+    return {f"clipmodel.{name}": x for name, x in named.items()}
 
 
 def original_config(config: DualEncoderConfig) -> dict[str, Any]:
@@ -86,8 +95,11 @@ def original_config(config: DualEncoderConfig) -> dict[str, Any]:
             "num_attention_heads": text.num_heads,
             "hidden_act": "quick_gelu",
         },
-        "additional_vision_config": {
-            "temporal_size": vision.num_frames if vision.temporal_embedding else 0,
+        "vision_additional_config": {
+            "type": "ViP",
+            "temporal_size": vision.num_frames,
+            "if_use_temporal_embed": int(vision.temporal_embedding),
+            "logit_scale_init_value": config.logit_scale_init,
             "add_cls_num": vision.num_proxy_tokens - 1,
         },
     }

@@ -70,7 +70,8 @@ def quantize_array(
     x = np.asarray(x, np.float32)
     scale = np.abs(x).max(axis=axis, keepdims=True) / np.float32(_LARGEST)
     steps = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
-    return np.rint(steps).astype(np.int8), scale
+    # Among the tiniest of numbers the scale itself is rounded, so that a step more than fits could be counted.
+    return np.clip(np.rint(steps), -_LARGEST, _LARGEST).astype(np.int8), scale
 
 
 class _Pair:

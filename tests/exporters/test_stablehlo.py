@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,18 +11,22 @@ from safetensors.numpy import load_file, save_file
 
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.special_ids import VIDEO_ID
-from hilight_jax.core.trees import flatten, map_with_path
+from hilight_jax.core.trees import flatten, map_with_path, unflatten
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.conversation_config import ConversationDataConfig
 from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import KeyFrameConfig
 from hilight_jax.exporters.exported import ExportedChat, ExportedEncoder
 from hilight_jax.exporters.fingerprint import fixed_clip
-from hilight_jax.exporters.stablehlo import chat_programs, unstack, write_stablehlo
+from hilight_jax.exporters.quantize import quantize
+from hilight_jax.exporters.stablehlo import chat_programs, encoder_programs, unstack, write_stablehlo
+from hilight_jax.exporters.stablehlo_loader import Model
 from hilight_jax.models import hilight, video_text
 from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.layers import ComputeConfig
+from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.pixels import normalise
-from hilight_jax.models.video_text import DualEncoder
+from hilight_jax.models.video_text import DualEncoder, DualEncoderConfig
 from hilight_jax.serving.generate import Generator, Prompt
 from hilight_jax.serving.sampling import SamplingConfig
 from tests.exporters import runs
@@ -63,9 +68,16 @@ def run(directory, arrays, batches):
     return load_file(directory / "result.safetensors")
 
 
-@pytest.mark.parametrize("quantized", [False, True])
-def test_a_process_without_this_package_gives_the_same_logits_and_answers(tmp_path, quantized):
-    model = chat_model()
+MODELS = {"one tower": runs.SINGLE, "two towers": checkpoints.HILIGHT}
+
+
+@pytest.mark.parametrize(
+    ("config", "quantized"),
+    [("one tower", False), ("two towers", False), ("one tower", True)],
+    ids=["one tower", "two towers", "8 bits"],
+)
+def test_a_process_without_this_package_gives_the_same_logits_and_answers(tmp_path, config, quantized):
+    model = chat_model(MODELS[config])
     errors = write_stablehlo(model, tmp_path, quantized)
     assert bool(errors) == quantized
     clips = np.stack([fixed_clip(12, 16), 255 - fixed_clip(12, 16)])
@@ -73,24 +85,68 @@ def test_a_process_without_this_package_gives_the_same_logits_and_answers(tmp_pa
     video = [VIDEO_ID] * rows
     prompts = [np.array(ids, np.int32) for ids in ([2, 5, 6, *video, 9], [2, 7], [2, *video, 8, *video, 11, 12, 13])]
     shown = [(0,), (), (1, 0)]
-    batches = {"one": [(0, [0])], "three": [(i, list(some)) for i, some in enumerate(shown)]}
+    members = {"three": [0, 1, 2]} | ({"one": [0], "text": [1]} if config == "one tower" and not quantized else {})
+    batches = {name: [(i, list(shown[i])) for i in some] for name, some in members.items()}
     arrays = {"clips": clips, "key_frames": keys} | {f"ids_{i}": ids for i, ids in enumerate(prompts)}
     found = run(tmp_path, arrays, batches)
 
-    tokenizer = GemmaTokenizer(checkpoints.TOKENIZER)
-    tokenizer.stop_ids = ()
-    generator = Generator(model.config, model.params, tokenizer, 512)
+    params = widened(model.params) if quantized else model.params
+    generator = endless_generator(model, params)
     features = [generator.encode_clip(clip, keys) for clip in clips]
     np.testing.assert_allclose(found["rows"], np.stack([clip.tokens for clip in features]), atol=1e-5)
     asked = [Prompt(ids, tuple(features[c] for c in some)) for ids, some in zip(prompts, shown, strict=True)]
     logits = generator.next_logits(asked)
-    tolerance = 1e-4 if not quantized else 0.05 * np.abs(logits).max()
-    np.testing.assert_allclose(found["three_logits"], logits, atol=tolerance)
-    np.testing.assert_allclose(found["one_logits"], logits[:1], atol=tolerance)
-    if not quantized:
-        answers = generator.generate(asked, SamplingConfig(max_new_tokens=LENGTH))
-        assert found["three_answers"].tolist() == [answer.ids.tolist() for answer in answers]
-        assert found["one_answers"].tolist() == found["three_answers"][:1].tolist()
+    answers = [answer.ids.tolist() for answer in generator.generate(asked, SamplingConfig(max_new_tokens=LENGTH))]
+    for name, some in members.items():
+        np.testing.assert_allclose(found[f"{name}_logits"], logits[some], atol=1e-4)
+        assert found[f"{name}_answers"].tolist() == [answers[i] for i in some]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_weights_are_computed_with_as_by_jax(tmp_path, dtype):
+    model = chat_model()
+    model = dataclasses.replace(model, params=jax.tree.map(lambda x: x.astype(dtype), model.params))
+    write_stablehlo(model, tmp_path)
+    loaded = Model(tmp_path)
+    assert loaded.manifest["cache"]["dtype"] == ("bfloat16" if dtype == "bfloat16" else "float32")
+    clip, keys = fixed_clip(12, 16), np.array([0, 5, 11], np.int32)
+    rows = loaded.encode("encode_video", clip, keys)["video_tokens"]
+    ids = np.array([2, 5, *[VIDEO_ID] * model.data.num_video_tokens, 9], np.int32)
+
+    compute = ComputeConfig(dtype=loaded.manifest["cache"]["dtype"])
+    generator = endless_generator(dataclasses.replace(model, config=dataclasses.replace(model.config, compute=compute)))
+    features = generator.encode_clip(clip, keys)
+    prompt = Prompt(ids, (features,))
+    np.testing.assert_allclose(rows, np.asarray(features.tokens, np.float32), atol=1e-4)
+    np.testing.assert_allclose(loaded.prefill([ids], [[rows]], 1)[0], generator.next_logits([prompt]), atol=1e-4)
+
+
+def test_answers_end_before_a_stop_id_each_by_itself(tmp_path):
+    model = chat_model()
+    write_stablehlo(model, tmp_path)
+    loaded = Model(tmp_path)
+    prompts = [[2, 7], [2, 8, 9, 10]]
+    whole = loaded.generate(prompts, [[], []], 12, ())
+    stop = next(token for token in whole[0] if token not in whole[1])
+    assert loaded.generate(prompts, [[], []], 12, (stop,)) == [whole[0][: whole[0].index(stop)], whole[1]]
+
+
+def endless_generator(model, params=None):
+    """Answers run to their full length, whatever they say."""
+    tokenizer = GemmaTokenizer(checkpoints.TOKENIZER)
+    tokenizer.stop_ids = ()
+    return Generator(model.config, params or model.params, tokenizer, 512)
+
+
+def widened(params):
+    """What is left of the weights in 8 bits, multiplied out."""
+    flat = flatten(quantize(params).params)
+    pairs = {path.removesuffix("/int8") for path in flat if path.endswith("/int8")}
+    assert len(pairs) == 8  # Seven maps of all layers at once, and the table.
+    kept = {path: x for path, x in flat.items() if path.rpartition("/")[0] not in pairs}
+    return unflatten(
+        kept | {path: np.asarray(flat[f"{path}/int8"]) * np.asarray(flat[f"{path}/scale"]) for path in pairs}
+    )
 
 
 def test_the_manifest_tells_a_stranger_what_to_do(tmp_path):
@@ -113,9 +169,11 @@ def test_the_programs_are_lowered_for_cuda_and_tpu_too(tmp_path):
         assert program.platforms == ("cpu", "cuda", "tpu")
 
 
-def test_an_encoder_gives_embeddings_and_local_features(tmp_path):
-    params = checkpoints.random(video_text.param_shapes(runs.ENCODER), 6)
-    model = ExportedEncoder(runs.ENCODER, params, DataConfig(num_frames=12, image_size=16, text_length=20))
+@pytest.mark.parametrize("local", [runs.ENCODER.local, LocalHeadsConfig(levels=())], ids=["two levels", "no heads"])
+def test_an_encoder_gives_embeddings_and_local_features(tmp_path, local):
+    config = dataclasses.replace(runs.ENCODER, local=local)
+    params = checkpoints.random(video_text.param_shapes(config), 6)
+    model = ExportedEncoder(config, params, DataConfig(num_frames=12, image_size=16, text_length=20))
     write_stablehlo(model, tmp_path)
     clip, ids = fixed_clip(12, 16), np.zeros(20, np.int32)
     ids[:4] = 49406, 320, 736, 49407
@@ -124,33 +182,55 @@ def test_an_encoder_gives_embeddings_and_local_features(tmp_path):
         "import load; from safetensors.numpy import load_file, save_file\n"
         "m, g = load.Model(sys.argv[1]), load_file(sys.argv[1] + '/given.safetensors')\n"
         "v, t = m.encode('encode_video', g['clip']), m.encode('encode_text', g['ids'], g['ids'] > 0)\n"
-        "save_file({'v': v['video_embeds'].copy(), 't': t['text_embeds'].copy(), "
-        "'l': v['video_local'][0].copy()}, sys.argv[1] + '/result.safetensors')\n"
+        "out = {k: x for d in (v, t) for k, x in d.items()}\n"
+        "for k in ('video_local', 'text_local'): out |= {f'{k}_{i}': x for i, x in enumerate(out.pop(k))}\n"
+        "save_file({k: x.copy() for k, x in out.items()}, sys.argv[1] + '/result.safetensors')\n"
     )
     save_file({"clip": clip, "ids": ids}, tmp_path / "given.safetensors")
     subprocess.run([sys.executable, "-I", "-c", program, str(tmp_path)], check=True)
     found = load_file(tmp_path / "result.safetensors")
-    encoder = DualEncoder(runs.ENCODER)
-    video = encoder.apply({"params": params}, normalise(jnp.asarray(clip[None])), method="encode_video")
-    text = encoder.apply({"params": params}, ids[None], ids[None] > 0, method="encode_text")
-    np.testing.assert_allclose(found["v"], video["video_embeds"][0], atol=1e-5)
-    np.testing.assert_allclose(found["t"], text["text_embeds"][0], atol=1e-5)
-    np.testing.assert_allclose(found["l"], video["video_local"][0][0], atol=1e-5)
+    run = jax.jit(DualEncoder(config).apply)
+    ours = run({"params": params}, normalise(jnp.asarray(clip[None])), ids[None], ids[None] > 0)
+    expected = {name: ours[name] for name in ("video_embeds", "text_embeds")}
+    for name in ("video_local", "text_local"):
+        expected |= {f"{name}_{i}": x for i, x in enumerate(ours[name])}
+    assert found.keys() == expected.keys()
+    for name, x in expected.items():
+        np.testing.assert_allclose(found[name], x[0], atol=1e-5, err_msg=name)
 
 
 @pytest.mark.slow
-def test_the_real_size_is_lowered_without_reading_a_weight():
+@pytest.mark.parametrize("quantized", [False, True], ids=["float32", "8 bits"])
+def test_the_real_size_is_lowered_without_reading_a_weight(quantized):
     config = HiLightConfig()
+    params = unread(hilight.param_shapes(config))
+    model = ExportedChat(config, params, ConversationDataConfig(), checkpoints.TOKENIZER)
+    unstacked = unstack(model.params)
+    weights = flatten(quantize(unstacked).params if quantized else unstacked)
+    assert sum(x.dtype == np.int8 for x in weights.values()) == (18 * 7 + 1 if quantized else 0)
+    assert_lowers(chat_programs(model, weights))
 
-    def unread(_, x):
+
+@pytest.mark.slow
+def test_the_real_encoder_is_lowered_without_reading_a_weight():
+    config = DualEncoderConfig()
+    params = unread(video_text.param_shapes(config))
+    assert_lowers(encoder_programs(ExportedEncoder(config, params, DataConfig()), flatten(params)))
+
+
+def unread(shapes):
+    """Weights that fail whoever reads them."""
+
+    def leaf(path, x):
         def read():
-            raise AssertionError("a weight was read")
+            raise AssertionError(f"{path} was read")
 
         return LazyArray(x.shape, np.float32, read)
 
-    params = map_with_path(unread, hilight.param_shapes(config))
-    model = ExportedChat(config, params, ConversationDataConfig(), checkpoints.TOKENIZER)
-    weights = flatten(unstack(model.params))
-    for name, (function, arguments) in chat_programs(model, weights).items():
+    return map_with_path(leaf, shapes)
+
+
+def assert_lowers(programs):
+    for name, (function, arguments) in programs.items():
         content = jax.export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))(*arguments).serialize()
         assert len(content) < 2_000_000, name
