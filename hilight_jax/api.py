@@ -65,10 +65,10 @@ class Model:
         """Wraps what ``load`` found; use that."""
         self._workdir = workdir
         self._known_encoder = encoder
-        self._data, self._generator = None, None
+        self.data, self._generator = None, None
         if chat_model is not None:
             self._origin = chat_model.origins["vision"]
-            self._data = chat_model.data
+            self.data = chat_model.data
             self._generator = Generator(
                 chat_model.config, chat_model.params, GemmaTokenizer(chat_model.tokenizer), chat_model.data.max_length
             )
@@ -160,7 +160,7 @@ class Model:
                 raise ConfigError(
                     f"'{name}' is no option of sampling.{nearest(name, known)} Known: {', '.join(known)}."
                 )
-        return Dialogue(self.generator, self._data, SamplingConfig(**sampling))
+        return Dialogue(self.generator, self.data, SamplingConfig(**sampling))
 
 
 def _check_turn(number: int, turn: Mapping[str, Any]) -> None:

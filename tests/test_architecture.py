@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
     "orbax": "orbax-checkpoint",
+    "prometheus_client": "prometheus-client",
     "tensorflow_datasets": "tensorflow-datasets",
 }
 # Declared without an import, each for a stated reason: jax.export imports flatbuffers and does not bring it.

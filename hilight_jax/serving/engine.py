@@ -8,8 +8,9 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -101,6 +102,13 @@ class Ticket:
             if piece.finish_reason:
                 return
 
+    def next_piece(self, timeout: float) -> Piece | None:
+        """The next piece, or None when none came in time."""
+        try:
+            return self._pieces.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
     def cancel(self) -> None:
         """Tells the engine that nobody listens any more."""
         self._cancelled.set()
@@ -149,6 +157,7 @@ class Engine:
         self._rows: dict[int, _Row] = {}
         self._no_key = row_keys(SamplingConfig(), [np.zeros(1, np.int32)])
         self._waiting: queue.Queue[Ticket] = queue.Queue(max_waiting)
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._wake = threading.Condition()
         self._closing, self._dropping = False, False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -190,6 +199,20 @@ class Engine:
             self._wake.notify()
         return ticket
 
+    def call(self, work: Callable[[], Any]) -> Future[Any]:
+        """Lets the engine's thread, which owns the model, do something between two tokens.
+
+        Raises:
+          Closed: The engine is shutting down.
+        """
+        done: Future[Any] = Future()
+        with self._wake:
+            if self._closing:
+                raise Closed("the server is shutting down; ask another one, or later.")
+            self._calls.put((work, done))
+            self._wake.notify()
+        return done
+
     def close(self, grace: float | None = None) -> None:
         """Takes nothing more, finishes what runs and waits, and ends.
 
@@ -215,18 +238,27 @@ class Engine:
     def _serve(self) -> None:
         while True:
             with self._wake:
-                while not (self._rows or not self._waiting.empty() or self._closing):
+                while not (self._rows or not self._waiting.empty() or not self._calls.empty() or self._closing):
                     self._wake.wait()
-                if self._closing and not self._rows and self._waiting.empty():
+                if self._closing and not self._rows and self._waiting.empty() and self._calls.empty():
                     return
             if self._dropping:
                 self._drop()
                 continue
             self._let_go()
+            while not self._calls.empty():
+                self._do(*self._calls.get_nowait())
             while self._slots.free and not self._waiting.empty():
                 self._take_in(self._waiting.get_nowait())
             if self._rows:
                 self._step()
+
+    def _do(self, work: Callable[[], Any], done: Future[Any]) -> None:
+        if done.set_running_or_notify_cancel():
+            try:
+                done.set_result(work())
+            except UserError as error:
+                done.set_exception(error)
 
     def _take_in(self, ticket: Ticket) -> None:
         """Reads a request's prompt and gives it a row, with its first token."""
@@ -284,6 +316,8 @@ class Engine:
             self._release(number, Piece("", self._rows[number].count, reason, error))
         while not self._waiting.empty():
             self._finish(self._waiting.get_nowait(), Piece("", 0, reason, error))
+        while not self._calls.empty():
+            self._calls.get_nowait()[1].cancel()
 
     def _release(self, number: int, piece: Piece) -> None:
         row = self._rows.pop(number)

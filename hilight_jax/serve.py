@@ -1,0 +1,123 @@
+"""Serves a chat model: ``python -m hilight_jax.serve --checkpoint W``: OpenAI's endpoints, and a page to try it on.
+
+The official client works as it is: ``OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any")``. SIGTERM finishes the
+answers that run, within ``--grace`` seconds, and ends.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from hilight_jax import api
+from hilight_jax.core import commands
+from hilight_jax.core.errors import CheckpointError, UserError
+
+KEYS = "HILIGHT_API_KEYS"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Loads the model and serves until it is told to stop."""
+    try:
+        import uvicorn
+
+        from hilight_jax.serving.app import make_app
+        from hilight_jax.serving.engine import Engine
+        from hilight_jax.serving.service import Service, ServiceLimits
+        from hilight_jax.serving.videos import VideoLimits, Videos
+    except ImportError as error:
+        raise UserError(f"the server needs more ({error}); pip install 'hilight_jax[serve]'.") from error
+    arguments = _parser().parse_args(argv)
+    for name in ("slots", "max_waiting", "max_mb", "max_seconds", "decoders", "max_new_tokens"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"--{name} is {getattr(arguments, name)}, but must be at least 1.")
+    model = api.load(arguments.checkpoint, arguments.which)
+    generator, data = model.generator, model.data
+    limits = VideoLimits(
+        max_bytes=arguments.max_mb * 10**6,
+        max_seconds=arguments.max_seconds,
+        decoders=arguments.decoders,
+        allowed_hosts=tuple(arguments.allow_host),
+    )
+    videos = Videos(data.num_frames, data.image_size, limits)
+    engine = Engine(generator, arguments.slots, arguments.max_waiting)
+    service = Service(
+        arguments.name or Path(arguments.checkpoint).resolve().name,
+        engine,
+        data,
+        videos,
+        _embedder(model),
+        ServiceLimits(max_new_tokens=arguments.max_new_tokens),
+    )
+    keys = tuple(key for key in os.environ.get(KEYS, "").split(",") if key)
+    app = make_app(service, keys, 4 * limits.max_bytes // 3 + 10**6)
+    print(f"serving {service.name} on http://{arguments.host}:{arguments.port}", flush=True)
+    try:
+        uvicorn.run(
+            app,
+            host=arguments.host,
+            port=arguments.port,
+            log_level="warning",
+            timeout_graceful_shutdown=arguments.grace,
+            timeout_keep_alive=15,
+        )
+    finally:
+        engine.close(arguments.grace)
+    return 0
+
+
+class EncoderEmbedder:
+    """The encoder of a model, one text or clip at a time."""
+
+    def __init__(self, model: api.Model):
+        """Takes the sizes from the encoder's own run."""
+        self._model = model
+        data = model.encoder.config.data
+        self.num_frames, self.image_size = data.num_frames, data.image_size
+
+    def embed_text(self, text: str) -> np.ndarray:
+        """A text as a unit vector."""
+        return self._model.encode_text(text)
+
+    def embed_frames(self, frames: np.ndarray) -> np.ndarray:
+        """Frames uint8 [F, Y, X, 3] as a unit vector."""
+        vector = self._model.encoder.encode_video(frames[None])["video_embeds"][0]
+        return vector / np.linalg.norm(vector)
+
+
+def _embedder(model: api.Model) -> EncoderEmbedder | None:
+    """The encoder that the chat model sees with; None, said, where its run is gone."""
+    try:
+        return EncoderEmbedder(model)
+    except CheckpointError as error:
+        print(f"no embeddings: {error}", flush=True)
+        return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"Keys that clients must send stand in the environment variable {KEYS}, with commas between.",
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="working directory of a run of align or tune")
+    add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
+    add("--name", default="", help="what the model is called (default: the directory's name)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    add("--port", type=int, default=8000, help="port (default: 8000)")
+    add("--slots", type=int, default=8, help="answers at a time (default: 8)")
+    add("--max_waiting", type=int, default=64, help="requests that may wait (default: 64)")
+    add("--max_new_tokens", type=int, default=1024, help="the longest answer (default: 1024)")
+    add("--max_mb", type=int, default=100, help="megabytes of a video (default: 100)")
+    add("--max_seconds", type=int, default=600, help="length of a video (default: 600)")
+    add("--decoders", type=int, default=2, help="processes that decode at a time (default: 2)")
+    add("--allow_host", action="append", default=[], help="a host that videos may be fetched from; may be repeated")
+    add("--grace", type=int, default=60, help="seconds for running answers after SIGTERM (default: 60)")
+    return parser
+
+
+if __name__ == "__main__":
+    commands.run(main)

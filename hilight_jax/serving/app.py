@@ -1,0 +1,259 @@
+"""The server: OpenAI's endpoints and the page, each a few lines over ``Service``."""
+
+import base64
+import contextlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from hilight_jax.core.errors import UserError
+from hilight_jax.serving.engine import Busy, Closed, Piece
+from hilight_jax.serving.metrics import Metrics
+from hilight_jax.serving.protocol import (
+    ChatRequest,
+    EmbeddingsRequest,
+    EvidenceRequest,
+    MomentsRequest,
+    error_body,
+    usage,
+)
+from hilight_jax.serving.service import Service
+from hilight_jax.serving.videos import DecoderFailed, Forbidden, StoredFile, TooLarge, UnknownFile
+
+# Status and kind of each error; any other of the user's is a bad request.
+_ERRORS: tuple[tuple[type[UserError], int, str], ...] = (
+    (Busy, 429, "rate_limit_error"),
+    (Closed, 503, "server_error"),
+    (UnknownFile, 404, "invalid_request_error"),
+    (TooLarge, 413, "invalid_request_error"),
+    (Forbidden, 403, "permission_error"),
+    (DecoderFailed, 502, "server_error"),
+)
+_PUBLIC = ("/health", "/")
+_PAGE = "hilight_jax.serving"
+
+
+def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: int = 160 * 10**6) -> FastAPI:
+    """Builds the server.
+
+    Args:
+      service: What it serves.
+      api_keys: One of them must come with every request, as ``Authorization: Bearer KEY``; none asks for none.
+      max_body_bytes: Of a request.
+    """
+    metrics = Metrics(service)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.videos.close()
+
+    app = FastAPI(title="hilight_jax", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Any) -> Response:
+        """Keys and sizes, before anything is read."""
+        path = request.url.path
+        if api_keys and path not in _PUBLIC and not path.startswith("/page/"):
+            given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+            if not any(hmac.compare_digest(given, key.encode()) for key in api_keys):
+                message = "this server asks for a key: send it as 'Authorization: Bearer KEY'."
+                return _failed(401, error_body(message, "authentication_error", "invalid_api_key"))
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > max_body_bytes:
+            message = f"the request has {int(length):,} bytes, but may have {max_body_bytes:,}."
+            return _failed(413, error_body(message, "invalid_request_error"))
+        with metrics.timed(request):
+            return await call_next(request)
+
+    @app.exception_handler(UserError)
+    async def user_error(request: Request, error: UserError) -> Response:
+        status, kind = next(((s, k) for t, s, k in _ERRORS if isinstance(error, t)), (400, "invalid_request_error"))
+        headers = {"retry-after": "2"} if status in (429, 503) else None
+        return _failed(status, error_body(str(error), kind), headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"] if step != "body")
+        message = f"{place or 'the body'}: {first['msg'].lower()}."
+        return _failed(422, error_body(message, "invalid_request_error", param=place or None))
+
+    @app.exception_handler(HTTPException)
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        message = f"{request.method} {request.url.path[:100]}: {str(error.detail).lower()}."
+        return _failed(error.status_code, error_body(message, "invalid_request_error"), error.headers)
+
+    @app.get("/health")
+    async def health() -> Response:
+        """Whether the model answers."""
+        alive = service.engine.alive
+        return JSONResponse({"status": "ok" if alive else "stopped"}, 200 if alive else 503)
+
+    @app.get("/metrics")
+    async def counted() -> Response:
+        """What was counted, for Prometheus."""
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The one model."""
+        return {"object": "list", "data": [_model(service.name)]}
+
+    @app.get("/v1/models/{name}")
+    async def model(name: str) -> Response:
+        """What is known of it."""
+        if name != service.name:
+            message = f"there is no model '{name[:100]}'; this server has '{service.name}'."
+            return _failed(404, error_body(message, "invalid_request_error", "model_not_found"))
+        return JSONResponse(_model(service.name))
+
+    @app.post("/v1/files")
+    async def upload(
+        file: Annotated[UploadFile, File()], purpose: Annotated[str, Form()] = "user_data"
+    ) -> dict[str, Any]:
+        """Keeps a video."""
+        content = await file.read(service.videos.limits.max_bytes + 1)
+        return _file(service.videos.add(file.filename or "video", content))
+
+    @app.get("/v1/files")
+    async def files() -> dict[str, Any]:
+        """The videos that are kept."""
+        return {"object": "list", "data": [_file(stored) for stored in service.videos.files()]}
+
+    @app.get("/v1/files/{file_id}")
+    async def file_of(file_id: str) -> dict[str, Any]:
+        """What is known of one."""
+        return _file(service.videos.get(file_id))
+
+    @app.delete("/v1/files/{file_id}")
+    async def forget(file_id: str) -> dict[str, Any]:
+        """Deletes one."""
+        service.videos.delete(file_id)
+        return {"id": file_id, "object": "file", "deleted": True}
+
+    @app.post("/v1/chat/completions")
+    async def chat(asked: ChatRequest, request: Request) -> Response:
+        """Answers a conversation, at once or piece by piece."""
+        ticket, num_prompt = await service.begin(asked)
+        answer = _Answer(service.name, num_prompt)
+        pieces = service.pieces(ticket, request.is_disconnected)
+        if asked.stream:
+            with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+            return StreamingResponse(_events(answer, pieces, with_usage), media_type="text/event-stream")
+        text, last = "", None
+        async for piece in pieces:
+            text, last = text + piece.text, piece
+        if last is None or last.finish_reason == "cancelled":
+            return _failed(503, error_body("the request was given up; ask again.", "server_error"))
+        if last.finish_reason == "failed":
+            return _failed(400, error_body(last.error, "invalid_request_error"))
+        return JSONResponse(answer.whole(text, last))
+
+    @app.post("/v1/embeddings")
+    async def embeddings(asked: EmbeddingsRequest) -> dict[str, Any]:
+        """Unit vectors of texts and videos."""
+        items = [asked.input] if isinstance(asked.input, str) else asked.input
+        vectors = await service.embed(items)
+        data = [
+            {"object": "embedding", "index": i, "embedding": _encoded(vector, asked.encoding_format)}
+            for i, vector in enumerate(vectors)
+        ]
+        return {"object": "list", "model": service.name, "data": data, "usage": usage(len(items))}
+
+    @app.post("/v1/evidence")
+    async def evidence(asked: EvidenceRequest) -> dict[str, Any]:
+        """What an answer drew on, video by video; no endpoint of OpenAI's."""
+        return {"object": "list", "data": await service.evidence(asked, asked.answer)}
+
+    @app.post("/v1/moments")
+    async def moments(asked: MomentsRequest) -> dict[str, Any]:
+        """Where in a video a phrase fits best; no endpoint of OpenAI's."""
+        return await service.moments(asked.video.url, asked.text)
+
+    page = resources.files(_PAGE) / "page"
+
+    @app.get("/")
+    async def index() -> Response:
+        """The page."""
+        return FileResponse(str(page / "index.html"))
+
+    @app.get("/page/{name}")
+    async def part_of_page(name: str) -> Response:
+        """Its style and its script."""
+        if name not in ("style.css", "page.js"):
+            raise HTTPException(404, "not found")
+        return FileResponse(str(page / name))
+
+    return app
+
+
+class _Answer:
+    """OpenAI's two forms of an answer."""
+
+    def __init__(self, model: str, num_prompt: int):
+        self._facts = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        self._num_prompt = num_prompt
+
+    def whole(self, text: str, last: Piece) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "finish_reason": last.finish_reason, "logprobs": None}
+        counts = usage(self._num_prompt, last.num_tokens)
+        return {**self._facts, "object": "chat.completion", "choices": [choice], "usage": counts}
+
+    def chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        return {**self._facts, "object": "chat.completion.chunk", "choices": [choice]}
+
+    def counts(self, last: Piece) -> dict[str, Any]:
+        counts = usage(self._num_prompt, last.num_tokens)
+        return {**self._facts, "object": "chat.completion.chunk", "choices": [], "usage": counts}
+
+
+async def _events(answer: _Answer, pieces: AsyncIterator[Piece], with_usage: bool) -> AsyncIterator[str]:
+    """The server-sent events of an answer."""
+    yield _event(answer.chunk({"role": "assistant", "content": ""}))
+    async for piece in pieces:
+        if piece.text:
+            yield _event(answer.chunk({"content": piece.text}))
+        if piece.finish_reason in ("failed", "cancelled"):
+            message = piece.error or "the server stopped this answer; ask again."
+            yield _event(error_body(message, "server_error"))
+        elif piece.finish_reason:
+            yield _event(answer.chunk({}, piece.finish_reason))
+            if with_usage:
+                yield _event(answer.counts(piece))
+    yield "data: [DONE]\n\n"
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value)}\n\n"
+
+
+def _failed(status: int, body: dict[str, Any], headers: Any = None) -> Response:
+    return JSONResponse(body, status, headers)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "hilight_jax"}
+
+
+def _file(stored: StoredFile) -> dict[str, Any]:
+    facts = {"id": stored.id, "filename": stored.filename, "bytes": stored.size, "created_at": stored.created}
+    return {**facts, "object": "file", "purpose": "user_data", "status": "processed"}
+
+
+def _encoded(vector: np.ndarray, encoding: str) -> list[float] | str:
+    vector = np.asarray(vector, np.float32)
+    return base64.b64encode(vector.tobytes()).decode() if encoding == "base64" else vector.tolist()

@@ -1,0 +1,329 @@
+"use strict";
+
+// The conversation: {role, text, clips: [file ids], evidence request}. Videos wait in `waiting` until the next question.
+const turns = [];
+const waiting = [];
+let model = "";
+let running = null;
+
+const find = (id) => document.getElementById(id);
+const copy = (id) => find(id).content.firstElementChild.cloneNode(true);
+
+function fail(message) {
+  const place = find("error");
+  place.textContent = message;
+  place.hidden = !message;
+}
+
+// Asks for a key once, when the server wants one, and keeps it for this tab.
+async function request(path, options = {}) {
+  const key = sessionStorage.getItem("key");
+  const headers = { ...options.headers, ...(key ? { authorization: `Bearer ${key}` } : {}) };
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  if (response.status === 401) {
+    const given = window.prompt("This server asks for a key:");
+    if (!given) throw new Error("This server asks for a key.");
+    sessionStorage.setItem("key", given);
+    return request(path, options);
+  }
+  if (!response.ok) {
+    const body = await response.json().catch(() => null);
+    throw new Error(body?.error?.message ?? `The server answers ${response.status}.`);
+  }
+  return response;
+}
+
+const post = (path, body, signal) =>
+  request(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
+
+async function guarded(work) {
+  fail("");
+  try {
+    await work();
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error.message);
+  }
+}
+
+// Videos.
+
+async function addFiles(files) {
+  for (const file of files) {
+    await guarded(async () => {
+      const form = new FormData();
+      form.append("purpose", "user_data");
+      form.append("file", file);
+      const stored = await (await request("v1/files", { method: "POST", body: form })).json();
+      showClip(stored.id, file);
+    });
+  }
+}
+
+function showClip(id, file) {
+  const item = copy("clip-template");
+  const video = item.querySelector("video");
+  video.src = URL.createObjectURL(file);
+  video.setAttribute("aria-label", file.name);
+  item.querySelector(".name").textContent = `${file.name}: shown with the next question`;
+  item.dataset.id = id;
+  item.dataset.file = file.name;
+  waiting.push(id);
+  item.querySelector(".moment").addEventListener("submit", (event) => {
+    event.preventDefault();
+    guarded(() => findMoment(item, id, item.querySelector("input").value));
+  });
+  item.querySelector(".remove").addEventListener("click", () => guarded(async () => {
+    if (waiting.includes(id)) {
+      waiting.splice(waiting.indexOf(id), 1);
+      await request(`v1/files/${id}`, { method: "DELETE" });
+    }
+    URL.revokeObjectURL(video.src);
+    item.remove();
+  }));
+  find("shown").append(item);
+}
+
+async function findMoment(item, id, text) {
+  const peak = item.querySelector(".peak");
+  peak.textContent = "looking …";
+  let found;
+  try {
+    found = await (await post("v1/moments", { video: { url: id }, text })).json();
+  } catch (error) {
+    peak.textContent = "";
+    throw error;
+  }
+  drawCurve(item, found, text);
+}
+
+function drawCurve(item, found, text) {
+  const video = item.querySelector("video");
+  const curve = item.querySelector(".curve");
+  const [low, high] = [Math.min(...found.similarity), Math.max(...found.similarity)];
+  const x = (time) => 300 * time;
+  const y = (value) => 55 - 50 * (value - low) / Math.max(high - low, 1e-9);
+  const space = "http://www.w3.org/2000/svg";
+  const path = document.createElementNS(space, "path");
+  path.setAttribute("d", found.time.map((t, i) => `${i ? "L" : "M"}${x(t)},${y(found.similarity[i])}`).join(""));
+  const line = document.createElementNS(space, "line");
+  for (const [name, value] of Object.entries({ x1: x(found.peak), x2: x(found.peak), y1: 0, y2: 60 })) line.setAttribute(name, value);
+  curve.replaceChildren(path, line);
+  curve.hidden = false;
+  curve.setAttribute("aria-label", `Similarity of “${text}” over the time of the video`);
+  const jump = (share) => {
+    if (Number.isFinite(video.duration)) video.currentTime = share * video.duration;
+  };
+  curve.onclick = (event) => {
+    const box = curve.getBoundingClientRect();
+    jump((event.clientX - box.left) / box.width);
+  };
+  jump(found.peak);
+  const seconds = Number.isFinite(video.duration) ? ` (${(found.peak * video.duration).toFixed(1)} s)` : "";
+  item.querySelector(".peak").textContent =
+    `Best at ${Math.round(100 * found.peak)} %${seconds}: similarity ${high.toFixed(3)}, lowest ${low.toFixed(3)}.`;
+}
+
+// Questions and answers.
+
+function messages(list = turns) {
+  return list.map((turn) => {
+    if (turn.role === "assistant") return { role: "assistant", content: turn.text };
+    const shown = turn.clips.map((url) => ({ type: "video_url", video_url: { url } }));
+    return { role: "user", content: [...shown, { type: "text", text: turn.text }] };
+  });
+}
+
+function showTurn(role, text, clips = []) {
+  const item = copy("turn-template");
+  item.classList.add(role);
+  const names = clips.map((id) => document.querySelector(`[data-id="${id}"]`)?.dataset.file ?? id);
+  item.querySelector(".who").textContent = (role === "user" ? "You" : "HiLight") + (names.length ? ` · ${names.join(", ")}` : "");
+  item.querySelector(".said").textContent = text;
+  find("turns").append(item);
+  return item;
+}
+
+async function ask(text) {
+  const question = { role: "user", text, clips: waiting.splice(0) };
+  turns.push(question);
+  const asked = showTurn("user", text, question.clips);
+  const item = showTurn("assistant", "");
+  item.classList.add("busy");
+  item.setAttribute("aria-busy", "true");
+  setRunning(new AbortController());
+  const answer = { role: "assistant", text: "" };
+  try {
+    const response = await post("v1/chat/completions", { model, messages: messages(), stream: true }, running.signal);
+    for await (const event of events(response.body)) {
+      if (event.error) throw new Error(event.error.message);
+      answer.text += event.choices[0]?.delta?.content ?? "";
+      item.querySelector(".said").textContent = answer.text;
+    }
+    if (!answer.text.trim()) throw new Error("The model says nothing to this; ask in other words.");
+    addEvidence(item, messages(), answer.text);
+    turns.push(answer);
+    for (const id of question.clips) {
+      const clip = document.querySelector(`[data-id="${id}"]`);
+      if (clip) clip.querySelector(".name").textContent = clip.dataset.file;
+    }
+    find("export").disabled = false;
+  } catch (error) {
+    // What failed is not part of the conversation: the question goes back where it was typed.
+    turns.pop();
+    waiting.unshift(...question.clips);
+    asked.remove();
+    item.remove();
+    if (!find("question").value) find("question").value = text;
+    throw error;
+  } finally {
+    item.classList.remove("busy");
+    item.removeAttribute("aria-busy");
+    setRunning(null);
+  }
+}
+
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const data = part.replace(/^data: /, "");
+      if (data === "[DONE]") return;
+      yield JSON.parse(data);
+    }
+  }
+}
+
+function setRunning(controller) {
+  running = controller;
+  find("send").hidden = Boolean(controller);
+  find("stop").hidden = !controller;
+}
+
+// What an answer drew on: frames with the shares of their patches laid over them.
+
+function addEvidence(item, asked, answer) {
+  if (!asked.some((message) => Array.isArray(message.content) && message.content.some((part) => part.type === "video_url"))) return;
+  const details = copy("evidence-template");
+  const body = details.querySelector(".body");
+  details.addEventListener("toggle", () => {
+    if (!details.open || body.childElementCount) return;
+    body.textContent = "looking …";
+    guarded(async () => {
+      try {
+        const found = await (await post("v1/evidence", { model, messages: asked, answer })).json();
+        body.replaceChildren(...await Promise.all(found.data.map(drawEvidence)));
+      } catch (error) {
+        body.replaceChildren();
+        details.open = false;
+        throw error;
+      }
+    });
+  });
+  item.append(details);
+}
+
+async function drawEvidence(clip, number) {
+  const pictures = await Promise.all(clip.frames.map(async (url) => {
+    const picture = new Image();
+    picture.src = url;
+    await picture.decode();
+    return picture;
+  }));
+  const place = document.createElement("figure");
+  place.style.margin = "0";
+  const canvas = document.createElement("canvas");
+  canvas.width = pictures[0].width;
+  canvas.height = pictures[0].height;
+  canvas.setAttribute("role", "img");
+  const slider = document.createElement("input");
+  Object.assign(slider, { type: "range", min: 0, max: pictures.length - 1, step: 1 });
+  slider.value = clip.frame_shares.indexOf(Math.max(...clip.frame_shares));
+  slider.setAttribute("aria-label", `Frame of video ${number + 1}`);
+  const caption = document.createElement("figcaption");
+  caption.className = "hint";
+  const draw = () => {
+    const frame = Number(slider.value);
+    const context = canvas.getContext("2d");
+    context.drawImage(pictures[frame], 0, 0);
+    const map = clip.maps[frame];
+    const [height, width] = [canvas.height / map.length, canvas.width / map[0].length];
+    map.forEach((row, y) => row.forEach((share, x) => {
+      context.fillStyle = `rgba(255, 196, 0, ${0.75 * share})`;
+      context.fillRect(x * width, y * height, width + 1, height + 1);
+    }));
+    const text = `Frame ${clip.numbers[frame] + 1} of ${clip.num_total}: ` +
+      `${Math.round(100 * clip.frame_shares[frame])} % of what video ${number + 1} gave ` +
+      `(${Math.round(100 * clip.share)} % of the answer's attention)`;
+    caption.textContent = text;
+    canvas.setAttribute("aria-label", text);
+    slider.setAttribute("aria-valuetext", text);
+  };
+  slider.addEventListener("input", draw);
+  draw();
+  place.append(canvas, slider, caption);
+  return place;
+}
+
+// The page.
+
+function exportTalk() {
+  const content = JSON.stringify({ model, messages: messages() }, null, 2);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
+  link.download = "conversation.json";
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function reset() {
+  running?.abort();
+  turns.length = 0;
+  waiting.length = 0;
+  find("turns").replaceChildren();
+  find("shown").replaceChildren();
+  find("export").disabled = true;
+  fail("");
+  find("question").focus();
+}
+
+find("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = find("question").value.trim();
+  if (!text || running) return;
+  find("question").value = "";
+  guarded(() => ask(text)).then(() => find("question").focus());
+});
+find("question").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    find("ask").requestSubmit();
+  }
+});
+find("stop").addEventListener("click", () => running?.abort());
+find("export").addEventListener("click", exportTalk);
+find("reset").addEventListener("click", reset);
+find("file").addEventListener("change", (event) => {
+  addFiles([...event.target.files]).then(() => { event.target.value = ""; });
+});
+for (const name of ["dragover", "dragleave", "drop"]) {
+  find("drop").addEventListener(name, (event) => {
+    event.preventDefault();
+    find("drop").classList.toggle("over", name === "dragover");
+    if (name === "drop") addFiles([...event.dataTransfer.files]);
+  });
+}
+guarded(async () => {
+  model = (await (await request("v1/models")).json()).data[0].id;
+  find("model").textContent = model;
+});

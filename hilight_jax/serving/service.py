@@ -1,0 +1,261 @@
+"""What the server does for a request, whatever protocol it came by."""
+
+import asyncio
+import base64
+import dataclasses
+import io
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.data.context_length import ConversationError
+from hilight_jax.data.conversation import VIDEO_MARK, Turn
+from hilight_jax.data.conversation_checks import check_prompt
+from hilight_jax.data.conversation_config import ConversationDataConfig
+from hilight_jax.data.key_frames import choose_key_frames
+from hilight_jax.data.prompts import expand, prompt_ids
+from hilight_jax.serving.context import Prompt
+from hilight_jax.serving.engine import Engine, Piece, Request, Shown, Ticket
+from hilight_jax.serving.evidence import ClipEvidence, trace_answer
+from hilight_jax.serving.protocol import ChatRequest, Message, VideoPart
+from hilight_jax.serving.sampling import SamplingConfig
+from hilight_jax.serving.videos import Videos
+
+_PATIENCE = 0.25
+_STRETCHES = 24
+
+
+class Embedder(Protocol):
+    """The encoder that the chat model sees with.
+
+    Attributes:
+      num_frames: F, frames that it takes of a video.
+      image_size: Rows and columns of a frame.
+    """
+
+    num_frames: int
+    image_size: int
+
+    def embed_text(self, text: str) -> np.ndarray:
+        """A text as a unit vector."""
+        ...
+
+    def embed_frames(self, frames: np.ndarray) -> np.ndarray:
+        """Frames uint8 [F, Y, X, 3] as a unit vector."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceLimits:
+    """What one request may ask of the model.
+
+    Attributes:
+      max_new_tokens: The longest answer.
+      max_videos: Videos in one conversation.
+      default_new_tokens: Of a request that names none.
+    """
+
+    max_new_tokens: int = 1024
+    max_videos: int = 8
+    default_new_tokens: int = 128
+
+
+class Service:
+    """Conversations and embeddings on one model."""
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        data: ConversationDataConfig,
+        videos: Videos,
+        embedder: Embedder | None,
+        limits: ServiceLimits = ServiceLimits(),
+    ):
+        """Puts the parts together.
+
+        Args:
+          name: What the model is called.
+          engine: Answers.
+          data: How the model was shown clips in training.
+          videos: What clients show.
+          embedder: Embeds; None where the encoder's run is gone.
+          limits: What a request may ask.
+        """
+        self.name, self.engine, self.videos, self.limits = name, engine, videos, limits
+        self._data, self._embedder = data, embedder
+
+    async def begin(self, asked: ChatRequest) -> tuple[Ticket, int]:
+        """Puts a conversation in line; its ticket, and the tokens of its prompt.
+
+        Raises:
+          UserError: It cannot be answered, or the line is full.
+        """
+        turns, urls = turns_of(asked.messages)
+        if len(urls) > self.limits.max_videos:
+            raise DataError(
+                f"the conversation shows {len(urls)} videos, but may show {self.limits.max_videos}; show fewer."
+            )
+        sampling = self._sampling(asked)
+        clips = [await self.videos.footage(url) for url in urls]
+        ids = await asyncio.to_thread(self._ids, turns, len(clips))
+        shown = tuple(
+            Shown(clip.frames, np.asarray(choose_key_frames(self._data.key_frames, clip.frames), np.int32))
+            for clip in clips
+        )
+        return self.engine.submit(Request(ids, shown, sampling)), len(ids)
+
+    async def pieces(self, ticket: Ticket, left: Callable[[], Any]) -> AsyncIterator[Piece]:
+        """The pieces of an answer as they come; a client that has left is noticed while it waits.
+
+        Args:
+          ticket: Of the request.
+          left: Awaited for whether the client has left.
+        """
+        try:
+            while True:
+                piece = await asyncio.to_thread(ticket.next_piece, _PATIENCE)
+                if piece is not None:
+                    yield piece
+                    if piece.finish_reason:
+                        return
+                elif await left():
+                    return
+        finally:
+            ticket.cancel()
+
+    async def embed(self, items: Sequence[str | VideoPart]) -> list[np.ndarray]:
+        """Unit vectors of texts and videos, comparable with each other.
+
+        Raises:
+          ConfigError: This server has no encoder.
+          UserError: A video cannot be used.
+        """
+        if self._embedder is None:
+            raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
+        found = []
+        for item in items:
+            if isinstance(item, VideoPart):
+                clip = await self.videos.footage(item.video_url.url)
+                found.append(await asyncio.to_thread(self._embedder.embed_frames, clip.frames))
+            else:
+                found.append(await asyncio.to_thread(self._embedder.embed_text, item))
+        return found
+
+    async def evidence(self, asked: ChatRequest, answer: str) -> list[dict[str, Any]]:
+        """What an answer drew on: of each video its frames as JPEG files and the shares of their patches.
+
+        Raises:
+          UserError: The conversation cannot be read, shows no video, or the answer is empty.
+        """
+        turns, urls = turns_of(asked.messages)
+        clips = [await self.videos.footage(url) for url in urls]
+        ids = await asyncio.to_thread(self._ids, turns, len(clips))
+        generator = self.engine.generator
+
+        def trace() -> list[ClipEvidence]:
+            shown = [
+                (c.frames, np.asarray(choose_key_frames(self._data.key_frames, c.frames), np.int32)) for c in clips
+            ]
+            prompt = Prompt(ids, tuple(generator.encode_clip(*clip) for clip in shown))
+            said = np.array(generator.tokenizer.encode(answer), np.int32)
+            return trace_answer(generator, prompt, said)
+
+        traced = await asyncio.wrap_future(self.engine.call(trace))
+        return [
+            {
+                "share": one.share,
+                "frames": [_jpeg_url(picture) for picture in clip.pictures],
+                "numbers": clip.numbers.tolist(),
+                "num_total": clip.num_total,
+                "maps": (one.maps / max(float(one.maps.max()), 1e-12)).round(4).tolist(),
+                "frame_shares": (one.maps.sum(axis=(1, 2)) / max(float(one.maps.sum()), 1e-12)).round(4).tolist(),
+            }
+            for clip, one in zip(clips, traced, strict=True)
+        ]
+
+    async def moments(self, url: str, text: str) -> dict[str, Any]:
+        """How similar a phrase is to each stretch of a video: stretches of as many frames as the encoder sees.
+
+        Raises:
+          UserError: There is no encoder, or the video cannot be used.
+        """
+        if self._embedder is None:
+            raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
+        embedder, count = self._embedder, self._embedder.num_frames
+        clip = await self.videos.footage(url, count + _STRETCHES - 1)
+        phrase = await asyncio.to_thread(embedder.embed_text, text)
+
+        def similarities() -> list[float]:
+            starts = range(len(clip.frames) - count + 1)
+            return [float(embedder.embed_frames(clip.frames[start : start + count]) @ phrase) for start in starts]
+
+        found = await asyncio.to_thread(similarities)
+        middles = [float(np.mean(clip.numbers[i : i + count])) / max(clip.num_total - 1, 1) for i in range(len(found))]
+        return {"similarity": found, "time": middles, "peak": middles[int(np.argmax(found))]}
+
+    def _ids(self, turns: list[Turn], num_clips: int) -> np.ndarray:
+        tokenizer, rows = self.engine.generator.tokenizer, self._data.num_video_tokens
+        try:
+            check_prompt(turns, num_clips, tokenizer, rows, self._data.max_length)
+        except ConversationError as error:
+            raise DataError(f"the conversation cannot be answered: {error}") from error
+        return expand(prompt_ids(turns, tokenizer), None, rows)[0]
+
+    def _sampling(self, asked: ChatRequest) -> SamplingConfig:
+        wanted = asked.max_completion_tokens or asked.max_tokens or self.limits.default_new_tokens
+        temperature = asked.temperature or 0.0
+        if 0 < temperature < 1e-4:
+            temperature = 0.0
+        greedy = temperature == 0
+        return SamplingConfig(
+            temperature=temperature,
+            top_k=0 if greedy else asked.top_k or 0,
+            top_p=1.0 if greedy or asked.top_p is None else asked.top_p,
+            max_new_tokens=min(wanted, self.limits.max_new_tokens),
+            seed=zlib.crc32(str(asked.seed).encode()) if asked.seed is not None else 0,
+        )
+
+
+def _jpeg_url(picture: np.ndarray) -> str:
+    """A picture uint8 [Y, X, 3] as a ``data:`` URL."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
+    """The turns of a conversation in the model's words, and the videos that it shows, in order.
+
+    The model knows no system turn: its words stand before those of the next question.
+
+    Raises:
+      DataError: Someone else than the user shows a video, or a message has no words.
+    """
+    turns: list[Turn] = []
+    urls: list[str] = []
+    system = ""
+    for message in messages:
+        parts = message.content if isinstance(message.content, list) else []
+        text = message.content if isinstance(message.content, str) else ""
+        for part in parts:
+            if isinstance(part, VideoPart):
+                if message.role != "user":
+                    raise DataError(f"a message of the {message.role} shows a video, but only the user's may.")
+                urls.append(part.video_url.url)
+                text += VIDEO_MARK
+            else:
+                text += part.text.replace(VIDEO_MARK, "< video >")
+        if isinstance(message.content, str):
+            text = text.replace(VIDEO_MARK, "< video >")
+        if message.role in ("system", "developer"):
+            system += text.strip() + "\n"
+        else:
+            role = "model" if message.role == "assistant" else "user"
+            turns.append(Turn(role, system + text if role == "user" else text))
+            system = "" if role == "user" else system
+    return turns, urls
