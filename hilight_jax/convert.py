@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.core import commands
-from hilight_jax.core.errors import CheckpointError, UserError
+from hilight_jax.core.errors import CheckpointError, ConfigError, UserError
 from hilight_jax.core.json_files import read_object
 from hilight_jax.importers.chat import ChatFiles, find_tokenizer
 from hilight_jax.importers.exported_models import import_exported, is_exported
@@ -37,14 +37,17 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.shards < 1:
         raise UserError(f"--shards is {arguments.shards}, but must be at least 1.")
     if is_exported(arguments.source):
+        _refuse_decisions(arguments)
         imported, kind = import_exported(arguments.source), "exported"
         say(f"{arguments.source} is {imported.kind}")
-        tokenizer = arguments.tokenizer or find_tokenizer(arguments.source)
+        tokenizer = arguments.tokenizer
+        if imported.stage == "chat":
+            tokenizer = tokenizer or find_tokenizer(arguments.source)
     else:
         imported, kind, tokenizer = _import(arguments)
     _tell_report(imported)
     say(f"writing {weight_bytes(imported, arguments.dtype) / 1e9:.2f} GB to {arguments.to}")
-    decided = {name: str(value) for name, value in vars(arguments).items() if value not in (None, "", False)}
+    decided = {name: str(value) for name, value in vars(arguments).items() if value not in (None, "")}
     written = write_run(
         imported,
         arguments.to,
@@ -86,6 +89,21 @@ def _import(arguments: argparse.Namespace) -> tuple[Imported, str, Path | None]:
     options = ImportOptions(arguments.stretch, arguments.transformers_rule, arguments.fp16_rounded, files)
     tokenizer = files.tokenizer or (find_tokenizer(arguments.source) if kind in ("hilight", "gemma") else None)
     return import_as(kind, foreign, options), kind, tokenizer
+
+
+def _refuse_decisions(arguments: argparse.Namespace) -> None:
+    """An export says itself what it is; options that would say it otherwise would be passed over.
+
+    Raises:
+      ConfigError: Which one is given.
+    """
+    asked = ("kind", "stretch", "model_config", "transformers_rule", "fp16_rounded")
+    for name in (*asked, "vision", "frames", "token_mining", "adapter"):
+        if getattr(arguments, name) not in (None, "", False):
+            raise ConfigError(
+                f"--{name} cannot be used on '{arguments.source}', which is an export of this package and says itself "
+                f"what it is; leave it out."
+            )
 
 
 def _tell_report(imported: Imported) -> None:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from hilight_jax import api, convert
+from hilight_jax import api, convert, export
+from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import UserError
 from hilight_jax.core.trees import flatten, map_with_path
 from hilight_jax.exporters.peft_adapter import write_adapter
-from hilight_jax.importers.language import lora_shapes
+from hilight_jax.importers.language import import_adapter, lora_shapes
 from hilight_jax.models import hilight
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.training.experiment import read_config
@@ -131,7 +132,12 @@ def test_a_hilight_with_an_adapter_becomes_a_tuned_run(tmp_path):
         ({"peft_type": "IA3"}, "no adapter_config.json with peft_type LORA"),
         ({"use_dora": True}, "use_dora=True, which is more than plain LoRA"),
         ({"bias": "all"}, "bias='all', but only 'none'"),
-        ({"r": None}, "lacks r or lora_alpha"),
+        ({"r": None}, "r=None, .* they must be numbers"),
+        ({"r": 0}, "r=0, .* they must be numbers, and r at least 1"),
+        ({"lora_dropout": "x"}, "lora_dropout='x', but they must be numbers"),
+        ({"layer_replication": [[0, 2]]}, "layer_replication=.* more than plain LoRA"),
+        ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens=.* more than plain LoRA"),
+        ({"init_lora_weights": "pissa_niter_4"}, "'pissa_niter_4', which changed the model's own weights too"),
         ({"r": 8}, "has shape"),
     ],
 )
@@ -147,6 +153,15 @@ def test_another_kind_of_adapter_is_refused(tmp_path, change, sentence):
     with pytest.raises(UserError, match=sentence):
         convert.main([str(tmp_path / "h" / "hilight"), *arguments])
     assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_of_rank_stabilised_lora_keeps_its_scale(tmp_path):
+    shapes = hilight.param_shapes(checkpoints.HILIGHT)["gemma"]
+    config = LoraConfig(rank=4, alpha=6.0)
+    write_adapter({"gemma": checkpoints.random(lora_shapes(shapes, config), 8)}, config, tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"use_rslora": True}))
+    assert import_adapter(open_foreign(tmp_path / "adapter"), shapes)[0].scale == 3.0  # 6 / sqrt(4)
 
 
 def test_a_language_model_is_a_source_with_its_tokenizer(tmp_path):
@@ -169,6 +184,31 @@ def test_the_record_names_every_file_with_its_hash_and_what_was_left(tmp_path, c
     assert (record["made_by"], record["arrays_used"], record["left_over"]) == ("convert", 78, {})
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (result["kind"], result["used"], result["missing"]) == ("hf_clip", 78, [])
+
+
+def test_what_an_export_says_of_its_origin_comes_back_with_it_and_no_option_is_passed_over(tmp_path):
+    checkpoints.hf_clip(tmp_path / "clip")
+    converted(tmp_path / "clip", tmp_path / "run")
+    export.main([str(tmp_path / "run"), "--format", "encoder", "--to", str(tmp_path / "out"), "--no-fingerprint"])
+    converted(tmp_path / "out", tmp_path / "again")
+    before, after = (json.loads((tmp_path / name / "ancestry.json").read_text()) for name in ("run", "again"))
+    assert after["started_from"]["export"]["files"][0]["sha256"] == before["files"][0]["sha256"]
+    for option in (["--stretch"], ["--kind", "gemma"], ["--adapter", "x"], ["--tokenizer", str(checkpoints.TOKENIZER)]):
+        with pytest.raises(UserError, match=f"{option[0]} (cannot be used on|is for models with a language model)"):
+            convert.main([str(tmp_path / "out"), "--to", str(tmp_path / "other"), *option])
+    record = json.loads((tmp_path / "out" / "hilight_jax.json").read_text())
+    for change in ({"format": [1]}, {"data": 3}, {"ancestry": None}):
+        (tmp_path / "out" / "hilight_jax.json").write_text(json.dumps(record | change))
+        with pytest.raises(UserError, match=r"hilight_jax.json' (is damaged|names the format)"):
+            convert.main([str(tmp_path / "out"), "--to", str(tmp_path / "other")])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_source_that_lies_where_the_writing_would_be_is_untouched(tmp_path):
+    checkpoints.hf_clip(tmp_path / "clip.partial")
+    with pytest.raises(UserError, match="something else is there"):
+        convert.main([str(tmp_path / "clip.partial"), "--to", str(tmp_path / "clip")])
+    assert (tmp_path / "clip.partial" / "model.safetensors").is_file()
 
 
 def test_pieces_for_several_hosts_hold_the_same_numbers(tmp_path):

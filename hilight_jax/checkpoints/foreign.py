@@ -75,10 +75,9 @@ def _read_shards(index: Path) -> tuple[dict[str, LazyArray], tuple[Path, ...]]:
     places = read_object(index, CheckpointError, "download it again").get("weight_map")
     if not isinstance(places, dict) or not places or not all(isinstance(file, str) for file in places.values()):
         raise CheckpointError(f"'{index}' has no 'weight_map' of names and files; download it again.")
-    root = index.parent.resolve()
     files = {name: index.parent / name for name in sorted(set(places.values()))}
-    for name, file in files.items():
-        if root not in file.resolve().parents and not file.is_symlink():
+    for name in files:
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
             raise CheckpointError(f"'{index}' names the file '{name}', which lies outside its directory; refused.")
     if missing := [name for name, file in files.items() if not file.is_file()]:
         raise CheckpointError(
@@ -91,7 +90,8 @@ def _read_shards(index: Path) -> tuple[dict[str, LazyArray], tuple[Path, ...]]:
             f"'{index}' promises {len(absent)} arrays that its files do not hold, '{absent[0]}' in "
             f"'{places[absent[0]]}' first; download the checkpoint again."
         )
-    return {name: shards[file][name] for name, file in places.items()}, tuple(files.values())
+    unlisted = {name: x for arrays in shards.values() for name, x in arrays.items() if name not in places}
+    return {name: shards[file][name] for name, file in places.items()} | unlisted, tuple(files.values())
 
 
 def _reader(path: Path) -> Callable[[Path], dict[str, LazyArray]]:

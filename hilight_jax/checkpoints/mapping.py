@@ -93,7 +93,8 @@ def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], te
         the model (one tower) is imported by a template of that part.
 
     Raises:
-      CheckpointError: Names are missing, left over, or have another shape; all of them are listed.
+      CheckpointError: Names are missing, left over, have another shape or hold whole numbers for real ones; all of them
+        are listed.
     """
     entries = {entry.ours: entry for entry in table}
     problems, used, found = [], set(), {}
@@ -108,6 +109,8 @@ def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], te
                 problems.append(f"'{name}' is missing")
             elif tuple(weights[name].shape) != shape:
                 problems.append(f"'{name}' has shape {tuple(weights[name].shape)}, expected {shape} ('{path}')")
+            elif _is_whole(weights[name]) and not _is_whole(leaf):
+                problems.append(f"'{name}' holds {weights[name].dtype} numbers, and no scale for them is known")
         found[path] = [weights.get(name) for name in expected]
     problems += [f"'{name}' is not part of this model" for name in weights if name not in used]
     if problems:
@@ -162,6 +165,11 @@ def _theirs(entry: Entry, leaf: Any) -> dict[str, Any]:
         }
     x = np.asarray(leaf)
     return {name: convert(x[i] if entry.stacked else x, s) for i, (name, s) in enumerate(expected.items())}
+
+
+def _is_whole(x: Any) -> bool:
+    """Whether an array holds whole numbers, as quantised weights do."""
+    return np.dtype(x.dtype).kind in "iub"
 
 
 def _expected(entry: Entry, shape: Shape) -> dict[str, Shape]:

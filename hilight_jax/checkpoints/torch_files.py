@@ -114,6 +114,7 @@ def _load(path: Path, mapped: bool) -> dict[str, Any]:
         ) from error
     refusals = (torch.serialization.pickle.UnpicklingError,)
     damages = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError)
+    damages += (AssertionError, OverflowError, struct.error)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except refusals as error:
@@ -148,6 +149,8 @@ def _numpy_dtype(path: Path, name: str, tensor: Any) -> np.dtype:
     layout, kind = (str(x).removeprefix("torch.") for x in (tensor.layout, tensor.dtype))
     if layout != "strided":
         raise CheckpointError(f"'{name}' in '{path}' is a {layout} tensor, but weights must be dense; call to_dense().")
+    if tensor.is_meta:
+        raise CheckpointError(f"'{name}' in '{path}' has a shape and no numbers; save the model after it was loaded.")
     if kind not in _STORAGES:
         raise CheckpointError(f"'{name}' in '{path}' has the dtype {kind}, but weights may be {', '.join(_STORAGES)}.")
     return np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)

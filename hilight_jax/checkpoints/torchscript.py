@@ -5,6 +5,7 @@ Its state is a pickle of plain module objects around tensors. The instructions a
 executes nothing) and followed on a stack of descriptions; the numbers are read from the archive's own entries.
 """
 
+import math
 import pickletools
 import zipfile
 import zlib
@@ -37,6 +38,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 _LITERALS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 _MOST_INSTRUCTIONS = 10**6
 _MOST_OBJECTS = 10**5
+_LONGEST_PATH = 1000
 
 
 def is_torchscript(path: Path) -> bool:
@@ -58,6 +60,9 @@ def read_torchscript(path: Path) -> dict[str, LazyArray]:
         with zipfile.ZipFile(path) as archive:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
             name = next(name for name in sizes if name.count("/") == 1 and name.endswith("/data.pkl"))
+            state = name.removesuffix(".pkl")
+            if any(entry.compress_type for entry in archive.infolist() if entry.filename.startswith(state)):
+                raise ValueError("its state is packed, which torch never does, and may come to any size")
             reader = _Reader()
             for count, (instruction, argument, _) in enumerate(pickletools.genops(archive.read(name))):
                 if count == _MOST_INSTRUCTIONS:
@@ -104,7 +109,7 @@ class _Tensor:
             if not (isinstance(numbers, tuple) and all(type(n) is int and n >= 0 for n in numbers)):
                 raise ValueError("a tensor is not described as torch describes one")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + 1
-        if len(shape) > 8 or (0 not in shape and last > storage.size):
+        if len(shape) > 8 or (0 not in shape and max(last, math.prod(shape)) > storage.size):
             raise ValueError("a tensor reaches beyond its storage")
         self.entry, self.dtype, self.storage_size = storage.entry, np.dtype(storage.dtype), storage.size
         self.offset, self.shape, self.strides = offset, shape, strides
@@ -213,6 +218,8 @@ def _walk(root: Any) -> Iterator[tuple[str, _Tensor]]:
         elif isinstance(value, _Module):
             inner = [(f"{path}.{name}" if path else str(name), x) for name, x in value.state.items()]
             left += reversed(inner)
+        if len(left) > _MOST_OBJECTS or len(path) > _LONGEST_PATH:
+            break
     raise ValueError("its modules lie in each other without end")
 
 

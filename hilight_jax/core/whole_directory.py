@@ -1,6 +1,7 @@
 """Directories that appear when they are complete, and not before."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from hilight_jax.core.errors import UserError
 
 _SUFFIX = ".partial"
+# What lies in ``<path>.partial``, and nothing else: the directory itself while it is written, and its writer's lock.
+_CONTENT, _LOCK = "content", "lock"
 
 
 @contextlib.contextmanager
@@ -22,25 +25,48 @@ def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
       needed: Bytes that will be written, as far as is known.
 
     Raises:
-      UserError: Something is there already, or the disk has not so many bytes left.
+      UserError: Something is there already, ``<path>.partial`` is somebody else's or being written, or the disk has not
+        so many bytes left.
     """
     path = Path(path)
     if path.exists() or path.is_symlink():
         raise UserError(f"'{path}' exists already; name a directory that does not, or move that one away.")
     partial = path.with_name(path.name + _SUFFIX)
     parent = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
-    stale = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file()) if partial.is_dir() else 0
-    free = shutil.disk_usage(parent).free + stale
+    free = shutil.disk_usage(parent).free + _bytes_of_stale(partial)
     if free < needed:
         raise UserError(
             f"'{path}' will take {needed / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB left; free some space or "
             f"name another disk."
         )
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        os.replace(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    partial.mkdir(parents=True, exist_ok=True)
+    with open(partial / _LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"'{path}' is being written by another process; wait for it, or name another.") from error
+        try:
+            content = partial / _CONTENT
+            shutil.rmtree(content, ignore_errors=True)
+            content.mkdir()
+            yield content
+            os.replace(content, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _bytes_of_stale(partial: Path) -> int:
+    """Bytes of what a killed process left.
+
+    Raises:
+      UserError: It is not what such a process leaves, and might be dear to somebody.
+    """
+    if not (partial.exists() or partial.is_symlink()):
+        return 0
+    ours = partial.is_dir() and not partial.is_symlink()
+    if not ours or {place.name for place in partial.iterdir()} - {_CONTENT, _LOCK}:
+        raise UserError(
+            f"'{partial}' is where the new directory would be written, but something else is there; move it away, or "
+            f"name another directory."
+        )
+    return sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())

@@ -114,11 +114,12 @@ def _origin(record: Mapping[str, Any], depth: int) -> Sequence[str]:
         return [f"{indent}- not recorded"]
     if record.get("made_by") == "convert":
         lines = [f"{indent}- converted from {record['kind']}"]
-        return lines + [
+        lines += [
             f"{indent}  - `{file['path']}`, {file['bytes']:,} bytes, sha256 `{file['sha256']}`"
             for file in record["files"]
         ]
-    lines = [f"{indent}- trained: stage `{record.get('stage')}`, preset `{record.get('preset')}`"]
+    else:
+        lines = [f"{indent}- trained: stage `{record.get('stage')}`, preset `{record.get('preset')}`"]
     for name, parent in record.get("started_from", {}).items():
         lines += [f"{indent}  - {name}:", *_origin(parent, depth + 2)]
     return lines

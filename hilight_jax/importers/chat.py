@@ -10,7 +10,7 @@ from hilight_jax.checkpoints.foreign import Foreign, open_foreign
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.importers import language, towers
-from hilight_jax.importers.imported import Imported, set_aside, shape_of
+from hilight_jax.importers.imported import Imported, renamed, set_aside, shape_of
 from hilight_jax.models import hilight as hilight_model
 from hilight_jax.models import lora
 from hilight_jax.models.hilight import HiLightConfig
@@ -107,8 +107,8 @@ def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE,
             f"'{foreign.path}' holds no token mining (names '{hilight.TOKEN_MINING_PREFIX}...'); give token_mining.bin "
             f"by --token_mining."
         )
-    vision = {clip.bare_name(name): x for name, x in opened["vision"].weights.items()}
-    frames = {name.removeprefix("module."): x for name, x in opened["frames"].weights.items()}
+    vision = renamed(opened["vision"].weights, clip.bare_name)
+    frames = renamed(opened["frames"].weights, lambda name: name.removeprefix("module."))
     gemma = language.language_config(foreign, rule)
     config = HiLightConfig(
         vision=towers.vision_config(vision, opened["vision"].config),
@@ -155,7 +155,8 @@ def _by_prefix(weights: Mapping[str, LazyArray], prefix: str) -> tuple[dict[str,
 
 
 def _zoo_of(directory: Path) -> Path | None:
-    return next((place / _ZOO for place in (directory, directory.parent) if (place / _ZOO).is_dir()), None)
+    places = (directory, directory.absolute().parent)  # The parent of "." is "." otherwise.
+    return next((place / _ZOO for place in places if (place / _ZOO).is_dir()), None)
 
 
 def _in_zoo(zoo: Path, name: str) -> Path | None:

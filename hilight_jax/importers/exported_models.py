@@ -52,11 +52,13 @@ def import_exported(path: Path) -> Imported:
         "stablehlo": _stablehlo,
         "encoder": _encoder,
     }
-    if record.get("format") not in importers:
-        raise CheckpointError(f"'{path}/{RECORD}' names the format {record.get('format')!r}, which is not known.")
-    imported = importers[record["format"]](path, record)
-    kind = f"an export of this package ({record['format']})"
-    return dataclasses.replace(imported, kind=kind, data=record["data"])
+    format_, data, ancestry = record.get("format"), record.get("data"), record.get("ancestry")
+    if not isinstance(format_, str) or format_ not in importers:
+        raise CheckpointError(f"'{path}/{RECORD}' names the format {format_!r}, which is not known.")
+    if not (isinstance(data, dict) and isinstance(ancestry, dict) and {"model", "stage"} <= set(record)):
+        raise CheckpointError(f"'{path}/{RECORD}' is damaged: it lacks what an export says; export the model again.")
+    kind = f"an export of this package ({format_})"
+    return dataclasses.replace(importers[format_](path, record), kind=kind, data=data, ancestry=ancestry)
 
 
 def _hilight(path: Path, record: Mapping[str, Any]) -> Imported:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from hilight_jax.checkpoints.foreign import Foreign
@@ -27,6 +27,7 @@ class Imported:
       left_over: Arrays that were not needed, by name, and why.
       opened: The checkpoints that it came from, by what they are to it.
       choices: What was decided on the way, sentences.
+      ancestry: What the checkpoint itself says about where it comes from.
       data: How its inputs were made, where that is known: fields of the stage's data configuration.
     """
 
@@ -38,6 +39,7 @@ class Imported:
     left_over: Mapping[str, str]
     opened: Mapping[str, Foreign]
     choices: tuple[str, ...] = ()
+    ancestry: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -67,6 +69,21 @@ def set_aside(
     return {name: x for name, x in weights.items() if name not in left}, left
 
 
+def renamed(weights: Mapping[str, LazyArray], rename: Callable[[str], str]) -> dict[str, LazyArray]:
+    """Weights under other names.
+
+    Raises:
+      CheckpointError: Two arrays come to one name.
+    """
+    found: dict[str, LazyArray] = {}
+    for name, x in weights.items():
+        if rename(name) in found:
+            raise CheckpointError(f"'{name}' and another array are both '{rename(name)}' without wrappers' prefixes; "
+                                  f"keep the one that is meant.")  # fmt: skip
+        found[rename(name)] = x
+    return found
+
+
 def shape_of(weights: Mapping[str, LazyArray], name: str, ndim: int) -> tuple[int, ...]:
     """The shape of an array that sizes are read from.
 
@@ -88,9 +105,9 @@ def count_layers(weights: Mapping[str, LazyArray], pattern: str) -> int:
       CheckpointError: There are none, or one is missing.
     """
     found = {int(match[1]) for name in weights if (match := re.fullmatch(pattern, name))}
-    if not found or found != set(range(max(found) + 1)):
-        absent = sorted(set(range(max(found, default=0) + 1)) - found)
-        raise CheckpointError(f"the layers are not whole: no array named '{pattern}' for layer {absent[0]}.")
+    absent = next(layer for layer in range(len(found) + 1) if layer not in found)
+    if not found or absent < len(found):
+        raise CheckpointError(f"the layers are not whole: no array named '{pattern}' for layer {absent}.")
     return len(found)
 
 

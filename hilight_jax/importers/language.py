@@ -22,6 +22,13 @@ from hilight_jax.models.token_mining import TokenMiningConfig
 # Whose reading of config.json gives the activation that Gemma was trained with, whatever the file says.
 GEMMA_RULE = "4.40.0"
 TIED_HEAD = (r"lm_head\.weight", "the output head, which is the embedding table (compared)")
+# Of adapter_config.json: what makes of an adapter more than a delta that is always added to the model as it is.
+_MORE_THAN_LORA = (
+    *("use_dora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save"),
+    *("layer_replication", "alora_invocation_tokens", "trainable_token_indices"),
+)
+# Beginnings of adapters that change the model's own weights too; PEFT can write their deltas as plain ones.
+_CHANGES_THE_MODEL = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 def import_gemma(foreign: Foreign, rule: str = GEMMA_RULE) -> Imported:
@@ -46,14 +53,20 @@ def language_config(foreign: Foreign, rule: str) -> GemmaConfig:
     """The sizes that a config.json names.
 
     Raises:
-      CheckpointError: There is none.
+      CheckpointError: There is none, or it is of a deeper model than the arrays can be of.
     """
     if not foreign.config:
         raise CheckpointError(
             f"'{foreign.path}' has no config.json, and heads and activation of a language model cannot be read from "
             f"its arrays; put the one that belongs to it beside the weights, or give it by --model_config."
         )
-    return gemma_config_from_json(foreign.config, rule)
+    config = gemma_config_from_json(foreign.config, rule)
+    if config.depth > len(foreign.weights):
+        raise CheckpointError(
+            f"config.json has num_hidden_layers={config.depth}, but '{foreign.path}' holds {len(foreign.weights)} "
+            f"arrays; take the config.json that came with the weights."
+        )
+    return config
 
 
 def language_params(weights: Mapping[str, LazyArray], template: Tree) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -82,7 +95,7 @@ def import_adapter(foreign: Foreign, gemma_template: Tree) -> tuple[LoraConfig, 
             f"'{foreign.path}' has no adapter_config.json with peft_type LORA (there is {config.get('peft_type')!r}); "
             f"only LoRA adapters can be used."
         )
-    for name in ("use_dora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save"):
+    for name in _MORE_THAN_LORA:
         if config.get(name):
             raise CheckpointError(
                 f"adapter_config.json has {name}={config[name]!r}, which is more than plain LoRA; merge it with PEFT "
@@ -90,16 +103,24 @@ def import_adapter(foreign: Foreign, gemma_template: Tree) -> tuple[LoraConfig, 
             )
     if config.get("bias", "none") != "none":
         raise CheckpointError(f"adapter_config.json has bias={config['bias']!r}, but only 'none' can be used.")
+    if str(beginning := config.get("init_lora_weights")).lower().startswith(_CHANGES_THE_MODEL):
+        raise CheckpointError(
+            f"adapter_config.json has init_lora_weights={beginning!r}, which changed the model's own weights too; save "
+            f"the adapter with PEFT's path_initial_model_for_weight_conversion, or merge it, and convert that."
+        )
     weights = {_plain(name): x for name, x in foreign.weights.items()}
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not (isinstance(rank, int) and isinstance(alpha, (int, float))):
-        raise CheckpointError("adapter_config.json lacks r or lora_alpha; take the one that came with the adapter.")
+    rank, alpha, dropout = config.get("r"), config.get("lora_alpha"), config.get("lora_dropout") or 0.0
+    if not (type(rank) is int and rank > 0 and all(type(x) in (int, float) for x in (alpha, dropout))):
+        raise CheckpointError(
+            f"adapter_config.json has r={rank!r}, lora_alpha={alpha!r} and lora_dropout={dropout!r}, but they must be "
+            f"numbers, and r at least 1; take the one that came with the adapter."
+        )
     scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
     paths = {entry.ours.rpartition("/")[0] for entry in gemma.ADAPTER_TABLE if _is_there(entry.theirs, weights)}
     if not paths:
         raise CheckpointError(f"'{foreign.path}' holds no array of a LoRA adapter of Gemma's; its first is "
                               f"'{next(iter(weights), None)}'.")  # fmt: skip
-    adapter = LoraConfig(rank, scale * rank, config.get("lora_dropout", 0.0), tuple(sorted(paths)))
+    adapter = LoraConfig(rank, scale * rank, float(dropout), tuple(sorted(paths)))
     shapes = lora_shapes(gemma_template, adapter)
     return adapter, {"gemma": gemma.adapter_from_official(weights, shapes)}
 

@@ -150,17 +150,29 @@ def gemma_config_from_json(values: Mapping[str, Any], rule: str = "4.38.0") -> G
     for name, plain in {"attention_bias": False, "tie_word_embeddings": True, "rope_scaling": None}.items():
         if values.get(name, plain) != plain:
             raise ConfigError(f"config.json has {name}={values[name]!r}, but Gemma-1 has {name}={plain!r}.")
+    for theirs in _SIZES.values():
+        if type(values[theirs]) is not int:
+            raise ConfigError(f"config.json has {theirs}={values[theirs]!r}, but it must be a whole number.")
     rope = values.get("rope_parameters") or {}
+    if not isinstance(rope, Mapping):
+        raise ConfigError(f"config.json has rope_parameters={rope!r}, but it must be an object.")
     if rope.get("rope_type", "default") != "default":
         raise ConfigError(f"config.json has rope_type={rope['rope_type']!r}, but Gemma-1 has plain rotary positions.")
     if version < (4, 39):
         hidden_act = values.get("hidden_act") or "gelu"
     else:
         hidden_act = values.get("hidden_activation" if version < (4, 48) else "hidden_act") or "gelu_pytorch_tanh"
+    if not isinstance(hidden_act, str):
+        raise ConfigError(f"config.json names the activation {hidden_act!r}, but it must be a name.")
+    norm_eps = values.get("rms_norm_eps", 1e-6)
+    rope_base = values.get("rope_theta", rope.get("rope_theta", 10000.0))
+    for name, value in {"rms_norm_eps": norm_eps, "rope_theta": rope_base}.items():
+        if type(value) not in (int, float):
+            raise ConfigError(f"config.json has {name}={value!r}, but it must be a number.")
     return GemmaConfig(
         **{ours: values[theirs] for ours, theirs in _SIZES.items()},
-        norm_eps=values.get("rms_norm_eps", 1e-6),
-        rope_base=values.get("rope_theta", rope.get("rope_theta", 10000.0)),
+        norm_eps=norm_eps,
+        rope_base=rope_base,
         hidden_act=hidden_act,
         round_embed_scale=version >= (4, 39),
     )

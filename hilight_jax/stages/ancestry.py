@@ -19,7 +19,6 @@ from hilight_jax.core.json_files import read_object, write_object
 from hilight_jax.training.run_config import RunConfig
 
 ANCESTRY = "ancestry.json"
-_READ = 1 << 24
 
 
 def read_ancestry(workdir: str | Path) -> dict[str, Any]:
@@ -64,8 +63,5 @@ def made_with() -> dict[str, str]:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as model hubs give it."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while content := file.read(_READ):
-            digest.update(content)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

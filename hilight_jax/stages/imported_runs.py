@@ -2,8 +2,8 @@
 
 import dataclasses
 import shutil
-import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,31 +71,30 @@ def write_run(
     size = weight_bytes(imported, dtype)
     run = run_config(imported)
     check_tokenizer(imported, tokenizer)
-    record: dict[str, Any] = {}
     files = {file: None for foreign in imported.opened.values() for file in foreign.files}
-    with whole_directory(workdir, size + 2**24) as partial:
-        facts = {
-            "options": dict(options or {}),
-            "choices": list(imported.choices),
-            "arrays_used": imported.used,
-            "left_over": dict(imported.left_over),
-        }
+    if tokenizer:
+        files[tokenizer] = None
+    facts = {
+        "options": dict(options or {}),
+        "choices": list(imported.choices),
+        "arrays_used": imported.used,
+        "left_over": dict(imported.left_over),
+    }
+    if imported.ancestry:
+        facts["started_from"] = {"export": imported.ancestry}
+    with whole_directory(workdir, size + 2**24) as partial, ThreadPoolExecutor(1) as beside:
         # Hashing reads the files once more, beside the conversion, while they are in the system's cache.
-        hashing = threading.Thread(target=lambda: record.update(converted(imported.kind, files, facts)))
-        hashing.start()
-        try:
-            write_object(partial / "config.json", to_dict(run))
-            if tokenizer:
-                shutil.copyfile(tokenizer, partial / TOKENIZER)
-            store = Store(partial / "checkpoints")
-            pieces = storage_axes(leaves, rules(imported), shards, _WORTH_CUTTING) if shards > 1 else {}
-            store.save(
-                0, told(params, "converting"), None, {"step": 0, "examples": 0, "seed": 0}, to_dict(run), pieces=pieces
-            )
-            store.close()
-        finally:
-            hashing.join()
-        write_object(partial / ANCESTRY, record)
+        record = beside.submit(converted, imported.kind, files, facts)
+        write_object(partial / "config.json", to_dict(run))
+        if tokenizer:
+            shutil.copyfile(tokenizer, partial / TOKENIZER)
+        store = Store(partial / "checkpoints")
+        pieces = storage_axes(leaves, rules(imported), shards, _WORTH_CUTTING) if shards > 1 else {}
+        store.save(
+            0, told(params, "converting"), None, {"step": 0, "examples": 0, "seed": 0}, to_dict(run), pieces=pieces
+        )
+        store.close()
+        write_object(partial / ANCESTRY, record.result())
     return Written(sum(leaf.size for leaf in leaves.values()), size)
 
 
@@ -166,6 +165,8 @@ def check_tokenizer(imported: Imported, tokenizer: Path | None) -> None:
                 "a HiLight needs the tokenizer.model of its Gemma, and none lies beside it; give it by --tokenizer."
             )
         return
+    if imported.stage not in ("chat", "language_model"):
+        raise ConfigError("--tokenizer is for models with a language model, which this one has not; leave it out.")
     size, rows = GemmaTokenizer(tokenizer).vocab_size, imported.model.gemma.vocab_size
     if size > rows:
         raise ConfigError(

@@ -155,7 +155,9 @@ def lazy_part(
 def has_part(workdir: str | Path, part: str) -> bool:
     """Whether a run holds a part, in its own checkpoint or by provenance."""
     store, step = _open_step(Path(workdir), "latest")
-    return part in read_provenance(workdir) or part in store.param_shapes(step)
+    found = part in read_provenance(workdir) or part in store.param_shapes(step)
+    store.close()
+    return found
 
 
 class _Watched:

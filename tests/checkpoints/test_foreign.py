@@ -48,14 +48,26 @@ def test_one_file_and_a_sharded_directory_hold_the_same(tmp_path):
         (lambda d: write_sharded(d, {"a": "model-1.safetensors"}), "promises 1 arrays .* 'a' in 'model-1.safetensors'"),
         (lambda d: write_sharded(d, {"a": "../../etc/passwd"}), "lies outside its directory; refused"),
         (lambda d: write_sharded(d, {"a": "/etc/passwd"}), "lies outside its directory; refused"),
+        (lambda d: write_sharded(d, {"a": "../linked.safetensors"}), "lies outside its directory; refused"),
+        (lambda d: write_sharded(d, {"a": "x\0y"}), "lies outside its directory; refused"),
     ],
-    ids=["a shard is gone", "a shard is cut", "no safetensors", "index", "empty index", "lies", "outside", "absolute"],
+    ids=[
+        *("a shard is gone", "a shard is cut", "no safetensors", "index", "empty index", "lies"),
+        *("outside", "absolute", "a link outside", "no name"),
+    ],
 )
 def test_a_damaged_directory_is_one_sentence(tmp_path, break_it, sentence):
     directory = write_sharded(tmp_path / "dir")
+    (tmp_path / "linked.safetensors").symlink_to(directory / "model-0.safetensors")
     break_it(directory)
     with pytest.raises(CheckpointError, match=sentence):
         open_foreign(directory)
+
+
+def test_an_array_that_the_index_does_not_list_is_not_dropped(tmp_path):
+    places = {"a": "model-0.safetensors"}
+    save_file(ARRAYS | {"c": np.ones(2)}, write_sharded(tmp_path / "dir", places) / "model-0.safetensors")
+    assert set(open_foreign(tmp_path / "dir").weights) == {"a", "b", "c"}
 
 
 def test_a_file_that_vanishes_after_it_was_opened_is_named(tmp_path):

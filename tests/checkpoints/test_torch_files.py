@@ -224,6 +224,15 @@ def test_what_is_no_checkpoint_is_refused_by_a_sentence(torch, tmp_path, content
         open_foreign(tmp_path / "x.pt")
 
 
+def test_an_old_file_that_is_cut_off_anywhere_is_refused_by_a_sentence(torch, tmp_path):
+    torch.save({"a": torch.ones(5), "b": torch.zeros(3)}, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "x.pt").read_bytes()
+    for length in range(len(content)):
+        (tmp_path / "x.pt").write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=r"x\.pt"):
+            read_torch_file(tmp_path / "x.pt")
+
+
 def test_other_zip_files_are_refused_by_a_sentence(torch, tmp_path):
     np.savez(tmp_path / "x.npz", a=np.ones(2))
     with pytest.raises(CheckpointError, match="no checkpoint of torch's"):

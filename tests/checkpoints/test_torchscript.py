@@ -152,6 +152,7 @@ _DEEP = b"".join(
         (_state(_tensor(_storage(), shape=b"K\x05")), "beyond its storage"),
         (_state(_tensor(_storage(), offset=b"K\x01")), "beyond its storage"),
         (_state(_tensor(_storage(), stride=b"K\x02")), "beyond its storage"),
+        (_state(_tensor(_storage(), shape=b"J\xff\xff\xff\x7f", stride=b"K\x00")), "beyond its storage"),
         (_state(_tensor(_storage(), offset=b"J\xff\xff\xff\xff")), "not described as torch"),
         (_state(_tensor(_storage(), shape=b"X\x01\x00\x00\x004")), "not described as torch"),
         (_state(_tensor(_storage(b"QuantStorage"))), "a type that is not known"),
@@ -177,6 +178,21 @@ _DEEP = b"".join(
 def test_a_state_that_is_more_or_less_than_modules_and_tensors_is_refused(tmp_path, pickle, said):
     with pytest.raises(CheckpointError, match=said):
         read_torchscript(_archive(tmp_path / "x.pt", pickle))
+
+
+def test_a_state_that_is_packed_and_may_be_of_any_size_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as new:
+        new.writestr("M/data.pkl", bytes(10**6))
+        new.writestr("M/constants.pkl", b"\x80\x02).")
+    with pytest.raises(CheckpointError, match="its state is packed"):
+        read_torchscript(tmp_path / "x.pt")
+
+
+def test_modules_that_hold_each_other_many_times_end_soon(tmp_path):
+    names = b"".join(b"X\x04\x00\x00\x00" + f"{i:04}".encode() + b"h\x00" for i in range(5000))
+    itself = b"\x80\x02c__torch__\nM\n)\x81q\x00}(" + names + b"ub."
+    with pytest.raises(CheckpointError, match="without end"):
+        read_torchscript(_archive(tmp_path / "x.pt", itself))
 
 
 def test_a_storage_that_is_missing_is_named(tmp_path):

@@ -21,11 +21,40 @@ def test_after_an_error_or_ctrl_c_nothing_is_left(tmp_path, error):
 
 
 def test_what_a_killed_process_left_is_replaced(tmp_path):
-    (tmp_path / "out.partial").mkdir()
-    (tmp_path / "out.partial" / "old").write_text("x")
+    (tmp_path / "out.partial" / "content").mkdir(parents=True)
+    (tmp_path / "out.partial" / "content" / "old").write_text("x")
+    (tmp_path / "out.partial" / "lock").touch()
     with whole_directory(tmp_path / "out") as place:
         assert list(place.iterdir()) == []
     assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "link"])
+def test_what_somebody_else_keeps_under_that_name_is_refused_and_untouched(tmp_path, kind):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.safetensors").write_text("dear")
+    other = tmp_path / "out.partial"
+    if kind == "directory":
+        (tmp_path / "mine").rename(other)
+    elif kind == "file":
+        other.write_text("dear")
+    else:
+        other.symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="out.partial' is where .* something else is there"):
+        with whole_directory(tmp_path / "out"):
+            raise AssertionError
+    kept = other if kind == "file" else other / "model.safetensors"
+    assert kept.read_text() == "dear"
+
+
+def test_two_writers_of_one_directory_do_not_meet(tmp_path):
+    with whole_directory(tmp_path / "out") as place:
+        (place / "file").write_text("x")
+        with pytest.raises(UserError, match="out' is being written by another process"):
+            with whole_directory(tmp_path / "out"):
+                raise AssertionError
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "dangling link"])

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file, save_file
 
 from hilight_jax.checkpoints import long_clip
 from hilight_jax.checkpoints.foreign import open_foreign
-from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.core.errors import CheckpointError, ConfigError, UserError
 from hilight_jax.core.trees import flatten
 from hilight_jax.importers.chat import ChatFiles
 from hilight_jax.importers.kinds import ImportOptions, import_as, recognise
@@ -158,6 +158,68 @@ def test_a_clip_of_another_make_is_refused(tmp_path, change, sentence):
     path.write_text(json.dumps(config))
     with pytest.raises(ConfigError, match=sentence):
         brought_in(tmp_path / "clip")
+
+
+@pytest.mark.parametrize("heads", ["one", [1], -1, 7, 1.0])
+def test_heads_that_are_no_number_of_heads_are_refused(tmp_path, heads):
+    checkpoints.hf_clip(tmp_path / "clip")
+    path = tmp_path / "clip" / "config.json"
+    path.write_text(json.dumps({"vision_config": {"num_attention_heads": heads}}))
+    with pytest.raises(CheckpointError, match="num_attention_heads=.* a tower 64 wide needs a number that divides it"):
+        brought_in(tmp_path / "clip")
+
+
+@pytest.mark.torch
+def test_openais_names_with_another_makes_activation_are_refused(tmp_path):
+    pytest.importorskip("torch")
+    checkpoints.openai_clip(tmp_path / "ViT.pt")
+    assert "its activation is quick_gelu, as OpenAI's" in brought_in(tmp_path / "ViT.pt").choices[0]
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"hidden_act": "gelu"}}))
+    with pytest.raises(ConfigError, match="text_config.hidden_act is 'gelu'"):
+        brought_in(tmp_path / "ViT.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "sentence"),
+    [
+        (
+            "text_projection.weight",
+            np.ones((24, 64), np.int8),
+            "'text_projection.weight' holds int8 numbers, and no sc",
+        ),
+        ("vision_model.embeddings.added_cls", np.array(1.0), r"added_cls' has shape \(\), but must have 2 axes"),
+        ("vision_model.embeddings.position_embedding.weight", np.ones((0, 64)), "has 0 rows, but must have one more"),
+        ("module.logit_scale", np.array(1.0), "'logit_scale' and another array are both|are both 'logit_scale'"),
+        ("vision_model.encoder.layers.999999999999.layer_norm1.weight", np.ones(64), "not whole.* for layer 2"),
+    ],
+    ids=["quantised", "scalar", "empty", "twice", "far layer"],
+)
+def test_arrays_that_no_clip_has_are_refused_by_a_sentence(tmp_path, name, x, sentence):
+    checkpoints.hf_clip(tmp_path / "clip")
+    weights = load_file(tmp_path / "clip" / "model.safetensors")
+    save_file(weights | {name: x}, tmp_path / "clip" / "model.safetensors")
+    with pytest.raises(CheckpointError, match=sentence):
+        brought_in(tmp_path / "clip", "hf_clip")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hidden_size": "32"}, "hidden_size='32', but it must be a whole number"),
+        ({"num_hidden_layers": 3.0}, "num_hidden_layers=3.0, but it must be a whole number"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers=1000000000, but .* holds 29 arrays"),
+        ({"rms_norm_eps": "x"}, "rms_norm_eps='x', but it must be a number"),
+        ({"rope_theta": None}, "rope_theta=None, but it must be a number"),
+        ({"rope_parameters": [1]}, "rope_parameters=.*must be an object"),
+        ({"hidden_activation": [1]}, "names the activation"),
+    ],
+)
+def test_a_config_json_with_other_types_is_refused_by_a_sentence(tmp_path, change, sentence):
+    checkpoints.gemma_directory(tmp_path / "g")
+    path = tmp_path / "g" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=sentence):
+        brought_in(tmp_path / "g")
 
 
 def test_an_unknown_architecture_is_named_with_what_is_known(tmp_path):

@@ -1,0 +1,273 @@
+import base64
+import json
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+
+from hilight_jax.serving.service import ServiceLimits
+from hilight_jax.serving.videos import VideoLimits
+from tests.data.clips import encode
+from tests.serving.server import ANSWER, served, small_run, video_part
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return small_run(tmp_path_factory.mktemp("run") / "small")
+
+
+@pytest.fixture(scope="module")
+def client(run):
+    with served(run) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def film():
+    rng = np.random.default_rng(0)
+    return encode(rng.integers(0, 256, (20, 48, 64, 3), np.uint8))
+
+
+def ask(client, content="what is hit?", **more):
+    return client.post(
+        "/v1/chat/completions", json={"messages": [{"role": "user", "content": content}], **ANSWER, **more}
+    )
+
+
+def stream(response):
+    events = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    assert events[-1] == "[DONE]"
+    return [json.loads(event) for event in events[:-1]]
+
+
+def test_a_question_gets_an_answer_with_its_counts(client):
+    body = ask(client).json()
+    assert body["object"] == "chat.completion" and body["model"] == "small"
+    assert body["choices"][0]["message"]["role"] == "assistant"
+    assert body["choices"][0]["finish_reason"] in ("stop", "length")
+    counts = body["usage"]
+    assert counts["total_tokens"] == counts["prompt_tokens"] + counts["completion_tokens"]
+    assert 1 <= counts["completion_tokens"] <= 6
+
+
+def test_the_stream_is_the_same_answer_in_pieces(client):
+    whole = ask(client).json()
+    events = stream(ask(client, stream=True, stream_options={"include_usage": True}))
+    text = "".join(event["choices"][0]["delta"].get("content", "") for event in events if event["choices"])
+    assert text == whole["choices"][0]["message"]["content"]
+    assert events[-2]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
+    assert events[-1]["usage"] == whole["usage"]
+
+
+def test_a_seed_repeats_a_drawn_answer(client):
+    first, second, other = (ask(client, temperature=1.5, seed=seed).json()["choices"][0] for seed in (1, 1, 2))
+    assert first == second
+    assert first["message"] != other["message"]
+
+
+def test_a_video_is_shown_by_its_file_and_by_a_data_url(client, film):
+    stored = client.post("/v1/files", files={"file": ("a.mp4", film)}, data={"purpose": "user_data"}).json()
+    assert stored["bytes"] == len(film) and stored["filename"] == "a.mp4"
+    assert client.get(f"/v1/files/{stored['id']}").json() == stored
+    assert stored in client.get("/v1/files").json()["data"]
+    words = {"type": "text", "text": "what is hit?"}
+    by_file = ask(client, [video_part(stored["id"]), words]).json()
+    url = "data:video/mp4;base64," + base64.b64encode(film).decode()
+    by_url = ask(client, [video_part(url), words]).json()
+    assert by_file["choices"] == by_url["choices"]
+    assert by_file["usage"]["prompt_tokens"] > ask(client).json()["usage"]["prompt_tokens"]
+    assert ask(client, [video_part(url), video_part(url), words]).status_code == 200
+    assert client.delete(f"/v1/files/{stored['id']}").json()["deleted"]
+    assert client.get(f"/v1/files/{stored['id']}").status_code == 404
+
+
+def test_a_conversation_goes_on_with_a_system_turn_before_it(client):
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "what is hit?"},
+        {"role": "assistant", "content": "the red ball"},
+        {"role": "user", "content": "and then?"},
+    ]
+    assert client.post("/v1/chat/completions", json={"messages": turns, **ANSWER}).status_code == 200
+    refused = client.post("/v1/chat/completions", json={"messages": turns[:3], **ANSWER})
+    assert refused.status_code == 400
+    assert "last turn is the model's" in refused.json()["error"]["message"]
+
+
+def test_embeddings_of_texts_and_videos(client, film):
+    url = "data:video/mp4;base64," + base64.b64encode(film).decode()
+    found = client.post("/v1/embeddings", json={"input": ["a ball", video_part(url)]}).json()
+    vectors = np.array([item["embedding"] for item in found["data"]])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    packed = client.post("/v1/embeddings", json={"input": "a ball", "encoding_format": "base64"}).json()
+    content = base64.b64decode(packed["data"][0]["embedding"])
+    np.testing.assert_array_equal(np.frombuffer(content, np.float32), vectors[0].astype(np.float32))
+
+
+def test_evidence_and_moments(client, film):
+    url = "data:video/mp4;base64," + base64.b64encode(film).decode()
+    turns = [{"role": "user", "content": [video_part(url), {"type": "text", "text": "what is hit?"}]}]
+    (clip,) = client.post("/v1/evidence", json={"messages": turns, "answer": "the red ball"}).json()["data"]
+    assert np.array(clip["maps"]).max() == 1 and len(clip["frames"]) == len(clip["maps"]) == len(clip["numbers"])
+    assert sum(clip["frame_shares"]) == pytest.approx(1, abs=1e-3)
+    assert clip["frames"][0].startswith("data:image/jpeg;base64,")
+    found = client.post("/v1/moments", json={"video": {"url": url}, "text": "a red ball"}).json()
+    assert len(found["similarity"]) == len(found["time"]) and found["time"] == sorted(found["time"])
+    assert found["peak"] == found["time"][int(np.argmax(found["similarity"]))]
+
+
+def test_the_page_and_its_parts_come_from_here(client):
+    page = client.get("/").text
+    assert "http://" not in page and "https://" not in page
+    for name, kind in (("style.css", "text/css"), ("page.js", "javascript")):
+        assert kind in client.get(f"/page/{name}").headers["content-type"]
+    assert client.get("/page/../app.py").status_code == 404
+    assert client.get("/page/index.html").status_code == 404
+
+
+def test_health_models_and_metrics(client):
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/v1/models").json()["data"][0]["id"] == "small"
+    assert client.get("/v1/models/other").json()["error"]["code"] == "model_not_found"
+    assert "hilight_answer_tokens" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "sentence"),
+    [
+        ("/v1/chat/completions", b"{", 422, "json"),
+        ("/v1/chat/completions", b"[1, 2]", 422, "valid dictionary|object"),
+        ("/v1/chat/completions", b"{}", 422, "messages: field required"),
+        ("/v1/chat/completions", {"messages": [{"role": "king", "content": "x"}]}, 422, "messages.0.role"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": 5}]}, 422, "messages.0.content"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "n": 3}, 422, "n: .*less than"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}, 422, "max_tokens"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": ""}]}, 400, "no words|cannot be answered"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "<eos> x"}]}, 400, "'<eos>'"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x " * 3000}]}, 400, "do not fit into"),
+        ("/v1/embeddings", {"input": []}, 422, "input"),
+        ("/v1/embeddings", {"input": "..."}, 200, ""),
+        ("/v1/moments", {"video": {"url": "file-0"}, "text": "x"}, 400, "neither the id of an uploaded file"),
+    ],
+)
+def test_what_cannot_be_is_answered_with_a_sentence(client, path, body, status, sentence):
+    sent = (
+        {"content": body, "headers": {"content-type": "application/json"}}
+        if isinstance(body, bytes)
+        else {"json": body}
+    )
+    response = client.post(path, **sent)
+    assert response.status_code == status
+    if status != 200:
+        import re
+
+        assert re.search(sentence, response.json()["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "sentence"),
+    [
+        ("file-" + "0" * 32, 404, "there is no file"),
+        ("file-../../etc/passwd", 400, "neither the id"),
+        ("http://127.0.0.1:1/x.mp4", 403, "fetched from no host"),
+        ("http://169.254.169.254/latest", 403, "fetched from no host"),
+        ("file:///etc/passwd", 400, "neither the id"),
+        ("data:video/mp4;base64,!!!!", 400, "no base64"),
+        ("data:video/mp4", 400, "is not written as"),
+        ("data:text/plain,hello", 400, "cannot be used"),
+        ("data:video/mp4;base64," + base64.b64encode(b"\0" * 1000).decode(), 400, "no video that can be read"),
+        (
+            "data:application/x-mpegurl;base64,"
+            + base64.b64encode(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n").decode(),
+            400,
+            "no video that can be read",
+        ),
+    ],
+)
+def test_what_is_no_video_is_refused(client, url, status, sentence):
+    response = ask(client, [video_part(url), {"type": "text", "text": "x"}])
+    assert response.status_code == status
+    assert sentence in response.json()["error"]["message"]
+    assert client.get("/health").status_code == 200
+
+
+def test_truncated_long_and_large_videos_are_refused(run, film):
+    limits = VideoLimits(max_bytes=len(film) + 10, max_pixels=48 * 64 - 1, max_seconds=0.1)
+    with served(run, limits=limits) as client:
+        wide = ask(client, [video_part("data:video/mp4;base64," + base64.b64encode(film).decode())])
+        assert "have 64x48 pixels, but may have 3,071" in wide.json()["error"]["message"]
+        assert client.post("/v1/files", files={"file": ("a", film + b"x" * 20)}).status_code == 413
+    with served(run, limits=VideoLimits(max_seconds=0.1)) as client:
+        long = ask(client, [video_part("data:video/mp4;base64," + base64.b64encode(film).decode())])
+        assert "s long, but may be 0 s" in long.json()["error"]["message"]
+
+
+def test_a_decoder_that_is_killed_or_takes_too_much_harms_nobody(run, film, monkeypatch):
+    with served(run, limits=VideoLimits(decode_memory_bytes=60 * 2**20)) as client:
+        failed = ask(client, [video_part("data:video/mp4;base64," + base64.b64encode(film).decode())])
+        assert failed.status_code in (400, 502)
+        assert client.get("/health").status_code == 200
+        assert ask(client).status_code == 200
+
+
+def test_a_full_line_is_told_to_come_again(run):
+    with served(run, slots=1, max_waiting=1) as client:
+        found = []
+
+        def one():
+            found.append(ask(client, max_tokens=200).status_code)
+
+        threads = [threading.Thread(target=one) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(found) == {200, 429}
+        assert ask(client).status_code == 200
+
+
+def test_keys_are_asked_for_everywhere_but_at_the_door(run):
+    with served(run, api_keys=("secret", "other")) as client:
+        assert ask(client).status_code == 200
+        for headers in (
+            {"authorization": ""},
+            {"authorization": "Bearer wrong"},
+            {"authorization": "Bearer sécret".encode()},
+        ):
+            refused = client.get("/v1/models", headers=headers)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert client.get("/health", headers={"authorization": ""}).status_code == 200
+        assert client.get("/", headers={"authorization": ""}).status_code == 200
+
+
+def test_limits_of_a_request(run, film):
+    url = "data:video/mp4;base64," + base64.b64encode(film).decode()
+    with served(run, service_limits=ServiceLimits(max_new_tokens=2, max_videos=1)) as client:
+        assert ask(client, max_tokens=50).json()["usage"]["completion_tokens"] <= 2
+        refused = ask(client, [video_part(url), video_part(url)])
+        assert "shows 2 videos, but may show 1" in refused.json()["error"]["message"]
+
+
+def test_without_an_encoder_embeddings_are_refused(run):
+    with served(run, embedder=False) as client:
+        refused = client.post("/v1/embeddings", json={"input": "x"})
+        assert refused.status_code == 400 and "has no encoder" in refused.json()["error"]["message"]
+
+
+def test_many_clients_at_once_each_get_their_own_answer(run):
+    with served(run, slots=4, max_waiting=64) as client:
+        words = [f"question {i} about ball {i % 7}" for i in range(24)]
+        alone = [ask(client, word).json()["choices"] for word in words]
+        together: dict[int, list] = {}
+
+        def one(i):
+            together[i] = ask(client, words[i]).json()["choices"]
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(len(words))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [together[i] for i in range(len(words))] == alone
