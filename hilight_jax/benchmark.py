@@ -1,4 +1,4 @@
-"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data|chat|convert --config FILE.py[:preset]``.
+"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data|chat|convert|serve``, each with ``--help``.
 
 encoder  the train step, and what share of the matrix multiplication speed measured beside it that is
 data     drawing clips of a billiards world, decoding them, and the whole input pipeline
@@ -6,14 +6,21 @@ chat     questions about a clip (configs/align.py, configs/tune.py; random weigh
          per second, memory, and what share of a plain read of the weights and of a plain product that is
 convert  a HiLight of the config's size and random weights, brought in and exported in every format: speed beside that
          of a plain copy of its files, and peak memory
+serve    a server with --slots and one with a single slot under --clients: wrong answers, percentiles, memory
 """
 
 import argparse
+import asyncio
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +46,17 @@ PIXELS = 10_000_000
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, measures, prints."""
     arguments, overrides = _parser().parse_known_args(argv)
-    for name in ("batch_size", "steps", "clips", "workers", "words", "new_tokens", "rounds"):
+    for name in ("batch_size", "steps", "clips", "workers", "words", "new_tokens", "rounds", "slots", "clients"):
         if (value := getattr(arguments, name, None)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
-    measure = {"encoder": measure_encoder, "data": measure_data, "chat": measure_chat, "convert": measure_passage}[
-        arguments.what
-    ]
-    result = {"benchmark": arguments.what, "config": arguments.config, **measure(arguments, overrides)}
+    measure = {
+        "encoder": measure_encoder,
+        "data": measure_data,
+        "chat": measure_chat,
+        "convert": measure_passage,
+        "serve": measure_serving,
+    }[arguments.what]
+    result = {"benchmark": arguments.what, **measure(arguments, overrides)}
     print(table(result))
     if arguments.json:
         commands.print_json(result)
@@ -114,6 +125,57 @@ def measure_passage(arguments: argparse.Namespace, overrides: list[str]) -> dict
     if unknown := [name for name in formats if name not in passage.FORMATS]:
         raise UserError(f"--formats names '{unknown[0]}', but may name {', '.join(passage.FORMATS)}.")
     return passage.measure(config.model, config.data, arguments.place, formats, say)
+
+
+def measure_serving(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
+    """Starts a server as a user does, twice, and asks it from many clients."""
+    if overrides:
+        raise UserError(f"'{overrides[0]}' is not an argument; see --help.")
+    from hilight_jax.serving import load
+
+    questions = [
+        "Which ball is hit first?",
+        "How many balls are in view?",
+        "Is a ball potted?",
+        "Where is the cue ball?",
+    ]
+    bodies = [
+        {"messages": [{"role": "user", "content": f"{question} ({number})"}], "max_tokens": arguments.new_tokens}
+        for number, question in enumerate(questions * 4)
+    ]
+    result: dict[str, Any] = {"checkpoint": arguments.checkpoint}
+    for slots in (1, arguments.slots):
+        with running_server(arguments.checkpoint, slots) as (address, pid):
+            measured = load.measure(address, pid, bodies, arguments.clients, arguments.seconds)
+            result[f"{slots} slots"] = asyncio.run(measured)
+    rates = [result[f"{slots} slots"]["tokens_per_second"] for slots in (1, arguments.slots)]
+    return result | {"speedup": rates[1] / rates[0]}
+
+
+@contextlib.contextmanager
+def running_server(checkpoint: str, slots: int) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own: its address and process; it is told to stop at the end.
+
+    Raises:
+      UserError: It did not start; what it said stands above.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["--checkpoint", checkpoint, "--port", str(port), "--slots", str(slots)]
+    process = subprocess.Popen([sys.executable, "-m", "hilight_jax.serve", *command], stdout=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
+                break
+            time.sleep(0.2)
+        else:
+            raise UserError(f"the server of '{checkpoint}' did not start; what it said stands above.")
+        yield address, process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def generate(world: World, clips: int, folder: str, workers: int) -> dict[str, Any]:
@@ -187,11 +249,18 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every key of the config can be set: --config.data.num_workers=2",
     )
-    parts = parser.add_subparsers(dest="what", required=True, metavar="encoder|data|chat|convert")
+    parts = parser.add_subparsers(dest="what", required=True, metavar="encoder|data|chat|convert|serve")
     encoder = parts.add_parser("encoder", help="the train step against the measured matrix multiplication peak")
     data = parts.add_parser("data", help="clips per second: generation, decoding, pipeline")
     chat = parts.add_parser("chat", help="time to the first token, tokens per second, memory, the machine's limits")
     convert = parts.add_parser("convert", help="speed and memory of convert and export, beside a plain copy")
+    serve = parts.add_parser("serve", help="a server under load, with several slots and with one")
+    serve.add_argument("--checkpoint", required=True, help="working directory of a run of align or tune")
+    serve.add_argument("--slots", type=int, default=8, help="answers at a time (default: 8)")
+    serve.add_argument("--clients", type=int, default=32, help="clients at a time (default: 32)")
+    serve.add_argument("--seconds", type=float, default=120.0, help="for how long (default: 120)")
+    serve.add_argument("--new_tokens", type=int, default=32, help="tokens of an answer (default: 32)")
+    serve.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     for part in (encoder, data, chat, convert):
         part.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]]")
         part.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")

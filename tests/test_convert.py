@@ -189,7 +189,7 @@ def test_the_record_names_every_file_with_its_hash_and_what_was_left(tmp_path, c
 def test_what_an_export_says_of_its_origin_comes_back_with_it_and_no_option_is_passed_over(tmp_path):
     checkpoints.hf_clip(tmp_path / "clip")
     converted(tmp_path / "clip", tmp_path / "run")
-    export.main([str(tmp_path / "run"), "--format", "encoder", "--to", str(tmp_path / "out"), "--no-fingerprint"])
+    export.main([str(tmp_path / "run"), "--format", "encoder", "--to", str(tmp_path / "out"), "--no_fingerprint"])
     converted(tmp_path / "out", tmp_path / "again")
     before, after = (json.loads((tmp_path / name / "ancestry.json").read_text()) for name in ("run", "again"))
     assert after["started_from"]["export"]["files"][0]["sha256"] == before["files"][0]["sha256"]

@@ -246,6 +246,7 @@ def test_other_zip_files_are_refused_by_a_sentence(torch, tmp_path):
         (lambda torch: {"epoch": 1}, "holds a dict without tensors"),
         (lambda torch: {"a": torch.ones(2, 2).to_sparse()}, "'a' .* is a sparse_coo tensor"),
         (lambda torch: {"a": torch.ones(2, dtype=torch.complex64)}, "'a' .* has the dtype complex64"),
+        (lambda torch: {"a": torch.ones(2, device="meta")}, "'a' .* has a shape and no numbers"),
     ],
 )
 def test_what_holds_no_plain_weights_is_refused(torch, tmp_path, make, said):
