@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import tensorstore
 from safetensors.numpy import load_file, save_file
 
 from hilight_jax import api, convert, export
@@ -217,6 +218,9 @@ def test_pieces_for_several_hosts_hold_the_same_numbers(tmp_path):
     assert_stored(store, params)
     lazily = store.lazy_params(0)
     np.testing.assert_array_equal(np.asarray(lazily["text"]["token_embedding"]), params["text"]["token_embedding"])
+    stored = {"driver": "ocdbt", "base": f"file://{tmp_path}/run/checkpoints/0/text/", "path": "token_embedding/"}
+    table = tensorstore.open({"driver": "zarr", "kvstore": stored}).result()
+    assert table.chunk_layout.read_chunk.shape == (49408, 16)
     mesh = jax.make_mesh((4,), ("fsdp",))
     place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "fsdp"))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -328,3 +332,12 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_looks_finished(tmp_path
     assert (tmp_path / "run.partial").exists()
     converted(tmp_path / "clip", tmp_path / "run")
     assert not (tmp_path / "run.partial").exists()
+
+
+@pytest.mark.torch
+def test_a_hilight_without_a_text_tower_says_that_it_cannot_embed(tmp_path):
+    pytest.importorskip("torch")
+    checkpoints.hilight_directory(tmp_path / "h")
+    converted(tmp_path / "h" / "hilight", tmp_path / "run")
+    with pytest.raises(UserError, match="holds no text tower, so it cannot embed"):
+        api.load(tmp_path / "run").encode_text("a red ball")

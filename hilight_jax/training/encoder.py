@@ -65,6 +65,11 @@ def load_encoder(workdir: str | Path, which: Literal["best", "latest"] | int = "
       CheckpointError: ``workdir`` holds no run of the encoder.
     """
     config = read_config(workdir)
+    if not isinstance(config, EncoderTrainConfig):
+        raise CheckpointError(
+            f"'{workdir}' is a run of the stage '{config.stage}' and holds no text tower, so it cannot embed; name a "
+            f"run of the encoder."
+        )
     store = Store(Path(workdir) / "checkpoints", config.keep, read_only=True)
     step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
     if step is None:

@@ -24,9 +24,9 @@ SINGLE = HiLightConfig(
 ENCODER = dataclasses.replace(checkpoints.CLIP_VIP, local=LocalHeadsConfig(levels=("embedding", "last"), head="mlp"))
 
 
-def chat_run(workdir, config=checkpoints.HILIGHT):
-    """A run of align, or of tune when the config has an adapter; returns its parameters."""
-    params = checkpoints.random(hilight.param_shapes(config), 5)
+def chat_run(workdir, config=checkpoints.HILIGHT, change=lambda params: params):
+    """A run of align, or of tune when the config has an adapter; returns its parameters, as ``change`` made them."""
+    params = change(checkpoints.random(hilight.param_shapes(config), 5))
     imported = Imported("a test's", "chat", config, params, 0, {}, _NOWHERE)
     write_run(imported, workdir, tokenizer=checkpoints.TOKENIZER)
     return params

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 
 import numpy as np
+import sentencepiece
 from starlette.testclient import TestClient
 
 from hilight_jax import api
@@ -12,6 +13,7 @@ from hilight_jax.serving.engine import Engine
 from hilight_jax.serving.service import Service, ServiceLimits
 from hilight_jax.serving.videos import VideoLimits, Videos
 from tests.exporters import runs
+from tests.importers import checkpoints
 
 ANSWER = {"max_tokens": 6}
 
@@ -31,8 +33,15 @@ class LetterEmbedder:
 
 
 def small_run(directory: pathlib.Path) -> pathlib.Path:
-    """A working directory to serve."""
-    runs.chat_run(directory, runs.SINGLE)
+    """A working directory to serve, whose random model says letters rather than spaces."""
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(checkpoints.TOKENIZER))
+    letters = [i for i in range(pieces.vocab_size()) if pieces.id_to_piece(i).strip("\u2581").isalpha()]
+
+    def talkative(params):
+        params["gemma"]["embedder"]["table"][letters] *= 4
+        return params
+
+    runs.chat_run(directory, runs.SINGLE, talkative)
     return directory
 
 

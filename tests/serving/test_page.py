@@ -1,0 +1,124 @@
+"""The page in a real browser, without its window: what a user does with it."""
+
+import contextlib
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
+
+from tests.data.clips import encode  # noqa: E402
+from tests.serving.live import live  # noqa: E402
+from tests.serving.server import small_run  # noqa: E402
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="there is no chromium")]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with live(small_run(tmp_path_factory.mktemp("run") / "small")) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "shot.webm"
+    frames = np.random.default_rng(0).integers(0, 256, (12, 48, 64, 3), np.uint8)
+    path.write_bytes(encode(frames, container="webm", codec="libvpx-vp9", pixel_format="yuv420p"))
+    return str(path)
+
+
+@contextlib.contextmanager
+def page_at(address, **options):
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(**options)
+        faults, inside = [], (address, "blob:", "data:")
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: faults.extend([] if request.url.startswith(inside) else [request.url]))
+        page.goto(address)
+        page.wait_for_function("document.getElementById('model').textContent === 'small'")
+        yield page
+        assert faults == []
+        browser.close()
+
+
+def ask(page, text="what is hit?"):
+    page.fill("#question", text)
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.turn.assistant') && !document.querySelector('.turn.busy')")
+
+
+def test_upload_ask_evidence_and_export(address, film):
+    with page_at(address) as page:
+        page.set_input_files("#file", [film])
+        page.wait_for_selector(".clip")
+        page.wait_for_function("document.querySelector('.clip video').readyState >= 1")
+        assert page.inner_text(".name") == "shot.webm: shown with the next question"
+        ask(page)
+        assert page.inner_text(".turn.assistant .said").strip()
+        assert page.inner_text(".turn.user .who") == "You · shot.webm"
+        page.click(".evidence summary")
+        page.wait_for_selector(".evidence canvas")
+        first = page.evaluate("document.querySelector('.evidence canvas').toDataURL()")
+        move = "slider => { slider.value = 1 - Math.min(slider.value, 1); slider.dispatchEvent(new Event('input')); }"
+        page.eval_on_selector(".evidence input", move)
+        assert page.evaluate("document.querySelector('.evidence canvas').toDataURL()") != first
+        ask(page, "and then?")
+        assert page.locator(".turn.assistant").count() == 2
+        with page.expect_download() as download:
+            page.click("#export")
+        assert '"role": "assistant"' in open(download.value.path(), encoding="utf-8").read()
+        page.click("#reset")
+        assert page.locator(".turn").count() == 0 and page.locator(".clip").count() == 0
+
+
+def test_what_goes_wrong_is_said_and_the_question_comes_back(address, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with page_at(address) as page:
+        page.set_input_files("#file", [str(broken)])
+        page.wait_for_selector(".clip")
+        page.fill("#question", "what is hit?")
+        page.click("#send")
+        page.wait_for_selector("#error:not([hidden])")
+        assert "no video that can be read" in page.inner_text("#error")
+        assert page.input_value("#question") == "what is hit?"
+        assert page.locator(".turn").count() == 0
+
+
+def test_it_works_by_keyboard_and_has_names_for_everything(address, film):
+    with page_at(address) as page:
+        page.set_input_files("#file", [film])
+        page.wait_for_selector(".clip")
+        unnamed = "e => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)"
+        everything = "[...document.querySelectorAll('button, input, textarea, video')]"
+        nameless = page.evaluate(f"{everything}.filter({unnamed}).map(e => e.outerHTML)")
+        assert nameless == []
+        seen = set()
+        page.focus("#reset")
+        for _ in range(25):
+            page.keyboard.press("Tab")
+            seen.add(
+                page.evaluate(
+                    "document.activeElement.id || document.activeElement.className || document.activeElement.tagName"
+                )
+            )
+        assert {"file", "question", "send"} <= seen
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_sticks_out_on_a_phone(address, film, scheme):
+    with page_at(address, viewport={"width": 360, "height": 700}, color_scheme=scheme) as page:
+        page.set_input_files("#file", [film])
+        page.wait_for_selector(".clip")
+        ask(page, "a long word: " + "x" * 120)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        colours = page.evaluate(
+            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+        )
+        light = [sum(int(v) for v in colour[4:-1].split(",")) for colour in colours]
+        assert (light[0] > light[1]) == (scheme == "light")
