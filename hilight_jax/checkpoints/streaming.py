@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import orbax.checkpoint as ocp
 
 from hilight_jax.core import trees
@@ -18,6 +19,7 @@ class LazyArrayHandler(ocp.type_handlers.NumpyHandler):
     def __init__(self):
         """Takes no copies: nobody else changes what was read for this."""
         super().__init__(deepcopy_host_arrays=False)
+        self._chunks: list[int] | None = None
 
     async def serialize(
         self,
@@ -28,9 +30,29 @@ class LazyArrayHandler(ocp.type_handlers.NumpyHandler):
         """Writes all of them, one after the other; nothing is left to wait for."""
         args = args or [ocp.SaveArgs()] * len(values)
         for value, info, arg in zip(values, infos, args, strict=True):
+            self._chunks = _chunks(value, arg)
             for written in await super().serialize([value.read()], [info], [arg]):
                 written.result()
         return []
+
+    async def _open_and_write(self, value: np.ndarray, tspec: dict[str, Any], ts_context: Any) -> None:
+        """Orbax would cut an axis that is named to it into pieces of one row each."""
+        if self._chunks:
+            tspec["metadata"]["chunks"] = self._chunks
+        await super()._open_and_write(value, tspec, ts_context)
+
+
+def _chunks(value: LazyArray, args: ocp.SaveArgs) -> list[int] | None:
+    """The shape of a piece, where an axis is named; a multiple of the pieces that are asked for where those are large.
+
+    ``save_args`` says by ``chunk_byte_size`` how many.
+    """
+    if not args.shard_axes:
+        return None
+    (axis,), asked = args.shard_axes, value.nbytes // args.chunk_byte_size
+    length = value.shape[axis]
+    counts = (n for n in range(asked, length, asked) if length % n == 0 and value.nbytes // n <= _PIECE_BYTES)
+    return [length // next(counts, length) if i == axis else size for i, size in enumerate(value.shape)]
 
 
 def type_handlers() -> ocp.type_handlers.TypeHandlerRegistry:
@@ -52,8 +74,9 @@ def save_args(tree: Mapping[str, Any], pieces: Mapping[str, tuple[int, int]]) ->
     def args(path: str, leaf: Any) -> ocp.SaveArgs:
         if not isinstance(leaf, LazyArray):
             return ocp.SaveArgs()
-        axis, count = pieces.get(path, (None, 1))
-        limit = max(min(_PIECE_BYTES, -(-leaf.nbytes // count)), leaf.dtype.itemsize)
-        return ocp.SaveArgs(chunk_byte_size=limit, shard_axes=() if axis is None else (axis,))
+        axis, count = pieces.get(path, (None, 1))  # The axis divides by the count, see ``storage_axes``.
+        if axis is not None:
+            return ocp.SaveArgs(chunk_byte_size=leaf.nbytes // count, shard_axes=(axis,))
+        return ocp.SaveArgs(chunk_byte_size=_PIECE_BYTES)
 
     return trees.map_with_path(args, tree)

@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from hilight_jax.core.errors import UserError
+
 
 class LazyArray:
     """An array that is known by shape and dtype and made anew by every ``read``.
@@ -60,7 +62,23 @@ class LazyArray:
 
     def astype(self, dtype: Any) -> Self:
         """The same values in another dtype."""
-        return self if np.dtype(dtype) == self.dtype else self.map(lambda x: x.astype(dtype), self.shape, dtype)
+        return self if np.dtype(dtype) == self.dtype else self.map(lambda x: _cast(x, dtype), self.shape, dtype)
+
+
+def _cast(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """The values in another dtype.
+
+    Raises:
+      UserError: float16 cannot hold one of them.
+    """
+    with np.errstate(over="ignore"):
+        y = x.astype(dtype)
+    if y.dtype == np.float16 and np.isinf(y).any() and not np.isinf(x).any():
+        raise UserError(
+            f"a weight of {float(np.abs(x).max()):.3g} does not fit into float16, whose largest number is 65504; use "
+            f"bfloat16 or float32."
+        )
+    return y
 
 
 def lazy(x: Any) -> LazyArray:

@@ -12,11 +12,11 @@ from safetensors.numpy import load_file
 
 from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.core.trees import flatten
 from hilight_jax.exporters.exported import ExportedChat
 from hilight_jax.exporters.fingerprint import FILE, Fingerprint
 from hilight_jax.importers.chat import find_tokenizer
 from hilight_jax.importers.exported_models import import_exported
+from hilight_jax.importers.imported import set_aside
 from hilight_jax.stages.fixed_clip import measure
 from hilight_jax.stages.imported_runs import run_config
 
@@ -133,8 +133,9 @@ def _compare_originals(directory: Path) -> None:
     Raises:
       CheckpointError: They do not.
     """
-    original = open_foreign(directory / "original" / "clip_vip.pt").weights
+    original, _ = set_aside(open_foreign(directory / "original" / "clip_vip.pt").weights)
     other = open_foreign(directory / "huggingface").weights
-    for name, x in flatten(original).items():
-        if not np.array_equal(np.asarray(x), np.asarray(other[name.removeprefix("clipmodel.")])):
+    for name, x in original.items():
+        same = other.get(name.removeprefix("clipmodel."))
+        if same is None or not np.array_equal(np.asarray(x), np.asarray(same)):
             raise CheckpointError(f"'{name}' differs between the two forms in '{directory}'; export the model again.")

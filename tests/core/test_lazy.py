@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hilight_jax.core.errors import UserError
 from hilight_jax.core.lazy import LazyArray, Shared, lazy
 
 
@@ -42,3 +43,9 @@ def test_pieces_of_one_array_read_it_once_and_then_let_it_go():
     assert shared._held is None
     assert np.asarray(pieces[1]).tolist() == [2, 3]
     assert reads == [1, 1]
+
+
+def test_a_number_that_float16_cannot_hold_is_said_instead_of_becoming_infinite():
+    with pytest.raises(UserError, match=r"a weight of 7e\+04 does not fit into float16"):
+        lazy(np.array([1.0, -70000.0])).astype(np.float16).read()
+    assert np.asarray(lazy(np.array([np.inf])).astype(np.float16)).tolist() == [np.inf]

@@ -131,6 +131,32 @@ def test_answers_end_before_a_stop_id_each_by_itself(tmp_path):
     assert loaded.generate(prompts, [[], []], 12, (stop,)) == [whole[0][: whole[0].index(stop)], whole[1]]
 
 
+def test_8_bits_of_bfloat16_weights_are_computed_with_as_by_jax(tmp_path):
+    model = chat_model()
+    compute = ComputeConfig(dtype="bfloat16")
+    params = jax.tree.map(lambda x: x.astype("bfloat16"), model.params)
+    model = dataclasses.replace(model, params=params, config=dataclasses.replace(model.config, compute=compute))
+    write_stablehlo(model, tmp_path, quantized=True)
+    prompts = [[2, 5, 6, 7], [2, 8]]
+    logits = Model(tmp_path).prefill(prompts, [[], []], 1)[0]
+    asked = [Prompt(np.array(ids, np.int32), ()) for ids in prompts]
+    expected = endless_generator(model, widened(params)).next_logits(asked)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_a_cache_is_written_in_place(tmp_path):
+    write_stablehlo(chat_model(), tmp_path)
+    loaded = Model(tmp_path)
+    _, before, positions = loaded.prefill([[2, 5], [2]], [[], []], 4)
+    after = loaded.programs["decode"](np.array([6, 7], np.int32), positions, before)["cache"]
+    assert all(x.is_deleted() for x in before.values())
+    assert np.asarray(after["mask"]).tolist() == [
+        [True, True, True, False, False, False],
+        [False, *[True] * 2, *[False] * 3],
+    ]
+    assert int(after["length"]) == 3
+
+
 def endless_generator(model, params=None):
     """Answers run to their full length, whatever they say."""
     tokenizer = GemmaTokenizer(checkpoints.TOKENIZER)
