@@ -85,19 +85,6 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree, fp16_rounde
     return import_weights(TABLE, _cut(named), template)
 
 
-def from_clip(weights: Mapping[str, np.ndarray], template: Tree) -> dict[str, Any]:
-    """Imports OpenAI's CLIP as the beginning of Long-CLIP's training: both position tables are its own, stretched.
-
-    Raises:
-      CheckpointError: Names are missing, left over or misshaped, or the positions are not CLIP's 77.
-    """
-    named = {name.removeprefix(_PREFIX): np.asarray(x) for name, x in weights.items()}
-    if "positional_embedding" in named:
-        table = stretch_positions(named["positional_embedding"])
-        named |= {"positional_embedding": table, "positional_embedding_res": table}
-    return from_official(named, template)
-
-
 def to_official(params: Tree) -> dict[str, np.ndarray]:
     """Exports our parameters (all of them or a tower) under the official names.
 

@@ -17,7 +17,6 @@ from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import flatten, unflatten
 from hilight_jax.importers import chat
 from hilight_jax.importers.imported import Imported, set_aside
-from hilight_jax.importers.language import TIED_HEAD
 from hilight_jax.models import hilight, lora, video_text
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.video_text import DualEncoderConfig
@@ -70,7 +69,7 @@ def _hilight(path: Path, record: Mapping[str, Any]) -> Imported:
 def _huggingface(path: Path, record: Mapping[str, Any]) -> Imported:
     foreign = open_foreign(path)
     config = build(HiLightConfig, record["model"], "config.model")
-    weights, left = set_aside(foreign.weights, [TIED_HEAD, _OTHER_TEXT])
+    weights, left = set_aside(foreign.weights, [_OTHER_TEXT])
     template = hilight.param_shapes(config)
     deltas = template.pop(lora.COLLECTION, None)
     params = chat_names.from_huggingface(weights, template)
