@@ -12,9 +12,8 @@ Presets (`configs/long_clip.py:PRESET`):
            under the ROC curve of 0.92 on average (red, yellow, purple, orange 0.99, green 0.70).
     b16    CLIP B/16 with 248 positions, trained as Long-CLIP's train.md recommends: 2,048 pairs a step, learning rate
            1e-6, six passes over ShareGPT4V's 1.2 million captioned images, 200 steps of warm-up. The original starts
-           from OpenAI's CLIP (`checkpoints.long_clip.from_clip` stretches its positions) and freezes the first table of
-           positions: here that start is `--config.init_from.workdir=RUN` of a RUN that `convert --stretch` made.
-           It crops images to a square, where this project resizes them, as HiLight does. It wants an
+           from OpenAI's CLIP and freezes the first table of positions: here that start is
+           `--config.init_from.workdir=RUN` of a RUN that `python -m hilight_jax.convert --stretch` made. It crops images to a square, where this project resizes them, as HiLight does. It wants an
            accelerator; no figure of quality is measured here.
 """
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from hilight_jax.checkpoints.long_clip import TABLE, from_clip, from_official, stretch_positions, to_official
+from hilight_jax.checkpoints.long_clip import TABLE, from_official, stretch_positions, to_official
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.trees import flatten
 from hilight_jax.models.long_clip import FrameConfig, LongClipConfig, LongTextConfig
@@ -70,16 +70,6 @@ def test_wrong_names_and_shapes_are_reported(weights, template):
         from_official(weights | {PACKED: weights[PACKED][:-1]}, template)
     with pytest.raises(CheckpointError, match="'ln_extra.weight' is not part of this model"):
         from_official(weights | {"ln_extra.weight": np.zeros(3)}, template)
-
-
-def test_clip_becomes_the_beginning_of_long_clip(weights, template):
-    """One table of 77 in, two equal ones of 248 out."""
-    clip = {name: x for name, x in weights.items() if name != "positional_embedding_res"}
-    clip["positional_embedding"] = weights["positional_embedding"][:77]
-    text = from_clip(clip | {"context_length": np.array(77)}, template)["text"]
-    expected = stretch_positions(clip["positional_embedding"])
-    np.testing.assert_array_equal(text["position_embedding"], expected)
-    np.testing.assert_array_equal(text["position_embedding_res"], expected)
 
 
 def test_positions_are_stretched_four_times_and_the_last_goes_on():
