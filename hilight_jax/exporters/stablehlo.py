@@ -6,8 +6,8 @@ written out with weights of their own, for a slice of stacked weights is copied 
 Of a chat model: ``encode_video(weights, frames, key_frames)``; ``prefill(weights, ids, video_tokens, mask, positions,
 cache)`` and ``decode(weights, ids, positions, cache)``, both with scores of the next token and the cache, a dict of
 ``k``, ``v`` [depth, B, S, K, H], ``mask`` [B, S] and ``length``. Of an encoder: ``encode_video(weights, frames)`` and
-``encode_text(weights, ids, mask)``. What is exported cannot say that a cache is used up; the loader, which compiles the
-programs, does.
+``encode_text(weights, ids, mask)``. jax ignores which arguments an exported program may overwrite;
+whoever calls it says so, as the loader does of the cache.
 """
 
 import dataclasses
