@@ -13,9 +13,9 @@ Presets (`configs/long_clip.py:PRESET`):
     b16    CLIP B/16 with 248 positions, trained as Long-CLIP's train.md recommends: 2,048 pairs a step, learning rate
            1e-6, six passes over ShareGPT4V's 1.2 million captioned images, 200 steps of warm-up. The original starts
            from OpenAI's CLIP and freezes the first table of positions: here that start is
-           `--config.init_from.workdir=RUN` of a RUN that `python -m hilight_jax.convert --stretch` made. It crops images
-           to a square, where this project resizes them, as HiLight does. It wants an accelerator; no figure of quality
-           is measured here.
+           `--config.init_from.workdir=RUN` of a RUN that `python -m hilight_jax.convert --stretch` made. It crops
+           images to a square, where this project resizes them, as HiLight does. It wants an accelerator; no figure of
+           quality is measured here.
 """
 
 import ml_collections
