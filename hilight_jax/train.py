@@ -26,7 +26,7 @@ from hilight_jax.stages.registry import make_stage
 from hilight_jax.stages.stage import lacks_world, provide_world, say
 from hilight_jax.training import loop
 from hilight_jax.training.clock import Clock
-from hilight_jax.training.experiment import build_run, load_config
+from hilight_jax.training.experiment import build_run, load_config, read_config
 from hilight_jax.training.run_config import FREE_KEYS, RunConfig
 from hilight_jax.training.state import TrainState
 from hilight_jax.training.trainer import Trainer
@@ -77,6 +77,7 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, 
     if not dry_run:
         distributed.check_shared(workdir)
     check_workdir(config, workdir)
+    check_start(config, workdir)
     mesh = make_mesh(config.mesh)
     ready = config.with_sources()
     stage = make_stage(ready, mesh, workdir)
@@ -176,6 +177,30 @@ def check_workdir(config: RunConfig, workdir: Path) -> None:
             f"{workdir} holds another configuration ({'; '.join(changed)}); choose another --workdir, or train with "
             f"the configuration that is there."
         )
+
+
+def check_start(config: RunConfig, workdir: Path) -> None:
+    """Refuses to start from a run of another stage, or whose heads are cut otherwise, which no shape would show.
+
+    Raises:
+      CheckpointError: What is there, and what is needed.
+    """
+    if config.init_from is None or (workdir / "checkpoints").is_dir():
+        return
+    place = config.init_from.workdir
+    theirs = read_config(place)
+    if theirs.stage != config.stage:
+        raise CheckpointError(
+            f"config.init_from.workdir '{place}' is a run of the stage '{theirs.stage}', but this is one of "
+            f"'{config.stage}'; name a run of the same stage."
+        )
+    for part in ("vision", "frames", "text"):
+        found, wanted = (getattr(getattr(run.model, part, None), "num_heads", None) for run in (theirs, config))
+        if found != wanted:
+            raise CheckpointError(
+                f"config.init_from.workdir '{place}' has model.{part}.num_heads={found}, but here it is {wanted}; set "
+                f"config.model.{part}.num_heads={found}, or name another run."
+            )
 
 
 def _with_defaults(saved: Mapping[str, Any]) -> Mapping[str, Any]:

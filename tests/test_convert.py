@@ -10,7 +10,7 @@ import pytest
 import tensorstore
 from safetensors.numpy import load_file, save_file
 
-from hilight_jax import api, convert, export
+from hilight_jax import api, convert, export, train
 from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import UserError
@@ -341,3 +341,25 @@ def test_a_hilight_without_a_text_tower_says_that_it_cannot_embed(tmp_path):
     converted(tmp_path / "h" / "hilight", tmp_path / "run")
     with pytest.raises(UserError, match="holds no text tower, so it cannot embed"):
         api.load(tmp_path / "run").encode_text("a red ball")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ([], "has model.vision.num_heads=1, but here it is 4; set config.model.vision.num_heads=1"),
+        (["--config.init_from.workdir=nowhere"], "'nowhere' is not a working directory"),
+        (
+            ["--config.init_from.workdir=language"],
+            "is a run of the stage 'language_model', but this is one of 'encoder'",
+        ),
+    ],
+)
+def test_a_dry_run_looks_at_the_run_that_it_would_start_from(tmp_path, monkeypatch, change, sentence):
+    checkpoints.hf_clip(tmp_path / "clip")
+    checkpoints.gemma_directory(tmp_path / "gemma")
+    converted(tmp_path / "clip", tmp_path / "run")
+    converted(tmp_path / "gemma", tmp_path / "language")
+    monkeypatch.chdir(tmp_path)
+    config = str(pathlib.Path(__file__).parents[1] / "configs" / "encoder.py:demo")
+    with pytest.raises(UserError, match=sentence):
+        train.main(["--config", config, "--dry_run", "--config.init_from.workdir=run", *change])

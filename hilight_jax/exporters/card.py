@@ -23,14 +23,20 @@ print(processor.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_to
 ```
 """,
     "stablehlo": """\
-Programs for CPU, CUDA and TPU with the weights beside them. `load.py` needs jax and safetensors, nothing else:
+Programs for CPU, CUDA and TPU with the weights beside them. `load.py` needs jax and safetensors, nothing else; reading
+videos and `tokenizer.model` is the caller's. `manifest.json` says how frames and prompts are made; here the fixed clip:
 
 ```python
+import sys
+
+from safetensors.numpy import load_file
+
+sys.path.insert(0, "DIR")
 import load
 
-model = load.Model("DIR")  # With DIR on the path; manifest.json says how frames and prompts are made.
-rows = model.encode("encode_video", frames, key_frames)["video_tokens"]
-answers = model.generate([prompt_ids], [[rows]])
+model, clip = load.Model("DIR"), load_file("DIR/fingerprint.safetensors")
+rows = model.encode("encode_video", clip["frames"], clip["key_frames"])["video_tokens"]
+print(model.generate([clip["ids"].tolist()], [[rows]]))  # Compiled for each new length of a prompt: seconds, once.
 ```
 """,
     "encoder": """\
@@ -41,6 +47,8 @@ from transformers import AutoModel, AutoProcessor
 
 model = AutoModel.from_pretrained("DIR/huggingface", trust_remote_code=True)
 processor = AutoProcessor.from_pretrained("DIR/huggingface", trust_remote_code=True)
+inputs = processor(text=["the red ball is potted"], videos=["shot.mp4"], return_tensors="pt")
+print(model(**inputs).logits_per_video, model.word_maps(**inputs).shape)  # [B, tokens, frames, patches]
 ```
 """,
 }
@@ -78,7 +86,8 @@ def model_card(record: Mapping[str, Any]) -> str:
         "## Load it",
         "",
         _LOADING_ENCODER if stablehlo and record["stage"] == "encoder" else _LOADING[record["format"]],
-        "`fingerprint.safetensors` holds a fixed clip and what the trained model makes of it; "
+        *(_ADAPTER if record["lora"] == "kept" else ()),
+        f"`fingerprint.safetensors` holds a fixed clip and what the {_whose(record)} makes of it; "
         "`python -m hilight_jax.export --verify DIR` compares."
         if record["fingerprint"]
         else "It was exported without a fingerprint: nothing says what it must answer.",
@@ -92,6 +101,22 @@ def model_card(record: Mapping[str, Any]) -> str:
     lines += ["## Where it comes from", "", *_origin(record["ancestry"], 0), ""]
     lines += ["## Limits", "", *(f"- {limit}" for limit in (*_LIMITS, *record["limits"])), ""]
     return "\n".join(lines)
+
+
+_ADAPTER = (
+    "That is the model before it was tuned. With its adapter, of PEFT's, it is the tuned one:",
+    "",
+    "```python",
+    "from peft import PeftModel",
+    "",
+    'model = PeftModel.from_pretrained(model, "DIR/adapter")',
+    "```",
+    "",
+)
+
+
+def _whose(record: Mapping[str, Any]) -> str:
+    return "model without its adapter" if record["lora"] == "kept" else "trained model"
 
 
 def _title(record: Mapping[str, Any]) -> str:

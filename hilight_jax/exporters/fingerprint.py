@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from hilight_jax.core.errors import CheckpointError
@@ -46,7 +47,10 @@ def read_fingerprint(directory: Path) -> Fingerprint:
         raise CheckpointError(
             f"'{directory}' has no {FILE} to verify against: it was exported with --no_fingerprint, or is no export."
         )
-    return Fingerprint(load_file(directory / FILE))
+    try:
+        return Fingerprint(load_file(directory / FILE))
+    except SafetensorError as error:
+        raise CheckpointError(f"'{directory / FILE}' is damaged ({error}); export the model again.") from error
 
 
 def fixed_clip(num_frames: int, size: int) -> np.ndarray:

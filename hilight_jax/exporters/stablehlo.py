@@ -207,14 +207,18 @@ def _manifest(model: ExportedChat | ExportedEncoder, reads: Mapping[str, Any]) -
     return known | {
         "num_key_frames": data.key_frames.count,
         "key_frame_rule": data.key_frames.rule,
+        "key_frames": "int32 [B, num_key_frames], numbers among the clip's frames; by the rule uniform "
+        "floor((num_frames - 1) i / (num_key_frames - 1))",
         "video_id": VIDEO_ID,
         "video_rows": data.num_video_tokens,
         "width": gemma.width,
         "max_length": data.max_length,
         "stop_ids": list(tokenizer.stop_ids),
         "cache": {**sizes, "dtype": _cache_dtype(model)},
-        "prompt": "<bos><start_of_turn>user\n<video>\nQUESTION<end_of_turn>\n<start_of_turn>model\n, with video_rows "
-        "times video_id in place of <video>",
+        "prompt": "<bos><start_of_turn>user\n<video>\nQUESTION<end_of_turn>\n<start_of_turn>model\n",
+        "tokens": "<bos>, <start_of_turn> and <end_of_turn> are single pieces of tokenizer.model (SentencePiece); the "
+        "text before and after each <video> is encoded by itself, and video_rows times video_id stand in its place; "
+        "two videos are written Image 1:<video>\nImage 2:<video>\n; an answer is followed by <end_of_turn>\n<eos>",
     }
 
 

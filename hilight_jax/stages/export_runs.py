@@ -26,7 +26,7 @@ from hilight_jax.exporters.quantize import quantize
 from hilight_jax.exporters.stablehlo import write_stablehlo
 from hilight_jax.importers.exported_models import RECORD
 from hilight_jax.models.lora import COLLECTION
-from hilight_jax.stages.ancestry import made_with, read_ancestry, without_places
+from hilight_jax.stages.ancestry import made_with, read_ancestry, sha256, without_places
 from hilight_jax.stages.exports import Gathered, Which, gather
 from hilight_jax.stages.fixed_clip import measure
 from hilight_jax.stages.reading import told
@@ -114,6 +114,10 @@ def export(workdir: Path, directory: Path, options: ExportOptions, tell: Callabl
         if fingerprint:
             fingerprint.write(partial)
         record["fingerprint"] = fingerprint is not None
+        if fingerprint:  # What does not show in the outputs, such as a tokenizer, is known by its hash.
+            record["files"] = _hashes(partial)
+        # What is on the disk now, weights and all else.
+        record["bytes"] = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         write_object(partial / RECORD, record)
         (partial / "README.md").write_text(model_card(record), encoding="utf-8")
     return record
@@ -133,6 +137,7 @@ def verify(directory: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         raise CheckpointError(f"'{directory}' is no export of this package: it has no {RECORD}.")
     record = read_object(path, CheckpointError, "export the model again")
     fingerprint = read_fingerprint(directory)
+    changed = _changed(directory, record.get("files", {}))
     tell(f"running the {record['format']} export in {directory}")
     found = deviations(fingerprint, outputs(directory, record))
     share = INT8_TOLERANCE if record["quantize"] else TOLERANCES[record["dtype"]]
@@ -145,7 +150,22 @@ def verify(directory: Path, tell: Callable[[str], None]) -> dict[str, Any]:
             allowed[name] = 0.0  # Every token the same; rounded weights may choose others.
     wrong = [name for name, most in allowed.items() if not found[name] <= most]
     why = "" if not wrong else f": {wrong[0]} may be off by {allowed[wrong[0]]:.2g} in rounding, no more"
-    return {"deviations": found, "allowed": allowed, "same": not wrong, "why": why}
+    if changed:
+        wrong, why = changed, f": {', '.join(changed[:3])} changed since, or is gone"
+    return {"deviations": found, "allowed": allowed, "changed": changed, "same": not wrong, "why": why}
+
+
+def _hashes(directory: Path) -> dict[str, str]:
+    """The SHA-256 of every file."""
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {path.relative_to(directory).as_posix(): sha256(path) for path in files}
+
+
+def _changed(directory: Path, files: Mapping[str, str]) -> list[str]:
+    """The files that are no longer what was written."""
+    return [
+        name for name, known in files.items() if not (directory / name).is_file() or sha256(directory / name) != known
+    ]
 
 
 def _without_adapter(
