@@ -218,7 +218,7 @@ def test_the_original_comes_back_bit_for_bit_without_its_heads(tmp_path, proxies
 def test_every_kind_of_heads_comes_back_bit_for_bit(tmp_path, heads):
     config = dataclasses.replace(SMALL, text=DEEP_TEXT, local=HEADS[heads])
     model, _ = exported(tmp_path, config)
-    record = {"format": "encoder", "model": to_dict(config), "data": {}}
+    record = {"format": "encoder", "stage": "encoder", "model": to_dict(config), "data": {}, "ancestry": {}}
     (tmp_path / RECORD).write_text(json.dumps(record))
     imported = import_exported(tmp_path)
     assert imported.model == config
