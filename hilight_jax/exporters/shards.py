@@ -11,7 +11,7 @@ from hilight_jax.core.json_files import write_object
 
 # What transformers writes as metadata, and what some of its versions ask for.
 _METADATA = {"format": "pt"}
-SHARD_BYTES = 2 * 10**9
+SHARD_BYTES = 10**9
 
 
 def write_shards(
