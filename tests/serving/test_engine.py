@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from hilight_jax.serving import slots
+from hilight_jax.serving.context import slot_count
 from hilight_jax.serving.engine import Busy, Closed, Engine, Request, Shown
 from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample, sample_rows
 from tests.serving.chat import clip, frames, generator, prompt
@@ -123,3 +125,25 @@ def test_rows_are_sampled_as_they_would_be_by_themselves(config):
         mixed = sample_rows(logits, keys, [step] * 4 + [1, 2], [config] * 4 + others)
         np.testing.assert_array_equal(mixed[:4], sample(logits, keys, step, config)[:4])
         np.testing.assert_array_equal(mixed[5], logits[5].argmax())
+
+
+def test_answers_stay_the_same_while_the_cache_grows_and_shrinks(monkeypatch):
+    sizes, plain = set(), slots.Slots.step
+
+    def step(self, ids):
+        sizes.add(self.capacity)
+        return plain(self, ids)
+
+    monkeypatch.setattr(slots, "capacity_for", lambda length: slot_count(length + 8))
+    monkeypatch.setattr(slots.Slots, "step", step)
+    engine = Engine(generator(), num_slots=3, max_waiting=40)
+    rng = np.random.default_rng(1)
+    asked = [
+        (tuple(rng.integers(2, 28, count).tolist()), SamplingConfig(max_new_tokens=new, stop_ids=(39,)))
+        for count, new in [(3, 4), (40, 10), (2, 60), (5, 30), (1, 3), (2, 2), (3, 50), (50, 20), (1, 70), (4, 6)]
+    ]
+    tickets = [engine.submit(Request(prompt(*ids).ids, sampling=sampling)) for ids, sampling in asked]
+    for (ids, sampling), ticket in zip(asked, tickets, strict=True):
+        assert whole(ticket)[0] == alone(ids, sampling).text
+    engine.close()
+    assert len(sizes) > 2
