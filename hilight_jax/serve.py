@@ -50,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         _embedder(model),
         ServiceLimits(max_new_tokens=arguments.max_new_tokens),
     )
+    print(f"{arguments.checkpoint} is loaded; compiling ...", flush=True)
+    service.warm()
     keys = tuple(key for key in os.environ.get(KEYS, "").split(",") if key)
     app = make_app(service, keys, 4 * limits.max_bytes // 3 + 10**6)
     print(f"serving {service.name} on http://{arguments.host}:{arguments.port}", flush=True)

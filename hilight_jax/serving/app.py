@@ -27,7 +27,7 @@ from hilight_jax.serving.protocol import (
     error_body,
     usage,
 )
-from hilight_jax.serving.service import Service
+from hilight_jax.serving.service import Service, UnknownModel
 from hilight_jax.serving.videos import DecoderFailed, Forbidden, StoredFile, TooLarge, UnknownFile
 
 # Status and kind of each error; any other of the user's is a bad request.
@@ -35,6 +35,7 @@ _ERRORS: tuple[tuple[type[UserError], int, str], ...] = (
     (Busy, 429, "rate_limit_error"),
     (Closed, 503, "server_error"),
     (UnknownFile, 404, "invalid_request_error"),
+    (UnknownModel, 404, "invalid_request_error"),
     (TooLarge, 413, "invalid_request_error"),
     (Forbidden, 403, "permission_error"),
     (DecoderFailed, 502, "server_error"),
@@ -81,13 +82,18 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     async def user_error(request: Request, error: UserError) -> Response:
         status, kind = next(((s, k) for t, s, k in _ERRORS if isinstance(error, t)), (400, "invalid_request_error"))
         headers = {"retry-after": "2"} if status in (429, 503) else None
-        return _failed(status, error_body(str(error), kind), headers)
+        code = "model_not_found" if isinstance(error, UnknownModel) else None
+        return _failed(status, error_body(str(error), kind, code), headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            message = f"the body is no JSON ({first['ctx']['error'].lower()} at character {first['loc'][-1]})."
+            return _failed(400, error_body(message, "invalid_request_error"))
         place = ".".join(str(step) for step in first["loc"] if step != "body")
-        message = f"{place or 'the body'}: {first['msg'].lower()}."
+        said = first["msg"].removeprefix("Value error, ")
+        message = f"{place or 'the body'}: {said[:1].lower()}{said[1:]}."
         return _failed(422, error_body(message, "invalid_request_error", param=place or None))
 
     @app.exception_handler(HTTPException)
@@ -112,12 +118,10 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
         return {"object": "list", "data": [_model(service.name)]}
 
     @app.get("/v1/models/{name}")
-    async def model(name: str) -> Response:
+    async def model(name: str) -> dict[str, Any]:
         """What is known of it."""
-        if name != service.name:
-            message = f"there is no model '{name[:100]}'; this server has '{service.name}'."
-            return _failed(404, error_body(message, "invalid_request_error", "model_not_found"))
-        return JSONResponse(_model(service.name))
+        service.check_model(name)
+        return _model(service.name)
 
     @app.post("/v1/files")
     async def upload(
@@ -165,6 +169,7 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     async def embeddings(asked: EmbeddingsRequest) -> dict[str, Any]:
         """Unit vectors of texts and videos."""
         items = [asked.input] if isinstance(asked.input, str) else asked.input
+        service.check_model(asked.model)
         vectors = await service.embed(items)
         data = [
             {"object": "embedding", "index": i, "embedding": _encoded(vector, asked.encoding_format)}

@@ -5,6 +5,7 @@ there are free rows, and lets go of those whose client has left. What an answer 
 """
 
 import dataclasses
+import logging
 import queue
 import threading
 import time
@@ -20,7 +21,7 @@ from hilight_jax.serving.context import Prompt
 from hilight_jax.serving.generate import Generator
 from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample_rows
 from hilight_jax.serving.slots import Slots
-from hilight_jax.serving.streaming import TextStream
+from hilight_jax.serving.streaming import StopStrings, TextStream
 
 FinishReason = Literal["stop", "length", "cancelled", "failed"]
 
@@ -54,11 +55,13 @@ class Request:
       ids: int32 [n], expanded.
       clips: Its clips, in the order of their rows.
       sampling: How the answer is chosen.
+      stop: Strings before which the answer ends, should it come to one.
     """
 
     ids: np.ndarray
     clips: tuple[Shown, ...] = ()
     sampling: SamplingConfig = SamplingConfig()
+    stop: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +260,7 @@ class Engine:
         if done.set_running_or_notify_cancel():
             try:
                 done.set_result(work())
-            except UserError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is the asker's: the model goes on.
                 done.set_exception(error)
 
     def _take_in(self, ticket: Ticket) -> None:
@@ -273,6 +276,10 @@ class Engine:
             logits, cache, length = generator.read_prompt(prompt)
         except UserError as error:
             self._finish(ticket, Piece("", 0, "failed", str(error)))
+            return
+        except Exception:  # Such as too little memory for this prompt; the others' answers are not touched.
+            logging.exception("a request failed")
+            self._finish(ticket, Piece("", 0, "failed", "the model failed on this request; the server's log says why."))
             return
         self.counts.prompt_tokens += len(prompt.ids)
         number = self._slots.begin(cache, length, len(prompt.ids))
@@ -337,15 +344,21 @@ class _Row:
         self.ticket, self.last, self.count = ticket, 0, 0
         self.keys = row_keys(sampling, [prompt.ids])
         self._budget = min(sampling.max_new_tokens, generator.max_length - len(prompt.ids))
-        self._stop_ids = frozenset(sampling.stop_ids or generator.tokenizer.stop_ids)
-        self._stream = TextStream(generator.tokenizer)
+        self._stop_ids = sampling.stops(generator.tokenizer.stop_ids)
+        self._stream, self._stops = TextStream(generator.tokenizer), StopStrings(ticket.request.stop)
 
     def take(self, token: int) -> Piece:
         """The next token; the piece that it makes."""
-        if token in self._stop_ids:
-            return Piece(self._stream.finish(), self.count, "stop")
-        self.last, self.count = token, self.count + 1
-        text = self._stream.push(token)
-        if self.count == self._budget:
-            return Piece(text + self._stream.finish(), self.count, "length")
+        ended = token in self._stop_ids
+        if not ended:
+            self.last, self.count = token, self.count + 1
+        cut = not ended and self.count == self._budget
+        text = "" if ended else self._stream.push(token)
+        if ended or cut:
+            text += self._stream.finish()
+        text = self._stops.push(text)
+        if self._stops.met:
+            return Piece(text, self.count, "stop")
+        if ended or cut:
+            return Piece(text + self._stops.finish(), self.count, "stop" if ended else "length")
         return Piece(text, self.count)

@@ -101,7 +101,7 @@ class Generator:
         budgets = [min(sampling.max_new_tokens, self.max_length - len(prompt.ids)) for prompt in prompts]
         reuse = reuse_prefix and len(prompts) == 1
         logits, cache, slots = self._read(prompts, max(budgets), reuse)
-        stop_ids = frozenset(sampling.stop_ids or self.tokenizer.stop_ids)
+        stop_ids = sampling.stops(self.tokenizer.stop_ids)
         rows = [_Row(i, budget, TextStream(self.tokenizer), on_text) for i, budget in enumerate(budgets)]
         keys = row_keys(sampling, [prompt.ids for prompt in prompts])
         positions = np.array([len(prompt.ids) for prompt in prompts], np.int32)
@@ -174,7 +174,7 @@ class Generator:
         """Raises a DataError for what cannot be asked."""
         if not prompts:
             raise DataError("there is no prompt to answer; give at least one.")
-        self._check_ids("a stop id", sampling.stop_ids)
+        self._check_ids("a stop id", sampling.stop_ids or ())
         for i, (ids, clips) in enumerate(prompts, 1):
             if not len(ids):
                 raise DataError(f"prompt {i} is empty; give at least one token.")

@@ -2,9 +2,26 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Text = Annotated[str, Field(max_length=100_000)]
+StopString = Annotated[str, Field(min_length=1, max_length=200)]
+
+# What OpenAI's own server knows and this does not, and the values with which it asks for nothing.
+_NOT_SERVED: dict[str, tuple[Any, ...]] = {
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "modalities": (["text"],),
+    "audio": (),
+}
 
 
 class _Loose(BaseModel):
@@ -50,7 +67,7 @@ class StreamOptions(_Loose):
 
 
 class ChatRequest(_Loose):
-    """``POST /v1/chat/completions``."""
+    """``POST /v1/chat/completions``; ``top_k`` and ``ignore_eos`` are vLLM's, no OpenAI's."""
 
     model: str = ""
     messages: Annotated[list[Message], Field(min_length=1, max_length=256)]
@@ -62,7 +79,18 @@ class ChatRequest(_Loose):
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=8)] | None = None
+    ignore_eos: bool = False
     n: Annotated[int, Field(ge=1, le=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_would_be_passed_over(cls, fields: Any) -> Any:
+        """A field that asks for another answer than this server gives is refused, not dropped."""
+        for name, neutral in _NOT_SERVED.items() if isinstance(fields, dict) else ():
+            if name in fields and fields[name] is not None and fields[name] not in neutral:
+                raise ValueError(f"'{name}' is not served here; leave it out")
+        return fields
 
 
 class EmbeddingsRequest(_Loose):

@@ -29,7 +29,7 @@ class SamplingConfig:
         all. Of what ``top_k`` leaves, as in transformers.
       max_new_tokens: The longest answer.
       seed: A prompt's answer is a function of the prompt and this number, whatever it is batched with.
-      stop_ids: Tokens that end an answer; empty means the tokenizer's own.
+      stop_ids: Tokens that end an answer; None means the tokenizer's own, and () that it goes on to the limit.
     """
 
     temperature: float = 0.0
@@ -37,7 +37,7 @@ class SamplingConfig:
     top_p: float = 1.0
     max_new_tokens: int = 64
     seed: int = 0
-    stop_ids: tuple[int, ...] = ()
+    stop_ids: tuple[int, ...] | None = None
 
     def __post_init__(self):
         """Checks the numbers, and that greedy choice is not limited as well."""
@@ -56,6 +56,10 @@ class SamplingConfig:
                 f"temperature is 0, which always takes the best token, so top_k={self.top_k} and top_p={self.top_p} "
                 f"have no effect; set a temperature above 0, or leave them out."
             )
+
+    def stops(self, own: Sequence[int]) -> frozenset[int]:
+        """The tokens that end an answer, where ``own`` are the tokenizer's."""
+        return frozenset(own if self.stop_ids is None else self.stop_ids)
 
 
 def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array, " B"]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import io
 import zlib
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.core.errors import ConfigError, DataError, UserError
 from hilight_jax.data.context_length import ConversationError
 from hilight_jax.data.conversation import VIDEO_MARK, Turn
 from hilight_jax.data.conversation_checks import check_prompt
@@ -27,6 +28,10 @@ from hilight_jax.serving.videos import Videos
 
 _PATIENCE = 0.25
 _STRETCHES = 24
+
+
+class UnknownModel(UserError):
+    """A request names a model that is not served."""
 
 
 class Embedder(Protocol):
@@ -89,12 +94,34 @@ class Service:
         self.name, self.engine, self.videos, self.limits = name, engine, videos, limits
         self._data, self._embedder = data, embedder
 
+    def warm(self) -> None:
+        """Compiles what the first question about a video needs; a question of another length compiles its own."""
+        data = self._data
+        blank = np.zeros((data.num_frames, data.image_size, data.image_size, 3), np.uint8)
+        keys = np.asarray(choose_key_frames(data.key_frames, blank), np.int32)
+        for question in ("Which ball is hit first?", "Which ball is hit first, and which one next, or is none?"):
+            with contextlib.suppress(DataError):  # It is too long for this model.
+                ids = self._ids([Turn("user", VIDEO_MARK + question)], 1)
+                sampling = SamplingConfig(max_new_tokens=2, stop_ids=())
+                for _ in self.engine.submit(Request(ids, (Shown(blank, keys),), sampling)).pieces():
+                    pass
+        if self._embedder is not None:
+            size = self._embedder.image_size
+            self._embedder.embed_text("a ball")
+            self._embedder.embed_frames(np.zeros((self._embedder.num_frames, size, size, 3), np.uint8))
+
+    def check_model(self, name: str) -> None:
+        """Raises an ``UnknownModel`` for another name than this model's; none at all is this one's."""
+        if name not in ("", self.name):
+            raise UnknownModel(f"there is no model '{name[:100]}'; this server has '{self.name}'.")
+
     async def begin(self, asked: ChatRequest) -> tuple[Ticket, int]:
         """Puts a conversation in line; its ticket, and the tokens of its prompt.
 
         Raises:
           UserError: It cannot be answered, or the line is full.
         """
+        self.check_model(asked.model)
         turns, urls = turns_of(asked.messages)
         if len(urls) > self.limits.max_videos:
             raise DataError(
@@ -107,7 +134,8 @@ class Service:
             Shown(clip.frames, np.asarray(choose_key_frames(self._data.key_frames, clip.frames), np.int32))
             for clip in clips
         )
-        return self.engine.submit(Request(ids, shown, sampling)), len(ids)
+        stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
+        return self.engine.submit(Request(ids, shown, sampling, stop)), len(ids)
 
     async def pieces(self, ticket: Ticket, left: Callable[[], Any]) -> AsyncIterator[Piece]:
         """The pieces of an answer as they come; a client that has left is noticed while it waits.
@@ -217,6 +245,7 @@ class Service:
             top_k=0 if greedy else asked.top_k or 0,
             top_p=1.0 if greedy or asked.top_p is None else asked.top_p,
             max_new_tokens=min(wanted, self.limits.max_new_tokens),
+            stop_ids=() if asked.ignore_eos else None,
             seed=zlib.crc32(str(asked.seed).encode()) if asked.seed is not None else 0,
         )
 

@@ -1,6 +1,6 @@
 """Ids become text as they come, and what has been shown never changes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 # What half a character decodes to.
@@ -53,3 +53,32 @@ class TextStream:
         new = text[len(self.text) :]
         self.text = text
         return new
+
+
+class StopStrings:
+    """A growing text as far as it goes before the first of some strings; what may be one's beginning is held back.
+
+    Attributes:
+      met: Whether it came to one.
+    """
+
+    def __init__(self, strings: Sequence[str]):
+        """Looks out for ``strings``, none of them empty."""
+        self._strings, self._held, self.met = tuple(strings), "", False
+
+    def push(self, text: str) -> str:
+        """Takes the next piece and returns what is certain by now, which may be empty."""
+        text, self._held = self._held + text, ""
+        places = [place for string in self._strings if (place := text.find(string)) >= 0]
+        if places:
+            self.met = True
+            return text[: min(places)]
+        beginnings = (string[:size] for string in self._strings for size in range(1, len(string)))
+        held = max((len(beginning) for beginning in beginnings if text.endswith(beginning)), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def finish(self) -> str:
+        """Returns what was held back, now that nothing follows."""
+        text, self._held = self._held, ""
+        return text

@@ -34,7 +34,6 @@ def measure(model: ExportedChat | ExportedEncoder) -> Fingerprint:
     data, config = model.data, dataclasses.replace(model.config, compute=_PLAIN)
     frames = fixed_clip(data.num_frames, data.image_size)
     tokenizer = GemmaTokenizer(model.tokenizer)
-    tokenizer.stop_ids = ()  # All 32 tokens are wanted, whatever they are.
     ids = prompt_ids([Turn("user", f"{VIDEO_MARK}\n{QUESTION}")], tokenizer)
     ids = expand(ids, None, data.num_video_tokens)[0]
     generator = Generator(config, params, tokenizer, len(ids) + ANSWER_LENGTH)
@@ -84,7 +83,8 @@ def _loss(model: ExportedEncoder) -> LossConfig:
 
 
 def _greedy(generator: Generator, prompt: Prompt) -> np.ndarray:
-    (answer,) = generator.generate([prompt], SamplingConfig(max_new_tokens=ANSWER_LENGTH))
+    # All tokens are wanted, whatever they are.
+    (answer,) = generator.generate([prompt], SamplingConfig(max_new_tokens=ANSWER_LENGTH, stop_ids=()))
     return answer.ids.astype(np.int32)
 
 

@@ -56,7 +56,7 @@ def served(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=T
     headers = {"authorization": f"Bearer {api_keys[0]}"} if api_keys else {}
     try:
         with TestClient(make_app(service, api_keys), headers=headers) as client:
-            client.engine = engine
+            client.engine, client.service = engine, service
             yield client
     finally:
         engine.close()

@@ -137,13 +137,27 @@ def test_health_models_and_metrics(client):
 @pytest.mark.parametrize(
     ("path", "body", "status", "sentence"),
     [
-        ("/v1/chat/completions", b"{", 422, "json"),
+        ("/v1/chat/completions", b"{", 400, "is no JSON .* at character 1"),
         ("/v1/chat/completions", b"[1, 2]", 422, "valid dictionary|object"),
         ("/v1/chat/completions", b"{}", 422, "messages: field required"),
         ("/v1/chat/completions", {"messages": [{"role": "king", "content": "x"}]}, 422, "messages.0.role"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": 5}]}, 422, "messages.0.content"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "n": 3}, 422, "n: .*less than"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}, 422, "max_tokens"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "x"}], "model": "gpt"},
+            404,
+            "no model 'gpt'",
+        ),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "x"}], "tools": [{}]},
+            422,
+            "'tools' is not",
+        ),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stop": [""]}, 422, "stop"),
+        ("/v1/embeddings", {"input": "x", "model": "gpt"}, 404, "no model 'gpt'"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": ""}]}, 400, "no words|cannot be answered"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "<eos> x"}]}, 400, "'<eos>'"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x " * 3000}]}, 400, "do not fit into"),
@@ -248,6 +262,37 @@ def test_limits_of_a_request(run, film):
         assert ask(client, max_tokens=50).json()["usage"]["completion_tokens"] <= 2
         refused = ask(client, [video_part(url), video_part(url)])
         assert "shows 2 videos, but may show 1" in refused.json()["error"]["message"]
+
+
+def test_an_answer_ends_before_a_stop_string(client):
+    whole = ask(client, ignore_eos=True).json()["choices"][0]
+    text = whole["message"]["content"]
+    assert whole["finish_reason"] == "length" and len(text) > 4
+    for stop in (text[3], [text[3:5], "never said"]):
+        cut = ask(client, ignore_eos=True, stop=stop).json()["choices"][0]
+        assert cut["finish_reason"] == "stop"
+        assert cut["message"]["content"] == text[: text.find(stop if isinstance(stop, str) else stop[0])]
+    missed = ask(client, ignore_eos=True, stop=text + "x").json()["choices"][0]
+    assert missed == whole
+
+
+def test_fields_that_ask_for_nothing_are_passed_over(client):
+    neutral = {
+        "tools": [],
+        "response_format": {"type": "text"},
+        "frequency_penalty": 0.0,
+        "logprobs": False,
+        "user": "me",
+    }
+    assert ask(client, **neutral).json()["choices"] == ask(client).json()["choices"]
+
+
+def test_what_is_compiled_beforehand_changes_no_answer(run):
+    with served(run) as client:
+        client.service.warm()
+        warmed = ask(client).json()["choices"]
+    with served(run) as client:
+        assert ask(client).json()["choices"] == warmed
 
 
 def test_without_an_encoder_embeddings_are_refused(run):

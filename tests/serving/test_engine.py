@@ -147,3 +147,20 @@ def test_answers_stay_the_same_while_the_cache_grows_and_shrinks(monkeypatch):
         assert whole(ticket)[0] == alone(ids, sampling).text
     engine.close()
     assert len(sizes) > 2
+
+
+def test_what_goes_wrong_with_one_request_is_its_own(engine, monkeypatch):
+    plain = engine.generator.read_prompt
+
+    def read_prompt(prompt):
+        if 9 in prompt.ids:
+            raise RuntimeError("out of memory")
+        return plain(prompt)
+
+    monkeypatch.setattr(engine.generator, "read_prompt", read_prompt)
+    bad, good = (engine.submit(Request(prompt(5, i).ids)) for i in (9, 8))
+    assert "the model failed on this request" in whole(bad)[1].error
+    assert whole(good)[1].finish_reason in ("stop", "length")
+    with pytest.raises(ZeroDivisionError):
+        engine.call(lambda: 1 / 0).result(timeout=20)
+    assert engine.alive

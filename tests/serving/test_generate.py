@@ -74,7 +74,7 @@ def test_an_answer_stops_at_a_stop_id_and_does_not_hold_it():
 
 
 def test_the_tokenizers_stop_ids_are_the_default():
-    own, same = (generator().generate(prompts(), SamplingConfig(stop_ids=ids)) for ids in ((), (STOP_ID,)))
+    own, same = (generator().generate(prompts(), SamplingConfig(stop_ids=ids)) for ids in (None, (STOP_ID,)))
     assert [a.ids.tolist() for a in own] == [a.ids.tolist() for a in same]
     assert all(STOP_ID not in a.ids for a in own)
 

@@ -1,4 +1,6 @@
-from hilight_jax.serving.streaming import TextStream
+import pytest
+
+from hilight_jax.serving.streaming import StopStrings, TextStream
 from tests.serving.chat import Letters
 
 A, B = 2, 3
@@ -28,3 +30,25 @@ def test_half_a_character_in_the_middle_is_shown_when_the_next_comes():
 
 def test_nothing_is_the_empty_text():
     assert pieces([]) == ([""], "")
+
+
+@pytest.mark.parametrize(
+    ("strings", "given", "shown", "met"),
+    [
+        (["."], ["a", "b.", "c"], "ab", True),
+        (["END"], ["so E", "N", "D it"], "so ", True),
+        (["END"], ["so E", "N", "E"], "so ENE", False),
+        (["aab"], ["a", "a", "a", "b"], "a", True),
+        (["xy", "y"], ["x", "y"], "", True),
+        ([], ["a", "b"], "ab", False),
+        (["END"], ["EN"], "EN", False),
+    ],
+)
+def test_a_text_ends_before_a_stop_string_however_it_is_cut(strings, given, shown, met):
+    stops = StopStrings(strings)
+    text = ""
+    for piece in given:
+        text += stops.push(piece)
+        if stops.met:
+            break
+    assert (text + ("" if stops.met else stops.finish()), stops.met) == (shown, met)
