@@ -11,6 +11,7 @@ serve    a server with --slots and one with a single slot under --clients: wrong
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -26,6 +27,8 @@ from typing import Any
 
 import jax
 
+from hilight_jax.billiards.clips import make_clip
+from hilight_jax.billiards.encode import encode_video
 from hilight_jax.billiards.worlds import WORLDS, World, get_world
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
@@ -33,6 +36,7 @@ from hilight_jax.data import speed
 from hilight_jax.data.sources import open_source
 from hilight_jax.serving import speed as speed_of_chat
 from hilight_jax.stages import passage
+from hilight_jax.stages.random_runs import write_random_run
 from hilight_jax.stages.stage import say
 from hilight_jax.training import throughput
 from hilight_jax.training.chat_config import ChatTrainConfig
@@ -128,28 +132,44 @@ def measure_passage(arguments: argparse.Namespace, overrides: list[str]) -> dict
 
 
 def measure_serving(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
-    """Starts a server as a user does, twice, and asks it from many clients."""
-    if overrides:
-        raise UserError(f"'{overrides[0]}' is not an argument; see --help.")
+    """Starts a server as a user does, twice, and asks it from many clients; of a config, on random weights."""
     from hilight_jax.serving import load
 
-    questions = [
-        "Which ball is hit first?",
-        "How many balls are in view?",
-        "Is a ball potted?",
-        "Where is the cue ball?",
-    ]
-    bodies = [
-        {"messages": [{"role": "user", "content": f"{question} ({number})"}], "max_tokens": arguments.new_tokens}
-        for number, question in enumerate(questions * 4)
-    ]
-    result: dict[str, Any] = {"checkpoint": arguments.checkpoint}
-    for slots in (1, arguments.slots):
-        with running_server(arguments.checkpoint, slots) as (address, pid):
-            measured = load.measure(address, pid, bodies, arguments.clients, arguments.seconds)
-            result[f"{slots} slots"] = asyncio.run(measured)
+    if bool(arguments.checkpoint) == bool(arguments.config):
+        raise UserError("give either --checkpoint, a trained run, or --config, whose model is given random weights.")
+    if overrides and not arguments.config:
+        raise UserError(f"'{overrides[0]}' is not an argument; see --help.")
+    bodies = questions(arguments.new_tokens)
+    with contextlib.ExitStack() as stack:
+        checkpoint = arguments.checkpoint
+        if arguments.config:
+            config = load_config(arguments.config, overrides)
+            if not isinstance(config, ChatTrainConfig):
+                raise UserError(f"'{arguments.config}' is no config of align or tune; name one such as align.py:demo.")
+            checkpoint = str(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "random")
+            write_random_run(config.model, config.data, Path(checkpoint))
+        result: dict[str, Any] = {"model": arguments.checkpoint or arguments.config}
+        for slots in (1, arguments.slots):
+            with running_server(checkpoint, slots) as (address, pid):
+                measured = load.measure(address, pid, bodies, arguments.clients, arguments.seconds)
+                result[f"{slots} slots"] = asyncio.run(measured)
     rates = [result[f"{slots} slots"]["tokens_per_second"] for slots in (1, arguments.slots)]
     return result | {"speedup": rates[1] / rates[0]}
+
+
+def questions(new_tokens: int) -> list[dict[str, Any]]:
+    """Requests that differ: twelve without a video and four about clips of the demo's world."""
+    asked = ("Which ball is hit first?", "How many balls are in view?", "Is a ball potted?", "Where is the cue ball?")
+    bodies = []
+    for number in range(16):
+        content: list[dict[str, Any]] = [{"type": "text", "text": f"{asked[number % 4]} ({number})"}]
+        if number < 4:
+            clip = make_clip(get_world("demo-v1"), "validation", number, fps=10)
+            film = base64.b64encode(encode_video(clip.frames, 10, watchable=True)).decode()
+            content.insert(0, {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{film}"}})
+        message = {"role": "user", "content": content}
+        bodies.append({"messages": [message], "max_tokens": new_tokens, "ignore_eos": True})
+    return bodies
 
 
 @contextlib.contextmanager
@@ -255,7 +275,8 @@ def _parser() -> argparse.ArgumentParser:
     chat = parts.add_parser("chat", help="time to the first token, tokens per second, memory, the machine's limits")
     convert = parts.add_parser("convert", help="speed and memory of convert and export, beside a plain copy")
     serve = parts.add_parser("serve", help="a server under load, with several slots and with one")
-    serve.add_argument("--checkpoint", required=True, help="working directory of a run of align or tune")
+    serve.add_argument("--checkpoint", default="", help="working directory of a run of align or tune")
+    serve.add_argument("--config", default="", help="or a config of align, for a model of its size and random weights")
     serve.add_argument("--slots", type=int, default=8, help="answers at a time (default: 8)")
     serve.add_argument("--clients", type=int, default=32, help="clients at a time (default: 32)")
     serve.add_argument("--seconds", type=float, default=120.0, help="for how long (default: 120)")

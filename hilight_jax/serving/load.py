@@ -25,13 +25,15 @@ async def measure(
       seconds: For how long.
 
     Returns:
-      Answers, tokens a second, percentiles of the time to an answer, answers that were lost or another's, and the
-      server's memory, files and children before and after.
+      Answers, tokens a second, percentiles of the time to an answer, answers that are not the one that their question
+      got alone (and how many of those differ), and the server's memory, files and children before and after.
     """
     limits = httpx.Limits(max_connections=clients)
     async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as http:
         alone = [await _answer(http, body) for body in bodies]
-        before = usage(pid)
+    await asyncio.sleep(1)
+    before = usage(pid)
+    async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as http:
         times: list[float] = []
         wrong: list[int] = []
         tokens = 0
@@ -51,12 +53,14 @@ async def measure(
 
         await asyncio.gather(*(client(number) for number in range(clients)))
         lasted = time.perf_counter() - began
-        after = usage(pid)
+    await asyncio.sleep(1)
+    after = usage(pid)
     spread = {f"p{p}_seconds": float(np.percentile(times, p)) for p in (50, 90, 99)}
     return {
         "clients": clients,
         "answers": len(times),
         "wrong_answers": len(wrong),
+        "distinct_answers": len({answer["choices"][0]["message"]["content"] for answer in alone}),
         "answers_per_second": len(times) / lasted,
         "tokens_per_second": tokens / lasted,
         **spread,
