@@ -152,7 +152,7 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
         """Answers a conversation, at once or piece by piece."""
         ticket, num_prompt = await service.begin(asked)
         answer = _Answer(service.name, num_prompt)
-        pieces = service.pieces(ticket, request.is_disconnected)
+        pieces = service.pieces(ticket, request.is_disconnected, at_once=not asked.stream)
         if asked.stream:
             with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
             return StreamingResponse(_events(answer, pieces, with_usage), media_type="text/event-stream")

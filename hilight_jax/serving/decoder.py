@@ -60,9 +60,7 @@ class Decoder:
         Returns:
           Scores of what may follow each row's last token, and the cache with the run in it.
         """
-        embeds = _embed(self._model, self._variables, ids, video_tokens)
-        positions = count_positions(jnp.asarray(mask)) + first
-        return _read(self._model, self._variables, embeds, positions, mask, cache)
+        return _read(self._model, self._variables, ids, video_tokens, mask, np.int32(first), cache)
 
     def read_one(
         self, ids: Int[Array, " B"], positions: np.ndarray, cache: Cache
@@ -74,39 +72,45 @@ class Decoder:
         self, ids: np.ndarray, video_tokens: np.ndarray, mask: np.ndarray, first: int, cache: Cache
     ) -> tuple[Float[Array, "B L S"], Cache]:
         """Reads a run as ``read`` does and returns where each row looked, mean over layers and heads."""
-        embeds = _embed(self._model, self._variables, ids, video_tokens)
-        positions = count_positions(jnp.asarray(mask)) + first
-        return _attention(self._model, self._variables, embeds, positions, mask, cache)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _embed(model: HiLight, params: Tree, ids: Array, video_tokens: Array) -> Float[Array, "B L D"]:
-    return model.apply(params, ids, video_tokens, method="embed")
+        return _attention(self._model, self._variables, ids, video_tokens, mask, np.int32(first), cache)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
 def _read(
     model: HiLight,
     params: Tree,
-    embeds: Float[Array, "B L D"],
-    positions: Int[Array, "B L"],
+    ids: Int[Array, "B L"],
+    video_tokens: Float[Array, "B rows D"],
     mask: Bool[Array, "B L"],
+    first: Int[Array, ""],
     cache: Cache,
 ) -> tuple[Array, Cache]:
-    out = model.apply(params, embeds, positions, mask, cache, method="language")
-    return model.apply(params, out["tokens"][:, -1:], method="logits")[:, 0], out["cache"]
+    embeds = model.apply(params, ids, video_tokens, method="embed")
+    return _scores(model, params, embeds, count_positions(mask) + first, mask, cache)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
-def _read_one(model: HiLight, params: Tree, ids: Array, positions: Array, cache: Cache) -> tuple[Array, Cache]:
+def _read_one(
+    model: HiLight, params: Tree, ids: Int[Array, " B"], positions: Int[Array, " B"], cache: Cache
+) -> tuple[Array, Cache]:
     no_video = jnp.zeros((len(ids), 0, model.config.gemma.width))
     embeds = model.apply(params, ids[:, None], no_video, method="embed")
-    return _read(model, params, embeds, positions[:, None], jnp.ones((len(ids), 1), bool), cache)
+    return _scores(model, params, embeds, positions[:, None], jnp.ones((len(ids), 1), bool), cache)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
 def _attention(
-    model: HiLight, params: Tree, embeds: Array, positions: Array, mask: Array, cache: Cache
+    model: HiLight, params: Tree, ids: Array, video_tokens: Array, mask: Array, first: Array, cache: Cache
 ) -> tuple[Array, Cache]:
+    embeds = model.apply(params, ids, video_tokens, method="embed")
+    positions = count_positions(mask) + first
     out = model.apply(params, embeds, positions, mask, cache, method="language", keep_attention=True)
     return jnp.mean(out["attention"], axis=(0, 2)), out["cache"]
+
+
+def _scores(
+    model: HiLight, params: Tree, embeds: Array, positions: Array, mask: Array, cache: Cache
+) -> tuple[Array, Cache]:
+    """Reads a run of embedded tokens; scores of what follows the last one."""
+    out = model.apply(params, embeds, positions, mask, cache, method="language")
+    return model.apply(params, out["tokens"][:, -1:], method="logits")[:, 0], out["cache"]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, Literal
 
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
 from hilight_jax.core.errors import UserError
 from hilight_jax.serving.context import Prompt
@@ -92,6 +92,8 @@ class Ticket:
         self.began = time.monotonic()
         self._pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
         self._cancelled = threading.Event()
+        self._told: Callable[[], Any] | None = None
+        self._only_last = False
 
     def pieces(self, timeout: float | None = None) -> Iterator[Piece]:
         """The pieces in order, the last one with its ``finish_reason``.
@@ -105,12 +107,13 @@ class Ticket:
             if piece.finish_reason:
                 return
 
-    def next_piece(self, timeout: float) -> Piece | None:
-        """The next piece, or None when none came in time."""
-        try:
-            return self._pieces.get(timeout=timeout)
-        except queue.Empty:
-            return None
+    def take(self) -> list[Piece]:
+        """The pieces that have come since the last time."""
+        return [self._pieces.get_nowait() for _ in range(self._pieces.qsize())]
+
+    def listen(self, told: Callable[[], Any], *, only_last: bool = False) -> None:
+        """Has the engine's thread call ``told``, which must be quick, after every piece or after the last one only."""
+        self._told, self._only_last = told, only_last
 
     def cancel(self) -> None:
         """Tells the engine that nobody listens any more."""
@@ -124,6 +127,8 @@ class Ticket:
     def put(self, piece: Piece) -> None:
         """For the engine: gives out a piece."""
         self._pieces.put(piece)
+        if self._told is not None and (piece.finish_reason or not self._only_last):
+            self._told()
 
 
 @dataclasses.dataclass
@@ -283,9 +288,11 @@ class Engine:
             return
         self.counts.prompt_tokens += len(prompt.ids)
         number = self._slots.begin(cache, length, len(prompt.ids))
-        row = _Row(ticket, generator, prompt)
+        # A greedy row's key is not looked at; making one takes longer than a step of a small model.
+        keys = row_keys(request.sampling, [prompt.ids]) if request.sampling.temperature else self._no_key
+        row = _Row(ticket, generator, prompt, keys)
         self._rows[number] = row
-        first = sample_rows(logits, row.keys, [0], [request.sampling])
+        first = sample_rows(logits, [row.keys], [0], [request.sampling])
         self._give(number, int(first[0]))
 
     def _step(self) -> None:
@@ -296,7 +303,7 @@ class Engine:
         for number, row in self._rows.items():
             ids[number], steps[number] = row.last, row.count
             configs[number], keys[number] = row.ticket.request.sampling, row.keys
-        chosen = sample_rows(self._slots.step(ids), jnp.concatenate(keys), steps, configs)
+        chosen = sample_rows(self._slots.step(ids), keys, steps, configs)
         self.counts.steps += 1
         tokens = np.asarray(chosen).tolist()
         for number in list(self._rows):
@@ -339,10 +346,9 @@ class Engine:
 class _Row:
     """One answer as it grows."""
 
-    def __init__(self, ticket: Ticket, generator: Generator, prompt: Prompt):
+    def __init__(self, ticket: Ticket, generator: Generator, prompt: Prompt, keys: Key[Array, "1"]):
         sampling = ticket.request.sampling
-        self.ticket, self.last, self.count = ticket, 0, 0
-        self.keys = row_keys(sampling, [prompt.ids])
+        self.ticket, self.keys, self.last, self.count = ticket, keys, 0, 0
         self._budget = min(sampling.max_new_tokens, generator.max_length - len(prompt.ids))
         self._stop_ids = sampling.stops(generator.tokenizer.stop_ids)
         self._stream, self._stops = TextStream(generator.tokenizer), StopStrings(ticket.request.stop)

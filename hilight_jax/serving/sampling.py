@@ -87,9 +87,12 @@ def sample(
 
 
 def sample_rows(
-    logits: Float[Array, "B vocab"], keys: Key[Array, " B"], steps: Sequence[int], configs: Sequence[SamplingConfig]
+    logits: Float[Array, "B vocab"],
+    keys: Sequence[Key[Array, "1"]],
+    steps: Sequence[int],
+    configs: Sequence[SamplingConfig],
 ) -> Int[Array, " B"]:
-    """``sample`` for rows that each have a number and a configuration of their own."""
+    """``sample`` for rows that each have a key, a number and a configuration of their own."""
     if all(config.temperature == 0 for config in configs):
         return _best(logits)
     greedy = np.array([config.temperature == 0 for config in configs])
@@ -97,7 +100,7 @@ def sample_rows(
     vocab = logits.shape[-1]
     top_k = np.array([min(config.top_k, vocab) or vocab for config in configs], np.int32)
     top_p = np.array([config.top_p for config in configs], np.float32)
-    return _draw_rows(logits, keys, np.array(steps, np.int32), greedy, temperatures, top_k, top_p)
+    return _draw_rows(logits, jnp.concatenate(keys), np.array(steps, np.int32), greedy, temperatures, top_k, top_p)
 
 
 def limit(logits: Float[Array, "B vocab"], top_k: int, top_p: float) -> Float[Array, "B vocab"]:

@@ -137,22 +137,33 @@ class Service:
         stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
         return self.engine.submit(Request(ids, shown, sampling, stop)), len(ids)
 
-    async def pieces(self, ticket: Ticket, left: Callable[[], Any]) -> AsyncIterator[Piece]:
-        """The pieces of an answer as they come; a client that has left is noticed while it waits.
+    async def pieces(self, ticket: Ticket, left: Callable[[], Any], *, at_once: bool) -> AsyncIterator[Piece]:
+        """The pieces of an answer; a client that has left is noticed while it waits.
 
         Args:
           ticket: Of the request.
           left: Awaited for whether the client has left.
+          at_once: Nobody reads the pieces before the last one.
         """
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # The loop has ended: nobody waits any more.
+                loop.call_soon_threadsafe(news.set)
+
+        ticket.listen(tell, only_last=at_once)
         try:
             while True:
-                piece = await asyncio.to_thread(ticket.next_piece, _PATIENCE)
-                if piece is not None:
+                for piece in ticket.take():
                     yield piece
                     if piece.finish_reason:
                         return
-                elif await left():
-                    return
+                try:
+                    await asyncio.wait_for(news.wait(), _PATIENCE)
+                except TimeoutError:
+                    if await left():
+                        return
+                news.clear()
         finally:
             ticket.cancel()
 

@@ -74,8 +74,8 @@ class Slots:
         if self._clock == self.capacity:
             first = min(self._begins.values())
             self._move(-first, self._wanted(self._clock - first))
-        cache = Cache(self._cache.k, self._cache.v, self._cache.mask, jnp.int32(self._clock))
-        logits, self._cache = self._decoder.read_one(jnp.asarray(ids, jnp.int32), self._positions.copy(), cache)
+        cache = Cache(self._cache.k, self._cache.v, self._cache.mask, np.int32(self._clock))
+        logits, self._cache = self._decoder.read_one(ids, self._positions.copy(), cache)
         self._clock += 1
         self._positions[self.rows] += 1
         return logits

@@ -25,7 +25,7 @@ _STANDARD_DEVIATION = np.float32(0.1)
 
 
 def write_random_run(config: HiLightConfig, data: ConversationDataConfig, workdir: Path) -> None:
-    """Writes a run of ``align`` whose model says random words: those of its tokenizer, so that answers can be told apart.
+    """Writes a run of ``align`` whose model says random words of its tokenizer, so that answers can be told apart.
 
     Args:
       config: Sizes; the vocabulary has at least 512 pieces.

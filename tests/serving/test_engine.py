@@ -122,7 +122,7 @@ def test_rows_are_sampled_as_they_would_be_by_themselves(config):
     keys = row_keys(config, [np.array([i], np.int32) for i in range(6)])
     others = [SamplingConfig(temperature=0.9, seed=5), SamplingConfig()]
     for step in (0, 3):
-        mixed = sample_rows(logits, keys, [step] * 4 + [1, 2], [config] * 4 + others)
+        mixed = sample_rows(logits, [keys[i : i + 1] for i in range(6)], [step] * 4 + [1, 2], [config] * 4 + others)
         np.testing.assert_array_equal(mixed[:4], sample(logits, keys, step, config)[:4])
         np.testing.assert_array_equal(mixed[5], logits[5].argmax())
 
