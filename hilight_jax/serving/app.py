@@ -141,6 +141,13 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
         """What is known of one."""
         return _file(service.videos.get(file_id))
 
+    @app.get("/v1/files/{file_id}/content")
+    async def content_of(file_id: str) -> Response:
+        """Its bytes, which a browser shall not take for a page whatever they are."""
+        headers = {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
+        content = service.videos.content(file_id)
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
     @app.delete("/v1/files/{file_id}")
     async def forget(file_id: str) -> dict[str, Any]:
         """Deletes one."""

@@ -83,6 +83,15 @@ def test_a_video_is_shown_by_its_file_and_by_a_data_url(client, film):
     assert client.get(f"/v1/files/{stored['id']}").status_code == 404
 
 
+def test_a_file_comes_back_as_bytes_and_nothing_else(client, film):
+    stored = client.post("/v1/files", files={"file": ("<b>.html", b"<script>")}, data={"purpose": "user_data"}).json()
+    back = client.get(f"/v1/files/{stored['id']}/content")
+    assert back.content == b"<script>"
+    assert back.headers["content-type"] == "application/octet-stream"
+    assert back.headers["x-content-type-options"] == "nosniff"
+    assert client.get("/v1/files/file-0/content").status_code == 404
+
+
 def test_a_conversation_goes_on_with_a_system_turn_before_it(client):
     turns = [
         {"role": "system", "content": "Be brief."},

@@ -69,6 +69,13 @@ def test_upload_ask_evidence_and_export(address, film):
         assert page.evaluate("document.querySelector('.evidence canvas').toDataURL()") != first
         ask(page, "and then?")
         assert page.locator(".turn.assistant").count() == 2
+        said = page.locator(".who, .said").all_inner_texts()
+        page.reload()
+        page.wait_for_function("document.getElementById('model').textContent === 'small'")
+        assert page.locator(".clip").count() == 1 and page.locator(".who, .said").all_inner_texts() == said
+        page.wait_for_function("document.querySelector('.clip video').readyState >= 1")
+        ask(page, "and after a reload?")
+        assert page.locator(".turn.assistant").count() == 3
         with page.expect_download() as download:
             page.click("#export")
         assert '"role": "assistant"' in open(download.value.path(), encoding="utf-8").read()

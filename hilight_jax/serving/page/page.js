@@ -1,8 +1,10 @@
 "use strict";
 
-// The conversation: {role, text, clips: [file ids], evidence request}. Videos wait in `waiting` until the next question.
+// The conversation: {role, text, clips: [file ids]}. Videos wait in `waiting` until the next question; `names` are theirs.
+// All of it outlives a reload of this tab.
 const turns = [];
 const waiting = [];
+const names = {};
 let model = "";
 let running = null;
 
@@ -60,20 +62,20 @@ async function addFiles(files) {
       form.append("purpose", "user_data");
       form.append("file", file);
       const stored = await (await request("v1/files", { method: "POST", body: form })).json();
+      names[stored.id] = file.name;
+      waiting.push(stored.id);
       showClip(stored.id, file);
+      keep();
     });
   }
 }
 
-function showClip(id, file) {
+function showClip(id, content) {
   const item = copy("clip-template");
   const video = item.querySelector("video");
-  video.src = URL.createObjectURL(file);
-  video.setAttribute("aria-label", file.name);
-  item.querySelector(".name").textContent = `${file.name}: shown with the next question`;
+  video.src = URL.createObjectURL(content);
+  video.setAttribute("aria-label", names[id]);
   item.dataset.id = id;
-  item.dataset.file = file.name;
-  waiting.push(id);
   item.querySelector(".moment").addEventListener("submit", (event) => {
     event.preventDefault();
     guarded(() => findMoment(item, id, item.querySelector("input").value));
@@ -85,8 +87,17 @@ function showClip(id, file) {
     }
     URL.revokeObjectURL(video.src);
     item.remove();
+    keep();
   }));
   find("shown").append(item);
+  nameClips();
+}
+
+function nameClips() {
+  for (const item of document.querySelectorAll(".clip")) {
+    const { id } = item.dataset;
+    item.querySelector(".name").textContent = names[id] + (waiting.includes(id) ? ": shown with the next question" : "");
+  }
 }
 
 async function findMoment(item, id, text) {
@@ -142,8 +153,8 @@ function messages(list = turns) {
 function showTurn(role, text, clips = []) {
   const item = copy("turn-template");
   item.classList.add(role);
-  const names = clips.map((id) => document.querySelector(`[data-id="${id}"]`)?.dataset.file ?? id);
-  item.querySelector(".who").textContent = (role === "user" ? "You" : "HiLight") + (names.length ? ` · ${names.join(", ")}` : "");
+  const who = [role === "user" ? "You" : "HiLight", ...(clips.length ? [clips.map((id) => names[id]).join(", ")] : [])];
+  item.querySelector(".who").textContent = who.join(" · ");
   item.querySelector(".said").textContent = text;
   find("turns").append(item);
   return item;
@@ -168,10 +179,6 @@ async function ask(text) {
     if (!answer.text.trim()) throw new Error("The model says nothing to this; ask in other words.");
     addEvidence(item, messages(), answer.text);
     turns.push(answer);
-    for (const id of question.clips) {
-      const clip = document.querySelector(`[data-id="${id}"]`);
-      if (clip) clip.querySelector(".name").textContent = clip.dataset.file;
-    }
     find("export").disabled = false;
   } catch (error) {
     // What failed is not part of the conversation: the question goes back where it was typed.
@@ -185,6 +192,8 @@ async function ask(text) {
     item.classList.remove("busy");
     item.removeAttribute("aria-busy");
     setRunning(null);
+    nameClips();
+    keep();
   }
 }
 
@@ -277,6 +286,34 @@ async function drawEvidence(clip, number) {
 
 // The page.
 
+function keep() {
+  sessionStorage.setItem("talk", JSON.stringify({ turns, waiting, names, shown: shownClips() }));
+}
+
+const shownClips = () => [...document.querySelectorAll(".clip")].map((item) => item.dataset.id);
+
+// What was kept, as far as the server still has its videos: a conversation about one that is gone begins anew.
+async function restore() {
+  const kept = JSON.parse(sessionStorage.getItem("talk") ?? "null");
+  if (!kept) return;
+  const known = new Set((await (await request("v1/files")).json()).data.map((file) => file.id));
+  if (![...kept.turns.flatMap((turn) => turn.clips ?? []), ...kept.waiting].every((id) => known.has(id))) {
+    sessionStorage.removeItem("talk");
+    return;
+  }
+  Object.assign(names, kept.names);
+  waiting.push(...kept.waiting);
+  for (const id of kept.shown.filter((id) => known.has(id))) {
+    showClip(id, await (await request(`v1/files/${id}/content`)).blob());
+  }
+  for (const turn of kept.turns) {
+    const item = showTurn(turn.role, turn.text, turn.clips);
+    if (turn.role === "assistant") addEvidence(item, messages(), turn.text);
+    turns.push(turn);
+  }
+  find("export").disabled = !turns.length;
+}
+
 function exportTalk() {
   const content = JSON.stringify({ model, messages: messages() }, null, 2);
   const link = document.createElement("a");
@@ -293,6 +330,7 @@ function reset() {
   find("turns").replaceChildren();
   find("shown").replaceChildren();
   find("export").disabled = true;
+  sessionStorage.removeItem("talk");
   fail("");
   find("question").focus();
 }
@@ -325,5 +363,6 @@ for (const name of ["dragover", "dragleave", "drop"]) {
 }
 guarded(async () => {
   model = (await (await request("v1/models")).json()).data[0].id;
+  await restore();
   find("model").textContent = model;
 });
