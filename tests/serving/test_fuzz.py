@@ -22,7 +22,7 @@ def test_random_bodies_never_break_the_server(tmp_path):
         assert len(operations) >= 12
         seen: dict[int, int] = {}
         for operation in operations:
-            count = REQUESTS // len(operations) if operation.body else REQUESTS // 100
+            count = REQUESTS // len([one for one in operations if one.body]) if operation.body else 10
 
             @hypothesis.given(case=operation.as_strategy())
             @hypothesis.settings(
@@ -35,7 +35,8 @@ def test_random_bodies_never_break_the_server(tmp_path):
             def send(case):
                 body = case.body if isinstance(case.body, (dict, list)) else None
                 if isinstance(body, dict):
-                    body = {**body, "max_tokens": 1, "max_completion_tokens": None, "stream": False}
+                    # Another model's name would be refused before anything else is looked at.
+                    body = {**body, "model": "", "max_tokens": 1, "max_completion_tokens": None, "stream": False}
                 response = client.request(
                     case.method,
                     case.formatted_path,
