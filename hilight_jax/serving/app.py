@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import hmac
 import json
 import time
 import uuid
@@ -18,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from hilight_jax.core.errors import UserError
 from hilight_jax.serving.engine import Busy, Closed, Piece
+from hilight_jax.serving.guard import Guard
 from hilight_jax.serving.metrics import Metrics
 from hilight_jax.serving.protocol import (
     ChatRequest,
@@ -40,7 +40,6 @@ _ERRORS: tuple[tuple[type[UserError], int, str], ...] = (
     (Forbidden, 403, "permission_error"),
     (DecoderFailed, 502, "server_error"),
 )
-_PUBLIC = ("/health", "/")
 _PAGE = "hilight_jax.serving"
 
 
@@ -62,21 +61,7 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     app = FastAPI(title="hilight_jax", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
 
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Any) -> Response:
-        """Keys and sizes, before anything is read."""
-        path = request.url.path
-        if api_keys and path not in _PUBLIC and not path.startswith("/page/"):
-            given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-            if not any(hmac.compare_digest(given, key.encode()) for key in api_keys):
-                message = "this server asks for a key: send it as 'Authorization: Bearer KEY'."
-                return _failed(401, error_body(message, "authentication_error", "invalid_api_key"))
-        length = request.headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > max_body_bytes:
-            message = f"the request has {int(length):,} bytes, but may have {max_body_bytes:,}."
-            return _failed(413, error_body(message, "invalid_request_error"))
-        with metrics.timed(request):
-            return await call_next(request)
+    app.add_middleware(Guard, metrics=metrics, api_keys=api_keys, max_body_bytes=max_body_bytes)
 
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> Response:
@@ -91,6 +76,9 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
         if first["type"] == "json_invalid":
             message = f"the body is no JSON ({first['ctx']['error'].lower()} at character {first['loc'][-1]})."
             return _failed(400, error_body(message, "invalid_request_error"))
+        if first["loc"] == ("body",) and not _is_json(request):
+            message = "the body is not said to be JSON; send it as 'Content-Type: application/json'."
+            return _failed(415, error_body(message, "invalid_request_error"))
         place = ".".join(str(step) for step in first["loc"] if step != "body")
         said = first["msg"].removeprefix("Value error, ")
         message = f"{place or 'the body'}: {said[:1].lower()}{said[1:]}."
@@ -144,7 +132,7 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     @app.get("/v1/files/{file_id}/content")
     async def content_of(file_id: str) -> Response:
         """Its bytes, which a browser shall not take for a page whatever they are."""
-        headers = {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
+        headers = {"content-disposition": "attachment"}
         content = service.videos.content(file_id)
         return Response(content, media_type="application/octet-stream", headers=headers)
 
@@ -247,6 +235,10 @@ async def _events(answer: _Answer, pieces: AsyncIterator[Piece], with_usage: boo
             if with_usage:
                 yield _event(answer.counts(piece))
     yield "data: [DONE]\n\n"
+
+
+def _is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().endswith("json")
 
 
 def _event(value: dict[str, Any]) -> str:

@@ -83,13 +83,21 @@ class Piece:
 
 
 class Ticket:
-    """A request in the engine: its pieces as they come."""
+    """A request in the engine: its pieces as they come.
+
+    Attributes:
+      request: What was asked.
+      prompt: As the model read it, once it has.
+      began: When it was put in line, by the monotonic clock.
+      first: When its first token was chosen, if it was.
+    """
 
     def __init__(self, request: Request):
         """Waits for its first piece."""
         self.request = request
         self.prompt: Prompt | None = None
         self.began = time.monotonic()
+        self.first: float | None = None
         self._pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
         self._cancelled = threading.Event()
         self._told: Callable[[], Any] | None = None
@@ -131,25 +139,12 @@ class Ticket:
             self._told()
 
 
-@dataclasses.dataclass
-class Counts:
-    """What the engine has done.
+class Engine:
+    """A model that answers several requests at a time.
 
     Attributes:
-      finished: Answers that came to an end, by the reason.
-      prompt_tokens: Read.
-      answer_tokens: Said.
-      steps: Tokens of all rows together.
+      finished: Is called, quickly and in the engine's thread, with every request that has ended and its last piece.
     """
-
-    finished: dict[str, int] = dataclasses.field(default_factory=dict)
-    prompt_tokens: int = 0
-    answer_tokens: int = 0
-    steps: int = 0
-
-
-class Engine:
-    """A model that answers several requests at a time."""
 
     def __init__(self, generator: Generator, num_slots: int = 8, max_waiting: int = 64):
         """Starts the thread.
@@ -160,7 +155,7 @@ class Engine:
           max_waiting: Requests that may wait for a slot.
         """
         self.generator, self.num_slots, self.max_waiting = generator, num_slots, max_waiting
-        self.counts = Counts()
+        self.finished: Callable[[Ticket, Piece], Any] = lambda ticket, piece: None
         self._slots = Slots(generator.decoder, num_slots, generator.max_length)
         self._rows: dict[int, _Row] = {}
         self._no_key = row_keys(SamplingConfig(), [np.zeros(1, np.int32)])
@@ -286,14 +281,14 @@ class Engine:
             logging.exception("a request failed")
             self._finish(ticket, Piece("", 0, "failed", "the model failed on this request; the server's log says why."))
             return
-        self.counts.prompt_tokens += len(prompt.ids)
         number = self._slots.begin(cache, length, len(prompt.ids))
         # A greedy row's key is not looked at; making one takes longer than a step of a small model.
         keys = row_keys(request.sampling, [prompt.ids]) if request.sampling.temperature else self._no_key
         row = _Row(ticket, generator, prompt, keys)
         self._rows[number] = row
-        first = sample_rows(logits, [row.keys], [0], [request.sampling])
-        self._give(number, int(first[0]))
+        token = int(sample_rows(logits, [row.keys], [0], [request.sampling])[0])
+        ticket.first = time.monotonic()
+        self._give(number, token)
 
     def _step(self) -> None:
         """One more token of every row."""
@@ -304,7 +299,6 @@ class Engine:
             ids[number], steps[number] = row.last, row.count
             configs[number], keys[number] = row.ticket.request.sampling, row.keys
         chosen = sample_rows(self._slots.step(ids), keys, steps, configs)
-        self.counts.steps += 1
         tokens = np.asarray(chosen).tolist()
         for number in list(self._rows):
             self._give(number, tokens[number])
@@ -313,7 +307,6 @@ class Engine:
         """Takes a token of a row, and ends the row where the answer ends."""
         row = self._rows[number]
         piece = row.take(token)
-        self.counts.answer_tokens += 1
         if piece.finish_reason:
             self._release(number, piece)
         elif piece.text:
@@ -339,7 +332,7 @@ class Engine:
         self._finish(row.ticket, piece)
 
     def _finish(self, ticket: Ticket, piece: Piece) -> None:
-        self.counts.finished[piece.finish_reason] = self.counts.finished.get(piece.finish_reason, 0) + 1
+        self.finished(ticket, piece)
         ticket.put(piece)
 
 

@@ -46,7 +46,7 @@ def small_run(directory: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def served(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=True, service_limits=None):
+def served(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=True, service_limits=None, **guard):
     """A client of a server; the engine is closed at the end."""
     model = api.load(run)
     engine = Engine(model.generator, slots, max_waiting)
@@ -55,7 +55,7 @@ def served(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=T
     service = Service("small", engine, model.data, videos, embed, service_limits or ServiceLimits())
     headers = {"authorization": f"Bearer {api_keys[0]}"} if api_keys else {}
     try:
-        with TestClient(make_app(service, api_keys), headers=headers) as client:
+        with TestClient(make_app(service, api_keys, **guard), headers=headers) as client:
             client.engine, client.service = engine, service
             yield client
     finally:

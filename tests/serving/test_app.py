@@ -140,7 +140,18 @@ def test_health_models_and_metrics(client):
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/v1/models").json()["data"][0]["id"] == "small"
     assert client.get("/v1/models/other").json()["error"]["code"] == "model_not_found"
-    assert "hilight_answer_tokens" in client.get("/metrics").text
+    tokens = ask(client).json()["usage"]["completion_tokens"]
+    before = client.get("/metrics").text
+    ask(client)
+    after = client.get("/metrics").text
+    assert counted(after, "hilight_answer_tokens_total") - counted(before, "hilight_answer_tokens_total") == tokens
+    asked = 'hilight_requests_total{route="/v1/chat/completions",status="200"}'
+    assert counted(after, asked) - counted(before, asked) == 1
+    assert counted(after, "hilight_first_token_seconds_count") == counted(after, "hilight_answer_seconds_count") > 1
+
+
+def counted(metrics, name):
+    return next(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(f"{name} "))
 
 
 @pytest.mark.parametrize(
@@ -248,6 +259,26 @@ def test_a_full_line_is_told_to_come_again(run):
         for thread in threads:
             thread.join()
         assert set(found) == {200, 429}
+        assert ask(client).status_code == 200
+
+
+def test_a_body_of_unknown_length_is_cut_off(run):
+    with served(run, max_body_bytes=100_000) as client:
+
+        def long():
+            for _ in range(30):
+                yield b"x" * 10_000
+
+        def half():
+            yield b"x" * 60_000
+
+        refused = client.post("/v1/chat/completions", content=half())
+        assert "send it as 'Content-Type: application/json'" in refused.json()["error"]["message"]
+        for content in (long(), b"x" * 100_001):
+            refused = client.post("/v1/chat/completions", content=content)
+            assert refused.status_code == 413 and "may have 100,000" in refused.json()["error"]["message"]
+        for _ in range(20):  # What was read is forgotten.
+            assert client.post("/v1/chat/completions", content=half()).status_code == 415
         assert ask(client).status_code == 200
 
 

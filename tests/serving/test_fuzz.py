@@ -12,7 +12,7 @@ hypothesis = pytest.importorskip("hypothesis")
 from tests.serving.server import served, small_run  # noqa: E402
 
 pytestmark = pytest.mark.slow
-REQUESTS = int(os.environ.get("HILIGHT_FUZZ_REQUESTS", "600"))
+REQUESTS = int(os.environ.get("HILIGHT_FUZZ_REQUESTS", "2000"))
 
 
 def test_random_bodies_never_break_the_server(tmp_path):

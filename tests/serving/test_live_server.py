@@ -90,6 +90,20 @@ def test_clients_that_say_nothing_or_speak_slowly_hold_nobody_up(server):
         one.close()
 
 
+def test_a_body_without_an_end_is_cut_off(server):
+    address, process = server
+    before = load.usage(process.pid)["memory_mb"]
+
+    def endless():
+        while True:
+            yield bytes(1 << 20)
+
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError):  # The server hangs up in the middle of it.
+        assert httpx.post(f"{address}/v1/chat/completions", content=endless(), timeout=60).status_code == 413
+    assert httpx.get(f"{address}/health").status_code == 200
+    assert load.usage(process.pid)["memory_mb"] < before + 600
+
+
 def test_a_load_of_clients_gets_every_answer_right_and_leaks_nothing(server):
     address, process = server
     bodies = [

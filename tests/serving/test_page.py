@@ -40,23 +40,33 @@ def page_at(address, **options):
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: faults.extend([] if request.url.startswith(inside) else [request.url]))
         page.goto(address)
-        page.wait_for_function("document.getElementById('model').textContent === 'small'")
+        page.on("console", lambda said: faults.extend([said.text] if "Security Policy" in said.text else []))
+        page.wait_for_selector("#model:text('small')")
         yield page
         assert faults == []
         browser.close()
 
 
 def ask(page, text="what is hit?"):
+    before = page.locator(".turn.assistant").count()
     page.fill("#question", text)
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('.turn.assistant') && !document.querySelector('.turn.busy')")
+    page.locator(".turn.assistant:not(.busy)").nth(before).wait_for()
+
+
+def wait_until_it_plays(page):
+    for _ in range(100):
+        if page.evaluate("document.querySelector('.clip video').readyState") >= 1:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("the browser cannot play the video")
 
 
 def test_upload_ask_evidence_and_export(address, film):
     with page_at(address) as page:
         page.set_input_files("#file", [film])
         page.wait_for_selector(".clip")
-        page.wait_for_function("document.querySelector('.clip video').readyState >= 1")
+        wait_until_it_plays(page)
         assert page.inner_text(".name") == "shot.webm: shown with the next question"
         ask(page)
         assert page.inner_text(".turn.assistant .said").strip()
@@ -71,9 +81,9 @@ def test_upload_ask_evidence_and_export(address, film):
         assert page.locator(".turn.assistant").count() == 2
         said = page.locator(".who, .said").all_inner_texts()
         page.reload()
-        page.wait_for_function("document.getElementById('model').textContent === 'small'")
+        page.wait_for_selector("#model:text('small')")
         assert page.locator(".clip").count() == 1 and page.locator(".who, .said").all_inner_texts() == said
-        page.wait_for_function("document.querySelector('.clip video').readyState >= 1")
+        wait_until_it_plays(page)
         ask(page, "and after a reload?")
         assert page.locator(".turn.assistant").count() == 3
         with page.expect_download() as download:
