@@ -5,16 +5,24 @@ answers that run, within ``--grace`` seconds, and ends.
 """
 
 import argparse
+import logging
 import os
+import re
+import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hilight_jax import api
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
+from hilight_jax.data.tokenizers import ClipTokenizer
 
 KEYS = "HILIGHT_API_KEYS"
+_HOST = re.compile(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?")
+_ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,16 +37,19 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError as error:
         raise UserError(f"the server needs more ({error}); pip install 'hilight_jax[serve]'.") from error
     arguments = _parser().parse_args(argv)
-    for name in ("slots", "max_waiting", "max_mb", "max_seconds", "decoders", "max_new_tokens"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"--{name} is {getattr(arguments, name)}, but must be at least 1.")
+    _check(arguments)
+    keys = read_keys()
+    if not arguments.quiet:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+        logging.getLogger("hilight_jax").setLevel(logging.INFO)
+    listener = _listen(arguments.host, arguments.port)
     model = api.load(arguments.checkpoint, arguments.which)
     generator, data = model.generator, model.data
     limits = VideoLimits(
         max_bytes=arguments.max_mb * 10**6,
         max_seconds=arguments.max_seconds,
         decoders=arguments.decoders,
-        allowed_hosts=tuple(arguments.allow_host),
+        allowed_hosts=tuple(host.lower() for host in arguments.allow_host),
     )
     videos = Videos(data.num_frames, data.image_size, limits)
     engine = Engine(generator, arguments.slots, arguments.max_waiting)
@@ -52,21 +63,83 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(f"{arguments.checkpoint} is loaded; compiling ...", flush=True)
     service.warm()
-    keys = tuple(key for key in os.environ.get(KEYS, "").split(",") if key)
-    app = make_app(service, keys, 4 * limits.max_bytes // 3 + 10**6)
-    print(f"serving {service.name} on http://{arguments.host}:{arguments.port}", flush=True)
+    host, port = listener.getsockname()[:2]
+    local = host in ("127.0.0.1", "::1")
+    largest = 4 * limits.max_bytes // 3 + 10**6
+    app = make_app(service, keys, largest, tuple(arguments.allow_origin), local and not keys)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            left = engine.num_running + engine.num_waiting
+            print(f"stopping; {left} answers are finished before ...", flush=True)
+            super().handle_exit(sig, frame)
+
+    settings = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=arguments.grace, timeout_keep_alive=15, access_log=False
+    )
+    listener.listen(settings.backlog)
+    asks = f"{len(keys)} keys" if keys else "no key"
+    print(
+        f"serving {service.name} on http://{f'[{host}]' if ':' in host else host}:{port}, asks for {asks}", flush=True
+    )
+    if not keys and not local:
+        print(f"warning: whoever reaches {host} may use it; set {KEYS} to ask for a key", file=sys.stderr, flush=True)
     try:
-        uvicorn.run(
-            app,
-            host=arguments.host,
-            port=arguments.port,
-            log_level="warning",
-            timeout_graceful_shutdown=arguments.grace,
-            timeout_keep_alive=15,
-        )
+        Server(settings).run(sockets=[listener])
     finally:
         engine.close(arguments.grace)
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuses numbers and names that cannot be, before anything is loaded."""
+    for name in ("slots", "max_waiting", "max_mb", "max_seconds", "decoders", "max_new_tokens"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"--{name} is {getattr(arguments, name)}, but must be at least 1.")
+    if arguments.grace < 0:
+        raise UserError(f"--grace is {arguments.grace}, but must be at least 0 seconds.")
+    if not 0 <= arguments.port < 2**16:
+        raise UserError(f"--port is {arguments.port}, but must be 0 (any that is free) to 65535.")
+    for host in arguments.allow_host:
+        if not _HOST.fullmatch(host):
+            raise UserError(
+                f"--allow_host is '{host}', but must be HOST or HOST:PORT, such as videos.example.com:8080."
+            )
+    for origin in arguments.allow_origin:
+        if not _ORIGIN.fullmatch(origin):
+            raise UserError(f"--allow_origin is '{origin}', but must be as https://app.example.com, without a path.")
+
+
+def read_keys() -> tuple[str, ...]:
+    """The keys that clients must send.
+
+    Raises:
+      UserError: The variable is there and holds none.
+    """
+    if (given := os.environ.get(KEYS)) is None:
+        return ()
+    keys = tuple(key.strip() for key in given.split(",") if key.strip())
+    if not keys:
+        raise UserError(
+            f"{KEYS} is set, but holds no key; write keys with commas between, or unset it to ask for none."
+        )
+    return keys
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Takes the address before the model is loaded; nobody is answered yet.
+
+    Raises:
+      UserError: It cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); give another --host or --port.") from error
+    return listener
 
 
 class EncoderEmbedder:
@@ -81,6 +154,10 @@ class EncoderEmbedder:
     def embed_text(self, text: str) -> np.ndarray:
         """A text as a unit vector."""
         return self._model.encode_text(text)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as it is embedded."""
+        return int(ClipTokenizer(self._model.encoder.config.data.text_length)(text).mask.sum())
 
     def embed_frames(self, frames: np.ndarray) -> np.ndarray:
         """Frames uint8 [F, Y, X, 3] as a unit vector."""
@@ -116,8 +193,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--max_mb", type=int, default=100, help="megabytes of a video (default: 100)")
     add("--max_seconds", type=int, default=600, help="length of a video (default: 600)")
     add("--decoders", type=int, default=2, help="processes that decode at a time (default: 2)")
-    add("--allow_host", action="append", default=[], help="a host that videos may be fetched from; may be repeated")
+    add(
+        "--allow_host",
+        action="append",
+        default=[],
+        help="HOST or HOST:PORT that videos may be fetched from; may be repeated",
+    )
+    add("--allow_origin", action="append", default=[], help="a site whose pages may ask, https://HOST; may be repeated")
     add("--grace", type=int, default=60, help="seconds for running answers after SIGTERM (default: 60)")
+    add("--quiet", action="store_true", help="no line for every request")
     return parser
 
 

@@ -12,12 +12,13 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from hilight_jax.core.errors import UserError
 from hilight_jax.serving.engine import Busy, Closed, Piece
-from hilight_jax.serving.guard import Guard
+from hilight_jax.serving.guard import Guard, Rules
 from hilight_jax.serving.metrics import Metrics
 from hilight_jax.serving.protocol import (
     ChatRequest,
@@ -25,6 +26,7 @@ from hilight_jax.serving.protocol import (
     EvidenceRequest,
     MomentsRequest,
     error_body,
+    place,
     usage,
 )
 from hilight_jax.serving.service import Service, UnknownModel
@@ -40,16 +42,26 @@ _ERRORS: tuple[tuple[type[UserError], int, str], ...] = (
     (Forbidden, 403, "permission_error"),
     (DecoderFailed, 502, "server_error"),
 )
+# Nobody on the way is to collect the pieces before it hands them on.
+_STREAM = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _PAGE = "hilight_jax.serving"
 
 
-def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: int = 160 * 10**6) -> FastAPI:
+def make_app(
+    service: Service,
+    api_keys: tuple[str, ...] = (),
+    max_body_bytes: int = 160 * 10**6,
+    allowed_origins: tuple[str, ...] = (),
+    local: bool = False,
+) -> FastAPI:
     """Builds the server.
 
     Args:
       service: What it serves.
       api_keys: One of them must come with every request, as ``Authorization: Bearer KEY``; none asks for none.
       max_body_bytes: Of a request.
+      allowed_origins: Other sites whose pages may ask, as ``https://app.example.com``.
+      local: The server is for this machine alone, and known by no other name.
     """
     metrics = Metrics(service)
 
@@ -61,7 +73,10 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     app = FastAPI(title="hilight_jax", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
 
-    app.add_middleware(Guard, metrics=metrics, api_keys=api_keys, max_body_bytes=max_body_bytes)
+    rules = Rules(api_keys, max_body_bytes, allowed_origins, local)
+    app.add_middleware(Guard, metrics=metrics, rules=rules)
+    if allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=allowed_origins, allow_methods=["*"], allow_headers=["*"])
 
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> Response:
@@ -79,10 +94,9 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
         if first["loc"] == ("body",) and not _is_json(request):
             message = "the body is not said to be JSON; send it as 'Content-Type: application/json'."
             return _failed(415, error_body(message, "invalid_request_error"))
-        place = ".".join(str(step) for step in first["loc"] if step != "body")
-        said = first["msg"].removeprefix("Value error, ")
-        message = f"{place or 'the body'}: {said[:1].lower()}{said[1:]}."
-        return _failed(422, error_body(message, "invalid_request_error", param=place or None))
+        where, said = place(first["loc"]), first["msg"].removeprefix("Value error, ")
+        message = f"{where or 'the body'}: {said[:1].lower()}{said[1:]}{'' if said.endswith(('.', '?')) else '.'}"
+        return _failed(400, error_body(message, "invalid_request_error", param=where or None))
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
@@ -103,13 +117,13 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         """The one model."""
-        return {"object": "list", "data": [_model(service.name)]}
+        return {"object": "list", "data": [service.facts()]}
 
     @app.get("/v1/models/{name}")
     async def model(name: str) -> dict[str, Any]:
         """What is known of it."""
         service.check_model(name)
-        return _model(service.name)
+        return service.facts()
 
     @app.post("/v1/files")
     async def upload(
@@ -117,7 +131,7 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     ) -> dict[str, Any]:
         """Keeps a video."""
         content = await file.read(service.videos.limits.max_bytes + 1)
-        return _file(service.videos.add(file.filename or "video", content))
+        return _file(await service.videos.add(file.filename or "video", content))
 
     @app.get("/v1/files")
     async def files() -> dict[str, Any]:
@@ -150,7 +164,9 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
         pieces = service.pieces(ticket, request.is_disconnected, at_once=not asked.stream)
         if asked.stream:
             with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-            return StreamingResponse(_events(answer, pieces, with_usage), media_type="text/event-stream")
+            return StreamingResponse(
+                _events(answer, pieces, with_usage), headers=_STREAM, media_type="text/event-stream"
+            )
         text, last = "", None
         async for piece in pieces:
             text, last = text + piece.text, piece
@@ -163,14 +179,14 @@ def make_app(service: Service, api_keys: tuple[str, ...] = (), max_body_bytes: i
     @app.post("/v1/embeddings")
     async def embeddings(asked: EmbeddingsRequest) -> dict[str, Any]:
         """Unit vectors of texts and videos."""
-        items = [asked.input] if isinstance(asked.input, str) else asked.input
+        items = asked.input if isinstance(asked.input, list) else [asked.input]
         service.check_model(asked.model)
-        vectors = await service.embed(items)
+        vectors, tokens = await service.embed(items)
         data = [
             {"object": "embedding", "index": i, "embedding": _encoded(vector, asked.encoding_format)}
             for i, vector in enumerate(vectors)
         ]
-        return {"object": "list", "model": service.name, "data": data, "usage": usage(len(items))}
+        return {"object": "list", "model": service.name, "data": data, "usage": usage(tokens)}
 
     @app.post("/v1/evidence")
     async def evidence(asked: EvidenceRequest) -> dict[str, Any]:
@@ -247,10 +263,6 @@ def _event(value: dict[str, Any]) -> str:
 
 def _failed(status: int, body: dict[str, Any], headers: Any = None) -> Response:
     return JSONResponse(body, status, headers)
-
-
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "hilight_jax"}
 
 
 def _file(stored: StoredFile) -> dict[str, Any]:

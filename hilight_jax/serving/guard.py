@@ -1,8 +1,10 @@
 """What stands before every request: keys, and how much may be sent."""
 
+import dataclasses
 import hmac
+import logging
+import re
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
@@ -13,7 +15,10 @@ from hilight_jax.serving.metrics import Metrics
 from hilight_jax.serving.protocol import error_body
 
 _OPEN = ("/health", "/")
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _AT_A_TIME = 8
+_NO_KEY = "invalid_api_key"
+_LOG = logging.getLogger(__name__)
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -25,28 +30,38 @@ _HEADERS = (
     ),
 )
 # Answers to what was not read to its end: the connection ends with them, or the client would go on sending.
-_UNREAD = (401, 403, 413, 503)
+_UNREAD = (401, 403, 413, 421, 503)
 _LAST = ((b"connection", b"close"),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """Who may ask.
+
+    Attributes:
+      api_keys: One of them must come with every request but those for the page; none asks for none.
+      max_body_bytes: Of a request; those of all clients together may be 8 times as large.
+      origins: Sites whose pages may ask, beside the server's own page.
+      local: The server has no other names than this machine's own and those of ``origins``: a site that lets its name
+        point here gets nothing.
+    """
+
+    api_keys: tuple[str, ...]
+    max_body_bytes: int
+    origins: tuple[str, ...]
+    local: bool
 
 
 class Guard:
     """An ASGI application around another one.
 
-    Requests are counted as they come, for a body whose length nobody states can be endless; those of all clients
-    together may be 8 times as large as one.
+    Bodies are counted as they come, for one whose length nobody states can be endless.
     """
 
-    def __init__(self, app: Any, metrics: Metrics, api_keys: Sequence[str], max_body_bytes: int):
-        """Stands before ``app``.
-
-        Args:
-          app: What it guards.
-          metrics: Counts.
-          api_keys: One of them must come with every request but those for the page; none asks for none.
-          max_body_bytes: Of a request.
-        """
-        self._app, self._metrics, self._max_bytes = app, metrics, max_body_bytes
-        self._keys = [key.encode() for key in api_keys]
+    def __init__(self, app: Any, metrics: Metrics, rules: Rules):
+        """Stands before ``app``; ``metrics`` counts what comes."""
+        self._app, self._metrics, self._rules = app, metrics, rules
+        self._names = {*_LOCAL, *(origin.partition("//")[2].partition(":")[0] for origin in rules.origins)}
         self._in_memory = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -55,6 +70,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request, began, read, status = Request(scope), time.perf_counter(), 0, 500
+        client = request.client.host if request.client else "-"
 
         async def receive_counted() -> Any:
             nonlocal read
@@ -62,9 +78,9 @@ class Guard:
             size = len(message.get("body", b""))
             read += size
             self._in_memory += size
-            if read > self._max_bytes:
-                raise HTTPException(413, f"the body may have {self._max_bytes:,} bytes, and has more")
-            if self._in_memory > _AT_A_TIME * self._max_bytes:
+            if read > self._rules.max_body_bytes:
+                raise HTTPException(413, f"the body may have {self._rules.max_body_bytes:,} bytes, and has more")
+            if self._in_memory > _AT_A_TIME * self._rules.max_body_bytes:
                 raise HTTPException(503, "other requests are being read that are large, too; try again in some seconds")
             return message
 
@@ -80,17 +96,28 @@ class Guard:
             await (refusal or self._app)(scope, receive_counted, send_noted)
         finally:
             self._in_memory -= read
-            self._metrics.count(request, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.count(request, status, seconds)
+            _LOG.info("%s %s %s %d %.3f s", client, request.method, request.url.path[:100], status, seconds)
 
     def _refusal(self, request: Request) -> JSONResponse | None:
+        rules, headers = self._rules, request.headers
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if rules.local and re.sub(r":\d+$", "", host) not in self._names:
+            message = f"this server is not '{host[:100]}'; --allow_origin https://NAME gives it another name."
+            return JSONResponse(error_body(message, "permission_error"), 421)
+        if origin is not None and origin.partition("//")[2] != host and origin not in rules.origins:
+            message = f"pages of '{origin[:100]}' may not ask; --allow_origin lets them."
+            return JSONResponse(error_body(message, "permission_error"), 403)
         path = request.url.path
-        if self._keys and path not in _OPEN and not path.startswith("/page/"):
-            given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-            if not any(hmac.compare_digest(given, key) for key in self._keys):
-                message = "this server asks for a key: send it as 'Authorization: Bearer KEY'."
-                return JSONResponse(error_body(message, "authentication_error", "invalid_api_key"), 401)
-        length = request.headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._max_bytes:
-            message = f"the request has {int(length):,} bytes, but may have {self._max_bytes:,}."
+        if rules.api_keys and path not in _OPEN and not path.startswith("/page/"):
+            given = headers.get("authorization", "").removeprefix("Bearer ").encode()
+            if not any(hmac.compare_digest(given, key.encode()) for key in rules.api_keys):
+                asks = "this server does not know this key" if given else "this server asks for a key"
+                body = error_body(f"{asks}: send one as 'Authorization: Bearer KEY'.", "authentication_error", _NO_KEY)
+                return JSONResponse(body, 401, {"www-authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > rules.max_body_bytes:
+            message = f"the request has {int(length):,} bytes, but may have {rules.max_body_bytes:,}."
             return JSONResponse(error_body(message, "invalid_request_error"), 413)
         return None

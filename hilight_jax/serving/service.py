@@ -5,6 +5,7 @@ import base64
 import contextlib
 import dataclasses
 import io
+import secrets
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
@@ -22,9 +23,10 @@ from hilight_jax.data.prompts import expand, prompt_ids
 from hilight_jax.serving.context import Prompt
 from hilight_jax.serving.engine import Engine, Piece, Request, Shown, Ticket
 from hilight_jax.serving.evidence import ClipEvidence, trace_answer
-from hilight_jax.serving.protocol import ChatRequest, Message, VideoPart
+from hilight_jax.serving.footage import Footage
+from hilight_jax.serving.protocol import ChatRequest, Message, TextPart, VideoPart
 from hilight_jax.serving.sampling import SamplingConfig
-from hilight_jax.serving.videos import Videos
+from hilight_jax.serving.videos import Videos, is_file_id
 
 _PATIENCE = 0.25
 _STRETCHES = 24
@@ -44,6 +46,10 @@ class Embedder(Protocol):
 
     num_frames: int
     image_size: int
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as it is embedded."""
+        ...
 
     def embed_text(self, text: str) -> np.ndarray:
         """A text as a unit vector."""
@@ -110,6 +116,12 @@ class Service:
             self._embedder.embed_text("a ball")
             self._embedder.embed_frames(np.zeros((self._embedder.num_frames, size, size, 3), np.uint8))
 
+    def facts(self) -> dict[str, Any]:
+        """The model, as a list of models shows it; the context length under the name that vLLM gives it."""
+        facts = {"id": self.name, "object": "model", "created": 0, "owned_by": "hilight_jax"}
+        sizes = {"max_model_len": self.engine.generator.max_length, "max_videos": self.limits.max_videos}
+        return facts | sizes | {"video_tokens": self._data.num_video_tokens, "embeds": self._embedder is not None}
+
     def check_model(self, name: str) -> None:
         """Raises an ``UnknownModel`` for another name than this model's; none at all is this one's."""
         if name not in ("", self.name):
@@ -123,12 +135,8 @@ class Service:
         """
         self.check_model(asked.model)
         turns, urls = turns_of(asked.messages)
-        if len(urls) > self.limits.max_videos:
-            raise DataError(
-                f"the conversation shows {len(urls)} videos, but may show {self.limits.max_videos}; show fewer."
-            )
         sampling = self._sampling(asked)
-        clips = [await self.videos.footage(url) for url in urls]
+        clips = await self._footage(urls)
         ids = await asyncio.to_thread(self._ids, turns, len(clips))
         shown = tuple(
             Shown(clip.frames, np.asarray(choose_key_frames(self._data.key_frames, clip.frames), np.int32))
@@ -167,23 +175,23 @@ class Service:
         finally:
             ticket.cancel()
 
-    async def embed(self, items: Sequence[str | VideoPart]) -> list[np.ndarray]:
-        """Unit vectors of texts and videos, comparable with each other.
+    async def embed(self, items: Sequence[str | TextPart | VideoPart]) -> tuple[list[np.ndarray], int]:
+        """Unit vectors of texts and videos, comparable with each other, and the tokens of the texts.
 
         Raises:
           ConfigError: This server has no encoder.
           UserError: A video cannot be used.
         """
-        if self._embedder is None:
-            raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
-        found = []
+        embedder, found, tokens = self._encoder(), [], 0
         for item in items:
-            if isinstance(item, VideoPart):
-                clip = await self.videos.footage(item.video_url.url)
-                found.append(await asyncio.to_thread(self._embedder.embed_frames, clip.frames))
+            text = item.text if isinstance(item, TextPart) else item
+            if isinstance(text, VideoPart) or is_file_id(text):
+                clip = await self.videos.footage(text if isinstance(text, str) else text.video_url.url)
+                found.append(await asyncio.to_thread(embedder.embed_frames, clip.frames))
             else:
-                found.append(await asyncio.to_thread(self._embedder.embed_text, item))
-        return found
+                found.append(await asyncio.to_thread(embedder.embed_text, text))
+                tokens += embedder.count_tokens(text)
+        return found, tokens
 
     async def evidence(self, asked: ChatRequest, answer: str) -> list[dict[str, Any]]:
         """What an answer drew on: of each video its frames as JPEG files and the shares of their patches.
@@ -191,8 +199,9 @@ class Service:
         Raises:
           UserError: The conversation cannot be read, shows no video, or the answer is empty.
         """
+        self.check_model(asked.model)
         turns, urls = turns_of(asked.messages)
-        clips = [await self.videos.footage(url) for url in urls]
+        clips = await self._footage(urls)
         ids = await asyncio.to_thread(self._ids, turns, len(clips))
         generator = self.engine.generator
 
@@ -223,9 +232,8 @@ class Service:
         Raises:
           UserError: There is no encoder, or the video cannot be used.
         """
-        if self._embedder is None:
-            raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
-        embedder, count = self._embedder, self._embedder.num_frames
+        embedder = self._encoder()
+        count = embedder.num_frames
         clip = await self.videos.footage(url, count + _STRETCHES - 1)
         phrase = await asyncio.to_thread(embedder.embed_text, text)
 
@@ -236,6 +244,27 @@ class Service:
         found = await asyncio.to_thread(similarities)
         middles = [float(np.mean(clip.numbers[i : i + count])) / max(clip.num_total - 1, 1) for i in range(len(found))]
         return {"similarity": found, "time": middles, "peak": middles[int(np.argmax(found))]}
+
+    def _encoder(self) -> Embedder:
+        if self._embedder is None:
+            raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
+        return self._embedder
+
+    async def _footage(self, urls: Sequence[str]) -> list[Footage]:
+        """The videos of a conversation; what is wrong with one of several names it."""
+        if len(urls) > self.limits.max_videos:
+            raise DataError(
+                f"the conversation shows {len(urls)} videos, but may show {self.limits.max_videos}; show fewer."
+            )
+        clips = []
+        for number, url in enumerate(urls, 1):
+            try:
+                clips.append(await self.videos.footage(url))
+            except UserError as error:
+                if len(urls) == 1:
+                    raise
+                raise type(error)(f"video {number} of {len(urls)}: {error}") from error
+        return clips
 
     def _ids(self, turns: list[Turn], num_clips: int) -> np.ndarray:
         tokenizer, rows = self.engine.generator.tokenizer, self._data.num_video_tokens
@@ -257,7 +286,7 @@ class Service:
             top_p=1.0 if greedy or asked.top_p is None else asked.top_p,
             max_new_tokens=min(wanted, self.limits.max_new_tokens),
             stop_ids=() if asked.ignore_eos else None,
-            seed=zlib.crc32(str(asked.seed).encode()) if asked.seed is not None else 0,
+            seed=secrets.randbits(32) if asked.seed is None else zlib.crc32(str(asked.seed).encode()),
         )
 
 
@@ -271,7 +300,8 @@ def _jpeg_url(picture: np.ndarray) -> str:
 def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
     """The turns of a conversation in the model's words, and the videos that it shows, in order.
 
-    The model knows no system turn: its words stand before those of the next question.
+    The model knows no system turn: its words stand before those of the next question. Messages of one side that follow
+    each other are one turn.
 
     Raises:
       DataError: Someone else than the user shows a video, or a message has no words.
@@ -296,6 +326,9 @@ def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
             system += text.strip() + "\n"
         else:
             role = "model" if message.role == "assistant" else "user"
-            turns.append(Turn(role, system + text if role == "user" else text))
-            system = "" if role == "user" else system
+            if role == "user":
+                text, system = system + text, ""
+            if turns and turns[-1].role == role:
+                text = f"{turns.pop().text}\n{text}"
+            turns.append(Turn(role, text))
     return turns, urls

@@ -88,6 +88,11 @@ class StoredFile:
     created: int
 
 
+def is_file_id(text: str) -> bool:
+    """Whether a text is written as the id of an uploaded file."""
+    return bool(_ID.fullmatch(text))
+
+
 class Videos:
     """Uploaded files in a directory of their own, and the frames of videos that were decoded last."""
 
@@ -117,13 +122,14 @@ class Videos:
         """The uploaded files, the newest last."""
         return list(self._files.values())
 
-    def add(self, filename: str, content: bytes) -> StoredFile:
-        """Keeps a file; the oldest make room.
+    async def add(self, filename: str, content: bytes) -> StoredFile:
+        """Keeps a video; the oldest make room.
 
         Raises:
-          TooLarge: It is larger than a video may be.
+          UserError: It is larger than a video may be, or no video.
         """
         self._check_size(len(content))
+        await self._frames(content, self._num_frames)
         name = Path(filename).name[:200] or "video"
         stored = StoredFile(f"file-{secrets.token_hex(16)}", name, len(content), int(time.time()))
         while self._files and sum(f.size for f in self._files.values()) + stored.size > self.limits.max_total_bytes:
@@ -138,7 +144,7 @@ class Videos:
         Raises:
           UnknownFile: There is none of this id.
         """
-        if not _ID.fullmatch(file_id) or file_id not in self._files:
+        if not is_file_id(file_id) or file_id not in self._files:
             raise UnknownFile(
                 f"there is no file '{file_id[:60]}'; upload it (POST /v1/files) and use the id that you get."
             )
@@ -163,8 +169,9 @@ class Videos:
         Raises:
           UserError: It is none of these, too large, forbidden, or no video.
         """
-        content = await self._fetch(url)
-        count = num_frames or self._num_frames
+        return await self._frames(await self._fetch(url), num_frames or self._num_frames)
+
+    async def _frames(self, content: bytes, count: int) -> Footage:
         name = f"{hashlib.sha256(content).hexdigest()} {count}"
         async with self._turns:
             footage = self._known.pop(name, None)
@@ -176,7 +183,7 @@ class Videos:
         return footage
 
     async def _fetch(self, url: str) -> bytes:
-        if _ID.fullmatch(url):
+        if is_file_id(url):
             return self.content(url)
         scheme = url.partition(":")[0].lower()
         if scheme == "data":
@@ -229,9 +236,7 @@ class Videos:
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.max_bytes:
-            raise TooLarge(
-                f"the video has {size / 1e6:.0f} MB or more, but may have {self.limits.max_bytes / 1e6:.0f} MB; cut it."
-            )
+            raise TooLarge(f"the video has more than the {self.limits.max_bytes / 1e6:g} MB that it may have; cut it.")
 
     def _decode(self, content: bytes, num_frames: int) -> Footage:
         """Decodes in a process of its own, see ``decode_child``."""

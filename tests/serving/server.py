@@ -23,6 +23,9 @@ class LetterEmbedder:
 
     num_frames, image_size = 3, 16
 
+    def count_tokens(self, text):
+        return len(text.split())
+
     def embed_text(self, text):
         vector = np.bincount([ord(c) % 8 for c in text], minlength=8).astype(np.float32) + 0.1
         return vector / np.linalg.norm(vector)

@@ -84,12 +84,54 @@ def test_a_video_is_shown_by_its_file_and_by_a_data_url(client, film):
 
 
 def test_a_file_comes_back_as_bytes_and_nothing_else(client, film):
-    stored = client.post("/v1/files", files={"file": ("<b>.html", b"<script>")}, data={"purpose": "user_data"}).json()
+    stored = client.post("/v1/files", files={"file": ("<b>.html", film)}, data={"purpose": "user_data"}).json()
     back = client.get(f"/v1/files/{stored['id']}/content")
-    assert back.content == b"<script>"
+    assert back.content == film
     assert back.headers["content-type"] == "application/octet-stream"
     assert back.headers["x-content-type-options"] == "nosniff"
     assert client.get("/v1/files/file-0/content").status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"", b"<script>", b"\0" * 100])
+def test_what_is_no_video_is_not_kept(client, content):
+    before = client.get("/v1/files").json()
+    refused = client.post("/v1/files", files={"file": ("a.mp4", content)}, data={"purpose": "user_data"})
+    assert refused.status_code == 400 and "the video cannot be used" in refused.json()["error"]["message"]
+    assert client.get("/v1/files").json() == before
+
+
+def test_a_video_may_be_written_as_openai_writes_files_and_embedded_by_its_id(client, film):
+    stored = client.post("/v1/files", files={"file": ("a.mp4", film)}, data={"purpose": "user_data"}).json()["id"]
+    words = {"type": "text", "text": "what is hit?"}
+    usual = ask(client, [video_part(stored), words]).json()["choices"]
+    for part in ({"type": "file", "file": {"file_id": stored}}, {"type": "video_url", "video_url": stored}):
+        assert ask(client, [part, words]).json()["choices"] == usual
+    vectors = [
+        client.post("/v1/embeddings", json={"input": given}).json()["data"][0]["embedding"]
+        for given in (stored, video_part(stored), [video_part(stored)])
+    ]
+    assert vectors[0] == vectors[1] == vectors[2]
+
+
+def test_of_several_videos_the_broken_one_is_named(client, film):
+    good = "data:video/mp4;base64," + base64.b64encode(film).decode()
+    refused = ask(client, [video_part(good), video_part("data:,x"), {"type": "text", "text": "what is hit?"}])
+    assert refused.json()["error"]["message"].startswith("video 2 of 2: the video cannot be used")
+
+
+def test_questions_in_a_row_are_one_turn(client):
+    row = [{"role": "user", "content": "is it red?"}, {"role": "user", "content": "or blue?"}]
+    one = [{"role": "user", "content": "is it red?\nor blue?"}]
+    answers = [client.post("/v1/chat/completions", json={"messages": m, **ANSWER}).json() for m in (row, one)]
+    assert answers[0]["choices"] == answers[1]["choices"]
+
+
+def test_without_a_seed_every_drawn_answer_is_another(client):
+    drawn = {
+        ask(client, temperature=2.0, max_tokens=6, ignore_eos=True).json()["choices"][0]["message"]["content"]
+        for _ in range(5)
+    }
+    assert len(drawn) > 1
 
 
 def test_a_conversation_goes_on_with_a_system_turn_before_it(client):
@@ -138,7 +180,8 @@ def test_the_page_and_its_parts_come_from_here(client):
 
 def test_health_models_and_metrics(client):
     assert client.get("/health").json() == {"status": "ok"}
-    assert client.get("/v1/models").json()["data"][0]["id"] == "small"
+    (model,) = client.get("/v1/models").json()["data"]
+    assert (model["id"], model["max_videos"]) == ("small", 8) and model["max_model_len"] > 100
     assert client.get("/v1/models/other").json()["error"]["code"] == "model_not_found"
     tokens = ask(client).json()["usage"]["completion_tokens"]
     before = client.get("/metrics").text
@@ -158,12 +201,12 @@ def counted(metrics, name):
     ("path", "body", "status", "sentence"),
     [
         ("/v1/chat/completions", b"{", 400, "is no JSON .* at character 1"),
-        ("/v1/chat/completions", b"[1, 2]", 422, "valid dictionary|object"),
-        ("/v1/chat/completions", b"{}", 422, "messages: field required"),
-        ("/v1/chat/completions", {"messages": [{"role": "king", "content": "x"}]}, 422, "messages.0.role"),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": 5}]}, 422, "messages.0.content"),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "n": 3}, 422, "n: .*less than"),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}, 422, "max_tokens"),
+        ("/v1/chat/completions", b"[1, 2]", 400, "valid dictionary|object"),
+        ("/v1/chat/completions", b"{}", 400, "messages: field required"),
+        ("/v1/chat/completions", {"messages": [{"role": "king", "content": "x"}]}, 400, "messages.0.role"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": 5}]}, 400, "messages.0.content"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "n": 3}, 400, "'n' is not served"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}, 400, "max_tokens"),
         (
             "/v1/chat/completions",
             {"messages": [{"role": "user", "content": "x"}], "model": "gpt"},
@@ -173,15 +216,35 @@ def counted(metrics, name):
         (
             "/v1/chat/completions",
             {"messages": [{"role": "user", "content": "x"}], "tools": [{}]},
-            422,
+            400,
             "'tools' is not",
         ),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stop": [""]}, 422, "stop"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "x"}], "temprature": 1},
+            400,
+            "Did you mean",
+        ),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            400,
+            r"messages.0.content.0: a part of the type 'image_url' is not served here; send 'text' and 'video_url'\.",
+        ),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            400,
+            r"messages\.0\.content\.0\.text: field required\.",
+        ),
+        ("/v1/embeddings", {"input": "x", "dimensions": 8}, 400, "'dimensions' is not served"),
+        ("/v1/embeddings", {"input": "file-" + "0" * 32}, 404, "there is no file"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stop": [""]}, 400, "stop"),
         ("/v1/embeddings", {"input": "x", "model": "gpt"}, 404, "no model 'gpt'"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": ""}]}, 400, "no words|cannot be answered"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "<eos> x"}]}, 400, "'<eos>'"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x " * 3000}]}, 400, "do not fit into"),
-        ("/v1/embeddings", {"input": []}, 422, "input"),
+        ("/v1/embeddings", {"input": []}, 400, "input"),
         ("/v1/embeddings", {"input": "..."}, 200, ""),
         ("/v1/moments", {"video": {"url": "file-0"}, "text": "x"}, 400, "neither the id of an uploaded file"),
     ],
@@ -294,6 +357,26 @@ def test_keys_are_asked_for_everywhere_but_at_the_door(run):
             assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
         assert client.get("/health", headers={"authorization": ""}).status_code == 200
         assert client.get("/", headers={"authorization": ""}).status_code == 200
+
+
+def test_pages_of_other_sites_may_not_ask(run):
+    with served(run, allowed_origins=("https://app.example.com",)) as client:
+        assert client.get("/v1/models", headers={"origin": "https://evil.example.com"}).status_code == 403
+        assert client.get("/v1/models", headers={"origin": "null"}).status_code == 403
+        assert client.get("/v1/models", headers={"origin": "http://testserver"}).status_code == 200
+        allowed = client.get("/v1/models", headers={"origin": "https://app.example.com"})
+        assert allowed.headers["access-control-allow-origin"] == "https://app.example.com"
+        asked = {"origin": "https://app.example.com", "access-control-request-method": "POST"}
+        assert client.options("/v1/chat/completions", headers=asked).status_code == 200
+
+
+def test_a_server_for_this_machine_has_no_other_name(run):
+    with served(run, allowed_origins=("https://app.example.com",), local=True) as client:
+        for host, status in [
+            ("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("app.example.com", 200),
+            ("rebound.example.com", 421), ("127.0.0.1.example.com", 421),
+        ]:  # fmt: skip
+            assert client.get("/v1/models", headers={"host": host}).status_code == status, host
 
 
 def test_limits_of_a_request(run, film):

@@ -58,7 +58,7 @@ def test_a_redirect_to_the_same_host_is_not_followed_either(client, trouble):
 @pytest.mark.parametrize(
     ("path", "status", "sentence"),
     [
-        ("endless", 413, "may have 3 MB"),
+        ("endless", 413, "more than the 3 MB"),
         ("slow", 400, "cannot be fetched .*TimeoutError"),
         ("packed", 400, "no video that can be read"),
         ("missing", 400, "answers 404"),
