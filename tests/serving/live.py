@@ -32,9 +32,12 @@ def live(run, *arguments, environment=None):
             time.sleep(0.1)
         yield address, process
     finally:
-        if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
             process.kill()
-        process.wait()
+            process.wait()
 
 
 def question(text="what is hit?", **more):

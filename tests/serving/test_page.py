@@ -32,7 +32,7 @@ def film(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def page_at(address, **options):
+def page_at(address, ready="#model:text('small')", **options):
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(**options)
@@ -41,7 +41,7 @@ def page_at(address, **options):
         page.on("request", lambda request: faults.extend([] if request.url.startswith(inside) else [request.url]))
         page.goto(address)
         page.on("console", lambda said: faults.extend([said.text] if "Security Policy" in said.text else []))
-        page.wait_for_selector("#model:text('small')")
+        page.wait_for_selector(ready)
         yield page
         assert faults == []
         browser.close()
@@ -93,18 +93,50 @@ def test_upload_ask_evidence_and_export(address, film):
         assert page.locator(".turn").count() == 0 and page.locator(".clip").count() == 0
 
 
-def test_what_goes_wrong_is_said_and_the_question_comes_back(address, tmp_path):
+def test_what_goes_wrong_is_said_and_the_question_comes_back(address, film, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     with page_at(address) as page:
         page.set_input_files("#file", [str(broken)])
-        page.wait_for_selector(".clip")
-        page.fill("#question", "what is hit?")
-        page.click("#send")
         page.wait_for_selector("#error:not([hidden])")
         assert "no video that can be read" in page.inner_text("#error")
-        assert page.input_value("#question") == "what is hit?"
+        assert page.locator(".clip").count() == 0 and page.is_visible("#blind")
+        page.set_input_files("#file", [film])
+        page.wait_for_selector(".clip")
+        assert page.is_hidden("#error") and page.is_hidden("#blind")
+        page.fill("#question", "<eos>?")
+        page.click("#send")
+        page.wait_for_selector("#error:not([hidden])")
+        assert "'<eos>'" in page.inner_text("#error")
+        assert page.input_value("#question") == "<eos>?"
         assert page.locator(".turn").count() == 0
+        assert page.inner_text(".name") == "shot.webm: shown with the next question"
+
+
+def test_a_video_can_be_taken_out_before_it_was_asked_about(address, film):
+    with page_at(address) as page:
+        for number in (1, 2):
+            page.set_input_files("#file", [film])
+            page.locator(".clip").nth(number - 1).wait_for()
+        page.locator(".remove").first.click()
+        page.locator(".clip").nth(1).wait_for(state="detached")
+        ask(page)
+        assert page.inner_text(".turn.user .who") == "You · shot.webm"
+        assert page.locator(".remove").is_hidden()
+
+
+def test_a_key_is_asked_for_until_it_is_right(tmp_path, film):
+    with live(small_run(tmp_path / "small"), environment={"HILIGHT_API_KEYS": "secret"}) as (address, _):
+        with page_at(address, ready="#key-dialog[open]") as page:
+            page.fill("#key", "guess")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#key-wrong:not([hidden])")
+            page.fill("#key", "secret")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#model:text('small')")
+            page.set_input_files("#file", [film])
+            page.wait_for_selector(".clip")
+            ask(page)
 
 
 def test_it_works_by_keyboard_and_has_names_for_everything(address, film):

@@ -6,6 +6,7 @@ const turns = [];
 const waiting = [];
 const names = {};
 let model = "";
+let maxVideos = Infinity;
 let running = null;
 
 const find = (id) => document.getElementById(id);
@@ -29,9 +30,7 @@ async function request(path, options = {}) {
     throw new Error("The server does not answer. Is it still running?");
   }
   if (response.status === 401) {
-    const given = window.prompt("This server asks for a key:");
-    if (!given) throw new Error("This server asks for a key.");
-    sessionStorage.setItem("key", given);
+    sessionStorage.setItem("key", await askForKey(Boolean(key)));
     return request(path, options);
   }
   if (!response.ok) {
@@ -39,6 +38,20 @@ async function request(path, options = {}) {
     throw new Error(body?.error?.message ?? `The server answers ${response.status}.`);
   }
   return response;
+}
+
+function askForKey(wrong) {
+  const dialog = find("key-dialog");
+  find("key").value = "";
+  find("key-wrong").hidden = !wrong;
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  return new Promise((resolve, reject) => {
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue === "use") resolve(find("key").value);
+      else reject(new Error("This server asks for a key. Reload the page to give one."));
+    }, { once: true });
+  });
 }
 
 const post = (path, body, signal) =>
@@ -58,6 +71,8 @@ async function guarded(work) {
 async function addFiles(files) {
   for (const file of files) {
     await guarded(async () => {
+      const shown = turns.flatMap((turn) => turn.clips ?? []).length + waiting.length;
+      if (shown >= maxVideos) throw new Error(`A conversation shows at most ${maxVideos} videos; begin a new one.`);
       const form = new FormData();
       form.append("purpose", "user_data");
       form.append("file", file);
@@ -74,20 +89,24 @@ function showClip(id, content) {
   const item = copy("clip-template");
   const video = item.querySelector("video");
   video.src = URL.createObjectURL(content);
+  video.addEventListener("error", () => { item.querySelector(".unplayable").hidden = false; });
   video.setAttribute("aria-label", names[id]);
+  item.querySelector(".moment input").setAttribute("aria-label", `Find the moment in ${names[id]}`);
+  item.querySelector(".moment button").setAttribute("aria-label", `Find it in ${names[id]}`);
+  item.querySelector(".remove").setAttribute("aria-label", `Remove ${names[id]}`);
   item.dataset.id = id;
   item.querySelector(".moment").addEventListener("submit", (event) => {
     event.preventDefault();
     guarded(() => findMoment(item, id, item.querySelector("input").value));
   });
   item.querySelector(".remove").addEventListener("click", () => guarded(async () => {
-    if (waiting.includes(id)) {
-      waiting.splice(waiting.indexOf(id), 1);
-      await request(`v1/files/${id}`, { method: "DELETE" });
-    }
+    waiting.splice(waiting.indexOf(id), 1);
     URL.revokeObjectURL(video.src);
     item.remove();
+    nameClips();
     keep();
+    find("file").focus();
+    await request(`v1/files/${id}`, { method: "DELETE" });
   }));
   find("shown").append(item);
   nameClips();
@@ -96,8 +115,11 @@ function showClip(id, content) {
 function nameClips() {
   for (const item of document.querySelectorAll(".clip")) {
     const { id } = item.dataset;
+    // What the conversation is about cannot be taken out of it.
+    item.querySelector(".remove").hidden = !waiting.includes(id);
     item.querySelector(".name").textContent = names[id] + (waiting.includes(id) ? ": shown with the next question" : "");
   }
+  find("blind").hidden = Boolean(document.querySelector(".clip"));
 }
 
 async function findMoment(item, id, text) {
@@ -118,7 +140,8 @@ function drawCurve(item, found, text) {
   const curve = item.querySelector(".curve");
   const [low, high] = [Math.min(...found.similarity), Math.max(...found.similarity)];
   const x = (time) => 300 * time;
-  const y = (value) => 55 - 50 * (value - low) / Math.max(high - low, 1e-9);
+  const middle = (low + high) / 2, range = Math.max(high - low, 0.1); // A flat curve is to look flat.
+  const y = (value) => 30 - 50 * (value - middle) / range;
   const space = "http://www.w3.org/2000/svg";
   const path = document.createElementNS(space, "path");
   path.setAttribute("d", found.time.map((t, i) => `${i ? "L" : "M"}${x(t)},${y(found.similarity[i])}`).join(""));
@@ -231,7 +254,9 @@ function addEvidence(item, asked, answer) {
     guarded(async () => {
       try {
         const found = await (await post("v1/evidence", { model, messages: asked, answer })).json();
-        body.replaceChildren(...await Promise.all(found.data.map(drawEvidence)));
+        const shown = asked.flatMap((message) => Array.isArray(message.content) ? message.content : [])
+          .filter((part) => part.type === "video_url").map((part) => names[part.video_url.url]);
+        body.replaceChildren(...await Promise.all(found.data.map((clip, i) => drawEvidence(clip, shown[i]))));
       } catch (error) {
         body.replaceChildren();
         details.open = false;
@@ -242,7 +267,7 @@ function addEvidence(item, asked, answer) {
   item.append(details);
 }
 
-async function drawEvidence(clip, number) {
+async function drawEvidence(clip, name) {
   const pictures = await Promise.all(clip.frames.map(async (url) => {
     const picture = new Image();
     picture.src = url;
@@ -250,7 +275,6 @@ async function drawEvidence(clip, number) {
     return picture;
   }));
   const place = document.createElement("figure");
-  place.style.margin = "0";
   const canvas = document.createElement("canvas");
   canvas.width = pictures[0].width;
   canvas.height = pictures[0].height;
@@ -258,7 +282,7 @@ async function drawEvidence(clip, number) {
   const slider = document.createElement("input");
   Object.assign(slider, { type: "range", min: 0, max: pictures.length - 1, step: 1 });
   slider.value = clip.frame_shares.indexOf(Math.max(...clip.frame_shares));
-  slider.setAttribute("aria-label", `Frame of video ${number + 1}`);
+  slider.setAttribute("aria-label", `Frame of ${name}`);
   const caption = document.createElement("figcaption");
   caption.className = "hint";
   const draw = () => {
@@ -268,12 +292,11 @@ async function drawEvidence(clip, number) {
     const map = clip.maps[frame];
     const [height, width] = [canvas.height / map.length, canvas.width / map[0].length];
     map.forEach((row, y) => row.forEach((share, x) => {
-      context.fillStyle = `rgba(255, 196, 0, ${0.75 * share})`;
+      context.fillStyle = `rgba(255, 196, 0, ${0.45 * share})`;
       context.fillRect(x * width, y * height, width + 1, height + 1);
     }));
-    const text = `Frame ${clip.numbers[frame] + 1} of ${clip.num_total}: ` +
-      `${Math.round(100 * clip.frame_shares[frame])} % of what video ${number + 1} gave ` +
-      `(${Math.round(100 * clip.share)} % of the answer's attention)`;
+    const text = `${name} got ${Math.round(100 * clip.share)} % of the answer's attention, and of that its frame ` +
+      `${clip.numbers[frame] + 1} of ${clip.num_total} got ${Math.round(100 * clip.frame_shares[frame])} %.`;
     caption.textContent = text;
     canvas.setAttribute("aria-label", text);
     slider.setAttribute("aria-valuetext", text);
@@ -315,7 +338,7 @@ async function restore() {
 }
 
 function exportTalk() {
-  const content = JSON.stringify({ model, messages: messages() }, null, 2);
+  const content = JSON.stringify({ model, exported: new Date().toISOString(), files: names, messages: messages() }, null, 2);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
   link.download = "conversation.json";
@@ -330,6 +353,7 @@ function reset() {
   find("turns").replaceChildren();
   find("shown").replaceChildren();
   find("export").disabled = true;
+  nameClips();
   sessionStorage.removeItem("talk");
   fail("");
   find("question").focus();
@@ -362,7 +386,10 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   });
 }
 guarded(async () => {
-  model = (await (await request("v1/models")).json()).data[0].id;
+  const facts = (await (await request("v1/models")).json()).data[0];
+  model = facts.id;
+  maxVideos = facts.max_videos;
+  find("model").title = `${facts.max_model_len} tokens of context, ${facts.video_tokens} of them for each video`;
   await restore();
   find("model").textContent = model;
 });
