@@ -182,7 +182,7 @@ def running_server(checkpoint: str, slots: int) -> Iterator[tuple[str, int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["--checkpoint", checkpoint, "--port", str(port), "--slots", str(slots)]
+    command = ["--checkpoint", checkpoint, "--port", str(port), "--slots", str(slots), "--quiet"]
     process = subprocess.Popen([sys.executable, "-m", "hilight_jax.serve", *command], stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:

@@ -26,7 +26,7 @@ class Metrics:
         for name, (what, read) in gauges.items():
             Gauge(name, what, registry=self._registry).set_function(read)
         self._requests = self._counter("hilight_requests", "requests by route and status", ["route", "status"])
-        self._seconds = self._histogram("hilight_request_seconds", "time to the beginning of the response", ["route"])
+        self._seconds = self._histogram("hilight_request_seconds", "time until the response has ended", ["route"])
         self._answers = self._counter("hilight_answers", "answers by why they ended", ["reason"])
         self._read = self._counter("hilight_prompt_tokens", "tokens of prompts read")
         self._said = self._counter("hilight_answer_tokens", "tokens of answers said")
@@ -55,7 +55,7 @@ class Metrics:
         Args:
           request: Its route is known.
           status: Of the answer.
-          seconds: Until the answer began.
+          seconds: Until the answer had ended.
         """
         route = request.scope.get("route")
         name = getattr(route, "path", "other")

@@ -1,0 +1,81 @@
+import base64
+import io
+import os
+import re
+import time
+from fractions import Fraction
+
+import av
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi")
+
+from hilight_jax.serving import load
+from hilight_jax.serving.videos import VideoLimits
+from tests.serving.server import ANSWER, served, small_run, video_part
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    limits = VideoLimits(decode_seconds=4.0, decode_memory_bytes=2 * 2**30)
+    with served(small_run(tmp_path_factory.mktemp("run") / "small"), limits=limits) as client:
+        yield client
+
+
+def jpeg(width, height):
+    content = io.BytesIO()
+    Image.new("RGB", (width, height), (9, 99, 9)).save(content, "JPEG")
+    return content.getvalue()
+
+
+def film(pictures, width, height, rate=10):
+    """A film whose header says one size, whatever its pictures have."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as output:
+        stream = output.add_stream("mjpeg", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+        for number, picture in enumerate(pictures):
+            packet = av.Packet(picture)
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base = Fraction(1, rate)
+            packet.is_keyframe = True
+            output.mux(packet)
+    return file.getvalue()
+
+
+def show(client, content):
+    message = [video_part("data:video/avi;base64," + base64.b64encode(content).decode())]
+    message.append({"type": "text", "text": "what is hit?"})
+    return client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": message}], **ANSWER})
+
+
+def test_a_film_made_so_is_read():
+    small = jpeg(64, 48)
+    with av.open(io.BytesIO(film([small] * 12, 64, 48))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "sentence"),
+    [
+        ("declared", lambda: film([jpeg(64, 48)] * 4, 20000, 20000), "20000x20000 pixels, but may have"),
+        (
+            "real",
+            lambda: film([jpeg(64, 48)] + [jpeg(20000, 20000)] * 6, 64, 48),
+            "pixels|memory|decoder was stopped|size",
+        ),
+        ("long", lambda: film([jpeg(64, 48)] * 200_000, 64, 48, rate=10_000), "decoder was stopped|longer than"),
+    ],
+)
+def test_a_bomb_is_a_sentence_and_takes_little(client, name, make, sentence):
+
+    before, began = load.usage(os.getpid()), time.monotonic()
+    content = make()
+    made = time.monotonic()
+    response = show(client, content)
+    assert response.status_code in (400, 413, 502), response.text
+    assert re.search(sentence, response.json()["error"]["message"]), response.text
+    assert time.monotonic() - made < 30, made - began
+    assert load.usage(os.getpid())["children"] <= before["children"]
+    assert client.get("/health").status_code == 200
