@@ -2,9 +2,12 @@
 
 import contextlib
 import pathlib
+import threading
+import time
 
 import numpy as np
 import sentencepiece
+import uvicorn
 from starlette.testclient import TestClient
 
 from hilight_jax import api
@@ -49,20 +52,42 @@ def small_run(directory: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def served(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=True, service_limits=None, **guard):
-    """A client of a server; the engine is closed at the end."""
+def serving(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=True, service_limits=None, **guard):
+    """The application and its service; the engine is closed at the end."""
     model = api.load(run)
     engine = Engine(model.generator, slots, max_waiting)
     videos = Videos(model.data.num_frames, model.data.image_size, limits or VideoLimits())
     embed = LetterEmbedder() if embedder else None
     service = Service("small", engine, model.data, videos, embed, service_limits or ServiceLimits())
-    headers = {"authorization": f"Bearer {api_keys[0]}"} if api_keys else {}
     try:
-        with TestClient(make_app(service, api_keys, **guard), headers=headers) as client:
-            client.engine, client.service = engine, service
-            yield client
+        yield make_app(service, api_keys, **guard), service
     finally:
         engine.close()
+
+
+@contextlib.contextmanager
+def served(run, *, api_keys=(), **options):
+    """A client of a server, without a network between."""
+    headers = {"authorization": f"Bearer {api_keys[0]}"} if api_keys else {}
+    with serving(run, api_keys=api_keys, **options) as (app, service), TestClient(app, headers=headers) as client:
+        client.engine, client.service = service.engine, service
+        yield client
+
+
+@contextlib.contextmanager
+def listening(run, **options):
+    """The address of a server in a thread of this process."""
+    with serving(run, **options) as (app, _):
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def video_part(url):

@@ -1,6 +1,7 @@
 """The page in a real browser, without its window: what a user does with it."""
 
 import contextlib
+import re
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="driving a browse
 
 from tests.data.clips import encode  # noqa: E402
 from tests.serving.live import live  # noqa: E402
-from tests.serving.server import small_run  # noqa: E402
+from tests.serving.server import listening, small_run  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="there is no chromium")]
@@ -123,6 +124,24 @@ def test_a_video_can_be_taken_out_before_it_was_asked_about(address, film):
         ask(page)
         assert page.inner_text(".turn.user .who") == "You · shot.webm"
         assert page.locator(".remove").is_hidden()
+
+
+def test_a_moment_is_found_and_shown(tmp_path, film):
+    with listening(small_run(tmp_path / "small")) as address, page_at(address) as page:
+        page.set_input_files("#file", [film])
+        page.wait_for_selector(".clip")
+        wait_until_it_plays(page)
+        assert page.is_hidden(".curve")
+        page.fill(".moment input", "the red ball")
+        page.click(".moment button")
+        page.locator(".peak", has_text="Best at").wait_for()
+        said = re.match(r"Best at (\d+) % \(([\d.]+) s\): similarity [\d.]+, lowest", page.inner_text(".peak"))
+        assert page.is_visible(".curve") and page.locator(".curve path").get_attribute("d").count("L") >= 5
+        place = "document.querySelector('.clip video').currentTime"
+        assert abs(page.evaluate(place) - float(said[2])) < 0.06
+        box = page.locator(".curve").bounding_box()
+        page.mouse.click(box["x"] + box["width"] - 2, box["y"] + 5)
+        assert page.evaluate(f"{place} / document.querySelector('.clip video').duration") > 0.9
 
 
 def test_a_key_is_asked_for_until_it_is_right(tmp_path, film):

@@ -148,7 +148,7 @@ function drawCurve(item, found, text) {
   const line = document.createElementNS(space, "line");
   for (const [name, value] of Object.entries({ x1: x(found.peak), x2: x(found.peak), y1: 0, y2: 60 })) line.setAttribute(name, value);
   curve.replaceChildren(path, line);
-  curve.hidden = false;
+  curve.removeAttribute("hidden"); // Pictures have no such property.
   curve.setAttribute("aria-label", `Similarity of “${text}” over the time of the video`);
   const jump = (share) => {
     if (Number.isFinite(video.duration)) video.currentTime = share * video.duration;
