@@ -32,8 +32,10 @@ def main(argv: list[str] | None = None) -> int:
 
         from hilight_jax.serving.app import make_app
         from hilight_jax.serving.engine import Engine
+        from hilight_jax.serving.guard import Rules
         from hilight_jax.serving.service import Service, ServiceLimits
-        from hilight_jax.serving.videos import VideoLimits, Videos
+        from hilight_jax.serving.video_limits import VideoLimits
+        from hilight_jax.serving.videos import Videos
     except ImportError as error:
         raise UserError(f"the server needs more ({error}); pip install 'hilight_jax[serve]'.") from error
     arguments = _parser().parse_args(argv)
@@ -66,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
     host, port = listener.getsockname()[:2]
     local = host in ("127.0.0.1", "::1")
     largest = 4 * limits.max_bytes // 3 + 10**6
-    app = make_app(service, keys, largest, tuple(arguments.allow_origin), local and not keys)
+    app = make_app(service, Rules(keys, largest, tuple(arguments.allow_origin), local and not keys))
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
             left = engine.num_running + engine.num_waiting
-            print(f"stopping; {left} answers are finished before ...", flush=True)
+            print(f"stopping: no more questions; answers to finish within {arguments.grace} s: {left}", flush=True)
             super().handle_exit(sig, frame)
 
     settings = uvicorn.Config(

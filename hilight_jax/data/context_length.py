@@ -12,6 +12,10 @@ class ConversationError(DataError):
     """A conversation cannot be used; the message does not repeat its name, which the caller knows better."""
 
 
+class TooLong(ConversationError):
+    """It has more tokens than the context holds."""
+
+
 class Fitted(NamedTuple):
     """The first tokens of a conversation, as many as the context holds.
 

@@ -7,7 +7,7 @@ never mentions on nothing. None of these gets past here.
 
 from collections.abc import Sequence
 
-from hilight_jax.data.context_length import ConversationError, fit_context
+from hilight_jax.data.context_length import ConversationError, TooLong, fit_context
 from hilight_jax.data.conversation import ROLES, VIDEO_MARK, Conversation, Turn
 from hilight_jax.data.gemma_tokenizer import CONTROL_TOKENS, GemmaTokenizer
 from hilight_jax.data.prompts import ANSWER_START, expand, prompt_ids, training_example
@@ -74,7 +74,7 @@ def check_prompt(
       max_new_tokens: Room that the answer needs.
 
     Raises:
-      ConversationError: The prompt cannot be answered.
+      ConversationError: The prompt cannot be answered; ``TooLong`` where only its length is wrong.
     """
     check_words(turns)
     _check_order(turns)
@@ -83,7 +83,7 @@ def check_prompt(
     _check_marks(turns, num_videos)
     length = len(expand(prompt_ids(turns, tokenizer), None, num_video_tokens)[0])
     if length + max_new_tokens > max_length:
-        raise ConversationError(
+        raise TooLong(
             f"its {length} tokens ({num_videos * num_video_tokens} of them video) and {max_new_tokens} of the answer "
             f"do not fit into the context of {max_length}; start anew, or give fewer clips or a shorter answer."
         )

@@ -17,8 +17,11 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from hilight_jax.core.errors import UserError
-from hilight_jax.serving.engine import Busy, Closed, Piece
+from hilight_jax.data.context_length import TooLong
+from hilight_jax.serving.decoding import DecoderFailed, NoRoom
+from hilight_jax.serving.engine import Closed, Piece
 from hilight_jax.serving.guard import Guard, Rules
+from hilight_jax.serving.line import Busy
 from hilight_jax.serving.metrics import Metrics
 from hilight_jax.serving.protocol import (
     ChatRequest,
@@ -30,39 +33,28 @@ from hilight_jax.serving.protocol import (
     usage,
 )
 from hilight_jax.serving.service import Service, UnknownModel
-from hilight_jax.serving.videos import DecoderFailed, Forbidden, StoredFile, TooLarge, UnknownFile
+from hilight_jax.serving.videos import Forbidden, StoredFile, TooLarge, UnknownFile
 
-# Status and kind of each error; any other of the user's is a bad request.
-_ERRORS: tuple[tuple[type[UserError], int, str], ...] = (
-    (Busy, 429, "rate_limit_error"),
-    (Closed, 503, "server_error"),
-    (UnknownFile, 404, "invalid_request_error"),
-    (UnknownModel, 404, "invalid_request_error"),
-    (TooLarge, 413, "invalid_request_error"),
-    (Forbidden, 403, "permission_error"),
-    (DecoderFailed, 502, "server_error"),
-)
+_REFUSED, _OURS = "invalid_request_error", "server_error"
+# Status, kind and code of each error; any other of the user's is a bad request.
+_ERRORS: dict[type[UserError], tuple[int, str, str | None]] = {
+    Busy: (429, "rate_limit_error", None),
+    Closed: (503, _OURS, None),
+    UnknownFile: (404, _REFUSED, None),
+    UnknownModel: (404, _REFUSED, "model_not_found"),
+    TooLong: (400, _REFUSED, "context_length_exceeded"),
+    TooLarge: (413, _REFUSED, None),
+    Forbidden: (403, "permission_error", None),
+    DecoderFailed: (502, _OURS, None),
+    NoRoom: (507, _OURS, None),
+}
 # Nobody on the way is to collect the pieces before it hands them on.
 _STREAM = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _PAGE = "hilight_jax.serving"
 
 
-def make_app(
-    service: Service,
-    api_keys: tuple[str, ...] = (),
-    max_body_bytes: int = 160 * 10**6,
-    allowed_origins: tuple[str, ...] = (),
-    local: bool = False,
-) -> FastAPI:
-    """Builds the server.
-
-    Args:
-      service: What it serves.
-      api_keys: One of them must come with every request, as ``Authorization: Bearer KEY``; none asks for none.
-      max_body_bytes: Of a request.
-      allowed_origins: Other sites whose pages may ask, as ``https://app.example.com``.
-      local: The server is for this machine alone, and known by no other name.
-    """
+def make_app(service: Service, rules: Rules) -> FastAPI:
+    """Builds the server: what it serves, and to whom."""
     metrics = Metrics(service)
 
     @contextlib.asynccontextmanager
@@ -73,16 +65,14 @@ def make_app(
     app = FastAPI(title="hilight_jax", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
 
-    rules = Rules(api_keys, max_body_bytes, allowed_origins, local)
     app.add_middleware(Guard, metrics=metrics, rules=rules)
-    if allowed_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=allowed_origins, allow_methods=["*"], allow_headers=["*"])
+    if rules.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=rules.origins, allow_methods=["*"], allow_headers=["*"])
 
     @app.exception_handler(UserError)
     async def user_error(request: Request, error: UserError) -> Response:
-        status, kind = next(((s, k) for t, s, k in _ERRORS if isinstance(error, t)), (400, "invalid_request_error"))
+        status, kind, code = _ERRORS.get(type(error), (400, _REFUSED, None))
         headers = {"retry-after": "2"} if status in (429, 503) else None
-        code = "model_not_found" if isinstance(error, UnknownModel) else None
         return _failed(status, error_body(str(error), kind, code), headers)
 
     @app.exception_handler(RequestValidationError)
@@ -90,18 +80,22 @@ def make_app(
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             message = f"the body is no JSON ({first['ctx']['error'].lower()} at character {first['loc'][-1]})."
-            return _failed(400, error_body(message, "invalid_request_error"))
+            return _failed(400, error_body(message, _REFUSED))
         if first["loc"] == ("body",) and not _is_json(request):
             message = "the body is not said to be JSON; send it as 'Content-Type: application/json'."
-            return _failed(415, error_body(message, "invalid_request_error"))
+            return _failed(415, error_body(message, _REFUSED))
         where, said = place(first["loc"]), first["msg"].removeprefix("Value error, ")
         message = f"{where or 'the body'}: {said[:1].lower()}{said[1:]}{'' if said.endswith(('.', '?')) else '.'}"
-        return _failed(400, error_body(message, "invalid_request_error", param=where or None))
+        return _failed(400, error_body(message, _REFUSED, param=where or None))
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path[:100]}: {str(error.detail).lower()}."
-        return _failed(error.status_code, error_body(message, "invalid_request_error"), error.headers)
+        return _failed(error.status_code, error_body(message, _REFUSED), error.headers)
+
+    @app.exception_handler(Exception)
+    async def ours(request: Request, error: Exception) -> Response:
+        return _failed(500, error_body("the server failed on this request; its log says why.", _OURS))
 
     @app.get("/health")
     async def health() -> Response:
@@ -147,8 +141,7 @@ def make_app(
     async def content_of(file_id: str) -> Response:
         """Its bytes, which a browser shall not take for a page whatever they are."""
         headers = {"content-disposition": "attachment"}
-        content = service.videos.content(file_id)
-        return Response(content, media_type="application/octet-stream", headers=headers)
+        return FileResponse(service.videos.path(file_id), media_type="application/octet-stream", headers=headers)
 
     @app.delete("/v1/files/{file_id}")
     async def forget(file_id: str) -> dict[str, Any]:
@@ -171,9 +164,10 @@ def make_app(
         async for piece in pieces:
             text, last = text + piece.text, piece
         if last is None or last.finish_reason == "cancelled":
-            return _failed(503, error_body("the request was given up; ask again.", "server_error"))
-        if last.finish_reason == "failed":
-            return _failed(400, error_body(last.error, "invalid_request_error"))
+            return _failed(503, error_body("the request was given up; ask again.", _OURS))
+        if last.error:
+            refused = last.finish_reason == "refused"
+            return _failed(400 if refused else 500, error_body(last.error, _REFUSED if refused else _OURS))
         return JSONResponse(answer.whole(text, last))
 
     @app.post("/v1/embeddings")
@@ -243,9 +237,9 @@ async def _events(answer: _Answer, pieces: AsyncIterator[Piece], with_usage: boo
     async for piece in pieces:
         if piece.text:
             yield _event(answer.chunk({"content": piece.text}))
-        if piece.finish_reason in ("failed", "cancelled"):
+        if piece.finish_reason in ("refused", "failed", "cancelled"):
             message = piece.error or "the server stopped this answer; ask again."
-            yield _event(error_body(message, "server_error"))
+            yield _event(error_body(message, _REFUSED if piece.finish_reason == "refused" else _OURS))
         elif piece.finish_reason:
             yield _event(answer.chunk({}, piece.finish_reason))
             if with_usage:

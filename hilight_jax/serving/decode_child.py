@@ -29,7 +29,10 @@ def main() -> int:
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
     try:
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise DataError("it was deleted before it was read.") from error
         _check(content, limits)
         footage = read_footage(content, limits["num_frames"], limits["image_size"])
     except UserError as error:

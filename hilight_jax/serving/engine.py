@@ -19,15 +19,13 @@ from jaxtyping import Array, Key
 from hilight_jax.core.errors import UserError
 from hilight_jax.serving.context import Prompt
 from hilight_jax.serving.generate import Generator
+from hilight_jax.serving.line import Busy
 from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample_rows
 from hilight_jax.serving.slots import Slots
 from hilight_jax.serving.streaming import StopStrings, TextStream
 
-FinishReason = Literal["stop", "length", "cancelled", "failed"]
-
-
-class Busy(UserError):
-    """As many requests wait as may; try again later."""
+_CLOSED = "the server is shutting down; ask another one, or later."
+FinishReason = Literal["stop", "length", "cancelled", "refused", "failed"]
 
 
 class Closed(UserError):
@@ -72,8 +70,8 @@ class Piece:
       text: What was said since the last one; may be empty in the last one.
       num_tokens: Tokens of the answer so far.
       finish_reason: Set in the last piece: ``stop`` for an end of its own, ``length`` where it was cut, ``cancelled``
-        when the client left, ``failed`` with ``error``.
-      error: A sentence about what went wrong.
+        when the client left, ``refused`` where the request cannot be answered, ``failed`` where the model could not.
+      error: A sentence about why it was refused or failed.
     """
 
     text: str
@@ -191,7 +189,7 @@ class Engine:
         ticket = Ticket(request)
         with self._wake:
             if self._closing:
-                raise Closed("the server is shutting down; ask another one, or later.")
+                raise Closed(_CLOSED)
             try:
                 self._waiting.put_nowait(ticket)
             except queue.Full:
@@ -211,7 +209,7 @@ class Engine:
         done: Future[Any] = Future()
         with self._wake:
             if self._closing:
-                raise Closed("the server is shutting down; ask another one, or later.")
+                raise Closed(_CLOSED)
             self._calls.put((work, done))
             self._wake.notify()
         return done
@@ -275,7 +273,7 @@ class Engine:
             generator.check([prompt], request.sampling)
             logits, cache, length = generator.read_prompt(prompt)
         except UserError as error:
-            self._finish(ticket, Piece("", 0, "failed", str(error)))
+            self._finish(ticket, Piece("", 0, "refused", str(error)))
             return
         except Exception:  # Such as too little memory for this prompt; the others' answers are not touched.
             logging.exception("a request failed")
@@ -324,7 +322,9 @@ class Engine:
         while not self._waiting.empty():
             self._finish(self._waiting.get_nowait(), Piece("", 0, reason, error))
         while not self._calls.empty():
-            self._calls.get_nowait()[1].cancel()
+            _, done = self._calls.get_nowait()
+            if done.set_running_or_notify_cancel():
+                done.set_exception(Closed(error or _CLOSED))
 
     def _release(self, number: int, piece: Piece) -> None:
         row = self._rows.pop(number)

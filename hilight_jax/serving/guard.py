@@ -1,5 +1,6 @@
 """What stands before every request: keys, and how much may be sent."""
 
+import asyncio
 import dataclasses
 import hmac
 import logging
@@ -30,7 +31,7 @@ _HEADERS = (
     ),
 )
 # Answers to what was not read to its end: the connection ends with them, or the client would go on sending.
-_UNREAD = (401, 403, 413, 421, 503)
+_UNREAD = (401, 403, 408, 413, 421, 503)
 _LAST = ((b"connection", b"close"),)
 
 
@@ -44,12 +45,14 @@ class Rules:
       origins: Sites whose pages may ask, beside the server's own page.
       local: The server has no other names than this machine's own and those of ``origins``: a site that lets its name
         point here gets nothing.
+      pause_seconds: For which the rest of a body may fail to come.
     """
 
-    api_keys: tuple[str, ...]
-    max_body_bytes: int
-    origins: tuple[str, ...]
-    local: bool
+    api_keys: tuple[str, ...] = ()
+    max_body_bytes: int = 160 * 10**6
+    origins: tuple[str, ...] = ()
+    local: bool = False
+    pause_seconds: float = 30.0
 
 
 class Guard:
@@ -69,12 +72,20 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request, began, read, status = Request(scope), time.perf_counter(), 0, 500
+        request, began, status = Request(scope), time.perf_counter(), 500
+        read, whole = 0, False
         client = request.client.host if request.client else "-"
 
         async def receive_counted() -> Any:
-            nonlocal read
-            message = await receive()
+            nonlocal read, whole
+            try:
+                async with asyncio.timeout(None if whole else self._rules.pause_seconds):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(
+                    408, f"the body stopped coming for {self._rules.pause_seconds:g} s; send it again"
+                ) from error
+            whole = not message.get("more_body", False)
             size = len(message.get("body", b""))
             read += size
             self._in_memory += size

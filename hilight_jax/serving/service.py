@@ -8,7 +8,7 @@ import io
 import secrets
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -24,10 +24,12 @@ from hilight_jax.serving.context import Prompt
 from hilight_jax.serving.engine import Engine, Piece, Request, Shown, Ticket
 from hilight_jax.serving.evidence import ClipEvidence, trace_answer
 from hilight_jax.serving.footage import Footage
+from hilight_jax.serving.line import Line
 from hilight_jax.serving.protocol import ChatRequest, Message, TextPart, VideoPart
 from hilight_jax.serving.sampling import SamplingConfig
 from hilight_jax.serving.videos import Videos, is_file_id
 
+_Found = TypeVar("_Found")
 _PATIENCE = 0.25
 _STRETCHES = 24
 
@@ -68,11 +70,13 @@ class ServiceLimits:
       max_new_tokens: The longest answer.
       max_videos: Videos in one conversation.
       default_new_tokens: Of a request that names none.
+      max_waiting: Requests that may wait for embeddings, evidence or moments, which are worked out one by one.
     """
 
     max_new_tokens: int = 1024
     max_videos: int = 8
     default_new_tokens: int = 128
+    max_waiting: int = 64
 
 
 class Service:
@@ -99,6 +103,7 @@ class Service:
         """
         self.name, self.engine, self.videos, self.limits = name, engine, videos, limits
         self._data, self._embedder = data, embedder
+        self._aside = Line(1, limits.max_waiting, "for embeddings, evidence or moments")
 
     def warm(self) -> None:
         """Compiles what the first question about a video needs; a question of another length compiles its own."""
@@ -187,9 +192,9 @@ class Service:
             text = item.text if isinstance(item, TextPart) else item
             if isinstance(text, VideoPart) or is_file_id(text):
                 clip = await self.videos.footage(text if isinstance(text, str) else text.video_url.url)
-                found.append(await asyncio.to_thread(embedder.embed_frames, clip.frames))
+                found.append(await self._work(embedder.embed_frames, clip.frames))
             else:
-                found.append(await asyncio.to_thread(embedder.embed_text, text))
+                found.append(await self._work(embedder.embed_text, text))
                 tokens += embedder.count_tokens(text)
         return found, tokens
 
@@ -213,7 +218,8 @@ class Service:
             said = np.array(generator.tokenizer.encode(answer), np.int32)
             return trace_answer(generator, prompt, said)
 
-        traced = await asyncio.wrap_future(self.engine.call(trace))
+        async with self._aside.turn():
+            traced = await asyncio.wrap_future(self.engine.call(trace))
         return [
             {
                 "share": one.share,
@@ -235,15 +241,20 @@ class Service:
         embedder = self._encoder()
         count = embedder.num_frames
         clip = await self.videos.footage(url, count + _STRETCHES - 1)
-        phrase = await asyncio.to_thread(embedder.embed_text, text)
 
         def similarities() -> list[float]:
+            phrase = embedder.embed_text(text)
             starts = range(len(clip.frames) - count + 1)
             return [float(embedder.embed_frames(clip.frames[start : start + count]) @ phrase) for start in starts]
 
-        found = await asyncio.to_thread(similarities)
+        found = await self._work(similarities)
         middles = [float(np.mean(clip.numbers[i : i + count])) / max(clip.num_total - 1, 1) for i in range(len(found))]
         return {"similarity": found, "time": middles, "peak": middles[int(np.argmax(found))]}
+
+    async def _work(self, work: Callable[..., _Found], *given: Any) -> _Found:
+        """Has the encoder do something in a thread, as soon as it is free."""
+        async with self._aside.turn():
+            return await asyncio.to_thread(work, *given)
 
     def _encoder(self) -> Embedder:
         if self._embedder is None:
@@ -271,7 +282,7 @@ class Service:
         try:
             check_prompt(turns, num_clips, tokenizer, rows, self._data.max_length)
         except ConversationError as error:
-            raise DataError(f"the conversation cannot be answered: {error}") from error
+            raise type(error)(f"the conversation cannot be answered: {error}") from error
         return expand(prompt_ids(turns, tokenizer), None, rows)[0]
 
     def _sampling(self, asked: ChatRequest) -> SamplingConfig:

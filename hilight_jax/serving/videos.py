@@ -6,26 +6,25 @@ import binascii
 import collections
 import dataclasses
 import hashlib
-import io
-import json
 import re
 import secrets
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import httpx
-import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.serving.decoding import Decoding, NoRoom
 from hilight_jax.serving.footage import Footage
+from hilight_jax.serving.line import Line
+from hilight_jax.serving.video_limits import VideoLimits
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?(?P<base64>;base64)?,", re.ASCII)
-_REMEMBERED = 32
+# Videos that are fetched at a time: all of them may be in memory.
+_FETCHES = 8
 
 
 class UnknownFile(UserError):
@@ -40,37 +39,6 @@ class Forbidden(UserError):
     """A host that videos may not be fetched from."""
 
 
-class DecoderFailed(UserError):
-    """The decoder ended without a word: it was killed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoLimits:
-    """What a client may ask of the machine.
-
-    Attributes:
-      max_bytes: Of one video.
-      max_total_bytes: Of all uploaded files together; the oldest go first.
-      max_pixels: Of a frame.
-      max_seconds: Length of a video.
-      decode_seconds: Time to decode it, of the processor and of the clock.
-      decode_memory_bytes: Address space of the decoding process.
-      decoders: Processes that decode at a time.
-      allowed_hosts: Where ``http(s)`` videos may be fetched from; none unless named.
-      fetch_seconds: Time to fetch one.
-    """
-
-    max_bytes: int = 100 * 10**6
-    max_total_bytes: int = 10**9
-    max_pixels: int = 4096 * 2304
-    max_seconds: float = 600.0
-    decode_seconds: float = 30.0
-    decode_memory_bytes: int = 3 * 2**30
-    decoders: int = 2
-    allowed_hosts: tuple[str, ...] = ()
-    fetch_seconds: float = 20.0
-
-
 @dataclasses.dataclass(frozen=True)
 class StoredFile:
     """An uploaded file.
@@ -78,12 +46,14 @@ class StoredFile:
     Attributes:
       id: Its name here.
       filename: Its name there.
+      digest: Names its content.
       size: Bytes.
       created: Seconds since 1970.
     """
 
     id: str
     filename: str
+    digest: str
     size: int
     created: int
 
@@ -94,7 +64,7 @@ def is_file_id(text: str) -> bool:
 
 
 class Videos:
-    """Uploaded files in a directory of their own, and the frames of videos that were decoded last."""
+    """Uploaded files in a directory of their own, and videos from elsewhere."""
 
     def __init__(self, num_frames: int, image_size: int, limits: VideoLimits):
         """Makes the directory; ``close`` deletes it.
@@ -104,11 +74,11 @@ class Videos:
           image_size: Rows and columns of a frame.
           limits: What clients may ask.
         """
-        self.limits, self._num_frames, self._image_size = limits, num_frames, image_size
+        self.limits = limits
         self._directory = tempfile.TemporaryDirectory(prefix="hilight-files-")
         self._files: collections.OrderedDict[str, StoredFile] = collections.OrderedDict()
-        self._known: collections.OrderedDict[str, Footage] = collections.OrderedDict()
-        self._turns = asyncio.Semaphore(limits.decoders)
+        self._decoding = Decoding(Path(self._directory.name), num_frames, image_size, limits)
+        self._fetching = Line(_FETCHES, limits.max_waiting, "for their videos to be fetched")
         # Nothing is unpacked on the way: a small archive may be endless.
         plain = {"accept-encoding": "identity"}
         self._client = httpx.AsyncClient(headers=plain, timeout=limits.fetch_seconds, trust_env=False)
@@ -129,13 +99,18 @@ class Videos:
           UserError: It is larger than a video may be, or no video.
         """
         self._check_size(len(content))
-        await self._frames(content, self._num_frames)
+        digest = await asyncio.to_thread(_digest, content)
+        await self._decoding.frames(digest, lambda: content)
         name = Path(filename).name[:200] or "video"
-        stored = StoredFile(f"file-{secrets.token_hex(16)}", name, len(content), int(time.time()))
+        stored = StoredFile(f"file-{secrets.token_hex(16)}", name, digest, len(content), int(time.time()))
         while self._files and sum(f.size for f in self._files.values()) + stored.size > self.limits.max_total_bytes:
             self.delete(next(iter(self._files)))
-        self._path(stored.id).write_bytes(content)
         self._files[stored.id] = stored
+        try:
+            await asyncio.to_thread(self.path(stored.id).write_bytes, content)
+        except OSError as error:
+            self.delete(stored.id)
+            raise NoRoom(f"the server cannot keep the video ({error.strerror}); try again later.") from error
         return stored
 
     def get(self, file_id: str) -> StoredFile:
@@ -150,13 +125,13 @@ class Videos:
             )
         return self._files[file_id]
 
-    def content(self, file_id: str) -> bytes:
-        """The bytes of a file."""
-        return self._path(self.get(file_id).id).read_bytes()
+    def path(self, file_id: str) -> Path:
+        """Where a file lies."""
+        return Path(self._directory.name) / self.get(file_id).id
 
     def delete(self, file_id: str) -> None:
         """Deletes a file."""
-        self._path(self.get(file_id).id).unlink(missing_ok=True)
+        self.path(file_id).unlink(missing_ok=True)
         del self._files[file_id]
 
     async def footage(self, url: str, num_frames: int | None = None) -> Footage:
@@ -168,28 +143,19 @@ class Videos:
 
         Raises:
           UserError: It is none of these, too large, forbidden, or no video.
+          Busy: Too many videos wait.
         """
-        return await self._frames(await self._fetch(url), num_frames or self._num_frames)
-
-    async def _frames(self, content: bytes, count: int) -> Footage:
-        name = f"{hashlib.sha256(content).hexdigest()} {count}"
-        async with self._turns:
-            footage = self._known.pop(name, None)
-            if footage is None:
-                footage = await asyncio.to_thread(self._decode, content, count)
-            self._known[name] = footage
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return footage
-
-    async def _fetch(self, url: str) -> bytes:
-        if is_file_id(url):
-            return self.content(url)
         scheme = url.partition(":")[0].lower()
+        if is_file_id(url):
+            return await self._decoding.frames(self.get(url).digest, lambda: self.path(url), num_frames)
         if scheme == "data":
-            return self._from_data_url(url)
+            content = await asyncio.to_thread(self._from_data_url, url)
+            return await self._decoding.frames(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
         if scheme in ("http", "https"):
-            return await self._from_host(url)
+            async with self._fetching.turn():  # Held until it is decoded: only so many wait in memory.
+                content = await self._from_host(url)
+                digest = await asyncio.to_thread(_digest, content)
+                return await self._decoding.frames(digest, lambda: content, num_frames)
         raise DataError(
             f"the video '{url[:60]}' is neither the id of an uploaded file (file-...), nor a data: URL, nor http(s)."
         )
@@ -238,37 +204,6 @@ class Videos:
         if size > self.limits.max_bytes:
             raise TooLarge(f"the video has more than the {self.limits.max_bytes / 1e6:g} MB that it may have; cut it.")
 
-    def _decode(self, content: bytes, num_frames: int) -> Footage:
-        """Decodes in a process of its own, see ``decode_child``."""
-        limits = {
-            "num_frames": num_frames,
-            "image_size": self._image_size,
-            "max_pixels": self.limits.max_pixels,
-            "max_seconds": self.limits.max_seconds,
-            "memory_bytes": self.limits.decode_memory_bytes,
-            "seconds": self.limits.decode_seconds,
-        }
-        with tempfile.NamedTemporaryFile(dir=self._directory.name) as file:
-            file.write(content)
-            file.flush()
-            command = [sys.executable, "-m", "hilight_jax.serving.decode_child", file.name, json.dumps(limits)]
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, stdin=subprocess.DEVNULL, timeout=self.limits.decode_seconds + 10
-                )
-            except subprocess.TimeoutExpired as error:
-                raise DataError(
-                    f"the video took longer than {self.limits.decode_seconds:.0f} s to decode; give a shorter one."
-                ) from error
-        if done.returncode == 2:
-            raise DataError(f"the video cannot be used: {done.stderr.decode(errors='replace')[-300:]}")
-        if done.returncode:
-            raise DecoderFailed(
-                "the decoder was stopped while it read the video (more time or memory than it may take); try again, or "
-                "give another video."
-            )
-        arrays = np.load(io.BytesIO(done.stdout), allow_pickle=False)
-        return Footage("video", arrays["frames"], arrays["pictures"], arrays["numbers"], int(arrays["num_total"]))
 
-    def _path(self, file_id: str) -> Path:
-        return Path(self._directory.name) / file_id
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -13,8 +13,10 @@ from starlette.testclient import TestClient
 from hilight_jax import api
 from hilight_jax.serving.app import make_app
 from hilight_jax.serving.engine import Engine
+from hilight_jax.serving.guard import Rules
 from hilight_jax.serving.service import Service, ServiceLimits
-from hilight_jax.serving.videos import VideoLimits, Videos
+from hilight_jax.serving.video_limits import VideoLimits
+from hilight_jax.serving.videos import Videos
 from tests.exporters import runs
 from tests.importers import checkpoints
 
@@ -52,7 +54,7 @@ def small_run(directory: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def serving(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=True, service_limits=None, **guard):
+def serving(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=True, service_limits=None, **rules):
     """The application and its service; the engine is closed at the end."""
     model = api.load(run)
     engine = Engine(model.generator, slots, max_waiting)
@@ -60,7 +62,7 @@ def serving(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=
     embed = LetterEmbedder() if embedder else None
     service = Service("small", engine, model.data, videos, embed, service_limits or ServiceLimits())
     try:
-        yield make_app(service, api_keys, **guard), service
+        yield make_app(service, Rules(api_keys, **rules)), service
     finally:
         engine.close()
 
@@ -93,3 +95,10 @@ def listening(run, **options):
 def video_part(url):
     """A part of a message that shows a video."""
     return {"type": "video_url", "video_url": {"url": url}}
+
+
+def ask(client, content="what is hit?", **more):
+    """Asks a client's server a question."""
+    return client.post(
+        "/v1/chat/completions", json={"messages": [{"role": "user", "content": content}], **ANSWER, **more}
+    )

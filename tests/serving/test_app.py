@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("fastapi")
 
 from hilight_jax.serving.service import ServiceLimits
-from hilight_jax.serving.videos import VideoLimits
+from hilight_jax.serving.video_limits import VideoLimits
 from tests.data.clips import encode
-from tests.serving.server import ANSWER, served, small_run, video_part
+from tests.serving.server import ANSWER, ask, served, small_run, video_part
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,6 @@ def client(run):
 def film():
     rng = np.random.default_rng(0)
     return encode(rng.integers(0, 256, (20, 48, 64, 3), np.uint8))
-
-
-def ask(client, content="what is hit?", **more):
-    return client.post(
-        "/v1/chat/completions", json={"messages": [{"role": "user", "content": content}], **ANSWER, **more}
-    )
 
 
 def stream(response):
@@ -360,7 +354,7 @@ def test_keys_are_asked_for_everywhere_but_at_the_door(run):
 
 
 def test_pages_of_other_sites_may_not_ask(run):
-    with served(run, allowed_origins=("https://app.example.com",)) as client:
+    with served(run, origins=("https://app.example.com",)) as client:
         assert client.get("/v1/models", headers={"origin": "https://evil.example.com"}).status_code == 403
         assert client.get("/v1/models", headers={"origin": "null"}).status_code == 403
         assert client.get("/v1/models", headers={"origin": "http://testserver"}).status_code == 200
@@ -371,7 +365,7 @@ def test_pages_of_other_sites_may_not_ask(run):
 
 
 def test_a_server_for_this_machine_has_no_other_name(run):
-    with served(run, allowed_origins=("https://app.example.com",), local=True) as client:
+    with served(run, origins=("https://app.example.com",), local=True) as client:
         for host, status in [
             ("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("app.example.com", 200),
             ("rebound.example.com", 421), ("127.0.0.1.example.com", 421),

@@ -3,7 +3,8 @@ import pytest
 
 from hilight_jax.serving import slots
 from hilight_jax.serving.context import slot_count
-from hilight_jax.serving.engine import Busy, Closed, Engine, Request, Shown
+from hilight_jax.serving.engine import Closed, Engine, Request, Shown
+from hilight_jax.serving.line import Busy
 from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample, sample_rows
 from tests.serving.chat import clip, frames, generator, prompt
 
@@ -104,7 +105,7 @@ def test_a_request_that_cannot_be_answered_fails_alone(engine):
     bad = engine.submit(Request(np.array([999], np.int32)))
     good = engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=3)))
     last = whole(bad)[1]
-    assert last.finish_reason == "failed" and "an id of prompt 1 is 999" in last.error
+    assert last.finish_reason == "refused" and "an id of prompt 1 is 999" in last.error
     assert whole(good)[1].finish_reason in ("stop", "length")
 
 

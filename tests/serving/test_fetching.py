@@ -6,7 +6,7 @@ pytest.importorskip("fastapi")
 
 import numpy as np
 
-from hilight_jax.serving.videos import VideoLimits
+from hilight_jax.serving.video_limits import VideoLimits
 from tests.data.clips import encode
 from tests.serving.hosts import host
 from tests.serving.server import ANSWER, served, small_run, video_part

@@ -12,7 +12,7 @@ from PIL import Image
 pytest.importorskip("fastapi")
 
 from hilight_jax.serving import load
-from hilight_jax.serving.videos import VideoLimits
+from hilight_jax.serving.video_limits import VideoLimits
 from tests.serving.server import ANSWER, served, small_run, video_part
 
 

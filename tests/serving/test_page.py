@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
 
+from hilight_jax.serving.slots import Slots  # noqa: E402
 from tests.data.clips import encode  # noqa: E402
 from tests.serving.live import live  # noqa: E402
 from tests.serving.server import listening, small_run  # noqa: E402
@@ -142,6 +144,37 @@ def test_a_moment_is_found_and_shown(tmp_path, film):
         box = page.locator(".curve").bounding_box()
         page.mouse.click(box["x"] + box["width"] - 2, box["y"] + 5)
         assert page.evaluate(f"{place} / document.querySelector('.clip video').duration") > 0.9
+
+
+def test_a_stopped_answer_is_kept_and_a_new_conversation_knows_nothing_of_the_old(tmp_path, film, monkeypatch):
+    step = Slots.step
+
+    def slowly(slots, ids):
+        time.sleep(0.05)
+        return step(slots, ids)
+
+    monkeypatch.setattr(Slots, "step", slowly)
+    with listening(small_run(tmp_path / "small")) as address, page_at(address) as page:
+        page.set_input_files("#file", [film])
+        page.wait_for_selector(".clip")
+        page.fill("#question", "which ball?")
+        page.click("#send")
+        page.wait_for_selector(".turn.assistant .said:not(:empty)")
+        page.click("#stop")
+        page.wait_for_selector(".turn.assistant:not(.busy) .evidence")
+        assert page.is_hidden("#error") and page.locator(".turn").count() == 2
+        page.fill("#question", "and then?")
+        page.click("#send")
+        page.wait_for_selector(".turn.assistant.busy .said:not(:empty)")
+        page.click("#reset")
+        page.wait_for_selector("#send:visible")
+        assert page.locator(".turn").count() == 0 and page.locator(".clip").count() == 0
+        with page.expect_request("**/v1/chat/completions") as sent:
+            page.fill("#question", "what is new?")
+            page.click("#send")
+        assert [message["content"] for message in sent.value.post_data_json["messages"]] == [
+            [{"type": "text", "text": "what is new?"}]
+        ]
 
 
 def test_a_key_is_asked_for_until_it_is_right(tmp_path, film):

@@ -200,10 +200,13 @@ async function ask(text) {
       item.querySelector(".said").textContent = answer.text;
     }
     if (!answer.text.trim()) throw new Error("The model says nothing to this; ask in other words.");
-    addEvidence(item, messages(), answer.text);
-    turns.push(answer);
-    find("export").disabled = false;
+    take(answer, item);
   } catch (error) {
+    if (!turns.includes(question)) return; // A new conversation has begun meanwhile.
+    if (error.name === "AbortError" && answer.text.trim()) {
+      take(answer, item); // Stopped by the user, who has what was said until then.
+      return;
+    }
     // What failed is not part of the conversation: the question goes back where it was typed.
     turns.pop();
     waiting.unshift(...question.clips);
@@ -218,6 +221,12 @@ async function ask(text) {
     nameClips();
     keep();
   }
+}
+
+function take(answer, item) {
+  addEvidence(item, messages(), answer.text);
+  turns.push(answer);
+  find("export").disabled = false;
 }
 
 async function* events(body) {
