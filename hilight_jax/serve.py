@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     app = make_app(service, Rules(keys, largest, tuple(arguments.allow_origin), local and not keys))
 
     class Server(uvicorn.Server):
+        told: float | None = None
+
         def handle_exit(self, sig: int, frame: Any) -> None:
+            self.told = self.told or time.monotonic()
             left = engine.num_running + engine.num_waiting
             print(f"stopping: no more questions; answers to finish within {arguments.grace} s: {left}", flush=True)
             super().handle_exit(sig, frame)
@@ -86,10 +90,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     if not keys and not local:
         print(f"warning: whoever reaches {host} may use it; set {KEYS} to ask for a key", file=sys.stderr, flush=True)
+    server = Server(settings)
     try:
-        Server(settings).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
-        engine.close(arguments.grace)
+        gone = time.monotonic() - server.told if server.told else 0.0
+        engine.close(max(0.0, arguments.grace - gone))
     return 0
 
 
@@ -116,7 +122,7 @@ def read_keys() -> tuple[str, ...]:
     """The keys that clients must send.
 
     Raises:
-      UserError: The variable is there and holds none.
+      UserError: The variable is there and holds none, or one that cannot be sent.
     """
     if (given := os.environ.get(KEYS)) is None:
         return ()
@@ -125,6 +131,9 @@ def read_keys() -> tuple[str, ...]:
         raise UserError(
             f"{KEYS} is set, but holds no key; write keys with commas between, or unset it to ask for none."
         )
+    for key in keys:
+        if not (key.isascii() and key.isprintable()):
+            raise UserError(f"{KEYS} holds the key '{key[:2]}...', which is not of ASCII alone; give another.")
     return keys
 
 

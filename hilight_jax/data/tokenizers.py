@@ -78,9 +78,17 @@ def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
     return ids, spans
 
 
-@functools.lru_cache(maxsize=65536)
 def _encode_word(word: str) -> tuple[tuple[int, int, int], ...]:
     """Returns (id, first character, last character + 1) of every token of a cleaned word."""
+    return _remembered(word) if len(word) <= 64 else _split_word(word)
+
+
+@functools.lru_cache(maxsize=65536)
+def _remembered(word: str) -> tuple[tuple[int, int, int], ...]:
+    return _split_word(word)
+
+
+def _split_word(word: str) -> tuple[tuple[int, int, int], ...]:
     if word in _SPECIAL:
         return ((_SPECIAL[word], 0, len(word)),)
     character_of_byte = [i for i, character in enumerate(word) for _ in character.encode()]

@@ -1,16 +1,17 @@
 """The server: OpenAI's endpoints and the page, each a few lines over ``Service``."""
 
+import asyncio
 import base64
 import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi import FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -51,6 +52,8 @@ _ERRORS: dict[type[UserError], tuple[int, str, str | None]] = {
 # Nobody on the way is to collect the pieces before it hands them on.
 _STREAM = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _PAGE = "hilight_jax.serving"
+_PATIENCE = 0.5
+_Result = TypeVar("_Result")
 
 
 def make_app(service: Service, rules: Rules) -> FastAPI:
@@ -128,9 +131,21 @@ def make_app(service: Service, rules: Rules) -> FastAPI:
         return _file(await service.videos.add(file.filename or "video", content))
 
     @app.get("/v1/files")
-    async def files() -> dict[str, Any]:
-        """The videos that are kept."""
-        return {"object": "list", "data": [_file(stored) for stored in service.videos.files()]}
+    async def files(
+        after: str = "",
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+        order: Literal["asc", "desc"] = "asc",
+        purpose: str = "user_data",
+    ) -> dict[str, Any]:
+        """The videos that are kept; behind the file ``after``, where it is given."""
+        kept = [_file(stored) for stored in service.videos.files()] if purpose == "user_data" else []
+        kept = kept if order == "asc" else kept[::-1]
+        if after:
+            service.videos.get(after)
+            kept = kept[[file["id"] for file in kept].index(after) + 1 :] if kept else []
+        data = kept[:limit]
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+        return {"object": "list", "data": data, "has_more": len(kept) > limit, **ends}
 
     @app.get("/v1/files/{file_id}")
     async def file_of(file_id: str) -> dict[str, Any]:
@@ -152,7 +167,7 @@ def make_app(service: Service, rules: Rules) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
         """Answers a conversation, at once or piece by piece."""
-        ticket, num_prompt = await service.begin(asked)
+        ticket, num_prompt = await _while_there(request, service.begin(asked))
         answer = _Answer(service.name, num_prompt)
         pieces = service.pieces(ticket, request.is_disconnected, at_once=not asked.stream)
         if asked.stream:
@@ -171,11 +186,11 @@ def make_app(service: Service, rules: Rules) -> FastAPI:
         return JSONResponse(answer.whole(text, last))
 
     @app.post("/v1/embeddings")
-    async def embeddings(asked: EmbeddingsRequest) -> dict[str, Any]:
+    async def embeddings(asked: EmbeddingsRequest, request: Request) -> dict[str, Any]:
         """Unit vectors of texts and videos."""
         items = asked.input if isinstance(asked.input, list) else [asked.input]
         service.check_model(asked.model)
-        vectors, tokens = await service.embed(items)
+        vectors, tokens = await _while_there(request, service.embed(items))
         data = [
             {"object": "embedding", "index": i, "embedding": _encoded(vector, asked.encoding_format)}
             for i, vector in enumerate(vectors)
@@ -183,14 +198,15 @@ def make_app(service: Service, rules: Rules) -> FastAPI:
         return {"object": "list", "model": service.name, "data": data, "usage": usage(tokens)}
 
     @app.post("/v1/evidence")
-    async def evidence(asked: EvidenceRequest) -> dict[str, Any]:
+    async def evidence(asked: EvidenceRequest, request: Request) -> Response:
         """What an answer drew on, video by video; no endpoint of OpenAI's."""
-        return {"object": "list", "data": await service.evidence(asked, asked.answer)}
+        found = await _while_there(request, service.evidence(asked, asked.answer))
+        return await asyncio.to_thread(JSONResponse, {"object": "list", "data": found})
 
     @app.post("/v1/moments")
-    async def moments(asked: MomentsRequest) -> dict[str, Any]:
+    async def moments(asked: MomentsRequest, request: Request) -> dict[str, Any]:
         """Where in a video a phrase fits best; no endpoint of OpenAI's."""
-        return await service.moments(asked.video.url, asked.text)
+        return await _while_there(request, service.moments(asked.video.url, asked.text))
 
     page = resources.files(_PAGE) / "page"
 
@@ -245,6 +261,18 @@ async def _events(answer: _Answer, pieces: AsyncIterator[Piece], with_usage: boo
             if with_usage:
                 yield _event(answer.counts(piece))
     yield "data: [DONE]\n\n"
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Gives work up whose client has left."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_PATIENCE))[0]:
+            if await request.is_disconnected():
+                raise HTTPException(499, "the client has left")  # As nginx counts it.
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _is_json(request: Request) -> bool:

@@ -4,6 +4,8 @@ import asyncio
 import collections
 import io
 import json
+import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,9 @@ from hilight_jax.serving.line import Line
 from hilight_jax.serving.video_limits import VideoLimits
 
 _REMEMBERED = 32
+# What the decoder is told of the environment: no keys, for what it reads may take it over.
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
+_LOG = logging.getLogger(__name__)
 
 
 class NoRoom(UserError):
@@ -42,6 +47,7 @@ class Decoding:
         """
         self._directory, self._num_frames, self._image_size, self._limits = directory, num_frames, image_size, limits
         self._known: collections.OrderedDict[str, Footage] = collections.OrderedDict()
+        self._children: set[subprocess.Popen[bytes]] = set()
         self._line = Line(limits.decoders, limits.max_waiting, "for their videos to be decoded")
 
     async def frames(self, digest: str, video: Callable[[], bytes | Path], num_frames: int | None = None) -> Footage:
@@ -60,25 +66,29 @@ class Decoding:
         """
         count = num_frames or self._num_frames
         name = f"{digest} {count}"
-        async with self._line.turn():
+
+        async def look() -> Footage:
             footage = self._known.pop(name, None)
             if footage is None:
                 footage = await asyncio.to_thread(self._decode, video(), count)
             self._known[name] = footage
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-        return footage
+            return footage
+
+        return await self._line.run(look)
+
+    def close(self) -> None:
+        """Ends what is being decoded."""
+        for child in list(self._children):
+            child.kill()
 
     def _decode(self, video: bytes | Path, num_frames: int) -> Footage:
         if isinstance(video, Path):
             return self._decode_file(video, num_frames)
-        try:
-            with tempfile.NamedTemporaryFile(dir=self._directory) as file:
-                file.write(video)
-                file.flush()
-                return self._decode_file(Path(file.name), num_frames)
-        except OSError as error:
-            raise NoRoom(f"the server cannot keep the video ({error.strerror}); try again later.") from error
+        with tempfile.NamedTemporaryFile(dir=self._directory) as file:
+            write(Path(file.name), video)
+            return self._decode_file(Path(file.name), num_frames)
 
     def _decode_file(self, path: Path, num_frames: int) -> Footage:
         """Decodes in a process of its own, see ``decode_child``."""
@@ -91,20 +101,42 @@ class Decoding:
             "seconds": self._limits.decode_seconds,
         }
         command = [sys.executable, "-m", "hilight_jax.serving.decode_child", str(path), json.dumps(limits)]
+        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         try:
-            done = subprocess.run(
-                command, capture_output=True, stdin=subprocess.DEVNULL, timeout=self._limits.decode_seconds + 10
-            )
+            child = subprocess.Popen(command, env=environment, **pipes)
+        except OSError as error:
+            raise DecoderFailed(f"no decoder could be started ({error.strerror}); try again later.") from error
+        self._children.add(child)
+        try:
+            result, said = child.communicate(timeout=self._limits.decode_seconds + 10)
         except subprocess.TimeoutExpired as error:
             raise DataError(
                 f"the video took longer than {self._limits.decode_seconds:.0f} s to decode; give a shorter one."
             ) from error
-        if done.returncode == 2:
-            raise DataError(f"the video cannot be used: {done.stderr.decode(errors='replace')[-300:]}")
-        if done.returncode:
+        finally:
+            child.kill()
+            child.communicate()
+            self._children.discard(child)
+        if child.returncode == 2:
+            raise DataError(f"the video cannot be used: {said.decode(errors='replace')[-300:]}")
+        if child.returncode:
+            _LOG.warning("a decoder ended with %d: %s", child.returncode, said.decode(errors="replace")[-2000:])
             raise DecoderFailed(
                 "the decoder was stopped while it read the video (more time or memory than it may take); try again, or "
                 "give another video."
             )
-        arrays = np.load(io.BytesIO(done.stdout), allow_pickle=False)
+        arrays = np.load(io.BytesIO(result), allow_pickle=False)
         return Footage("video", arrays["frames"], arrays["pictures"], arrays["numbers"], int(arrays["num_total"]))
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a video to the server's disk.
+
+    Raises:
+      NoRoom: It is full.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise NoRoom(f"the server cannot keep the video ({error.strerror}); try again later.") from error

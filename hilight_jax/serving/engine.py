@@ -4,6 +4,7 @@ A thread of its own owns the model. Between two tokens of the running answers it
 there are free rows, and lets go of those whose client has left. What an answer says does not depend on its neighbours.
 """
 
+import collections
 import dataclasses
 import logging
 import queue
@@ -24,6 +25,7 @@ from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample_rows
 from hilight_jax.serving.slots import Slots
 from hilight_jax.serving.streaming import StopStrings, TextStream
 
+_FAILED = "the model failed on this request; the server's log says why."
 _CLOSED = "the server is shutting down; ask another one, or later."
 FinishReason = Literal["stop", "length", "cancelled", "refused", "failed"]
 
@@ -157,17 +159,17 @@ class Engine:
         self._slots = Slots(generator.decoder, num_slots, generator.max_length)
         self._rows: dict[int, _Row] = {}
         self._no_key = row_keys(SamplingConfig(), [np.zeros(1, np.int32)])
-        self._waiting: queue.Queue[Ticket] = queue.Queue(max_waiting)
+        self._waiting: collections.deque[Ticket] = collections.deque()
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._wake = threading.Condition()
-        self._closing, self._dropping = False, False
+        self._closing, self._dropping, self._closed = False, False, _CLOSED
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     @property
     def num_waiting(self) -> int:
         """Requests that wait for a slot."""
-        return self._waiting.qsize()
+        return sum(not ticket.cancelled for ticket in list(self._waiting))
 
     @property
     def num_running(self) -> int:
@@ -189,14 +191,13 @@ class Engine:
         ticket = Ticket(request)
         with self._wake:
             if self._closing:
-                raise Closed(_CLOSED)
-            try:
-                self._waiting.put_nowait(ticket)
-            except queue.Full:
+                raise Closed(self._closed)
+            if self.num_waiting >= self.max_waiting:
                 raise Busy(
                     f"{self.max_waiting} requests wait already, and {self.num_running} are being answered; try again "
                     f"in some seconds."
-                ) from None
+                )
+            self._waiting.append(ticket)
             self._wake.notify()
         return ticket
 
@@ -209,7 +210,7 @@ class Engine:
         done: Future[Any] = Future()
         with self._wake:
             if self._closing:
-                raise Closed(_CLOSED)
+                raise Closed(self._closed)
             self._calls.put((work, done))
             self._wake.notify()
         return done
@@ -231,28 +232,40 @@ class Engine:
     def _run(self) -> None:
         """The thread: whatever ends it, nobody waits for an answer that does not come."""
         try:
-            self._serve()
+            while self._has_work():
+                try:
+                    self._work()
+                except Exception:  # Such as too little memory for a longer cache: what was in it is lost.
+                    logging.exception("the answers in progress are given up")
+                    self._drop_rows("failed", _FAILED)
+                    self._slots = Slots(self.generator.decoder, self.num_slots, self.generator.max_length)
+        except BaseException:
+            self._closed = "the model has stopped; the server's log says why."
+            raise
         finally:
-            self._closing = True
-            self._drop("failed", "the model has stopped; the server's log says why.")
-
-    def _serve(self) -> None:
-        while True:
             with self._wake:
-                while not (self._rows or not self._waiting.empty() or not self._calls.empty() or self._closing):
-                    self._wake.wait()
-                if self._closing and not self._rows and self._waiting.empty() and self._calls.empty():
-                    return
-            if self._dropping:
-                self._drop()
-                continue
-            self._let_go()
-            while not self._calls.empty():
-                self._do(*self._calls.get_nowait())
-            while self._slots.free and not self._waiting.empty():
-                self._take_in(self._waiting.get_nowait())
-            if self._rows:
-                self._step()
+                self._closing = True
+            self._drop("failed", self._closed)
+
+    def _has_work(self) -> bool:
+        """Waits for some; there is none any more when it is closing and all is done."""
+        with self._wake:
+            while not (self._rows or self._waiting or not self._calls.empty() or self._closing):
+                self._wake.wait()
+            return bool(self._rows or self._waiting or not self._calls.empty())
+
+    def _work(self) -> None:
+        """What stands between two tokens, and the next one."""
+        if self._dropping:
+            self._drop()
+            return
+        self._let_go()
+        while not self._calls.empty():
+            self._do(*self._calls.get_nowait())
+        while self._slots.free and self._waiting:
+            self._take_in(self._waiting.popleft())
+        if self._rows:
+            self._step()
 
     def _do(self, work: Callable[[], Any], done: Future[Any]) -> None:
         if done.set_running_or_notify_cancel():
@@ -277,14 +290,18 @@ class Engine:
             return
         except Exception:  # Such as too little memory for this prompt; the others' answers are not touched.
             logging.exception("a request failed")
-            self._finish(ticket, Piece("", 0, "failed", "the model failed on this request; the server's log says why."))
+            self._finish(ticket, Piece("", 0, "failed", _FAILED))
             return
-        number = self._slots.begin(cache, length, len(prompt.ids))
-        # A greedy row's key is not looked at; making one takes longer than a step of a small model.
-        keys = row_keys(request.sampling, [prompt.ids]) if request.sampling.temperature else self._no_key
-        row = _Row(ticket, generator, prompt, keys)
+        try:
+            # A greedy row's key is not looked at; making one takes longer than a step of a small model.
+            keys = row_keys(request.sampling, [prompt.ids]) if request.sampling.temperature else self._no_key
+            row = _Row(ticket, generator, prompt, keys)
+            token = int(sample_rows(logits, [row.keys], [0], [request.sampling])[0])
+            number = self._slots.begin(cache, length, len(prompt.ids))
+        except Exception:
+            self._finish(ticket, Piece("", 0, "failed", _FAILED))
+            raise
         self._rows[number] = row
-        token = int(sample_rows(logits, [row.keys], [0], [request.sampling])[0])
         ticket.first = time.monotonic()
         self._give(number, token)
 
@@ -311,20 +328,26 @@ class Engine:
             row.ticket.put(piece)
 
     def _let_go(self) -> None:
-        """Frees the rows of clients that have left."""
+        """Frees the rows and the places in line of clients that have left."""
+        for ticket in [ticket for ticket in list(self._waiting) if ticket.cancelled]:
+            self._waiting.remove(ticket)
+            self._finish(ticket, Piece("", 0, "cancelled"))
         for number in [number for number, row in self._rows.items() if row.ticket.cancelled]:
             self._release(number, Piece("", self._rows[number].count, "cancelled"))
 
     def _drop(self, reason: FinishReason = "cancelled", error: str = "") -> None:
         """Ends everything."""
-        for number in list(self._rows):
-            self._release(number, Piece("", self._rows[number].count, reason, error))
-        while not self._waiting.empty():
-            self._finish(self._waiting.get_nowait(), Piece("", 0, reason, error))
+        self._drop_rows(reason, error)
+        while self._waiting:
+            self._finish(self._waiting.popleft(), Piece("", 0, reason, error))
         while not self._calls.empty():
             _, done = self._calls.get_nowait()
             if done.set_running_or_notify_cancel():
                 done.set_exception(Closed(error or _CLOSED))
+
+    def _drop_rows(self, reason: FinishReason, error: str) -> None:
+        for number in list(self._rows):
+            self._release(number, Piece("", self._rows[number].count, reason, error))
 
     def _release(self, number: int, piece: Piece) -> None:
         row = self._rows.pop(number)

@@ -6,6 +6,7 @@ import hmac
 import logging
 import re
 import time
+import urllib.parse
 from typing import Any
 
 from fastapi import Request
@@ -18,6 +19,9 @@ from hilight_jax.serving.protocol import error_body
 _OPEN = ("/health", "/")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _AT_A_TIME = 8
+# Bytes that are read whatever else is being read, and bytes a second, at least.
+_SMALL = 10**6
+_SLOWEST = 20_000
 _NO_KEY = "invalid_api_key"
 _LOG = logging.getLogger(__name__)
 
@@ -88,10 +92,13 @@ class Guard:
             whole = not message.get("more_body", False)
             size = len(message.get("body", b""))
             read += size
+            seconds = time.perf_counter() - began
+            if not whole and seconds > self._rules.pause_seconds and read < _SLOWEST * seconds:
+                raise HTTPException(408, f"the body comes more slowly than {_SLOWEST:,} bytes a second; send it again")
             self._in_memory += size
             if read > self._rules.max_body_bytes:
                 raise HTTPException(413, f"the body may have {self._rules.max_body_bytes:,} bytes, and has more")
-            if self._in_memory > _AT_A_TIME * self._rules.max_body_bytes:
+            if read > _SMALL and self._in_memory > _AT_A_TIME * self._rules.max_body_bytes:
                 raise HTTPException(503, "other requests are being read that are large, too; try again in some seconds")
             return message
 
@@ -109,20 +116,22 @@ class Guard:
             self._in_memory -= read
             seconds = time.perf_counter() - began
             self._metrics.count(request, status, seconds)
-            _LOG.info("%s %s %s %d %.3f s", client, request.method, request.url.path[:100], status, seconds)
+            path = urllib.parse.quote(scope["path"][:100])
+            _LOG.info("%s %s %s %d %.3f s", client, request.method, path, status, seconds)
 
     def _refusal(self, request: Request) -> JSONResponse | None:
         rules, headers = self._rules, request.headers
         host, origin = headers.get("host", ""), headers.get("origin")
-        if rules.local and re.sub(r":\d+$", "", host) not in self._names:
+        if rules.local and re.sub(r":\d+$", "", host.lower()) not in self._names:
             message = f"this server is not '{host[:100]}'; --allow_origin https://NAME gives it another name."
             return JSONResponse(error_body(message, "permission_error"), 421)
         if origin is not None and origin.partition("//")[2] != host and origin not in rules.origins:
             message = f"pages of '{origin[:100]}' may not ask; --allow_origin lets them."
             return JSONResponse(error_body(message, "permission_error"), 403)
-        path = request.url.path
+        path = request.scope["path"]
         if rules.api_keys and path not in _OPEN and not path.startswith("/page/"):
-            given = headers.get("authorization", "").removeprefix("Bearer ").encode()
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            given = given.strip().encode() if scheme.lower() == "bearer" else b""
             if not any(hmac.compare_digest(given, key.encode()) for key in rules.api_keys):
                 asks = "this server does not know this key" if given else "this server asks for a key"
                 body = error_body(f"{asks}: send one as 'Authorization: Bearer KEY'.", "authentication_error", _NO_KEY)

@@ -1,10 +1,12 @@
 """A line of limited length: so many at a time, so many that wait, and a word to everybody else."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from hilight_jax.core.errors import UserError
+
+_Result = TypeVar("_Result")
 
 
 class Busy(UserError):
@@ -25,9 +27,11 @@ class Line:
         self._turns, self._waiting = asyncio.Semaphore(at_a_time), 0
         self._max_waiting, self._work = max_waiting, work
 
-    @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Waits for a turn and holds it.
+    async def run(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
+        """Waits for a turn and works in it.
+
+        Who is cancelled leaves the line; work that has begun is not, and keeps its turn to its end, for a thread or a
+        process goes on whether anybody waits for it or not.
 
         Raises:
           Busy: Too many wait.
@@ -39,7 +43,19 @@ class Line:
             await self._turns.acquire()
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._turns.release()
+
+        async def working() -> _Result:
+            try:
+                return await work()
+            finally:
+                self._turns.release()
+
+        task = asyncio.ensure_future(working())
+        task.add_done_callback(_look)
+        return await asyncio.shield(task)
+
+
+def _look(task: asyncio.Future[Any]) -> None:
+    """Looks at how it ended, should nobody else be there to do it."""
+    if not task.cancelled():
+        task.exception()

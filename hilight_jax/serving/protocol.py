@@ -1,7 +1,7 @@
 """What clients send and get: OpenAI's chat completions, embeddings, files and models, as far as they are served.
 
-Where a field would change the answer and is not served, or is not known at all, the request is refused: nothing that
-was asked for is passed over.
+Where a field of a request would change the answer and is not served, or is not known at all, the request is refused.
+Messages and their parts may carry more, for clients send back what they got.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from hilight_jax.core.errors import nearest
 
 Text = Annotated[str, Field(max_length=100_000)]
+Phrase = Annotated[str, Field(max_length=10_000)]
 StopString = Annotated[str, Field(min_length=1, max_length=200)]
 
 # What OpenAI's own server knows and this does not, and the values with which it asks for nothing.
@@ -64,7 +65,7 @@ class _Strict(BaseModel):
                 if value is not None and value not in _NOT_SERVED[name]:
                     raise ValueError(f"'{name}' is not served here; leave it out")
             elif name not in _REMARKS:
-                raise ValueError(f"'{name[:60]}' is no field of this request.{nearest(name, cls.model_fields)}")
+                raise ValueError(f"'{_whole(name[:60])}' is no field of this request.{nearest(name, cls.model_fields)}")
         return kept
 
 
@@ -104,7 +105,9 @@ def _known_part(part: Any) -> Any:
     if kind == "video_url" and isinstance(part.get("video_url"), str):
         return {"type": "video_url", "video_url": {"url": part["video_url"]}}
     if kind not in ("text", "video_url"):
-        raise ValueError(f"a part of the type '{str(kind)[:60]}' is not served here; send 'text' and 'video_url'")
+        raise ValueError(
+            f"a part of the type '{_whole(str(kind)[:60])}' is not served here; send 'text' and 'video_url'"
+        )
     return part
 
 
@@ -123,7 +126,7 @@ Stop = Annotated[
     Discriminator(lambda given: FORMS[_form(given) == FORMS[1]]),
 ]
 Item = Annotated[
-    Annotated[Text, Tag(FORMS[0])] | Annotated[Part, Tag(FORMS[2])],
+    Annotated[Phrase, Tag(FORMS[0])] | Annotated[Part, Tag(FORMS[2])],
     Discriminator(lambda given: FORMS[2] if _form(given) == FORMS[2] else FORMS[0]),
 ]
 Input = Annotated[
@@ -205,4 +208,10 @@ def usage(prompt_tokens: int, completion_tokens: int = 0) -> dict[str, int]:
 
 def error_body(message: str, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """What a failed request gets, in OpenAI's form."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    named = None if param is None else _whole(param)
+    return {"error": {"message": _whole(message), "type": kind, "param": named, "code": code}}
+
+
+def _whole(text: str) -> str:
+    """A text that can be sent: halves of characters, which a request may repeat to us, are marked."""
+    return text.encode(errors="replace").decode()

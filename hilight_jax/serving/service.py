@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hilight_jax.core.errors import ConfigError, DataError, UserError
-from hilight_jax.data.context_length import ConversationError
+from hilight_jax.data.context_length import ConversationError, TooLong
 from hilight_jax.data.conversation import VIDEO_MARK, Turn
 from hilight_jax.data.conversation_checks import check_prompt
 from hilight_jax.data.conversation_config import ConversationDataConfig
@@ -31,6 +31,8 @@ from hilight_jax.serving.videos import Videos, is_file_id
 
 _Found = TypeVar("_Found")
 _PATIENCE = 0.25
+# Characters that a token may have.
+_WIDEST = 64
 _STRETCHES = 24
 
 
@@ -209,28 +211,18 @@ class Service:
         clips = await self._footage(urls)
         ids = await asyncio.to_thread(self._ids, turns, len(clips))
         generator = self.engine.generator
+        self._check_width(answer)
+        said = np.array(await asyncio.to_thread(generator.tokenizer.encode, answer), np.int32)
 
         def trace() -> list[ClipEvidence]:
             shown = [
                 (c.frames, np.asarray(choose_key_frames(self._data.key_frames, c.frames), np.int32)) for c in clips
             ]
             prompt = Prompt(ids, tuple(generator.encode_clip(*clip) for clip in shown))
-            said = np.array(generator.tokenizer.encode(answer), np.int32)
             return trace_answer(generator, prompt, said)
 
-        async with self._aside.turn():
-            traced = await asyncio.wrap_future(self.engine.call(trace))
-        return [
-            {
-                "share": one.share,
-                "frames": [_jpeg_url(picture) for picture in clip.pictures],
-                "numbers": clip.numbers.tolist(),
-                "num_total": clip.num_total,
-                "maps": (one.maps / max(float(one.maps.max()), 1e-12)).round(4).tolist(),
-                "frame_shares": (one.maps.sum(axis=(1, 2)) / max(float(one.maps.sum()), 1e-12)).round(4).tolist(),
-            }
-            for clip, one in zip(clips, traced, strict=True)
-        ]
+        traced = await self._aside.run(lambda: self._call(trace))
+        return await asyncio.to_thread(_evidence_of, clips, traced)
 
     async def moments(self, url: str, text: str) -> dict[str, Any]:
         """How similar a phrase is to each stretch of a video: stretches of as many frames as the encoder sees.
@@ -253,8 +245,11 @@ class Service:
 
     async def _work(self, work: Callable[..., _Found], *given: Any) -> _Found:
         """Has the encoder do something in a thread, as soon as it is free."""
-        async with self._aside.turn():
-            return await asyncio.to_thread(work, *given)
+        return await self._aside.run(lambda: asyncio.to_thread(work, *given))
+
+    async def _call(self, work: Callable[[], _Found]) -> _Found:
+        """Has the engine's thread, which owns the model, do something."""
+        return await asyncio.wrap_future(self.engine.call(work))
 
     def _encoder(self) -> Embedder:
         if self._embedder is None:
@@ -277,7 +272,17 @@ class Service:
                 raise type(error)(f"video {number} of {len(urls)}: {error}") from error
         return clips
 
+    def _check_width(self, *texts: str) -> None:
+        """Refuses what is much too long before it is split into tokens."""
+        width = sum(map(len, texts))
+        if width > _WIDEST * self._data.max_length:
+            raise TooLong(
+                f"the conversation cannot be answered: its {width:,} characters do not fit into the context of "
+                f"{self._data.max_length} tokens; start anew, or ask a shorter question."
+            )
+
     def _ids(self, turns: list[Turn], num_clips: int) -> np.ndarray:
+        self._check_width(*(turn.text for turn in turns))
         tokenizer, rows = self.engine.generator.tokenizer, self._data.num_video_tokens
         try:
             check_prompt(turns, num_clips, tokenizer, rows, self._data.max_length)
@@ -299,6 +304,21 @@ class Service:
             stop_ids=() if asked.ignore_eos else None,
             seed=secrets.randbits(32) if asked.seed is None else zlib.crc32(str(asked.seed).encode()),
         )
+
+
+def _evidence_of(clips: Sequence[Footage], traced: Sequence[ClipEvidence]) -> list[dict[str, Any]]:
+    """Evidence as it is sent."""
+    return [
+        {
+            "share": one.share,
+            "frames": [_jpeg_url(picture) for picture in clip.pictures],
+            "numbers": clip.numbers.tolist(),
+            "num_total": clip.num_total,
+            "maps": (one.maps / max(float(one.maps.max()), 1e-12)).round(4).tolist(),
+            "frame_shares": (one.maps.sum(axis=(1, 2)) / max(float(one.maps.sum()), 1e-12)).round(4).tolist(),
+        }
+        for clip, one in zip(clips, traced, strict=True)
+    ]
 
 
 def _jpeg_url(picture: np.ndarray) -> str:

@@ -11,12 +11,12 @@ import secrets
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.serving.decoding import Decoding, NoRoom
+from hilight_jax.serving.decoding import Decoding, NoRoom, write
 from hilight_jax.serving.footage import Footage
 from hilight_jax.serving.line import Line
 from hilight_jax.serving.video_limits import VideoLimits
@@ -85,6 +85,7 @@ class Videos:
 
     async def close(self) -> None:
         """Forgets everything."""
+        self._decoding.close()
         await self._client.aclose()
         self._directory.cleanup()
 
@@ -103,14 +104,15 @@ class Videos:
         await self._decoding.frames(digest, lambda: content)
         name = Path(filename).name[:200] or "video"
         stored = StoredFile(f"file-{secrets.token_hex(16)}", name, digest, len(content), int(time.time()))
+        path = Path(self._directory.name) / stored.id
+        try:
+            await asyncio.to_thread(write, path, content)
+        except NoRoom:
+            path.unlink(missing_ok=True)
+            raise
         while self._files and sum(f.size for f in self._files.values()) + stored.size > self.limits.max_total_bytes:
             self.delete(next(iter(self._files)))
         self._files[stored.id] = stored
-        try:
-            await asyncio.to_thread(self.path(stored.id).write_bytes, content)
-        except OSError as error:
-            self.delete(stored.id)
-            raise NoRoom(f"the server cannot keep the video ({error.strerror}); try again later.") from error
         return stored
 
     def get(self, file_id: str) -> StoredFile:
@@ -152,23 +154,26 @@ class Videos:
             content = await asyncio.to_thread(self._from_data_url, url)
             return await self._decoding.frames(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
         if scheme in ("http", "https"):
-            async with self._fetching.turn():  # Held until it is decoded: only so many wait in memory.
+
+            async def fetch() -> Footage:
                 content = await self._from_host(url)
                 digest = await asyncio.to_thread(_digest, content)
                 return await self._decoding.frames(digest, lambda: content, num_frames)
+
+            return await self._fetching.run(fetch)  # Until it is decoded: only so many wait in memory.
         raise DataError(
             f"the video '{url[:60]}' is neither the id of an uploaded file (file-...), nor a data: URL, nor http(s)."
         )
 
     def _from_data_url(self, url: str) -> bytes:
         match = _DATA_URL.match(url[:200])
-        if not match:
+        if not match or not match["base64"]:
             raise DataError("the data: URL is not written as data:video/mp4;base64,....")
         body = url[match.end() :]
         if len(body) > self.limits.max_bytes * 4 // 3 + 4:
             self._check_size(len(body) * 3 // 4)
         try:
-            content = base64.b64decode(body, validate=True) if match["base64"] else unquote_to_bytes(body)
+            content = base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError) as error:
             raise DataError(f"the data: URL holds no base64 ({error}).") from error
         self._check_size(len(content))
@@ -186,17 +191,19 @@ class Videos:
             where = f"from {', '.join(self.limits.allowed_hosts)}" if self.limits.allowed_hosts else "from no host"
             raise Forbidden(f"videos may be fetched {where}, not from '{named[:60]}'; upload the file instead.")
         try:
-            async with self._client.stream("GET", url) as response:
+            async with (
+                asyncio.timeout(self.limits.fetch_seconds),
+                self._client.stream("GET", url) as response,
+            ):
                 if response.is_redirect:
                     raise Forbidden(f"'{named}' redirects elsewhere, which is not followed; upload the file instead.")
                 if response.status_code != 200:
                     raise DataError(f"'{named}' answers {response.status_code} for this video.")
                 content = bytearray()
-                async with asyncio.timeout(self.limits.fetch_seconds):
-                    async for piece in response.aiter_raw():
-                        content += piece
-                        self._check_size(len(content))
-        except (httpx.HTTPError, TimeoutError) as error:
+                async for piece in response.aiter_raw():
+                    content += piece
+                    self._check_size(len(content))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise DataError(f"the video cannot be fetched from '{named}' ({type(error).__name__}).") from error
         return bytes(content)
 

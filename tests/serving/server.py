@@ -79,17 +79,23 @@ def served(run, *, api_keys=(), **options):
 @contextlib.contextmanager
 def listening(run, **options):
     """The address of a server in a thread of this process."""
-    with serving(run, **options) as (app, _):
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        try:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serving(run, **options) as (app, _), listening_to(app) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def listening_to(app):
+    """The address of an application in a thread of this process."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def video_part(url):

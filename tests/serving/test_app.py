@@ -77,6 +77,25 @@ def test_a_video_is_shown_by_its_file_and_by_a_data_url(client, film):
     assert client.get(f"/v1/files/{stored['id']}").status_code == 404
 
 
+def test_files_are_listed_page_by_page(run, film):
+    with served(run) as client:
+        ids = [client.post("/v1/files", files={"file": (f"{i}.mp4", film)}).json()["id"] for i in range(3)]
+
+        def page(**wish):
+            found = client.get("/v1/files", params=wish).json()
+            listed = [file["id"] for file in found["data"]]
+            assert (found["first_id"], found["last_id"]) == ((listed[0], listed[-1]) if listed else (None, None))
+            return listed, found["has_more"]
+
+        assert page() == (ids, False)
+        assert page(limit=2) == (ids[:2], True)
+        assert page(limit=2, after=ids[1]) == (ids[2:], False)
+        assert page(order="desc", after=ids[1]) == (ids[:1], False)
+        assert page(purpose="batch") == page(after=ids[2]) == ([], False)
+        assert client.get("/v1/files", params={"after": "file-0"}).status_code == 404
+        assert client.get("/v1/files", params={"limit": 0}).json()["error"]["param"] == "query.limit"
+
+
 def test_a_file_comes_back_as_bytes_and_nothing_else(client, film):
     stored = client.post("/v1/files", files={"file": ("<b>.html", film)}, data={"purpose": "user_data"}).json()
     back = client.get(f"/v1/files/{stored['id']}/content")
@@ -109,7 +128,7 @@ def test_a_video_may_be_written_as_openai_writes_files_and_embedded_by_its_id(cl
 
 def test_of_several_videos_the_broken_one_is_named(client, film):
     good = "data:video/mp4;base64," + base64.b64encode(film).decode()
-    refused = ask(client, [video_part(good), video_part("data:,x"), {"type": "text", "text": "what is hit?"}])
+    refused = ask(client, [video_part(good), video_part("data:;base64,eA=="), {"type": "text", "text": "what is hit?"}])
     assert refused.json()["error"]["message"].startswith("video 2 of 2: the video cannot be used")
 
 
@@ -267,7 +286,7 @@ def test_what_cannot_be_is_answered_with_a_sentence(client, path, body, status, 
         ("file:///etc/passwd", 400, "neither the id"),
         ("data:video/mp4;base64,!!!!", 400, "no base64"),
         ("data:video/mp4", 400, "is not written as"),
-        ("data:text/plain,hello", 400, "cannot be used"),
+        ("data:text/plain,hello", 400, "is not written as"),
         ("data:video/mp4;base64," + base64.b64encode(b"\0" * 1000).decode(), 400, "no video that can be read"),
         (
             "data:application/x-mpegurl;base64,"

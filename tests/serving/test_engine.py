@@ -1,3 +1,6 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -81,6 +84,57 @@ def test_a_client_that_leaves_frees_its_row(engine):
     assert last.finish_reason in ("stop", "length")
     assert all(whole(ticket)[1].finish_reason in ("cancelled", "length", "stop") for ticket in gone)
     assert engine.num_running == 0
+
+
+def test_clients_that_leave_the_line_make_room_in_it():
+    engine = Engine(generator(), num_slots=1, max_waiting=2)
+    held = threading.Event()
+    done = engine.call(lambda: held.wait(30))
+    while not done.running():
+        time.sleep(0.01)
+    wish = Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=3))
+    gone = [engine.submit(wish) for _ in range(2)]
+    with pytest.raises(Busy):
+        engine.submit(wish)
+    for ticket in gone:
+        ticket.cancel()
+    assert engine.num_waiting == 0
+    kept = engine.submit(wish)
+    held.set()
+    assert whole(kept)[1].finish_reason in ("stop", "length")
+    assert [whole(ticket)[1].finish_reason for ticket in gone] == ["cancelled"] * 2
+    engine.close()
+
+
+def test_after_a_step_that_failed_the_next_request_is_answered(engine, monkeypatch):
+    wish = Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=4, stop_ids=()))
+    usual = whole(engine.submit(wish))
+
+    def fail(*_):
+        raise MemoryError
+
+    for broken in ("step", "begin"):
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._slots, broken, fail)
+            last = whole(engine.submit(wish))[1]
+        assert last.finish_reason == "failed" and "the model failed" in last.error
+        assert whole(engine.submit(wish)) == usual
+    assert engine.num_running == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_that_has_stopped_says_so(monkeypatch):
+    engine = Engine(generator(), num_slots=1)
+
+    def fail(*_):
+        raise SystemExit
+
+    monkeypatch.setattr(engine, "_step", fail)
+    ticket = engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=4, stop_ids=())))
+    assert "the model has stopped" in whole(ticket)[1].error
+    engine._thread.join(10)
+    with pytest.raises(Closed, match="the model has stopped"):
+        engine.submit(Request(prompt(5, 6).ids))
 
 
 def test_closing_finishes_what_runs_and_takes_nothing_more():

@@ -1,13 +1,19 @@
 """What goes wrong on the server's side or on the way is a sentence, and passes."""
 
+import asyncio
 import base64
 import concurrent.futures
+import contextlib
 import errno
 import os
 import pathlib
 import socket
+import subprocess
+import threading
+import time
 import urllib.parse
 
+import httpx
 import numpy as np
 import pytest
 
@@ -15,7 +21,7 @@ pytest.importorskip("fastapi")
 
 from hilight_jax.serving.video_limits import VideoLimits
 from tests.data.clips import encode
-from tests.serving.server import ask, listening, served, small_run, video_part
+from tests.serving.server import ask, listening, listening_to, served, serving, small_run, video_part
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +97,96 @@ def test_too_many_videos_at_once_are_told_to_come_again(run, film):
             found = [response.status_code for response in clients.map(lambda one: ask(client, one), asked)]
         assert set(found) == {200, 429}
         assert ask(client, asked[0]).status_code == 200
+
+
+def connect(address):
+    place = urllib.parse.urlsplit(address)
+    client = socket.create_connection((place.hostname, place.port), timeout=20)
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    client.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode())
+    return client
+
+
+def test_a_body_that_trickles_is_given_up(run):
+    with listening(run, pause_seconds=0.3) as address, connect(address) as client:
+        with contextlib.suppress(OSError):
+            for _ in range(10):
+                client.sendall(b" ")
+                time.sleep(0.1)
+        answer = client.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 408") and b"more slowly than 20,000 bytes a second" in answer
+
+
+def test_bodies_that_never_end_keep_no_small_one_out(run):
+    with listening(run, max_body_bytes=1000) as address, contextlib.ExitStack() as clients:
+        for _ in range(9):
+            clients.enter_context(connect(address)).sendall(b" " * 995)
+        time.sleep(0.3)
+        body = {"messages": [{"role": "user", "content": "what is hit?"}], "max_tokens": 2}
+        assert httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).status_code == 200
+
+
+def test_work_whose_client_has_left_is_given_up(run, monkeypatch):
+    with serving(run) as (app, service), listening_to(app) as address:
+        begun, ended = threading.Event(), threading.Event()
+
+        async def wait(*_):
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.set()
+
+        monkeypatch.setattr(service, "moments", wait)
+        with contextlib.suppress(httpx.ReadTimeout):
+            httpx.post(f"{address}/v1/moments", json={"video": {"url": "file-0"}, "text": "x"}, timeout=1.0)
+        assert begun.is_set() and ended.wait(5)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"model": "\\ud800", "messages": [{"role": "user", "content": "x"}]}',
+        '{"\\ud800": 1, "messages": [{"role": "user", "content": "x"}]}',
+        '{"messages": [{"role": "user", "content": [{"type": "\\ud800"}]}]}',
+        '{"messages": [{"role": "user", "content": "\\ud800"}]}',
+    ],
+)
+def test_half_a_character_is_a_sentence(client, body):
+    refused = client.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert refused.status_code in (400, 404) and refused.json()["error"]["message"]
+
+
+def test_what_is_much_too_long_is_not_even_split_into_tokens(client, monkeypatch):
+    monkeypatch.setattr("hilight_jax.serving.service.prompt_ids", None)
+    monkeypatch.setattr("hilight_jax.serving.service.check_prompt", None)
+    long = ask(client, "x" * 90_000)
+    assert long.json()["error"]["code"] == "context_length_exceeded"
+    assert "its 90,000 characters do not fit into" in long.json()["error"]["message"]
+
+
+def test_the_decoder_knows_no_keys(run, film, monkeypatch):
+    monkeypatch.setenv("HILIGHT_API_KEYS", "secret")
+    known = []
+
+    def start(*command, env, **rest):
+        known.append(env)
+        return popen(*command, env=env, **rest)
+
+    popen = subprocess.Popen
+    with served(run) as client:
+        monkeypatch.setattr(subprocess, "Popen", start)
+        assert client.post("/v1/files", files={"file": ("a.mp4", film)}).status_code == 200
+    assert len(known) == 1 and "secret" not in known[0].values()
+
+
+def test_a_decoder_that_cannot_be_started_is_a_sentence(run, film, monkeypatch):
+    def none(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with served(run) as client:
+        with monkeypatch.context() as broken:
+            broken.setattr(subprocess, "Popen", none)
+            refused = client.post("/v1/files", files={"file": ("a.mp4", film)})
+        assert refused.status_code == 502 and "Too many open files" in refused.json()["error"]["message"]
+        assert client.post("/v1/files", files={"file": ("a.mp4", film)}).status_code == 200

@@ -1,7 +1,6 @@
 """A line of limited length."""
 
 import asyncio
-import contextlib
 
 import pytest
 
@@ -10,50 +9,63 @@ from hilight_jax.serving.line import Busy, Line
 
 def test_one_works_one_waits_and_the_third_is_sent_away():
     async def three():
-        line, order = Line(1, 1, "for the ball"), []
-        first_may_end = asyncio.Event()
+        line, order, may_end = Line(1, 1, "for the ball"), [], asyncio.Event()
 
         async def first():
-            async with line.turn():
-                order.append("first")
-                await first_may_end.wait()
+            order.append("first")
+            await may_end.wait()
 
-        async def second():
-            async with line.turn():
-                order.append("second")
+        async def later(name):
+            order.append(name)
+            return name
 
-        tasks = [asyncio.create_task(work()) for work in (first, second)]
+        tasks = [asyncio.create_task(line.run(first)), asyncio.create_task(line.run(lambda: later("second")))]
         await asyncio.sleep(0)
         with pytest.raises(Busy, match=r"^1 requests wait already for the ball; try again in some seconds\.$"):
-            async with line.turn():
-                order.append("third")
-        first_may_end.set()
-        await asyncio.gather(*tasks)
-        async with line.turn():
-            order.append("later")
+            await line.run(lambda: later("third"))
+        may_end.set()
+        assert await asyncio.gather(*tasks) == [None, "second"]
+        assert await line.run(lambda: later("fourth")) == "fourth"
         return order
 
-    assert asyncio.run(three()) == ["first", "second", "later"]
+    assert asyncio.run(three()) == ["first", "second", "fourth"]
 
 
-def test_who_leaves_the_line_or_fails_in_his_turn_holds_nobody_up():
+def test_who_leaves_the_line_is_forgotten_and_work_that_has_begun_keeps_its_turn():
     async def leave():
+        line, order, may_end = Line(1, 1, "for the ball"), [], asyncio.Event()
+
+        async def work(name):
+            order.append(name)
+            await may_end.wait()
+            order.append(f"{name} ends")
+
+        gone = asyncio.create_task(line.run(lambda: work("begun")))
+        left = asyncio.create_task(line.run(lambda: work("waiting")))
+        await asyncio.sleep(0.01)
+        for task in (gone, left):
+            task.cancel()
+        await asyncio.sleep(0.01)
+        assert gone.cancelled() and left.cancelled()
+        after = asyncio.create_task(line.run(lambda: work("after")))
+        await asyncio.sleep(0.01)
+        assert order == ["begun"]
+        may_end.set()
+        await after
+        return order
+
+    assert asyncio.run(leave()) == ["begun", "begun ends", "after", "after ends"]
+
+
+def test_work_that_fails_ends_its_turn():
+    async def fail():
         line = Line(1, 1, "for the ball")
 
         async def work():
-            async with line.turn():
-                pass
+            raise ValueError("no ball")
 
-        with contextlib.suppress(ValueError):
-            async with line.turn():
-                waiting = asyncio.create_task(work())
-                await asyncio.sleep(0)
-                waiting.cancel()
-                await asyncio.sleep(0)
-                assert waiting.cancelled()
-                next_one = asyncio.create_task(work())
-                await asyncio.sleep(0)
-                raise ValueError
-        await next_one
+        for _ in range(3):
+            with pytest.raises(ValueError, match="no ball"):
+                await line.run(work)
 
-    asyncio.run(leave())
+    asyncio.run(fail())

@@ -69,6 +69,16 @@ def test_the_official_client_works_unchanged(server):
     assert client.files.delete(stored.id).deleted
 
 
+def test_the_official_client_comes_to_the_end_of_the_list_of_files(server):
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(base_url=f"{server[0]}/v1", api_key="any")
+    film = encode(np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8))
+    stored = [client.files.create(file=(f"{i}.mp4", film), purpose="user_data").id for i in range(3)]
+    assert [file.id for file in client.files.list(limit=2)][-3:] == stored
+    for one in stored:
+        client.files.delete(one)
+
+
 def test_a_client_that_leaves_in_the_middle_frees_its_slot(server):
     address, _ = server
     with httpx.stream("POST", f"{address}/v1/chat/completions", json=question(max_tokens=400, stream=True)) as response:

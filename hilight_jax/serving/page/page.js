@@ -8,6 +8,7 @@ const names = {};
 let model = "";
 let maxVideos = Infinity;
 let running = null;
+let talk = 0;
 
 const find = (id) => document.getElementById(id);
 const copy = (id) => find(id).content.firstElementChild.cloneNode(true);
@@ -48,7 +49,8 @@ function askForKey(wrong) {
   dialog.showModal();
   return new Promise((resolve, reject) => {
     dialog.addEventListener("close", () => {
-      if (dialog.returnValue === "use") resolve(find("key").value);
+      // Only ASCII can be sent as a key.
+      if (dialog.returnValue === "use") resolve(find("key").value.replace(/[^\x21-\x7e]/g, "?"));
       else reject(new Error("This server asks for a key. Reload the page to give one."));
     }, { once: true });
   });
@@ -76,7 +78,9 @@ async function addFiles(files) {
       const form = new FormData();
       form.append("purpose", "user_data");
       form.append("file", file);
+      const begun = talk;
       const stored = await (await request("v1/files", { method: "POST", body: form })).json();
+      if (talk !== begun) return; // A new conversation has begun meanwhile.
       names[stored.id] = file.name;
       waiting.push(stored.id);
       showClip(stored.id, file);
@@ -100,6 +104,7 @@ function showClip(id, content) {
     guarded(() => findMoment(item, id, item.querySelector("input").value));
   });
   item.querySelector(".remove").addEventListener("click", () => guarded(async () => {
+    if (!waiting.includes(id)) return; // It was asked about meanwhile.
     waiting.splice(waiting.indexOf(id), 1);
     URL.revokeObjectURL(video.src);
     item.remove();
@@ -188,6 +193,7 @@ async function ask(text) {
   turns.push(question);
   const asked = showTurn("user", text, question.clips);
   const item = showTurn("assistant", "");
+  nameClips();
   item.classList.add("busy");
   item.setAttribute("aria-busy", "true");
   setRunning(new AbortController());
@@ -234,7 +240,7 @@ async function* events(body) {
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) return;
+    if (done) throw new Error("The connection broke off; ask again.");
     const parts = (rest + value).split("\n\n");
     rest = parts.pop();
     for (const part of parts) {
@@ -357,6 +363,9 @@ function exportTalk() {
 
 function reset() {
   running?.abort();
+  talk += 1;
+  for (const video of document.querySelectorAll(".clip video")) URL.revokeObjectURL(video.src);
+  for (const id of waiting) guarded(() => request(`v1/files/${id}`, { method: "DELETE" }));
   turns.length = 0;
   waiting.length = 0;
   find("turns").replaceChildren();
