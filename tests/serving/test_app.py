@@ -1,5 +1,6 @@
 import base64
 import json
+import re
 import threading
 
 import numpy as np
@@ -271,8 +272,6 @@ def test_what_cannot_be_is_answered_with_a_sentence(client, path, body, status, 
     response = client.post(path, **sent)
     assert response.status_code == status
     if status != 200:
-        import re
-
         assert re.search(sentence, response.json()["error"]["message"])
 
 
