@@ -10,25 +10,7 @@ pytest.importorskip("fastapi")
 
 from hilight_jax.serving.service import ServiceLimits
 from hilight_jax.serving.video_limits import VideoLimits
-from tests.data.clips import encode
-from tests.serving.server import ANSWER, ask, served, small_run, video_part
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return small_run(tmp_path_factory.mktemp("run") / "small")
-
-
-@pytest.fixture(scope="module")
-def client(run):
-    with served(run) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def film():
-    rng = np.random.default_rng(0)
-    return encode(rng.integers(0, 256, (20, 48, 64, 3), np.uint8))
+from tests.serving.server import ANSWER, ask, served, video_part
 
 
 def stream(response):

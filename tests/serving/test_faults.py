@@ -14,31 +14,12 @@ import time
 import urllib.parse
 
 import httpx
-import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
 
 from hilight_jax.serving.video_limits import VideoLimits
-from tests.data.clips import encode
-from tests.serving.server import ask, listening, listening_to, served, serving, small_run, video_part
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return small_run(tmp_path_factory.mktemp("run") / "small")
-
-
-@pytest.fixture(scope="module")
-def client(run):
-    with served(run) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def film():
-    rng = np.random.default_rng(0)
-    return encode(rng.integers(0, 256, (20, 48, 64, 3), np.uint8))
+from tests.serving.server import ask, listening, listening_to, served, serving, video_part
 
 
 def test_a_body_that_stops_coming_is_given_up(run):

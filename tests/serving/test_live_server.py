@@ -19,14 +19,9 @@ pytest.importorskip("fastapi")
 from hilight_jax.serving import load
 from tests.data.clips import encode
 from tests.serving.live import live, question
-from tests.serving.server import small_run, video_part
+from tests.serving.server import video_part
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return small_run(tmp_path_factory.mktemp("run") / "small")
 
 
 @pytest.fixture(scope="module")
