@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -91,6 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     if not keys and not local:
         print(f"warning: whoever reaches {host} may use it; set {KEYS} to ask for a key", file=sys.stderr, flush=True)
     server = Server(settings)
+    # The server repeats the signal that ended it, when all is done.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     try:
         server.run(sockets=[listener])
     finally:

@@ -100,6 +100,7 @@ def make_app(service: Service, rules: Rules) -> FastAPI:
     async def ours(request: Request, error: Exception) -> Response:
         return _failed(500, error_body("the server failed on this request; its log says why.", _OURS))
 
+    @app.head("/health", include_in_schema=False)  # As monitors ask.
     @app.get("/health")
     async def health() -> Response:
         """Whether the model answers."""
@@ -210,6 +211,7 @@ def make_app(service: Service, rules: Rules) -> FastAPI:
 
     page = resources.files(_PAGE) / "page"
 
+    @app.head("/", include_in_schema=False)
     @app.get("/")
     async def index() -> Response:
         """The page."""

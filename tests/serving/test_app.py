@@ -175,6 +175,7 @@ def test_the_page_and_its_parts_come_from_here(client):
 
 
 def test_health_models_and_metrics(client):
+    assert client.head("/health").status_code == client.head("/").status_code == 200
     assert client.get("/health").json() == {"status": "ok"}
     (model,) = client.get("/v1/models").json()["data"]
     assert (model["id"], model["max_videos"]) == ("small", 8) and model["max_model_len"] > 100

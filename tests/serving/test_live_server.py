@@ -185,6 +185,6 @@ def test_sigterm_finishes_what_runs_and_ends(run):
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
-        process.wait(40)
+        assert process.wait(40) == 0
         assert found and {response.status_code for response in found} == {200}
         assert all(json.loads(response.text)["choices"][0]["finish_reason"] for response in found)
