@@ -30,7 +30,7 @@ setup(
     package_data={
         "hilight_jax": [
             *("**/*.gz", "**/*.txt", "**/*.html", "**/*.css", "**/*.js", "**/*.md"),
-            "exporters/remote_code/*",  # Files of an exported model; no part of this package.
+            "formats/exporting/remote_code/*",  # Files of an exported model; no part of this package.
         ]
     },
     install_requires=[

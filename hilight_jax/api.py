@@ -20,18 +20,18 @@ import numpy as np
 from jaxtyping import Float
 
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError, nearest
-from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
-from hilight_jax.serving.dialogue import Dialogue
-from hilight_jax.serving.footage import read_footage
-from hilight_jax.serving.generate import Generator
-from hilight_jax.serving.sampling import SamplingConfig
-from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.chat_model import ChatModel, load_chat_model
-from hilight_jax.training.encoder import Encoder, load_encoder
-from hilight_jax.training.encoder_config import EncoderTrainConfig
-from hilight_jax.training.experiment import read_config
+from hilight_jax.generation.dialogue import Dialogue
+from hilight_jax.generation.footage import read_footage
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.load_config import read_config
+from hilight_jax.stages.trained_chat import ChatModel, load_chat_model
+from hilight_jax.stages.trained_encoder import Encoder, load_encoder
 
 _TURN_KEYS = ("role", "text", "videos")
 

@@ -27,21 +27,19 @@ from typing import Any
 
 import jax
 
+from hilight_jax.benchmarks import chat_speed as speed_of_chat
+from hilight_jax.benchmarks import conversion_speed, data_speed, train_step
+from hilight_jax.benchmarks.random_runs import write_random_run
 from hilight_jax.billiards.clips import make_clip
 from hilight_jax.billiards.encode import encode_video
 from hilight_jax.billiards.worlds import WORLDS, World, get_world
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
-from hilight_jax.data import speed
 from hilight_jax.data.sources import open_source
-from hilight_jax.serving import speed as speed_of_chat
-from hilight_jax.stages import passage
-from hilight_jax.stages.random_runs import write_random_run
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.load_config import load_config
 from hilight_jax.stages.stage import say
-from hilight_jax.training import throughput
-from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.encoder_config import EncoderTrainConfig
-from hilight_jax.training.experiment import load_config
 
 # As many clips are drawn as have this many pixels together, so that starting the processes hardly counts.
 PIXELS = 10_000_000
@@ -74,7 +72,7 @@ def measure_encoder(arguments: argparse.Namespace, overrides: list[str]) -> dict
     group_size = min(config.loss.local.group_size, batch_size)
     sizes = [f"--config.batch_size={batch_size}", f"--config.loss.local.group_size={group_size}"]
     config = load_config(arguments.config, [*overrides, *sizes])
-    return throughput.measure(config, arguments.steps) | {"allocator": allocator()}
+    return train_step.measure(config, arguments.steps) | {"allocator": allocator()}
 
 
 def measure_data(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
@@ -86,7 +84,7 @@ def measure_data(arguments: argparse.Namespace, overrides: list[str]) -> dict[st
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.data_dir) as folder:
         made = generate(world, clips, folder, arguments.workers)
         source = open_source(f"tfds:{made['directory']}/train")
-        rates = speed.measure(config.data, source, arguments.batch_size)
+        rates = data_speed.measure(config.data, source, arguments.batch_size)
     return {
         "world": world.name,
         "generation_clips_per_second": made["clips_per_second"],
@@ -126,14 +124,14 @@ def measure_passage(arguments: argparse.Namespace, overrides: list[str]) -> dict
             f"'{arguments.config}' is no config of a HiLight with both towers; name one such as configs/align.py:2b."
         )
     formats = arguments.formats.split(",")
-    if unknown := [name for name in formats if name not in passage.FORMATS]:
-        raise UserError(f"--formats names '{unknown[0]}', but may name {', '.join(passage.FORMATS)}.")
-    return passage.measure(config.model, config.data, arguments.place, formats, say)
+    if unknown := [name for name in formats if name not in conversion_speed.FORMATS]:
+        raise UserError(f"--formats names '{unknown[0]}', but may name {', '.join(conversion_speed.FORMATS)}.")
+    return conversion_speed.measure(config.model, config.data, arguments.place, formats, say)
 
 
 def measure_serving(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
     """Starts a server as a user does, twice, and asks it from many clients; of a config, on random weights."""
-    from hilight_jax.serving import load
+    from hilight_jax.benchmarks import server_load
 
     if bool(arguments.checkpoint) == bool(arguments.config):
         raise UserError("give either --checkpoint, a trained run, or --config, whose model is given random weights.")
@@ -151,7 +149,7 @@ def measure_serving(arguments: argparse.Namespace, overrides: list[str]) -> dict
         result: dict[str, Any] = {"model": arguments.checkpoint or arguments.config}
         for slots in (1, arguments.slots):
             with running_server(checkpoint, slots) as (address, pid):
-                measured = load.measure(address, pid, bodies, arguments.clients, arguments.seconds)
+                measured = server_load.measure(address, pid, bodies, arguments.clients, arguments.seconds)
                 result[f"{slots} slots"] = asyncio.run(measured)
     rates = [result[f"{slots} slots"]["tokens_per_second"] for slots in (1, arguments.slots)]
     return result | {"speedup": rates[1] / rates[0]}
@@ -294,7 +292,9 @@ def _parser() -> argparse.ArgumentParser:
     cores = len(os.sched_getaffinity(0))
     data.add_argument("--workers", type=int, default=cores, help="processes that draw (default: one per usable core)")
     convert.add_argument("--place", type=Path, default=Path("data/passage"), help="where (default: data/passage)")
-    convert.add_argument("--formats", default=",".join(passage.FORMATS), help="which exports, with commas between")
+    convert.add_argument(
+        "--formats", default=",".join(conversion_speed.FORMATS), help="which exports, with commas between"
+    )
     chat.add_argument("--words", type=int, default=40, help="tokens of the prompt beside the clip's (default: 40)")
     chat.add_argument("--new_tokens", type=int, default=16, help="tokens of the answer (default: 16)")
     chat.add_argument("--rounds", type=int, default=3, help="how often, after one that compiles (default: 3)")

@@ -15,9 +15,9 @@ from pathlib import Path
 import hilight_jax
 from hilight_jax.core import commands
 from hilight_jax.core.errors import DataError, UserError, nearest
-from hilight_jax.serving.dialogue import Dialogue, Reply
-from hilight_jax.serving.evidence import write_evidence
-from hilight_jax.serving.generate import Generator
+from hilight_jax.generation.dialogue import Dialogue, Reply
+from hilight_jax.generation.evidence import write_evidence
+from hilight_jax.generation.generator import Generator
 
 HELP = """\
 /video PATH      show a video; your next question is about it (and about those before it)

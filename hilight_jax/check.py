@@ -15,10 +15,10 @@ from typing import Any
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.bad_clips import UnusableClip, write_quarantine
-from hilight_jax.data.conversation_config import ConversationDataConfig
-from hilight_jax.data.conversation_inspection import conversation_findings, inspect_conversations
-from hilight_jax.data.conversation_sources import holds_conversations
-from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.inspection import conversation_findings, inspect_conversations
+from hilight_jax.data.conversations.sources import holds_conversations
 from hilight_jax.data.inspection import UNUSABLE, Finding, findings, inspect_source
 
 CLIP_TEXT_LENGTH = 77
@@ -75,7 +75,7 @@ def _data_config(config: str | None, overrides: list[str]) -> Any:
             raise UserError(f"'{overrides[0]}' is not an argument, or needs --config; see --help.")
         return None
     # Imported here, because worker processes import this module too and have no use for jax.
-    from hilight_jax.training.experiment import load_config
+    from hilight_jax.stages.load_config import load_config
 
     return load_config(config, overrides).data
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hilight_jax.benchmarks.run_table import evaluation, parse_seeds, reason_not_run, run_modules
 from hilight_jax.core import commands
 from hilight_jax.pages.connector_page import markdown, write_page
 from hilight_jax.pages.results import read_result
-from hilight_jax.stages.cells import evaluation, parse_seeds, reason_not_run, run_modules
 from hilight_jax.training.metrics import read_metrics
 
 # Row of the table -> argument of configs/align.py.

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hilight_jax.benchmarks.run_table import evaluation, parse_seeds, reason_not_run, run_modules
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.evals.evaluation import headline
 from hilight_jax.pages.control_table import markdown
 from hilight_jax.pages.results import read_result
-from hilight_jax.stages.cells import evaluation, parse_seeds, reason_not_run, run_modules
 
 # Row of the table -> argument of configs/encoder.py. The most informative come first, for seed by seed they are trained
 # in this order. A row of the demo differs from the first of them in one thing.

@@ -12,15 +12,15 @@ import dataclasses
 from collections import Counter
 from pathlib import Path
 
-from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.core import commands
+from hilight_jax.core.atomic_files import read_object
 from hilight_jax.core.errors import CheckpointError, ConfigError, UserError
-from hilight_jax.core.json_files import read_object
-from hilight_jax.importers.chat import ChatFiles, find_tokenizer
-from hilight_jax.importers.exported_models import import_exported, is_exported
-from hilight_jax.importers.imported import Imported
-from hilight_jax.importers.kinds import KINDS, ImportOptions, describe, import_as, recognise
-from hilight_jax.stages.imported_runs import weight_bytes, write_run
+from hilight_jax.formats.checkpoint_files import open_foreign
+from hilight_jax.formats.importing.hilight import ChatFiles, find_tokenizer
+from hilight_jax.formats.importing.imported_model import Imported
+from hilight_jax.formats.importing.kinds import KINDS, ImportOptions, describe, import_as, recognise
+from hilight_jax.formats.importing.own_exports import import_exported, is_exported
+from hilight_jax.formats.importing.workdirs import weight_bytes, write_run
 from hilight_jax.stages.stage import say
 
 _USE = {

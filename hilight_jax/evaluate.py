@@ -21,8 +21,8 @@ from typing import Any
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, DataError, UserError
-from hilight_jax.data.conversation_sources import open_conversations
-from hilight_jax.data.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.data.sources import open_source
 from hilight_jax.evals.answer_tables import answer_tables, asked_table
 from hilight_jax.evals.encoder_tables import encoder_tables
@@ -31,11 +31,11 @@ from hilight_jax.evals.known_answers import KnownAnswers, count_answers
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.source_names import check_names, source_name, specifications
 from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.pages.results import read_stage
-from hilight_jax.serving.generate import Generator
-from hilight_jax.serving.sampling import SamplingConfig
-from hilight_jax.training.chat_model import load_chat_model
-from hilight_jax.training.encoder import load_encoder
+from hilight_jax.stages.trained_chat import load_chat_model
+from hilight_jax.stages.trained_encoder import load_encoder
 
 # What leads a user to the same figures again, apart from the run, the checkpoint and the source.
 _OPTIONS = ("num_clips", "similarity", "history", "no_controls", "max_new_tokens", "name")

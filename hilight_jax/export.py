@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
-from hilight_jax.stages.export_runs import DTYPES, FORMATS, ExportOptions, export, verify
+from hilight_jax.formats.exporting.export import DTYPES, FORMATS, ExportOptions, export, verify
 from hilight_jax.stages.stage import say
 
 DIFFERS = 1

@@ -15,8 +15,8 @@ from hilight_jax.planning import tables
 from hilight_jax.planning.plans import make_plan, speed
 from hilight_jax.planning.sweep import sweep
 from hilight_jax.planning.topologies import devices, parse
+from hilight_jax.stages.load_config import load_config
 from hilight_jax.stages.stage import say
-from hilight_jax.training.experiment import load_config
 
 DOES_NOT_FIT = 1
 

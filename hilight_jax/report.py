@@ -17,7 +17,7 @@ from typing import Any
 from hilight_jax.core import commands
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError, UserError
-from hilight_jax.data.conversation_sources import open_conversations
+from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.data.sources import is_missing, open_source
 from hilight_jax.evals.asked_examples import asked_clips
 from hilight_jax.evals.word_examples import held_out
@@ -26,8 +26,8 @@ from hilight_jax.pages.evaluation_tables import checkpoint
 from hilight_jax.pages.reproduction import read_evaluations
 from hilight_jax.pages.results import read_result, read_stage
 from hilight_jax.pages.run_page import write_report
-from hilight_jax.training.encoder import load_encoder
-from hilight_jax.training.experiment import build_run, load_config, read_config
+from hilight_jax.stages.load_config import build_run, load_config, read_config
+from hilight_jax.stages.trained_encoder import load_encoder
 from hilight_jax.training.metrics import read_metrics
 
 # The user's own control runs before the ones that come with the project.

@@ -34,10 +34,10 @@ def main(argv: list[str] | None = None) -> int:
 
         from hilight_jax.serving.app import make_app
         from hilight_jax.serving.engine import Engine
-        from hilight_jax.serving.guard import Rules
+        from hilight_jax.serving.middleware import Rules
         from hilight_jax.serving.service import Service, ServiceLimits
-        from hilight_jax.serving.video_limits import VideoLimits
-        from hilight_jax.serving.videos import Videos
+        from hilight_jax.serving.videos.library import Videos
+        from hilight_jax.serving.videos.limits import VideoLimits
     except ImportError as error:
         raise UserError(f"the server needs more ({error}); pip install 'hilight_jax[serve]'.") from error
     arguments = _parser().parse_args(argv)

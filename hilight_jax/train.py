@@ -15,18 +15,18 @@ import numpy as np
 
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import commands, distributed, trees
+from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint
-from hilight_jax.core.fingerprints import fingerprints
-from hilight_jax.core.json_files import write_object
+from hilight_jax.core.identity import fingerprints
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
-from hilight_jax.stages.ancestry import keep_ancestry
-from hilight_jax.stages.registry import make_stage
+from hilight_jax.runs.ancestry import keep_ancestry
+from hilight_jax.stages.load_config import build_run, load_config, read_config
 from hilight_jax.stages.stage import lacks_world, provide_world, say
+from hilight_jax.stages.table import make_stage
 from hilight_jax.training import loop
-from hilight_jax.training.clock import Clock
-from hilight_jax.training.experiment import build_run, load_config, read_config
+from hilight_jax.training.long_runs.clock import Clock
 from hilight_jax.training.run_config import FREE_KEYS, RunConfig
 from hilight_jax.training.state import TrainState
 from hilight_jax.training.trainer import Trainer

@@ -21,7 +21,7 @@ FLOORS = (
 )
 HEIGHT = {room: len(FLOORS) - floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Stated exceptions, as (importing module, imported module).
-SIBLINGS_ALLOWED = {("hilight_jax.evals.video_qa", "hilight_jax.serving.generate")}
+SIBLINGS_ALLOWED = {("hilight_jax.evals.video_qa", "hilight_jax.generation.generator")}
 # The Python interface lies at the top as commands do, but is none: commands may import it, and it prints nothing.
 INTERFACE = f"{PACKAGE}.api"
 ROOMS_WITHOUT_JAX = {"data", "billiards"}
@@ -36,7 +36,7 @@ DISTRIBUTIONS = {
 # Declared without an import, each for a stated reason: jax.export imports flatbuffers and does not bring it.
 DECLARED_UNIMPORTED: set[str] = {"flatbuffers"}
 # Files that are copied into exported models, for torch and transformers; nothing of the package imports them.
-REMOTE_CODE = "exporters/remote_code"
+REMOTE_CODE = "formats/exporting/remote_code"
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 
 
@@ -47,7 +47,7 @@ def test_the_house_rules_hold():
 def test_exported_code_imports_nothing_of_the_package():
     for path in (ROOT / PACKAGE / REMOTE_CODE).glob("*.py"):
         assert PACKAGE not in path.read_text(encoding="utf-8"), path.name
-    loader = ROOT / PACKAGE / "exporters" / "stablehlo_loader.py"
+    loader = ROOT / PACKAGE / "formats" / "exporting" / "stablehlo_loader.py"
     assert {module.split(".")[0] for module, _ in _imports(ROOT, loader, ast.parse(loader.read_text()))} == {
         *("functools", "json", "pathlib"),
         *("jax", "numpy", "safetensors"),
@@ -72,16 +72,16 @@ def test_every_package_that_setup_always_installs_is_imported():
         ("losses/sparc.py", "from hilight_jax.models import clip", "imports a sibling"),
         ("losses/sparc.py", "from ..models import clip", "imports a sibling"),
         ("evals/retrieval.py", "from hilight_jax.serving import generate", "imports a sibling"),
-        ("serving/generate.py", "import hilight_jax.evals", "imports a sibling"),
+        ("generation/generator.py", "import hilight_jax.evals", "imports a sibling"),
         ("training/loop.py", "import hilight_jax.stages", "imports upwards"),
-        ("serving/generate.py", "import hilight_jax.api", "imports a command"),
+        ("generation/generator.py", "import hilight_jax.api", "imports a command"),
         ("api.py", "print('loaded')", "prints"),
         ("training/loop.py", "import hilight_jax.train", "imports a command"),
         ("evaluate.py", "from hilight_jax import train", "imports a command"),
         ("training/loop.py", "def f():\n  from flax import linen", "imports flax"),
         ("data/video.py", "import jax", "needs jax"),
         ("data/video.py", "from hilight_jax.core import mesh", "needs jax"),
-        ("checkpoints/clip.py", "import torch", "imports torch at import time"),
+        ("formats/clip_names.py", "import torch", "imports torch at import time"),
         ("training/loop.py", "print('step')", "prints"),
         ("data/video.py", "from pickle import load", "imports pickle"),
         ("data/video.py", "np.load(path, allow_pickle=True)", "allows pickle"),
@@ -91,7 +91,14 @@ def test_every_package_that_setup_always_installs_is_imported():
     ],
 )
 def test_a_broken_rule_is_found(tmp_path, path, source, rule):
-    there = ("models/clip.py", "train.py", "api.py", "serving/generate.py", "evals/__init__.py", "stages/__init__.py")
+    there = (
+        "models/clip.py",
+        "train.py",
+        "api.py",
+        "generation/generator.py",
+        "evals/__init__.py",
+        "stages/__init__.py",
+    )
     for name, text in {"core/mesh.py": "import jax", **dict.fromkeys(there, ""), path: source}.items():
         file = tmp_path / PACKAGE / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,11 +113,11 @@ def test_what_is_allowed_passes(tmp_path):
         "core/errors.py": "import difflib",
         "models/clip.py": "import flax\nfrom hilight_jax.core import mesh",
         "data/video.py": "from hilight_jax.core.errors import UserError\nimport jaxtyping",
-        "checkpoints/clip.py": "def read(path):\n  import torch",
+        "formats/clip_names.py": "def read(path):\n  import torch",
         "train.py": "from hilight_jax.models import clip\nprint(clip)",
-        "serving/generate.py": "from hilight_jax.models import clip",
-        "evals/video_qa.py": "from hilight_jax.serving.generate import Generator",
-        "exporters/stablehlo.py": "from hilight_jax.checkpoints import store",
+        "generation/generator.py": "from hilight_jax.models import clip",
+        "evals/video_qa.py": "from hilight_jax.generation.generator import Generator",
+        "formats/exporting/stablehlo.py": "from hilight_jax.checkpoints import store",
         "stages/chat.py": "from hilight_jax.evals import video_qa",
         "api.py": "from hilight_jax.serving import generate",
         "chat.py": "from hilight_jax import api\nprint(api)",

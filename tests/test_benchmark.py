@@ -3,19 +3,19 @@ import json
 import pytest
 
 from hilight_jax import benchmark
+from hilight_jax.benchmarks import chat_speed as speed_of_chat
+from hilight_jax.benchmarks import train_step
 from hilight_jax.core.errors import UserError
-from hilight_jax.serving import speed as speed_of_chat
-from hilight_jax.training import throughput
-from hilight_jax.training.experiment import load_config
-from hilight_jax.training.flops import train_step_flops
-from tests.training.tiny import SMALL
+from hilight_jax.stages.encoder_flops import train_step_flops
+from hilight_jax.stages.load_config import load_config
+from tests.stages.tiny import SMALL
 
 CONFIG = "configs/encoder.py:demo,setting=2"
 
 
 def test_the_last_line_is_json_with_the_promised_figures(capsys, monkeypatch):
-    monkeypatch.setattr(throughput, "SQUARE", {"cpu": 64})
-    monkeypatch.setattr(throughput, "SECONDS_PER_ROUND", 0.0)
+    monkeypatch.setattr(train_step, "SQUARE", {"cpu": 64})
+    monkeypatch.setattr(train_step, "SECONDS_PER_ROUND", 0.0)
     benchmark.main(["encoder", "--config", CONFIG, "--batch_size", "8", "--steps", "3", "--json", *SMALL])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["model_flops"] == train_step_flops(load_config(CONFIG, [*SMALL, "--config.batch_size=8"]))

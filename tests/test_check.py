@@ -7,7 +7,7 @@ from hilight_jax import check
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.bad_clips import read_quarantine
 from tests.data.clips import encode, grey_frames, write_manifest
-from tests.data.tiny_gemma import PATH
+from tests.data.conversations.tiny_gemma import PATH
 
 
 @pytest.fixture

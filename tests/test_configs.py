@@ -6,8 +6,8 @@ import pytest
 from hilight_jax.core import trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
-from hilight_jax.training.experiment import load_config
-from hilight_jax.training.objective import EncoderObjective
+from hilight_jax.stages.encoder_objective import EncoderObjective
+from hilight_jax.stages.load_config import load_config
 from hilight_jax.training.trainer import Trainer
 
 LEVELS = {0: (), 1: ("last",), 2: ("last",), 3: ("embedding",), 4: ("all",)}

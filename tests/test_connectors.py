@@ -5,7 +5,7 @@ import pytest
 from hilight_jax import connectors
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
-from hilight_jax.training.experiment import load_config
+from hilight_jax.stages.load_config import load_config
 
 RESULT = {
     "date": "2026-11-22 14:05",

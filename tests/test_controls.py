@@ -8,7 +8,7 @@ from hilight_jax import controls
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.control_table import COLUMNS, markdown
-from hilight_jax.training.experiment import load_config
+from hilight_jax.stages.load_config import load_config
 
 CONFIG = "configs/encoder.py"
 NAME, OTHER = "no local loss", "SPARC as published, last block, content (setting 2)"

@@ -11,16 +11,16 @@ import tensorstore
 from safetensors.numpy import load_file, save_file
 
 from hilight_jax import api, convert, export, train
-from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import UserError
 from hilight_jax.core.trees import flatten, map_with_path
-from hilight_jax.exporters.peft_adapter import write_adapter
-from hilight_jax.importers.language import import_adapter, lora_shapes
+from hilight_jax.formats.checkpoint_files import open_foreign
+from hilight_jax.formats.exporting.peft_adapter import write_adapter
+from hilight_jax.formats.importing.gemma import import_adapter, lora_shapes
 from hilight_jax.models import hilight
 from hilight_jax.models.lora import LoraConfig
-from hilight_jax.training.experiment import read_config
-from tests.importers import checkpoints
+from hilight_jax.stages.load_config import read_config
+from tests.formats.importing import checkpoints
 
 
 def converted(source, workdir, *arguments, capsys=None):

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 from hilight_jax import convert, export
 from hilight_jax.core.errors import UserError
 from hilight_jax.core.trees import flatten
-from hilight_jax.stages.exports import gather
-from tests.exporters import runs
+from hilight_jax.formats.exporting.gather import gather
+from tests.formats.exporting import runs
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_verify_of_what_is_no_export_says_so(tmp_path):
 
 
 def test_a_part_that_changed_since_is_found_while_it_is_exported(places, tmp_path):
-    from hilight_jax.training.parts import PROVENANCE, fingerprint, lazy_part
+    from hilight_jax.runs.provenance import PROVENANCE, fingerprint, lazy_part
 
     tower, _ = lazy_part(places / "chat", "vision")
     provenance = {"vision": {"workdir": str(places / "chat"), "step": 0, "fingerprint": fingerprint(tower)}}

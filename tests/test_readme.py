@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from hilight_jax.data.manifest import open_manifest
-from hilight_jax.training.experiment import load_config
+from hilight_jax.stages.load_config import load_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hilight_jax.billiards import camera as cameras
-from hilight_jax.billiards import looks, setups
-from hilight_jax.billiards.banner import Banner
-from hilight_jax.billiards.clauses import clauses
-from hilight_jax.billiards.commentary import captions, facts, frame_caption
+from hilight_jax.billiards import setups
 from hilight_jax.billiards.filming import Take, random_rotations
-from hilight_jax.billiards.footage import Footage
-from hilight_jax.billiards.physics import simulate
-from hilight_jax.billiards.questions import Namer, questions
-from hilight_jax.billiards.render import Scene
-from hilight_jax.billiards.table import Table
-from hilight_jax.billiards.trajectory import Shot
+from hilight_jax.billiards.language.clauses import clauses
+from hilight_jax.billiards.language.commentary import captions, facts, frame_caption
+from hilight_jax.billiards.language.footage import Footage
+from hilight_jax.billiards.language.questions import Namer, questions
+from hilight_jax.billiards.physics.simulation import simulate
+from hilight_jax.billiards.physics.table import Table
+from hilight_jax.billiards.physics.trajectory import Shot
+from hilight_jax.billiards.rendering import camera as cameras
+from hilight_jax.billiards.rendering import looks
+from hilight_jax.billiards.rendering.banner import Banner
+from hilight_jax.billiards.rendering.scene import Scene
 from hilight_jax.billiards.worlds import SPLITS, World
 
 _TRIES = 1000

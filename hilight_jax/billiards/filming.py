@@ -5,15 +5,15 @@ import functools
 
 import numpy as np
 
-from hilight_jax.billiards.camera import Camera
-from hilight_jax.billiards.cue import TIP_RADIUS
-from hilight_jax.billiards.footage import Footage, Happening, Track, is_shown
-from hilight_jax.billiards.names import ball_object
-from hilight_jax.billiards.physics import Strike
+from hilight_jax.billiards.language.footage import Footage, Happening, Track, is_shown
+from hilight_jax.billiards.language.names import ball_object
+from hilight_jax.billiards.physics.simulation import Strike
+from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
+from hilight_jax.billiards.physics.trajectory import Event, Shot
 from hilight_jax.billiards.places import is_inside, places_in_picture, pocket_names, side_names, track
-from hilight_jax.billiards.render import Scene, Stick
-from hilight_jax.billiards.table import BALL_RADIUS, Table
-from hilight_jax.billiards.trajectory import Event, Shot
+from hilight_jax.billiards.rendering.camera import Camera
+from hilight_jax.billiards.rendering.cue import TIP_RADIUS
+from hilight_jax.billiards.rendering.scene import Scene, Stick
 
 _STICK_LENGTH, _STICK_SLOPE, _BACKSWING = 1.45, 0.09, 0.14  # metres, metres per metre, metres
 _STICK_LEAVES = 0.1  # Seconds after the strike at which the cue is taken out of the picture.

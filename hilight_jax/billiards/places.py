@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hilight_jax.billiards.camera import Camera
-from hilight_jax.billiards.footage import Track
-from hilight_jax.billiards.table import Table
+from hilight_jax.billiards.language.footage import Track
+from hilight_jax.billiards.physics.table import Table
+from hilight_jax.billiards.rendering.camera import Camera
 
 CUSHION_WIDTH, NOSE_HEIGHT = 0.05, 0.037  # metres
 STEEPEST = 35.0  # Degrees by which a cushion's direction may deviate from the picture's axes and still have a name.

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from hilight_jax.billiards.physics import Strike
-from hilight_jax.billiards.table import BALL_RADIUS, Table
+from hilight_jax.billiards.physics.simulation import Strike
+from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 from hilight_jax.billiards.worlds import World
 
 _CANDIDATES = 200  # Places drawn for the balls of a shot; far more than are needed.

@@ -8,8 +8,8 @@ with it a pixel's value. `tests/billiards/test_same_clips.py` pins some clips: w
 
 import dataclasses
 
-from hilight_jax.billiards.commentary import Style
-from hilight_jax.billiards.looks import TRAIN_CLOTHS, UNSEEN_CLOTHS
+from hilight_jax.billiards.language.commentary import Style
+from hilight_jax.billiards.rendering.looks import TRAIN_CLOTHS, UNSEEN_CLOTHS
 from hilight_jax.core.errors import ConfigError, UserError, nearest
 
 SPLITS = ("train", "validation", "unseen")

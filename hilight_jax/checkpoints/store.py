@@ -16,8 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
-from hilight_jax.checkpoints.streaming import save_args, type_handlers
-from hilight_jax.checkpoints.whole import (
+from hilight_jax.checkpoints.integrity import (
     WithoutSteps,
     clear_damage,
     find_damage,
@@ -25,6 +24,7 @@ from hilight_jax.checkpoints.whole import (
     nothing_whole,
     write_sizes,
 )
+from hilight_jax.checkpoints.streaming import save_args, type_handlers
 from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint, nearest
 from hilight_jax.core.lazy import LazyArray

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hilight_jax.core.ambient import under_mesh
+from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.mesh import batch_shards, replicated
-from hilight_jax.core.rows import HostRows
+from hilight_jax.core.mesh_context import under_mesh
 
 
 def on_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.conversation_config import ConversationDataConfig
-from hilight_jax.data.conversation_loader import ConversationLoader
-from hilight_jax.data.conversation_sources import ConversationSource
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.loader import ConversationLoader
+from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.manifest import read_json_lines
 from hilight_jax.pages.answer_examples import AskedClips
 

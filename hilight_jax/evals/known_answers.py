@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from hilight_jax.core.progress import Progress
-from hilight_jax.data.conversation import VIDEO_MARK, Conversation
-from hilight_jax.data.conversation_sources import ConversationSource
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation
+from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.evals.answers import normalise, yes_or_no
 
 

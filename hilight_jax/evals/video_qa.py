@@ -17,19 +17,19 @@ import numpy as np
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
-from hilight_jax.data.context_length import ConversationError
-from hilight_jax.data.conversation import VIDEO_MARK, Conversation, Turn
-from hilight_jax.data.conversation_checks import check_prompt
-from hilight_jax.data.conversation_config import ConversationDataConfig
-from hilight_jax.data.conversation_loader import ConversationLoader
-from hilight_jax.data.conversation_sources import ConversationSource
+from hilight_jax.data.conversations.checks import check_prompt
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.context_length import ConversationError
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Turn
+from hilight_jax.data.conversations.loader import ConversationLoader
+from hilight_jax.data.conversations.prompts import expand, prompt_ids
+from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.pipelines import Pipeline
-from hilight_jax.data.prompts import expand, prompt_ids
 from hilight_jax.evals.answer_queue import AnswerQueue
 from hilight_jax.evals.answer_scores import Answered, summarise_answers
 from hilight_jax.evals.known_answers import KnownAnswers, Question, questions_of
 from hilight_jax.evals.other_clips import OtherClips
-from hilight_jax.serving.generate import ClipFeatures, Generator, Prompt, SamplingConfig
+from hilight_jax.generation.generator import ClipFeatures, Generator, Prompt, SamplingConfig
 
 
 class ClipQuestion(NamedTuple):

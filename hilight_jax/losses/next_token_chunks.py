@@ -18,9 +18,9 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from hilight_jax.core.ambient import ambient_mesh
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES
+from hilight_jax.core.mesh_context import ambient_mesh
 from hilight_jax.core.special_ids import IGNORE_ID
 from hilight_jax.losses.next_token import next_token_count
 

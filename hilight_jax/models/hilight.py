@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from hilight_jax.core.ambient import split_over_batch
 from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.mesh_context import split_over_batch
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.special_ids import VIDEO_ID
 from hilight_jax.core.trees import Tree

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from hilight_jax.core.ambient import platform, split_over_batch
 from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.mesh_context import platform, split_over_batch
 from hilight_jax.core.sharding import Rule
 from hilight_jax.ops.fused_attention import KERNEL
 

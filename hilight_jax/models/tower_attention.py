@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from jaxtyping import Array
 
-from hilight_jax.core.ambient import platform
 from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.mesh_context import platform
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.ops.attention import over_heads, proxy_attention
 from hilight_jax.ops.fused_attention import fused_proxy_attention, suits

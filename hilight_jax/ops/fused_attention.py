@@ -20,8 +20,8 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from hilight_jax.core.ambient import ambient_mesh
 from hilight_jax.core.mesh import BATCH_AXES
+from hilight_jax.core.mesh_context import ambient_mesh
 
 KERNEL = "kernel"  # The name of the result, for policies of what a backward pass keeps.
 LANES, TILE = 128, 16

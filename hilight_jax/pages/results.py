@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from hilight_jax.core.atomic_files import read_object
 from hilight_jax.core.errors import CheckpointError, DataError
-from hilight_jax.core.json_files import read_object
 
 
 def read_result(path: Path) -> dict[str, Any] | None:

@@ -1,10 +1,10 @@
 """Model FLOPs of a step of any stage: nothing computed twice, whatever the program does."""
 
-from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.chat_flops import chat_step_flops, long_clip_step_flops, towers_flops
-from hilight_jax.training.encoder_config import EncoderTrainConfig
-from hilight_jax.training.flops import train_step_flops
-from hilight_jax.training.long_clip import LongClipTrainConfig
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.chat_flops import chat_step_flops, long_clip_step_flops, towers_flops
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.encoder_flops import train_step_flops
+from hilight_jax.stages.long_clip_objective import LongClipTrainConfig
 from hilight_jax.training.run_config import RunConfig
 
 

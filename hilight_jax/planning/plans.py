@@ -13,7 +13,7 @@ from hilight_jax.planning.memory import account, arguments
 from hilight_jax.planning.model_flops import model_flops, tower_flops
 from hilight_jax.planning.roofline import as_dict, roofline
 from hilight_jax.planning.topologies import Topology
-from hilight_jax.training.chat_config import ChatTrainConfig
+from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.training.run_config import RunConfig
 
 

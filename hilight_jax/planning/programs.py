@@ -9,13 +9,13 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.chat_objective import ChatObjective
-from hilight_jax.training.encoder_config import EncoderTrainConfig
-from hilight_jax.training.long_clip import LongClipObjective, LongClipTrainConfig
-from hilight_jax.training.objective import EncoderObjective
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.chat_objective import ChatObjective
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.encoder_objective import EncoderObjective
+from hilight_jax.stages.frozen_towers import CLIPS_PER_DEVICE, device_groups, tower_program, tower_shapes
+from hilight_jax.stages.long_clip_objective import LongClipObjective, LongClipTrainConfig
 from hilight_jax.training.run_config import RunConfig
-from hilight_jax.training.towers import CLIPS_PER_DEVICE, device_groups, tower_program, tower_shapes
 from hilight_jax.training.trainer import Objective, Trainer
 
 _OBJECTIVES = {EncoderTrainConfig: EncoderObjective, LongClipTrainConfig: LongClipObjective}

@@ -18,12 +18,10 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from hilight_jax.core.errors import UserError
-from hilight_jax.data.context_length import TooLong
-from hilight_jax.serving.decoding import DecoderFailed, NoRoom
+from hilight_jax.data.conversations.context_length import TooLong
 from hilight_jax.serving.engine import Closed, Piece
-from hilight_jax.serving.guard import Guard, Rules
-from hilight_jax.serving.line import Busy
 from hilight_jax.serving.metrics import Metrics
+from hilight_jax.serving.middleware import Guard, Rules
 from hilight_jax.serving.protocol import (
     ChatRequest,
     EmbeddingsRequest,
@@ -33,8 +31,10 @@ from hilight_jax.serving.protocol import (
     place,
     usage,
 )
+from hilight_jax.serving.queue import Busy
 from hilight_jax.serving.service import Service, UnknownModel
-from hilight_jax.serving.videos import Forbidden, StoredFile, TooLarge, UnknownFile
+from hilight_jax.serving.videos.decoding import DecoderFailed, NoRoom
+from hilight_jax.serving.videos.library import Forbidden, StoredFile, TooLarge, UnknownFile
 
 _REFUSED, _OURS = "invalid_request_error", "server_error"
 # Status, kind and code of each error; any other of the user's is a bad request.

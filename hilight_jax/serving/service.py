@@ -14,20 +14,20 @@ import numpy as np
 from PIL import Image
 
 from hilight_jax.core.errors import ConfigError, DataError, UserError
-from hilight_jax.data.context_length import ConversationError, TooLong
-from hilight_jax.data.conversation import VIDEO_MARK, Turn
-from hilight_jax.data.conversation_checks import check_prompt
-from hilight_jax.data.conversation_config import ConversationDataConfig
+from hilight_jax.data.conversations.checks import check_prompt
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.context_length import ConversationError, TooLong
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
+from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.key_frames import choose_key_frames
-from hilight_jax.data.prompts import expand, prompt_ids
-from hilight_jax.serving.context import Prompt
+from hilight_jax.generation.context import Prompt
+from hilight_jax.generation.evidence import ClipEvidence, trace_answer
+from hilight_jax.generation.footage import Footage
+from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.serving.engine import Engine, Piece, Request, Shown, Ticket
-from hilight_jax.serving.evidence import ClipEvidence, trace_answer
-from hilight_jax.serving.footage import Footage
-from hilight_jax.serving.line import Line
 from hilight_jax.serving.protocol import ChatRequest, Message, TextPart, VideoPart
-from hilight_jax.serving.sampling import SamplingConfig
-from hilight_jax.serving.videos import Videos, is_file_id
+from hilight_jax.serving.queue import Line
+from hilight_jax.serving.videos.library import Videos, is_file_id
 
 _Found = TypeVar("_Found")
 _PATIENCE = 0.25

@@ -9,23 +9,23 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hilight_jax.core.ambient import under_mesh
+from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import batch_shards, replicated
-from hilight_jax.core.rows import HostRows
-from hilight_jax.data.conversation_loader import ConversationLoader
-from hilight_jax.data.conversation_sources import ConversationSource, open_conversations
+from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.data.conversations.loader import ConversationLoader
+from hilight_jax.data.conversations.sources import ConversationSource, open_conversations
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.models.hilight import TOWER_PARTS
+from hilight_jax.runs.provenance import fingerprint
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.chat_input import FeatureBatches
+from hilight_jax.stages.chat_objective import ChatObjective
 from hilight_jax.stages.chat_parts import gather_parts, keep_provenance
 from hilight_jax.stages.chat_tokenizer import TOKENIZER, keep_tokenizer
+from hilight_jax.stages.frozen_towers import Towers
 from hilight_jax.stages.stage import Batches, training_specification
-from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.chat_input import FeatureBatches
-from hilight_jax.training.chat_objective import ChatObjective
-from hilight_jax.training.parts import fingerprint
-from hilight_jax.training.tower_cache import TowerCache
-from hilight_jax.training.towers import Towers
+from hilight_jax.stages.tower_cache import TowerCache
 
 
 class ChatStage:

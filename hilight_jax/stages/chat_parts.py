@@ -6,9 +6,9 @@ from typing import Any
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.training.chat_config import ChatTrainConfig
-from hilight_jax.training.experiment import read_config
-from hilight_jax.training.parts import Origin, load_known, load_part, read_provenance, write_provenance
+from hilight_jax.runs.provenance import Origin, load_known, load_part, read_provenance, write_provenance
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.load_config import read_config
 
 
 def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any], dict[str, Origin]]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import jax
 
 from hilight_jax.core.errors import ConfigError, DataError
-from hilight_jax.data.gemma_tokenizer import GemmaTokenizer, train_tokenizer
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer, train_tokenizer
 from hilight_jax.data.sources import open_source
+from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.stage import say
-from hilight_jax.training.chat_config import ChatTrainConfig
 
 TOKENIZER = "tokenizer.model"
 

@@ -6,16 +6,16 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from hilight_jax.core.rows import HostRows
+from hilight_jax.core.host_rows import HostRows
 from hilight_jax.data.clips import ClipLoader
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
 from hilight_jax.evals.evaluation import evaluate_encoder, headline
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.encoder_objective import EncoderObjective
 from hilight_jax.stages.stage import Batches, training_specification
-from hilight_jax.training.encoder import Encoder
-from hilight_jax.training.encoder_config import EncoderTrainConfig
-from hilight_jax.training.objective import EncoderObjective
+from hilight_jax.stages.trained_encoder import Encoder
 
 
 class EncoderStage:

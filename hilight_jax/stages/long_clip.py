@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.on_mesh import on_mesh
-from hilight_jax.core.rows import HostRows
 from hilight_jax.data.images import ImageTextLoader
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
+from hilight_jax.stages.long_clip_objective import LongClipObjective, LongClipTrainConfig
 from hilight_jax.stages.stage import Batches, training_specification
-from hilight_jax.training.long_clip import LongClipObjective, LongClipTrainConfig
 
 _READ = ("image", "long_ids", "short_ids")
 

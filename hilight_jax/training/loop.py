@@ -16,18 +16,18 @@ from jax.stages import Compiled
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import Interrupted
 from hilight_jax.core.progress import Progress
-from hilight_jax.training.clock import Clock, Pace
 from hilight_jax.training.device_batches import DeviceBatches
-from hilight_jax.training.finite import FiniteCheck
-from hilight_jax.training.goodput import Goodput
-from hilight_jax.training.maintenance import MaintenanceWatch
+from hilight_jax.training.long_runs.clock import Clock, Pace
+from hilight_jax.training.long_runs.goodput import Goodput
+from hilight_jax.training.long_runs.maintenance import MaintenanceWatch
+from hilight_jax.training.long_runs.preemption import Preemption
+from hilight_jax.training.long_runs.profiling import Profile, profiled_steps
+from hilight_jax.training.long_runs.watchdog import Watchdog
 from hilight_jax.training.metrics import MetricsWriter
+from hilight_jax.training.nonfinite import FiniteCheck
 from hilight_jax.training.optimizer import schedule
-from hilight_jax.training.preemption import Preemption
-from hilight_jax.training.profiling import Profile, profiled_steps
 from hilight_jax.training.state import TrainState
 from hilight_jax.training.trainer import Trainer
-from hilight_jax.training.watchdog import Watchdog
 
 Evaluate = Callable[[Mapping[str, Any], int], dict[str, float]]
 _LOG = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from typing import Literal, Self
 from hilight_jax.checkpoints.store import KeepConfig
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import MeshConfig
+from hilight_jax.training.long_runs.profiling import profiled_steps
 from hilight_jax.training.optimizer import OptimizerConfig
-from hilight_jax.training.profiling import profiled_steps
 
 # Keys that may change when an interrupted run goes on: none of them changes what is computed, but for rounding.
 FREE_KEYS = (

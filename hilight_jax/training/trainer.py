@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, name_report
 from hilight_jax.core import trees
-from hilight_jax.core.ambient import under_mesh
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
-from hilight_jax.core.rows import HostRows
+from hilight_jax.core.mesh_context import under_mesh
 from hilight_jax.core.sharding import Rule, like, shardings
-from hilight_jax.training.experiment import read_config
+from hilight_jax.stages.load_config import read_config
 from hilight_jax.training.optimizer import make_optimizer
 from hilight_jax.training.run_config import InitFrom, RunConfig
 from hilight_jax.training.state import TrainState, create

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hilight_jax.billiards.footage import Footage, Happening, Track
+from hilight_jax.billiards.language.footage import Footage, Happening, Track
 
 
 def track(x, y=30.0, radius=5.0, visible=1.0) -> Track:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hilight_jax.billiards import physics
-from hilight_jax.billiards.table import BALL_RADIUS, Table
+from hilight_jax.billiards.physics import simulation
+from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 
 TABLE = Table()
 
@@ -18,13 +18,13 @@ def layout(rng: np.random.Generator, num_balls: int) -> np.ndarray:
     return np.array(places)
 
 
-def random_shot(seed: int, max_time: float = 30.0) -> physics.Shot:
+def random_shot(seed: int, max_time: float = 30.0) -> simulation.Shot:
     """The cue ball, aimed roughly at the second of four to nine balls."""
     rng = np.random.default_rng(seed)
     places = layout(rng, int(rng.integers(4, 10)))
     angle = np.arctan2(*(places[1] - places[0])[::-1]) + rng.normal(0, 0.05)
-    strike = physics.Strike(rng.uniform(0.3, 6), angle, rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4))
-    return physics.simulate(TABLE, [f"ball {k}" for k in range(len(places))], places, strike, max_time)
+    strike = simulation.Strike(rng.uniform(0.3, 6), angle, rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4))
+    return simulation.simulate(TABLE, [f"ball {k}" for k in range(len(places))], places, strike, max_time)
 
 
 def energy(states) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.billiards.clips import make_clip
-from hilight_jax.billiards.looks import TRAIN_CLOTHS, UNSEEN_CLOTHS
+from hilight_jax.billiards.rendering.looks import TRAIN_CLOTHS, UNSEEN_CLOTHS
 from hilight_jax.billiards.worlds import DEMO, TABLE, WORLDS, get_world
 from hilight_jax.core.errors import UserError
 

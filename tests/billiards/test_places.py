@@ -1,8 +1,8 @@
 import pytest
 
-from hilight_jax.billiards.camera import Camera
+from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.places import pocket_names, side_names
-from hilight_jax.billiards.table import Table
+from hilight_jax.billiards.rendering.camera import Camera
 
 TABLE = Table()
 MIDDLE = (TABLE.width / 2, TABLE.length / 2, 0)

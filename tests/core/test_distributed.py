@@ -4,7 +4,7 @@ import pytest
 
 from hilight_jax.core import distributed
 from hilight_jax.core.errors import DistributedError
-from hilight_jax.core.fingerprints import code, versions
+from hilight_jax.core.identity import code, versions
 from tests.core.processes import run_processes
 
 

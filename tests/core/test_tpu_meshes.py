@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from jax.experimental import topologies
 
+from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.mesh import MeshConfig, make_mesh
-from hilight_jax.core.rows import HostRows
 
 pytestmark = pytest.mark.tpu_compiler
 

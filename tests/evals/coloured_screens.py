@@ -9,10 +9,10 @@ import numpy as np
 
 from hilight_jax.billiards.encode import encode_video
 from hilight_jax.core.special_ids import VIDEO_ID
-from hilight_jax.data.conversation import Conversation, Turn
-from hilight_jax.data.conversation_config import ConversationDataConfig
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.conversation import Conversation, Turn
 from hilight_jax.data.key_frames import KeyFrameConfig
-from tests.data.tiny_gemma import PATH, TOKENIZER
+from tests.data.conversations.tiny_gemma import PATH, TOKENIZER
 
 COLOURS = ("red", "green", "blue")
 VIDEO_TOKENS = 3

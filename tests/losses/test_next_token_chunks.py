@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 
-from hilight_jax.core.ambient import under_mesh
 from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, replicated
+from hilight_jax.core.mesh_context import under_mesh
 from hilight_jax.losses.next_token import next_token
 from hilight_jax.losses.next_token_chunks import TABLE, likeliest_in_chunks, next_token_in_chunks
 from tests.losses.clips import assert_close_to_absmax

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.training.tiny import SMALL
+from tests.stages.tiny import SMALL
 
 # Compiled quickly; and in float64, since Adam makes much of the rounding of small gradients.
 ENVIRON = {

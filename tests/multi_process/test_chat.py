@@ -5,13 +5,13 @@ import itertools
 
 import pytest
 
-from hilight_jax.data.conversation_loader import ConversationLoader
-from hilight_jax.data.conversation_sources import open_conversations
+from hilight_jax.data.conversations.loader import ConversationLoader
+from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.data.pipelines import Pipeline
-from hilight_jax.training.experiment import read_config
+from hilight_jax.stages.load_config import read_config
 from tests.multi_process.job import FLOAT64, losses, succeed
 from tests.stages.runs import chat_overrides, make_towers
-from tests.training.tiny_chat import SMALL
+from tests.stages.tiny_chat import SMALL
 
 pytestmark = pytest.mark.slow
 RUN = (

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.checkpoints.clip import from_official, to_official
 from hilight_jax.core.trees import flatten
+from hilight_jax.formats.clip_names import from_official, to_official
 from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.layers import ComputeConfig

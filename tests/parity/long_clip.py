@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.checkpoints.long_clip import from_official
+from hilight_jax.formats.long_clip_names import from_official
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.long_clip import FrameConfig, LongClip, LongClipConfig, LongTextConfig
 from tests.parity.case import Case

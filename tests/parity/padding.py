@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hilight_jax.core.special_ids import IGNORE_ID
-from hilight_jax.data.gemma_tokenizer import PAD_ID
+from hilight_jax.data.conversations.gemma_tokenizer import PAD_ID
 
 
 def pad_batch(

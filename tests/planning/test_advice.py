@@ -2,7 +2,7 @@ import dataclasses
 
 from hilight_jax.planning.advice import advice
 from hilight_jax.planning.topologies import parse
-from tests.training.tiny import tiny_config
+from tests.stages.tiny import tiny_config
 
 CONFIG = dataclasses.replace(tiny_config(), batch_size=512)
 

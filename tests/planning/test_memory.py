@@ -7,7 +7,7 @@ from hilight_jax.core import trees
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.planning.memory import account, held_by_towers
 from hilight_jax.planning.programs import compile_step, compile_towers, make_trainer
-from tests.training.tiny_chat import tiny_chat_config
+from tests.stages.tiny_chat import tiny_chat_config
 
 CONFIG = tiny_chat_config("tune", "demo,frames=long_clip")
 

@@ -6,8 +6,8 @@ import pytest
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.planning.memory import arguments
 from hilight_jax.planning.programs import DoesNotFit, for_tpu, make_trainer, written_out
-from tests.training.tiny import tiny_config
-from tests.training.tiny_chat import tiny_chat_config
+from tests.stages.tiny import tiny_config
+from tests.stages.tiny_chat import tiny_chat_config
 
 
 def test_auto_is_what_a_tpu_would_take():

@@ -7,7 +7,7 @@ import pytest
 from hilight_jax.planning import sweep as module
 from hilight_jax.planning.tables import sweep_table
 from hilight_jax.planning.topologies import parse
-from tests.training.tiny import tiny_config
+from tests.stages.tiny import tiny_config
 
 GIB = 2**30
 

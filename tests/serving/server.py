@@ -13,12 +13,12 @@ from starlette.testclient import TestClient
 from hilight_jax import api
 from hilight_jax.serving.app import make_app
 from hilight_jax.serving.engine import Engine
-from hilight_jax.serving.guard import Rules
+from hilight_jax.serving.middleware import Rules
 from hilight_jax.serving.service import Service, ServiceLimits
-from hilight_jax.serving.video_limits import VideoLimits
-from hilight_jax.serving.videos import Videos
-from tests.exporters import runs
-from tests.importers import checkpoints
+from hilight_jax.serving.videos.library import Videos
+from hilight_jax.serving.videos.limits import VideoLimits
+from tests.formats.exporting import runs
+from tests.formats.importing import checkpoints
 
 ANSWER = {"max_tokens": 6}
 

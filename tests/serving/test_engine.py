@@ -4,12 +4,12 @@ import time
 import numpy as np
 import pytest
 
+from hilight_jax.generation.context import slot_count
+from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, sample_rows
 from hilight_jax.serving import slots
-from hilight_jax.serving.context import slot_count
 from hilight_jax.serving.engine import Closed, Engine, Request, Shown
-from hilight_jax.serving.line import Busy
-from hilight_jax.serving.sampling import SamplingConfig, row_keys, sample, sample_rows
-from tests.serving.chat import clip, frames, generator, prompt
+from hilight_jax.serving.queue import Busy
+from tests.generation.chat import clip, frames, generator, prompt
 
 
 @pytest.fixture

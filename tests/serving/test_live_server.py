@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from hilight_jax.serving import load
+from hilight_jax.benchmarks import server_load
 from tests.data.clips import encode
 from tests.serving.live import live, question
 from tests.serving.server import video_part
@@ -97,7 +97,7 @@ def test_clients_that_say_nothing_or_speak_slowly_hold_nobody_up(server):
 
 def test_a_body_without_an_end_is_cut_off(server):
     address, process = server
-    before = load.usage(process.pid)["memory_mb"]
+    before = server_load.usage(process.pid)["memory_mb"]
 
     def endless():
         while True:
@@ -106,7 +106,7 @@ def test_a_body_without_an_end_is_cut_off(server):
     with contextlib.suppress(httpx.WriteError, httpx.ReadError):  # The server hangs up in the middle of it.
         assert httpx.post(f"{address}/v1/chat/completions", content=endless(), timeout=60).status_code == 413
     assert httpx.get(f"{address}/health").status_code == 200
-    assert load.usage(process.pid)["memory_mb"] < before + 600
+    assert server_load.usage(process.pid)["memory_mb"] < before + 600
 
 
 def test_a_load_of_clients_gets_every_answer_right_and_leaks_nothing(server):
@@ -114,13 +114,13 @@ def test_a_load_of_clients_gets_every_answer_right_and_leaks_nothing(server):
     bodies = [
         question(f"{words} {i}", max_tokens=12) for i, words in enumerate(["which ball?", "how many", "is it"] * 3)
     ]
-    warm = asyncio.run(load.measure(address, process.pid, bodies, 12, 3.0))
-    found = asyncio.run(load.measure(address, process.pid, bodies, 12, 12.0))
+    warm = asyncio.run(server_load.measure(address, process.pid, bodies, 12, 3.0))
+    found = asyncio.run(server_load.measure(address, process.pid, bodies, 12, 12.0))
     assert warm["wrong_answers"] == found["wrong_answers"] == 0
     assert found["answers"] > 12
     assert found["after"]["memory_mb"] < found["before"]["memory_mb"] + 60
     assert found["after"]["children"] == 0
-    wait_until(lambda: load.usage(process.pid)["files"] <= warm["before"]["files"] + 14, 30)
+    wait_until(lambda: server_load.usage(process.pid)["files"] <= warm["before"]["files"] + 14, 30)
 
 
 def test_hostile_videos_leave_no_process_behind(server):
@@ -139,7 +139,7 @@ def test_hostile_videos_leave_no_process_behind(server):
         if response.status_code != 200:
             assert response.json()["error"]["message"]
     assert httpx.get(f"{address}/health").status_code == 200
-    assert load.usage(process.pid)["children"] == 0
+    assert server_load.usage(process.pid)["children"] == 0
 
 
 def test_a_decoder_killed_in_the_middle_is_a_sentence(run):

@@ -10,11 +10,11 @@ import numpy as np
 from hilight_jax.billiards.encode import encode_video
 from hilight_jax.models.hilight import param_shapes
 from hilight_jax.models.video_text import DualEncoder
-from hilight_jax.training.encoder import load_encoder
-from hilight_jax.training.parts import Origin, fingerprint, write_provenance
+from hilight_jax.runs.provenance import Origin, fingerprint, write_provenance
+from hilight_jax.stages.trained_encoder import load_encoder
 from tests.stages.runs import chat_overrides, write_run
-from tests.training.tiny import tiny_config
-from tests.training.tiny_chat import tiny_chat_config
+from tests.stages.tiny import tiny_config
+from tests.stages.tiny_chat import tiny_chat_config
 
 TOKENIZER = Path(__file__).parents[1] / "goldens" / "tiny_gemma_tokenizer.model"
 VOCAB_SIZE = 640

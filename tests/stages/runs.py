@@ -9,9 +9,9 @@ import numpy as np
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.config import to_dict
 from hilight_jax.models.hilight import HiLight
-from hilight_jax.training.experiment import load_config
-from tests.training.tiny import tiny_config
-from tests.training.tiny_chat import tiny_chat_config
+from hilight_jax.stages.load_config import load_config
+from tests.stages.tiny import tiny_config
+from tests.stages.tiny_chat import tiny_chat_config
 
 LONG_CLIP = tuple(
     f"--config.model.{key}"

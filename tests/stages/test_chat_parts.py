@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import CheckpointError
+from hilight_jax.runs.provenance import read_provenance
 from hilight_jax.stages.chat_parts import gather_parts, keep_provenance
-from hilight_jax.training.parts import read_provenance
 from tests.stages.runs import chat_overrides, make_towers, write_run
-from tests.training.tiny import tiny_config
-from tests.training.tiny_chat import tiny_chat_config
+from tests.stages.tiny import tiny_config
+from tests.stages.tiny_chat import tiny_chat_config
 
 
 @pytest.fixture(scope="module")

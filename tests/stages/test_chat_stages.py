@@ -12,10 +12,10 @@ from hilight_jax.billiards.dataset import build
 from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import CheckpointError, DataError
-from hilight_jax.training.chat_model import load_chat_model
-from hilight_jax.training.parts import load_part
+from hilight_jax.runs.provenance import load_part
+from hilight_jax.stages.trained_chat import load_chat_model
 from tests.stages.runs import chat_overrides, make_towers
-from tests.training.tiny_chat import SMALL
+from tests.stages.tiny_chat import SMALL
 
 RUN = (*SMALL, "--config.log_every=1", "--config.cache_gb=0", "--config.steps=2", "--config.eval_every=2")
 

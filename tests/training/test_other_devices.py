@@ -6,9 +6,9 @@ import pytest
 
 from hilight_jax.checkpoints.store import KeepConfig, Store
 from hilight_jax.core.mesh import MeshConfig, make_mesh
-from hilight_jax.training.objective import EncoderObjective
+from hilight_jax.stages.encoder_objective import EncoderObjective
 from hilight_jax.training.trainer import Trainer
-from tests.training.tiny import tiny_config
+from tests.stages.tiny import tiny_config
 
 
 def trainer_on(devices, mesh_config):

@@ -15,7 +15,7 @@ from hilight_jax.billiards.dataset import build
 from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
-from tests.training.tiny import SMALL
+from tests.stages.tiny import SMALL
 
 TIMINGS = ("seconds_per_step", "data_wait_share", "examples_per_second")
 RUN = (

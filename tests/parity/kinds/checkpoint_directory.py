@@ -16,16 +16,16 @@ import jax
 import numpy as np
 import pytest
 
-from hilight_jax.checkpoints.foreign import open_foreign
 from hilight_jax.core.trees import flatten
-from hilight_jax.data.conversation_config import ConversationDataConfig
-from hilight_jax.exporters.exported import ExportedChat
-from hilight_jax.exporters.hilight import write_hilight
-from hilight_jax.importers.chat import ChatFiles, find_files, import_hilight
-from hilight_jax.importers.imported import Imported
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.formats.checkpoint_files import open_foreign
+from hilight_jax.formats.exporting.exportable import ExportedChat
+from hilight_jax.formats.exporting.hilight import write_hilight
+from hilight_jax.formats.importing.hilight import ChatFiles, find_files, import_hilight
+from hilight_jax.formats.importing.imported_model import Imported
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.models.layers import ComputeConfig
-from tests.data.tiny_gemma import PATH as TOKENIZER
+from tests.data.conversations.tiny_gemma import PATH as TOKENIZER
 from tests.parity.case import Case
 from tests.parity.kinds import hilight
 

@@ -18,21 +18,21 @@ import jax
 import numpy as np
 import pytest
 
-from hilight_jax.checkpoints import clip, hilight, long_clip
-from hilight_jax.checkpoints.foreign import Foreign, open_foreign
-from hilight_jax.checkpoints.torch_files import write_torch_file
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import flatten
-from hilight_jax.data.conversation_config import ConversationDataConfig
-from hilight_jax.exporters import hilight as exporter
-from hilight_jax.exporters.exported import ExportedChat
-from hilight_jax.importers import chat, towers
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.formats import clip_names, hilight_names, long_clip_names
+from hilight_jax.formats.checkpoint_files import Foreign, open_foreign
+from hilight_jax.formats.exporting import hilight as exporter
+from hilight_jax.formats.exporting.exportable import ExportedChat
+from hilight_jax.formats.importing import hilight, towers
+from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig, gemma_config_from_json
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.token_mining import TokenMiningConfig
-from tests.data.tiny_gemma import PATH as TOKENIZER
+from tests.data.conversations.tiny_gemma import PATH as TOKENIZER
 from tests.models import tiny_hilight
 from tests.parity.case import Case
 
@@ -110,7 +110,7 @@ def _described(sidecar: Mapping[str, Any]) -> ExportedChat:
     """The model that the sidecar's shapes are of, as many layers deep as its counts say."""
     counts = sidecar["llm_params"]
     language = {name: shape for name, shape in sidecar["llm_tensors"].items() if name != "lm_head.weight"}
-    alone = {name: shape for name, shape in language.items() if not name.startswith(hilight.TOKEN_MINING_PREFIX)}
+    alone = {name: shape for name, shape in language.items() if not name.startswith(hilight_names.TOKEN_MINING_PREFIX)}
     named = _layers(alone, counts["gemma"])
     width = {name: named[f"model.layers.0.self_attn.{name}_proj.weight"].shape[0] for name in "qkvo"}
     values = sidecar["config_json"]
@@ -122,15 +122,15 @@ def _described(sidecar: Mapping[str, Any]) -> ExportedChat:
         "num_key_value_heads": width["k"] // values["head_dim"],
         "intermediate_size": named["model.layers.0.mlp.gate_proj.weight"].shape[0],
     }
-    video = {clip.bare_name(name): shape for name, shape in sidecar["clipvip_pt_tensors"].items()}
+    video = {clip_names.bare_name(name): shape for name, shape in sidecar["clipvip_pt_tensors"].items()}
     images = Foreign(pathlib.Path("long"), _layers(sidecar["longclip_pt_tensors"], counts["longclip_B"]), {}, ())
     whole = towers.import_long_clip(images)
     # Heads leave no trace in shapes.
     config = HiLightConfig(
         vision=towers.vision_config(_layers(video, counts["clipvip"]), {"num_attention_heads": 1}),
         frames=whole.model.frames,
-        token_mining=chat.mining_config(_layers(sidecar["token_mining_bin"], counts["token_mining"])),
-        gemma=gemma_config_from_json({**values, **sizes}, chat.HILIGHT_RULE),
+        token_mining=hilight.mining_config(_layers(sidecar["token_mining_bin"], counts["token_mining"])),
+        gemma=gemma_config_from_json({**values, **sizes}, hilight.HILIGHT_RULE),
     )
     params = jax.tree.map(lambda leaf: _lazy(leaf.shape), param_shapes(config))
     encoder = {}
@@ -181,7 +181,7 @@ def _count(arrays: Mapping[str, Any]) -> int:
 def _check_config(values: Mapping[str, Any]) -> None:
     """The same keys and values."""
     expected = {name: value for name, value in values.items() if not _ADDED.fullmatch(name)}
-    ours = exporter.language_config(gemma_config_from_json(values, chat.HILIGHT_RULE), values["torch_dtype"])
+    ours = exporter.language_config(gemma_config_from_json(values, hilight.HILIGHT_RULE), values["torch_dtype"])
     assert set(ours) == set(expected)
     assert {**ours, _NO_LIMIT: expected[_NO_LIMIT]} == expected
 
@@ -234,8 +234,8 @@ def _check_sources(value: Any) -> None:
         (language / "model.safetensors").unlink()
         _check_same(_import(root), model.params)
         other = _tiny(seed=1).params["token_mining"]
-        for name, prefix in (("x.bin", hilight.TOKEN_MINING_PREFIX), ("x.pt", "")):
-            named = hilight.token_mining_to_official(other)
+        for name, prefix in (("x.bin", hilight_names.TOKEN_MINING_PREFIX), ("x.pt", "")):
+            named = hilight_names.token_mining_to_official(other)
             write_torch_file(root / name, {prefix + key: x for key, x in named.items()})
             found = _import(root, token_mining=root / name)
             _check_same(found, {**model.params, "token_mining": other})
@@ -252,7 +252,7 @@ def _check_towers_inside(value: Any) -> None:
         values = json.loads((language / "config.json").read_text())
         (language / "config.json").write_text(json.dumps({**values, **added}))
         names = [name for name in value if not name.startswith("...")] if isinstance(value, list) else []
-        others = hilight.to_official({name: _tiny(seed=1).params[name] for name in ("vision", "frames")})
+        others = hilight_names.to_official({name: _tiny(seed=1).params[name] for name in ("vision", "frames")})
         assert set(names) - {"model.vision_tower.vision_tower.model.logit_scale"} <= {
             *others,
             "model.vision_tower.vision_tower.model.vision_model.embeddings.position_ids",
@@ -267,9 +267,9 @@ def _check_prefixes(value: Any) -> None:
     """Wrappers around the tower's names change nothing."""
     assert value is True
     model = _tiny()
-    named = clip.to_official({"vision": model.params["vision"]})
+    named = clip_names.to_official({"vision": model.params["vision"]})
     for prefix in ("clipmodel.", "model.", "module.clipmodel."):
-        found = clip.from_official(
+        found = clip_names.from_official(
             {prefix + name: x for name, x in named.items()}, {"vision": param_shapes(_TINY)["vision"]}
         )
         _check_same(found, {"vision": model.params["vision"]})
@@ -281,12 +281,12 @@ def _check_rounding(value: Any) -> None:
     texts = exporter._smallest_text_tower(_TINY.frames.embed_dim)
     rng = np.random.default_rng(0)
     drawn = {name: rng.normal(size=shape).astype(np.float32) for name, shape in texts.items()}
-    whole = {**long_clip.to_official({"frames": images}), **drawn}
+    whole = {**long_clip_names.to_official({"frames": images}), **drawn}
     whole = {name: np.asarray(x) + np.float32(1e-5) for name, x in whole.items()}
     read = towers.import_long_clip(
         Foreign(pathlib.Path("x"), {name: _array(x) for name, x in whole.items()}, {}, ()), fp16_rounded=True
     )
-    back = {name: np.asarray(x) for name, x in long_clip.to_official(read.params).items()}
+    back = {name: np.asarray(x) for name, x in long_clip_names.to_official(read.params).items()}
     changed = {name for name, x in whole.items() if not np.array_equal(back[name], x)}
     if isinstance(value, list):
         assert {_any_layer(name) for name in changed} == {_any_layer(name) for name in value}
@@ -302,7 +302,9 @@ def _tiny(seed: int = 0) -> ExportedChat:
 
 def _import(root: pathlib.Path, **given: pathlib.Path) -> dict[str, Any]:
     directory = root / exporter.LANGUAGE_MODEL
-    return chat.import_hilight(open_foreign(directory), chat.find_files(directory, chat.ChatFiles(**given))).params
+    return hilight.import_hilight(
+        open_foreign(directory), hilight.find_files(directory, hilight.ChatFiles(**given))
+    ).params
 
 
 def _check_same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

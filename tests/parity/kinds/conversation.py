@@ -9,10 +9,10 @@ import re
 import numpy as np
 
 from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
-from hilight_jax.data import prompts
-from hilight_jax.data.conversation import VIDEO_MARK, Turn
+from hilight_jax.data.conversations import prompts
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
+from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
 from hilight_jax.data.frame_sampling import uniform_indices
-from hilight_jax.data.gemma_tokenizer import BOS_ID, GemmaTokenizer
 from tests.parity.padding import pad_batch
 
 ROLES = {"human": "user", "gpt": "model"}

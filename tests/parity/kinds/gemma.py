@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.checkpoints.gemma import from_official, to_official
+from hilight_jax.formats.gemma_names import from_official, to_official
 from hilight_jax.models.gemma import Gemma, init_cache
 from tests.parity import language_model
 from tests.parity.case import Case

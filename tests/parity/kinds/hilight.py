@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.checkpoints.hilight import TOKEN_MINING_PREFIX, from_official, to_official
 from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
-from hilight_jax.data.prompts import expand
+from hilight_jax.data.conversations.prompts import expand
+from hilight_jax.formats.hilight_names import TOKEN_MINING_PREFIX, from_official, to_official
 from hilight_jax.losses.next_token import next_token
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma import gemma_config_from_json, init_cache

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hilight_jax.checkpoints.long_clip import stretch_positions
+from hilight_jax.formats.long_clip_names import stretch_positions
 from tests.parity.case import Case
 
 

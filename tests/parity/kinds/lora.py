@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.checkpoints.gemma import (
+from hilight_jax.formats.gemma_names import (
     ADAPTER_PREFIX,
     adapter_from_official,
     adapter_to_official,

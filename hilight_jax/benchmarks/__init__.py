@@ -1,0 +1,1 @@
+"""Measures: speed and memory of training, chat, serving, data and conversion; tables of runs."""

@@ -1,0 +1,255 @@
+"""Questions and answers about a clip, only such as its sampled frames can answer.
+
+A question with two possible answers is asked only where either could be the right one, and a coin decides which: a
+model that has not looked is right half of the time. Where most clips have the same count ('None.'), only a share of
+those is asked about.
+"""
+
+import collections
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hilight_jax.billiards.language.footage import SEEN, Footage, Happening
+from hilight_jax.billiards.language.names import ball_object, phrase
+
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_QUIET_POTTED, _QUIET_CUSHIONS = 0.3, 0.2  # Shares of the clips with a count of none that are asked for it.
+_VERBS = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into", "hang": "stop{} in the jaws of"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Namer:
+    """Says what things are called.
+
+    Attributes:
+      numbers: call balls by colour and number, as in `Style.numbers`.
+      pool: ids of the object balls that clips of this world may show.
+    """
+
+    numbers: bool
+    pool: tuple[str, ...]
+
+    def __call__(self, name: str) -> str:
+        """The words for an object."""
+        return phrase(name, self.numbers)
+
+
+def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[dict]:
+    """Asks every kind of question that this clip can answer, each at most once.
+
+    Args:
+      footage: what the sampled frames show.
+      name: what things are called.
+      rng: decides about whom is asked and which of two answers is right.
+
+    Returns:
+      Dicts of 'question', 'answer' and 'type' (a key of `TYPES`), in the order of `TYPES`.
+    """
+    asked = []
+    for kind, ask in TYPES.items():
+        found = ask(footage, name, rng)
+        if found is not None:
+            asked.append({"question": found[0], "answer": found[1], "type": kind})
+    return asked
+
+
+def first_strike(footage: Footage) -> Happening | None:
+    """The cue ball's first strike, if the frames show it and there is no second one before the next frame."""
+    strikes = [h for h in footage.happenings if h.kind == "strike" and "ball:cue" in (h.ball, h.other)]
+    if not strikes or not strikes[0].shown or strikes[0].ball != "ball:cue":
+        return None
+    alone = all(h.frame > strikes[0].frame for h in strikes[1:])
+    return strikes[0] if alone else None
+
+
+def struck_by_cue(footage: Footage) -> set[str]:
+    """All balls that meet the cue ball, shown or not."""
+    strikes = [h for h in footage.happenings if h.kind == "strike"]
+    return {h.other for h in strikes if h.ball == "ball:cue"} | {h.ball for h in strikes if h.other == "ball:cue"}
+
+
+def potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
+    """The balls whose drop is shown, and those in view at the start and at the end."""
+    gone = [h.ball for h in footage.shown if h.kind == "drop"]
+    return gone, [ball for ball in footage.balls_seen(0) if footage.balls[ball].seen(footage.last)]
+
+
+Asked = tuple[str, str] | None
+
+
+def _count(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    fractions = [track.visible[0] for track in footage.balls.values()]
+    if any(0 < fraction < SEEN for fraction in fractions):
+        return None  # Half a ball at the border: neither answer would be wrong.
+    count = sum(fraction > 0 for fraction in fractions)
+    return "How many balls are in view at the start?", _number(count)
+
+
+def _first_hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    first = first_strike(footage)
+    return ("Which ball does the cue ball hit first?", _sentence(name(first.other))) if first else None
+
+
+def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    first = first_strike(footage)
+    if first is None:
+        return None
+    met = struck_by_cue(footage)
+    spared = [ball for ball in footage.balls_seen(0) if ball not in met and ball != "ball:cue"]
+    if not spared:
+        return None
+    yes = _coin(rng)
+    return f"Does the cue ball hit {name(first.other if yes else _pick(spared, rng))}?", _yes(yes)
+
+
+def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    """Which of two told events comes first: each occurs once, and they lie in different gaps between frames."""
+    times_told = collections.Counter(map(_matter, footage.happenings))
+    shown = [h for h in footage.shown if h.other is not None and times_told[_matter(h)] == 1]
+    pairs = [(a, b) for a, b in zip(shown, shown[1:], strict=False) if a.frame < b.frame and a.ball != b.ball]
+    if not pairs:
+        return None
+    first, second = _pick(pairs, rng)
+    yes = _coin(rng)
+    early, late = (first, second) if yes else (second, first)
+    return f"Does {_clause(early, name, '')} before {_clause(late, name, 's')}?", _yes(yes)
+
+
+def _count_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    drops = [h for h in footage.happenings if h.kind == "drop"]
+    all_seen = footage.nothing_hidden(0) and footage.nothing_hidden(footage.last)
+    if not all_seen or not footage.has_place("pocket") or not all(h.shown for h in drops):
+        return None
+    if not drops and rng.random() >= _QUIET_POTTED:
+        return None
+    return "How many balls are potted?", _number(len(drops))
+
+
+def _potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    gone, stay = potted_and_spared(footage)
+    if not gone or not stay:
+        return None
+    yes = _coin(rng)
+    return f"Is {name(_pick(gone if yes else stay, rng))} potted?", _yes(yes)
+
+
+def _pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    drops = [h for h in footage.shown if h.kind == "drop" and h.other is not None]
+    if not drops:
+        return None
+    drop = _pick(drops, rng)
+    return f"Into which pocket does {name(drop.ball)} fall?", _sentence(name(drop.other))
+
+
+def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    rebounds = [h for h in footage.shown if h.kind == "rebound" and h.other is not None]
+    once = [h for h in rebounds if sum(o.ball == h.ball and o.kind == "rebound" for o in footage.happenings) == 1]
+    once = [h for h in once if h.ball not in footage.jaw_touches]
+    if not once:
+        return None
+    rebound = _pick(once, rng)
+    return f"Which cushion does {name(rebound.ball)} touch?", _sentence(name(rebound.other))
+
+
+def _cushions(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    """How often the cue ball touches a cushion: every touch is shown, and none is of the jaws of a pocket."""
+    touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
+    watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.has_place("cushion")
+    if not watched or "ball:cue" in footage.jaw_touches or not all(h.shown for h in touches):
+        return None
+    if not touches and rng.random() >= _QUIET_CUSHIONS:
+        return None
+    return "How many times does the cue ball touch a cushion?", _number(len(touches))
+
+
+def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    frame = footage.last
+    seen = footage.balls_seen(frame)
+    pairs = [(a, b) for a, b in itertools.combinations(seen, 2) if _gap_is_clear(footage, a, b)]
+    if not pairs:
+        return None
+    ball, other = _pick(pairs, rng)
+    ball, other = (ball, other) if _coin(rng) else (other, ball)
+    side = "left" if _gap(footage, ball, other) > 0 else "right"
+    return f"At the end, is {name(ball)} left or right of {name(other)}?", side.capitalize() + "."
+
+
+def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    """The nearest ball on the cloth, by a margin of a third; all balls must be in view: a hidden one may be nearer."""
+    frame = footage.last
+    seen = [ball for ball in footage.balls_seen(frame) if ball != "ball:cue"]
+    if len(seen) < 2 or not footage.balls["ball:cue"].seen(frame) or not footage.nothing_hidden(frame):
+        return None
+    cue = footage.positions["ball:cue"][frame]
+    distances = [float(np.hypot(*(footage.positions[ball][frame] - cue))) for ball in seen]
+    nearest, second = np.argsort(distances)[:2]
+    if distances[second] < 1.33 * distances[nearest]:
+        return None
+    return "Which ball is nearest to the cue ball at the end?", _sentence(name(seen[nearest]))
+
+
+def _in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+    clear = [ball for ball in footage.balls_seen() if ball != "ball:cue"]
+    glimpsed = {ball for ball, track in footage.balls.items() if track.visible.max() > 0}
+    absent = [ball for ball in map(ball_object, name.pool) if ball not in glimpsed]
+    if not clear or not absent:
+        return None
+    yes = _coin(rng)
+    return f"Is {name(_pick(clear if yes else absent, rng))} in view?", _yes(yes)
+
+
+TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Asked]] = {
+    "count": _count,
+    "first_hit": _first_hit,
+    "hit": _hit,
+    "order": _order,
+    "count_potted": _count_potted,
+    "potted": _potted,
+    "pocket": _pocket,
+    "cushion": _cushion,
+    "cushions": _cushions,
+    "left_or_right": _left_or_right,
+    "nearest": _nearest,
+    "in_view": _in_view,
+}
+
+
+def _matter(happening: Happening) -> tuple[str, frozenset]:
+    """What an event is about; two that are about the same cannot be told apart in words."""
+    return happening.kind, frozenset((happening.ball, happening.other))
+
+
+def _clause(happening: Happening, name: Namer, ending: str) -> str:
+    return f"{name(happening.ball)} {_VERBS[happening.kind].format(ending)} {name(happening.other)}"
+
+
+def _gap(footage: Footage, ball: str, other: str) -> float:
+    """Columns from one ball to another in the last frame."""
+    return float(footage.balls[other].x[footage.last] - footage.balls[ball].x[footage.last])
+
+
+def _gap_is_clear(footage: Footage, ball: str, other: str) -> bool:
+    return abs(_gap(footage, ball, other)) > 2 * footage.balls[ball].radius[footage.last]
+
+
+def _number(count: int) -> str:
+    return f"{(NUMBERS[count] if count < len(NUMBERS) else str(count)).capitalize()}."
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _yes(yes: bool) -> str:
+    return "Yes." if yes else "No."
+
+
+def _coin(rng: np.random.Generator) -> bool:
+    return bool(rng.integers(2))
+
+
+def _pick(choices: Sequence, rng: np.random.Generator):
+    return choices[int(rng.integers(len(choices)))]

@@ -1,0 +1,1 @@
+"""The motion of balls on a pool table."""

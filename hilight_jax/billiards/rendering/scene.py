@@ -1,0 +1,147 @@
+"""A scene of pool and its frames: the table drawn once per shot; shadows, balls, cue and sensor noise per frame."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from hilight_jax.billiards.physics.table import Table
+from hilight_jax.billiards.rendering import background, banner, cue, looks, shadows, spheres
+from hilight_jax.billiards.rendering.banner import Banner
+from hilight_jax.billiards.rendering.camera import Camera
+from hilight_jax.billiards.rendering.layers import lay_over
+
+Ball: TypeAlias = tuple[str, np.ndarray, np.ndarray]  # id, position [3] in metres, rotation [3, 3] from ball to world
+Stick: TypeAlias = tuple[np.ndarray, np.ndarray]  # tip [3], butt [3], in metres
+_NOISE_MARGIN = 16  # the noise of a frame is one of 16 x 16 windows of one field
+
+
+class Scene:
+    """A table, seen by a camera in some light."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        table: Table,
+        cloth: str = "blue",
+        wood: str = "walnut",
+        floor: str = "charcoal",
+        lights: str = "lamps",
+        exposure: float = 1.0,
+        noise: float = 2.5,
+        seed: int = 0,
+        score: Banner | None = None,
+    ):
+        """Draws the empty table.
+
+        Args:
+          camera: where it is seen from.
+          table: the table.
+          cloth: a key of ``looks.CLOTHS``.
+          wood: a key of ``looks.WOODS``.
+          floor: a key of ``looks.FLOORS``.
+          lights: a key of ``looks.LIGHTS``.
+          exposure: factor of the brightness.
+          noise: standard deviation of the sensor's noise, of 255.
+          seed: of the cloth's grain and the noise; equal scenes draw equal frames in equal order.
+          score: a broadcast's banner to lay over the picture.
+
+        Raises:
+          ConfigError: a look's name is unknown.
+        """
+        finish = background.Finish(
+            looks.rgb(looks.look(looks.CLOTHS, "cloth", cloth)),
+            looks.rgb(looks.look(looks.WOODS, "wood", wood)),
+            looks.rgb(looks.look(looks.FLOORS, "floor", floor)),
+        )
+        lighting = looks.look(looks.LIGHTS, "lights", lights)
+        self.camera = camera
+        self._rng = np.random.default_rng(seed)
+        self._background = background.draw(camera, table, finish, lighting, exposure, self._rng)
+        tint = looks.rgb(lighting.tint) * np.float32(exposure)
+        bounce = 0.22 * finish.cloth * tint
+        self._light = spheres.Light(*background.lamps(lighting, table), lighting.ambient, tint, bounce)
+        self._banner = None if score is None else banner.draw(score, camera.height, camera.width)
+        margin = _NOISE_MARGIN if noise else 0
+        shape = (3, camera.height + margin, camera.width + margin)
+        self._noise = noise * self._rng.standard_normal(shape, np.float32) if noise else None
+
+    def frame(self, balls: Sequence[Ball], stick: Stick | None = None) -> tuple[np.ndarray, dict[str, float]]:
+        """Draws a frame.
+
+        Args:
+          balls: id, position and rotation of every ball on the table.
+          stick: tip and butt of the cue, if it is there.
+
+        Returns:
+          The frame, uint8 [Y, X, 3], and per ball the fraction of its disc that is seen: not outside the picture, nor
+          hidden by other balls, the rails, the stick or the banner.
+        """
+        return self.blurred([(balls, stick)])
+
+    def blurred(self, states: Sequence[tuple[Sequence[Ball], Stick | None]]) -> tuple[np.ndarray, dict[str, float]]:
+        """Draws a frame exposed while the balls move: the mean of the pictures of several moments.
+
+        Args:
+          states: balls and stick (see ``frame``) at moments evenly spread over the time the shutter is open.
+
+        Returns:
+          As ``frame``; the fraction seen is the mean over the moments, 0 at those where the ball is not on the table.
+
+        Raises:
+          ValueError: there is no state.
+        """
+        if not states:
+            raise ValueError("A frame needs at least one state of the balls; none was given.")
+        image, seen = self._expose(*states[0])
+        for state in states[1:]:
+            other, fractions = self._expose(*state)
+            image += other
+            seen = {ball: seen.get(ball, 0.0) + fractions.get(ball, 0.0) for ball in seen | fractions}
+        image *= np.float32(1 / len(states))
+        return self._develop(image), {ball: fraction / len(states) for ball, fraction in seen.items()}
+
+    def _expose(self, balls: Sequence[Ball], stick: Stick | None) -> tuple[np.ndarray, dict[str, float]]:
+        """The noiseless picture, float32 [3, Y, X], and the fraction seen of every ball."""
+        camera, scenery, light = self.camera, self._background, self._light
+        image, depth = scenery.image.copy(), scenery.barrier.copy()
+        for _, position, _ in balls:
+            shadows.cast(image, scenery, camera, position, light)
+        if stick is not None:
+            cue.cast_shadow(image, scenery, camera, *stick, light)
+
+        whole = {ball: 1.0 for ball, _, _ in balls}  # pixels of the disc
+        shown = {ball: 0.0 for ball, _, _ in balls}  # those that are seen
+        free = np.ones_like(depth)  # the share of each pixel that nearer balls leave to those behind
+        layers = []
+        for ball, position, rotation in sorted(
+            balls, key=lambda item: np.linalg.norm(np.subtract(item[1], camera.eye))
+        ):
+            layer = spheres.draw(camera, ball, position, rotation, light)
+            if layer is None:
+                continue
+            whole[ball] = layer.alpha.sum()
+            layer = layer.clipped(camera.height, camera.width).behind(scenery.barrier)
+            region = free[layer.box.slices()]
+            shown[ball] = (layer.alpha * region).sum()
+            region *= 1 - layer.alpha
+            layers.append((ball, layer))
+        for _, layer in reversed(layers):
+            lay_over(image, depth, layer)
+        rod = None if stick is None else cue.draw(camera, *stick, light)
+        for cover in (rod, self._banner):
+            if cover is not None:
+                cover = cover.behind(depth)
+                for ball, layer in layers:
+                    shown[ball] -= cover.over(layer)
+                lay_over(image, depth, cover)
+        return image, {ball: float(np.clip(shown[ball] / whole[ball], 0, 1)) for ball in whole}
+
+    def _develop(self, image: np.ndarray) -> np.ndarray:
+        """Adds noise to a picture [3, Y, X], in place, and returns it as uint8 [Y, X, 3]."""
+        if self._noise is not None:
+            row, column = self._rng.integers(_NOISE_MARGIN, size=2)
+            image += self._noise[:, row : row + image.shape[1], column : column + image.shape[2]]
+        image += 0.5
+        np.clip(image, 0, 255, out=image)
+        return np.ascontiguousarray(image.astype(np.uint8).transpose(1, 2, 0))

@@ -1,0 +1,1 @@
+"""Conversations about clips: files, prompts, token ids, batches."""

@@ -1,0 +1,60 @@
+"""A conversation's clip, however it is stored, becomes the frames that the model sees."""
+
+import numpy as np
+
+from hilight_jax.data import transforms, video
+from hilight_jax.data.conversations.conversation import PickledClip
+from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.pickled_arrays import read_pickled_clip
+from hilight_jax.data.video import Video
+
+
+def load_clip(clip: Video | PickledClip, num_frames: int, image_size: int) -> np.ndarray:
+    """Loads the frames of a clip, spread evenly over it.
+
+    Args:
+      clip: A video file, its bytes, or a pickled clip.
+      num_frames: F; a clip that has fewer frames repeats some.
+      image_size: Rows and columns to resize to.
+
+    Returns:
+      uint8 [F, Y, X, C].
+
+    Raises:
+      VideoError: The video cannot be decoded.
+      PickleError: The file holds anything but a clip.
+    """
+    frames, _ = read_frames(clip, num_frames)
+    return transforms.to_uint8_size(frames, (image_size, image_size))
+
+
+def read_frames(clip: Video | PickledClip, num_frames: int) -> tuple[np.ndarray, int]:
+    """Reads the frames that `load_clip` resizes.
+
+    HiLight's pickled clips were resized and normalised before they were stored. They become pixels again, at most half
+    a grey level off, but for what the bicubic filter overshot black or white by.
+
+    Returns:
+      uint8 [F, Y, X, C] in the clip's own shape, and the number of frames that the clip has.
+
+    Raises:
+      VideoError: The video cannot be decoded.
+      PickleError: The file holds anything but a clip.
+    """
+    if isinstance(clip, PickledClip):
+        stored = read_pickled_clip(clip.path)
+        return _pixels(stored[uniform_indices(len(stored), num_frames)]), len(stored)
+    totals = []
+
+    def choose(num_total: int) -> np.ndarray:
+        totals.append(num_total)
+        return uniform_indices(num_total, num_frames)
+
+    return video.decode(clip, choose), totals[-1]
+
+
+def _pixels(normalised: np.ndarray) -> np.ndarray:
+    """Undoes ``transforms.normalise``: float32 [F, C, Y, X] to uint8 [F, Y, X, C]."""
+    mean, deviation = (np.array(values, np.float32) for values in (transforms.CLIP_MEAN, transforms.CLIP_STD))
+    frames = (np.moveaxis(normalised, 1, -1) * deviation + mean) * 255
+    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)

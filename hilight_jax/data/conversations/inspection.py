@@ -1,0 +1,165 @@
+"""Reads every conversation of some sources, and its clips, before training does, and tells what is wrong with them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from hilight_jax.core.progress import Progress
+from hilight_jax.data import video
+from hilight_jax.data.conversations.checks import check_conversation
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.context_length import ConversationError
+from hilight_jax.data.conversations.conversation import Conversation, PickledClip
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.loader import check_number_of_clips, tokenize_conversation
+from hilight_jax.data.conversations.sources import ConversationSource, open_conversations
+from hilight_jax.data.inspection import Finding, hash_video, video_findings
+from hilight_jax.data.pickle_reader import PickleError
+from hilight_jax.data.pickled_arrays import read_pickled_clip
+from hilight_jax.data.timed_workers import map_timed
+
+
+class ClipFacts(NamedTuple):
+    """What one clip holds: SHA-256 of its file, why it cannot be read, and what a video is like (None for arrays)."""
+
+    hash: str
+    error: str
+    info: video.VideoInfo | None
+
+
+class ConversationFacts(NamedTuple):
+    """What one conversation holds.
+
+    Attributes:
+      id: The conversation's id.
+      refusal: Why its text cannot be used, or an empty string.
+      cut: What of it is cut, as a sentence, or an empty string.
+      num_answers: Answers to learn.
+      length: Tokens that are learned from, those of the clips counted; 0 without a tokenizer.
+      clips: Its clips.
+    """
+
+    id: str
+    refusal: str
+    cut: str
+    num_answers: int
+    length: int
+    clips: tuple[ClipFacts, ...]
+
+
+class ConversationReport(NamedTuple):
+    """All facts about one source, in the order of its conversations."""
+
+    name: str
+    facts: list[ConversationFacts]
+
+    def summary(self) -> dict[str, Any]:
+        """Returns counts and lengths as plain numbers."""
+        usable = [f for f in self.facts if not f.refusal and not any(clip.error for clip in f.clips)]
+        return {
+            "source": self.name,
+            "conversations": len(self.facts),
+            "usable": len(usable),
+            "answers": sum(facts.num_answers for facts in self.facts),
+            "clips": sum(len(facts.clips) for facts in self.facts),
+            "most_clips": max((len(facts.clips) for facts in self.facts), default=0),
+            "longest_tokens": max((facts.length for facts in self.facts), default=0),
+        }
+
+
+def inspect_conversations(
+    specification: str, data: ConversationDataConfig, num_workers: int, time_limit: float
+) -> ConversationReport:
+    """Checks all conversations of a source, and decodes their clips, in worker processes.
+
+    Args:
+      specification: The source.
+      data: The sizes to measure against; without a tokenizer, what only shows in tokens is left out.
+      num_workers: Processes.
+      time_limit: Seconds for the clips of one conversation.
+    """
+    source = open_conversations(specification)
+    progress = Progress(len(source), f"checking {specification}:", unit="conversations")
+    facts: dict[int, ConversationFacts] = {}
+    for outcome in map_timed(_Inspector(specification, data), range(len(source)), num_workers, time_limit):
+        if outcome.failure:
+            conversation = source.conversation(outcome.item, None)
+            clips = (ClipFacts("", outcome.failure, None),)
+            facts[outcome.item] = ConversationFacts(conversation.id, "", "", 0, 0, clips)
+        else:
+            facts[outcome.item] = outcome.result
+        progress.update()
+    progress.close()
+    return ConversationReport(specification, [facts[index] for index in sorted(facts)])
+
+
+def conversation_findings(reports: Sequence[ConversationReport], num_frames: int = 1) -> Iterator[Finding]:
+    """Yields all that is wrong within the sources, and every conversation about a clip that another source has too."""
+    first_with: dict[str, str] = {}
+    for report in reports:
+        for facts in report.facts:
+            if facts.refusal:
+                yield Finding("bad conversation", report.name, facts.id, facts.refusal)
+            if facts.cut:
+                yield Finding("long conversation", report.name, facts.id, facts.cut)
+            for clip in facts.clips:
+                yield from video_findings(report.name, facts.id, clip.error, clip.info, num_frames)
+            hashes = [clip.hash for clip in facts.clips if clip.hash and not clip.error]
+            others = {first_with.setdefault(name, report.name) for name in hashes} - {report.name}
+            if others:
+                reason = f"shows a clip that is also in {', '.join(sorted(others))}."
+                yield Finding("duplicate video between sources", report.name, facts.id, reason)
+
+
+class _Inspector:
+    """Facts by number; opens the source once in each worker, and reads a clip that many conversations share once."""
+
+    def __init__(self, specification: str, data: ConversationDataConfig):
+        self._specification, self._data = specification, data
+        self._source: ConversationSource | None = None
+        self._tokenizer: GemmaTokenizer | None = None
+        self._known: dict[str, ClipFacts] = {}
+
+    def __call__(self, index: int) -> ConversationFacts:
+        if self._source is None:
+            self._source = open_conversations(self._specification)
+            self._tokenizer = GemmaTokenizer(self._data.tokenizer) if self._data.tokenizer else None
+        conversation = self._source.conversation(index, None)
+        refusal, cut, length = self._text(conversation)
+        clips = tuple(self._clip(clip) for clip in conversation.videos)
+        num_answers = sum(turn.role == "model" for turn in conversation.turns)
+        return ConversationFacts(conversation.id, refusal, cut, num_answers, length, clips)
+
+    def _text(self, conversation: Conversation) -> tuple[str, str, int]:
+        """Why a conversation is refused, what of it is cut, and its length."""
+        data = self._data
+        try:
+            if self._tokenizer is None:
+                check_number_of_clips(conversation, data)
+                check_conversation(conversation, None, data.num_video_tokens, data.max_length)
+                return "", "", 0
+            fitted = tokenize_conversation(conversation, self._tokenizer, data)
+        except ConversationError as error:
+            return str(error), "", 0
+        return "", fitted.cut, len(fitted.ids)
+
+    def _clip(self, clip: video.Video | PickledClip) -> ClipFacts:
+        if isinstance(clip, bytes):
+            return _inspect_clip(clip)
+        path = os.fspath(clip.path if isinstance(clip, PickledClip) else clip)
+        if path not in self._known:
+            self._known[path] = _inspect_clip(clip)
+        return self._known[path]
+
+
+def _inspect_clip(clip: video.Video | PickledClip) -> ClipFacts:
+    file = clip.path if isinstance(clip, PickledClip) else clip
+    info, error = None, ""
+    try:
+        if isinstance(clip, PickledClip):
+            read_pickled_clip(clip.path)
+        else:
+            info = video.inspect(clip)
+    except (video.VideoError, PickleError) as exception:
+        error = str(exception)
+    return ClipFacts(hash_video(file), error, info)

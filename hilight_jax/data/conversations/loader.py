@@ -1,0 +1,231 @@
+"""Conversations become rows of a batch: decoded clips, their key frames, token ids and labels.
+
+A batch is padded to the shortest bucket that holds the longest conversation of the *global* batch. That follows from
+the texts alone, so every host reads all texts of a batch, decodes the clips of its own rows, and agrees with the others
+without a word.
+
+A conversation that cannot be used, by its text or by one of its clips, gives its place to a stand-in by a rule of seed
+and index. It is never learned without its clips.
+"""
+
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.core.special_ids import IGNORE_ID
+from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
+from hilight_jax.data.conversations.checks import check_conversation
+from hilight_jax.data.conversations.clip_frames import load_clip
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.context_length import ConversationError, Fitted, fit_context
+from hilight_jax.data.conversations.conversation import Conversation
+from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
+from hilight_jax.data.conversations.prompts import expand, training_example
+from hilight_jax.data.conversations.sources import ConversationSource
+from hilight_jax.data.key_frames import choose_key_frames
+from hilight_jax.data.pickle_reader import PickleError
+from hilight_jax.data.pipelines import ALL_ROWS, Rows
+from hilight_jax.data.video import VideoError
+
+_LOG = logging.getLogger(__name__)
+
+Batch = dict[str, np.ndarray]
+
+
+class Tokens(NamedTuple):
+    """A conversation that can be learned if its clips can be read: its number and itself beside its tokens."""
+
+    index: int
+    conversation: Conversation
+    fitted: Fitted
+
+    @property
+    def length(self) -> int:
+        """Tokens, those of the clips counted."""
+        return len(self.fitted.ids)
+
+    @property
+    def num_clips(self) -> int:
+        """Clips that it needs room for; a text alone needs room for one."""
+        return max(1, len(self.conversation.videos))
+
+
+class ConversationLoader:
+    """Makes batches from the numbers of conversations; can be sent to worker processes.
+
+    A batch is a dict of arrays with B rows: ``video`` uint8 [B, U, F, Y, X, C], black where there is no clip, with U
+    that of the conversation of the global batch with the most clips; ``video_mask`` bool [B, U]; ``key_frames`` int32
+    [B, U, Fk]; ``ids`` int32, V rows ``VIDEO_ID`` for each clip and padded with 0 at the right, ``mask`` bool and
+    ``labels`` int32, all [B, L]; ``index`` int64, ``valid``, ``replaced`` and ``truncated`` (the last tokens were cut)
+    bool, all [B]. Rows that are not valid hold ``<bos>`` alone.
+    """
+
+    def __init__(self, config: ConversationDataConfig, source: ConversationSource, seed: int):
+        """Reads the tokenizer, and the quarantine list if there is one; nothing is decoded yet."""
+        self._config, self._source, self._seed = config, source, seed
+        self._tokenizer = GemmaTokenizer(config.tokenizer)
+        self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
+        self._reasons: dict[int, str] = {}
+
+    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: Rows = ALL_ROWS) -> Batch:
+        """Makes ``rows`` of a batch from the places of all its rows in the endless order and their numbers."""
+        choices = self._all_choices(places)
+        first = [self._first(choice) for choice in choices]
+        wanted = np.arange(len(first))[rows].tolist()
+        batch = self._empty_batch([tokens for _, tokens in first], len(wanted))
+        for row, (chosen, others) in enumerate((first[number], choices[number]) for number in wanted):
+            # The other rows of the batch fit into it, whatever its length.
+            neighbours = ((chosen[0], tokens) for _, tokens in first)
+            self._fill_first_possible(batch, row, itertools.chain([chosen], others, neighbours))
+        return batch
+
+    def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """The tokens of the conversations at these places, those of their clips counted."""
+        return np.array([self._first(choice)[1].length for choice in self._all_choices(places)])
+
+    def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
+        """Makes ``rows`` of an evaluation batch, every conversation in its fixed form.
+
+        Numbers past the end and conversations that cannot be used or are quarantined give rows with ``valid`` False.
+        """
+        texts = [self._tokens(index, None) if index < len(self._source) else None for index in indices.tolist()]
+        wanted = np.arange(len(texts))[rows].tolist()
+        batch = self._empty_batch([tokens for tokens in texts if tokens], len(wanted))
+        for row, (index, tokens) in enumerate((int(indices[number]), texts[number]) for number in wanted):
+            if index < len(self._source):
+                batch["index"][row] = index
+                batch["valid"][row] = tokens is not None and self._fill(batch, row, tokens)
+        return batch
+
+    def _empty_batch(self, texts: Sequence[Tokens], size: int) -> Batch:
+        """Returns ``size`` rows that hold nothing but ``<bos>``, with room for any of ``texts`` and its clips."""
+        config = self._config
+        longest = max((tokens.length for tokens in texts), default=1)
+        length = next(bucket for bucket in config.buckets if bucket >= longest)
+        clips = (size, max((tokens.num_clips for tokens in texts), default=1))
+        batch = {
+            "video": np.zeros((*clips, config.num_frames, config.image_size, config.image_size, 3), np.uint8),
+            "video_mask": np.zeros(clips, bool),
+            "key_frames": np.zeros((*clips, config.key_frames.count), np.int32),
+            "ids": np.zeros((size, length), np.int32),
+            "mask": np.zeros((size, length), bool),
+            "labels": np.full((size, length), IGNORE_ID, np.int32),
+            "index": np.full(size, -1, np.int64),
+            "valid": np.zeros(size, bool),
+            "replaced": np.zeros(size, bool),
+            "truncated": np.zeros(size, bool),
+        }
+        batch["ids"][:, 0], batch["mask"][:, 0] = BOS_ID, True
+        return batch
+
+    def _all_choices(self, places: tuple[np.ndarray, np.ndarray]) -> list[Iterator[tuple[int, Tokens]]]:
+        positions, indices = places
+        epochs = (positions // len(self._source)).tolist()
+        return [self._choices(index, epoch) for index, epoch in zip(indices.tolist(), epochs, strict=True)]
+
+    def _choices(self, index: int, epoch: int) -> Iterator[tuple[int, Tokens]]:
+        """Yields what may fill a row, best first, as far as the texts tell; each with the number that was asked for.
+
+        A quarantined conversation gives its place to the next of its stand-ins as if it had never been there. One that
+        then turns out to be bad gives its place too, but keeps its number.
+        """
+        asked = None
+        for candidate in with_stand_ins(index, self._seed, len(self._source)):
+            tokens = self._tokens(candidate, np.random.default_rng((self._seed, epoch, candidate)))
+            if tokens is None and candidate not in self._reasons:
+                continue  # Quarantined.
+            asked = candidate if asked is None else asked
+            if tokens is not None:
+                yield asked, tokens
+
+    def _first(self, choices: Iterator[tuple[int, Tokens]]) -> tuple[int, Tokens]:
+        """The best of a row's choices."""
+        first = next(choices, None)
+        if first is None:
+            raise self._nothing_usable()
+        return first
+
+    def _nothing_usable(self) -> DataError:
+        reasons = list(self._reasons.values())
+        reason = f"the last because {reasons[-1]}" if reasons else "all are quarantined"
+        return DataError(
+            f"{self._source.name}: none of {NUM_STAND_INS + 1} conversations can be used ({reason.rstrip('.')}); "
+            f"run 'python -m hilight_jax.check {self._source.name}'."
+        )
+
+    def _fill_first_possible(self, batch: Batch, row: int, choices: Iterator[tuple[int, Tokens]]) -> None:
+        for asked, tokens in choices:
+            fits = tokens.length <= batch["ids"].shape[1] and tokens.num_clips <= batch["video"].shape[1]
+            if fits and self._fill(batch, row, tokens):
+                batch["index"][row], batch["replaced"][row] = asked, tokens.index != asked
+                batch["valid"][row] = True
+                return
+        raise self._nothing_usable()
+
+    def _tokens(self, index: int, rng: np.random.Generator | None) -> Tokens | None:
+        """Returns a conversation's tokens; None when it is quarantined, or is bad and the reason is noted."""
+        config = self._config
+        conversation = self._source.conversation(index, rng)
+        if conversation.id in self._quarantine:
+            return None
+        try:
+            fitted = tokenize_conversation(conversation, self._tokenizer, config)
+        except ConversationError as error:
+            self._note(index, conversation, error)
+            return None
+        return Tokens(index, conversation, fitted)
+
+    def _fill(self, batch: Batch, row: int, tokens: Tokens) -> bool:
+        """Fills a row and returns True, or leaves it as it was, notes why, and returns False."""
+        config, clips = self._config, []
+        try:
+            for clip in tokens.conversation.videos:
+                clips.append(load_clip(clip, config.num_frames, config.image_size))
+        except (VideoError, PickleError) as error:
+            self._note(tokens.index, tokens.conversation, error)
+            return False
+        for place, frames in enumerate(clips):
+            batch["video"][row, place], batch["video_mask"][row, place] = frames, True
+            batch["key_frames"][row, place] = choose_key_frames(config.key_frames, frames)
+        length = tokens.length
+        batch["ids"][row, :length], batch["labels"][row, :length] = tokens.fitted.ids, tokens.fitted.labels
+        batch["mask"][row, :length] = True
+        batch["truncated"][row] = bool(tokens.fitted.cut)
+        return True
+
+    def _note(self, index: int, conversation: Conversation, error: DataError) -> None:
+        """Remembers why a conversation cannot be used, and says so once."""
+        if index not in self._reasons:
+            _LOG.warning("%s, conversation %s cannot be used: %s", self._source.name, conversation.id, error)
+        self._reasons[index] = str(error)
+
+
+def tokenize_conversation(
+    conversation: Conversation, tokenizer: GemmaTokenizer, config: ConversationDataConfig
+) -> Fitted:
+    """Checks a conversation and makes its ids and labels, V rows for each clip, cut to ``max_length``.
+
+    Raises:
+      ConversationError: It cannot be used; the sentence says why.
+    """
+    check_number_of_clips(conversation, config)
+    check_conversation(conversation, tokenizer, config.num_video_tokens, config.max_length)
+    example = training_example(conversation.turns, len(conversation.videos), tokenizer)
+    return fit_context(*expand(*example, config.num_video_tokens), config.max_length)
+
+
+def check_number_of_clips(conversation: Conversation, config: ConversationDataConfig) -> None:
+    """Refuses a conversation about more clips than a row has room for.
+
+    Raises:
+      ConversationError: It says how many.
+    """
+    if len(conversation.videos) > config.max_videos:
+        raise ConversationError(
+            f"it has {len(conversation.videos)} clips, but config.data.max_videos is {config.max_videos}; raise it or "
+            "take some out."
+        )

@@ -1,0 +1,161 @@
+r"""Conversations become token ids: Gemma's template, where the clips go, and which tokens are learned.
+
+Template of a round, behind one ``<bos>``::
+
+  <start_of_turn>user\n{question}<end_of_turn>\n<start_of_turn>model\n{answer}<end_of_turn>\n<eos>
+
+Clips stand first in their turn: every ``<video>`` mark is taken out of the text and ``<video>\n`` put before it. Where
+a conversation holds two clips or more, each mark is numbered, ``Image 1:<video>`` (the original's word, which its
+inference writes for videos too). These functions do exactly what the original does (HiLight at cad0ec8, ``train_GPUs``
+and ``predict_cli``), odd inputs included; ``data/conversations/checks.py`` refuses those before they get here.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.data.conversations.conversation import ROLES, VIDEO_MARK, Turn
+from hilight_jax.data.conversations.gemma_tokenizer import END_OF_TURN, PAD_ID, START_OF_TURN, GemmaTokenizer
+
+_ROUND_END = "<eos>"
+ANSWER_START = f"{START_OF_TURN}model\n"
+ANSWER_END = f"{END_OF_TURN}\n{_ROUND_END}"
+# Shorter conversations are not learned at all where the lengths of their pieces do not add up to that of the whole.
+_LENGTHS_CHECKED_BELOW = 512
+
+
+class Example(NamedTuple):
+    """A tokenised conversation of n ids.
+
+    Attributes:
+      ids: int32 [n]; ``VIDEO_ID`` where a clip goes.
+      labels: int32 [n], the ids to learn, ``IGNORE_ID`` elsewhere; the loss shifts them.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+
+
+def training_example(turns: Sequence[Turn], num_videos: int, tokenizer: GemmaTokenizer) -> Example:
+    r"""Tokenises a conversation for training; the answers, their ``<end_of_turn>\n`` and ``<eos>`` are learned.
+
+    Args:
+      turns: User and model in turn; a model turn at the very beginning is dropped, as in the original.
+      num_videos: Clips of the conversation. With at most one, marks are placed as in the original's training, where
+        several marks of one turn are one; with more, as in its inference, so that training and chat agree.
+      tokenizer: Gemma's.
+
+    Raises:
+      DataError: The turns do not alternate.
+    """
+    prompt = render(_place_marks(turns, merge=num_videos < 2))
+    if num_videos > 1:
+        prompt = number_marks(prompt)
+    ids = tokenize(prompt, tokenizer)
+    return Example(ids, _labels(prompt, ids, tokenizer))
+
+
+def prompt_ids(turns: Sequence[Turn], tokenizer: GemmaTokenizer) -> np.ndarray:
+    r"""Tokenises a conversation up to the point where the model answers.
+
+    Args:
+      turns: User and model in turn, a user turn last; each ``<video>`` mark stands for the next clip.
+      tokenizer: Gemma's.
+
+    Returns:
+      int32 [n]; ``VIDEO_ID`` where a clip goes, the last ids those of ``<start_of_turn>model\n``.
+
+    Raises:
+      DataError: The turns do not alternate.
+    """
+    return tokenize(number_marks(render(_place_marks(turns, merge=False)) + ANSWER_START), tokenizer)
+
+
+def render(turns: Sequence[Turn]) -> str:
+    """Writes the turns in Gemma's template, without ``<bos>``.
+
+    An empty text leaves its turn open (no ``<end_of_turn>``), as the original's template does.
+    """
+    if turns and turns[0].role != ROLES[0]:
+        turns = turns[1:]
+    prompt = ""
+    for i, (turn, role) in enumerate(zip(turns, itertools.cycle(ROLES), strict=False), 1):
+        if turn.role != role:
+            raise DataError(f"turn {i} must be the {role}'s, not '{turn.role}': the turns alternate, the user's first.")
+        prompt += f"{START_OF_TURN}{role}\n"
+        if turn.text:
+            prompt += turn.text + (ANSWER_END if role == "model" else f"{END_OF_TURN}\n")
+    return prompt
+
+
+def number_marks(prompt: str) -> str:
+    """Writes ``Image k:`` before each ``<video>`` where there are two or more."""
+    first, *others = prompt.split(VIDEO_MARK)
+    if len(others) < 2:
+        return prompt
+    return first + "".join(f"Image {k}:{VIDEO_MARK}{text}" for k, text in enumerate(others, 1))
+
+
+def tokenize(prompt: str, tokenizer: GemmaTokenizer) -> np.ndarray:
+    """Tokenises the pieces between ``<video>`` marks, each alone, behind one ``<bos>``; int32 [n]."""
+    first, *others = prompt.split(VIDEO_MARK)
+    ids = tokenizer.encode(first, bos=True)
+    for text in others:
+        ids += [VIDEO_ID, *tokenizer.encode(text)]
+    return np.array(ids, np.int32)
+
+
+def expand(ids: np.ndarray, labels: np.ndarray | None, num_video_tokens: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gives every clip its rows.
+
+    Args:
+      ids: int32 [n], one ``VIDEO_ID`` per clip.
+      labels: int32 [n], or None.
+      num_video_tokens: V, the rows of one clip.
+
+    Returns:
+      int32 ids in which each ``VIDEO_ID`` is there V times, and the labels beside them (``IGNORE_ID`` on those rows).
+    """
+    is_video = ids == VIDEO_ID
+    repeats = np.where(is_video, num_video_tokens, 1)
+    expanded = np.repeat(ids, repeats)
+    return expanded, None if labels is None else np.repeat(np.where(is_video, IGNORE_ID, labels), repeats)
+
+
+def _place_marks(turns: Sequence[Turn], merge: bool) -> list[Turn]:
+    """Moves the marks of each turn before its text; ``merge`` makes several marks one, in answers too."""
+    placed = []
+    for turn in turns:
+        num_marks = turn.text.count(VIDEO_MARK)
+        if num_marks and (merge or turn.role == "user"):
+            marks = f"{VIDEO_MARK}\n" * (1 if merge else num_marks)
+            turn = turn._replace(text=(marks + turn.text.replace(VIDEO_MARK, "").strip()).strip())
+        placed.append(turn)
+    return placed
+
+
+def _labels(prompt: str, ids: np.ndarray, tokenizer: GemmaTokenizer) -> np.ndarray:
+    """The original's mask: it finds the answers by counting the ids of each round's pieces, tokenised by themselves.
+
+    A round counts its own ``<bos>`` in place of the ``<eos>`` that the split took. Wherever the pieces do not add up
+    (an open round, control tokens in a text, a newline that merges with the template's), nothing is learned.
+    """
+    labels = ids.copy()
+    labels[0] = IGNORE_ID
+    total = np.count_nonzero(ids != PAD_ID)
+    position = 1
+    for text in prompt.split(_ROUND_END):
+        parts = text.split(ANSWER_START)
+        if len(parts) != 2:
+            break
+        question_length = len(tokenize(parts[0] + ANSWER_START, tokenizer)) - 1
+        labels[position : position + question_length] = IGNORE_ID
+        position += len(tokenize(text, tokenizer))
+    labels[position:] = IGNORE_ID
+    if position < _LENGTHS_CHECKED_BELOW and position != total:
+        labels[:] = IGNORE_ID
+    return labels

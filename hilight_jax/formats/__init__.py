@@ -1,0 +1,1 @@
+"""Foreign checkpoints: readers of their files, and the tables of their names."""

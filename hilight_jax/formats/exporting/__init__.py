@@ -1,0 +1,1 @@
+"""Trained runs become directories that others load."""

@@ -1,0 +1,226 @@
+"""A model as programs that need none of this package: StableHLO for CPU, CUDA and TPU, with the weights beside them.
+
+Programs take the weights as their first argument, a dict of arrays by name. Batch and lengths are free. Layers are
+written out with weights of their own, for a slice of stacked weights is copied at every token on some devices.
+
+Of a chat model: ``encode_video(weights, frames, key_frames)``; ``prefill(weights, ids, video_tokens, mask, positions,
+cache)`` and ``decode(weights, ids, positions, cache)``, both with scores of the next token and the cache, a dict of
+``k``, ``v`` [depth, B, S, K, H], ``mask`` [B, S] and ``length``. Of an encoder: ``encode_video(weights, frames)`` and
+``encode_text(weights, ids, mask)``. jax ignores which arguments an exported program may overwrite;
+whoever calls it says so, as the loader does of the cache.
+"""
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hilight_jax import __version__
+from hilight_jax.core.atomic_files import write_object
+from hilight_jax.core.lazy import Shared, lazy
+from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.trees import Tree, flatten, unflatten
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder
+from hilight_jax.formats.exporting.quantize import Quantized, quantize
+from hilight_jax.formats.exporting.shards import write_shards
+from hilight_jax.models import hilight
+from hilight_jax.models.gemma import Cache
+from hilight_jax.models.hilight import HiLight
+from hilight_jax.models.layers import ComputeConfig
+from hilight_jax.models.pixels import normalise
+from hilight_jax.models.video_text import DualEncoder
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_TARGETS = (r"gemma/layers_\d+/.*kernel", r"gemma/embedder/table")
+_CHAT_TOWERS = ("vision", "frames", "visual_projection", "token_mining")
+_LOADER = Path(__file__).with_name("stablehlo_loader.py")
+Program = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+def write_stablehlo(
+    model: ExportedChat | ExportedEncoder, directory: Path, quantized: bool = False
+) -> dict[str, float]:
+    """Writes ``<program>.stablehlo`` files, ``weights*.safetensors``, ``manifest.json`` and the loader ``load.py``.
+
+    Args:
+      model: Without an adapter.
+      directory: An existing one.
+      quantized: The language model's linear maps in 8 bits; the programs widen them as they read them.
+
+    Returns:
+      The measured error of 8 bits, empty without.
+    """
+    chat = isinstance(model, ExportedChat)
+    params = unstack(model.params) if chat else model.params
+    packed = quantize(params, _TARGETS) if chat and quantized else Quantized(params, {})
+    flat = flatten(packed.params)
+    # All layers of one stacked array after each other: it is read once and held no longer.
+    weights = {name: lazy(flat[name]) for name in sorted(flat, key=lambda name: re.sub(r"layers_\d+", "layers", name))}
+    programs = chat_programs(model, weights) if chat else encoder_programs(model, weights)
+    for name, (function, arguments) in programs.items():
+        exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
+        (directory / f"{name}.stablehlo").write_bytes(exported.serialize())
+    write_shards(directory, weights, "weights")
+    shutil.copyfile(_LOADER, directory / "load.py")
+    reads = {name: sorted(arguments[0]) for name, (_, arguments) in programs.items()}
+    write_object(directory / "manifest.json", _manifest(model, reads))
+    if chat:
+        shutil.copyfile(model.tokenizer, directory / "tokenizer.model")
+    return packed.errors()
+
+
+def unstack(params: Tree) -> dict[str, Any]:
+    """A chat model's tree with a tree for each layer of the language model, ``gemma/layers_0`` and so on; lazy."""
+    flat = {}
+    for path, leaf in flatten(params).items():
+        if not path.startswith("gemma/layers/"):
+            flat[path] = leaf
+            continue
+        shared = Shared(lazy(leaf), leaf.shape[0])
+        for layer in range(leaf.shape[0]):
+            name = path.replace("gemma/layers/", f"gemma/layers_{layer}/")
+            flat[name] = shared.piece(lambda x, i=layer: x[i], leaf.shape[1:])
+    return unflatten(flat)
+
+
+def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, Program]:
+    """What to export of a chat model: functions, and the shapes of their arguments."""
+    compute = _compute(weights)
+    config = dataclasses.replace(model.config, compute=compute, lora=None)
+    towers, language = HiLight(config), HiLight(config, stacked=False)
+    dtype, gemma, data = compute.dtypes["dtype"], config.gemma, model.data
+
+    def encode_video(weights, frames, key_frames):
+        variables = hilight.variables(_widened(weights))
+        seen = towers.apply(variables, normalise(frames, dtype), key_frames, method="encode_video")
+        return {"video_tokens": towers.apply(variables, **seen, method="mine")["tokens"].astype(jnp.float32)}
+
+    def prefill(weights, ids, video_tokens, mask, positions, cache):
+        variables = hilight.variables(_widened(weights))
+        embeds = language.apply(variables, ids, video_tokens, method="embed")
+        out = language.apply(variables, embeds, positions, mask, Cache(**cache), method="language")
+        logits = language.apply(variables, out["tokens"][:, -1:], method="logits")[:, 0]
+        return {"logits": logits, "cache": _cache_dict(out["cache"])}
+
+    def decode(weights, ids, positions, cache):
+        nothing = jnp.zeros((ids.shape[0], 1, gemma.width), jnp.float32)
+        shown = jnp.ones((ids.shape[0], 1), bool)
+        return prefill(weights, ids[:, None], nothing, shown, positions[:, None], cache)
+
+    def of(*shape, kind):
+        return jax.ShapeDtypeStruct(shape, kind)
+
+    def cache(b, slots):
+        entries = of(gemma.depth, b, slots, gemma.num_kv_heads, gemma.head_dim, kind=dtype)
+        return {"k": entries, "v": entries, "mask": of(b, slots, kind=bool), "length": of(kind=jnp.int32)}
+
+    def clips(b):
+        frames = of(b, data.num_frames, data.image_size, data.image_size, 3, kind=jnp.uint8)
+        return frames, of(b, data.key_frames.count, kind=jnp.int32)
+
+    def run(b, length, slots, rows):
+        ids, tokens = of(b, length, kind=jnp.int32), of(b, rows, gemma.width, kind=jnp.float32)
+        return ids, tokens, of(b, length, kind=bool), ids, cache(b, slots)
+
+    def step(b, slots):
+        return of(b, kind=jnp.int32), of(b, kind=jnp.int32), cache(b, slots)
+
+    free = jax.export.symbolic_shape  # Each program has sizes of its own.
+    seen = {name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.split("/")[0] in _CHAT_TOWERS}
+    said = {name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.split("/")[0] == "gemma"}
+    return {
+        "encode_video": (encode_video, (seen, *clips(*free("b")))),
+        "prefill": (prefill, (said, *run(*free("b, l, s, r", constraints=["l <= s"])))),
+        "decode": (decode, (said, *step(*free("b, s")))),
+    }
+
+
+def encoder_programs(model: ExportedEncoder, weights: Mapping[str, Any]) -> dict[str, Program]:
+    """What to export of an encoder."""
+    compute = _compute(weights)
+    encoder = DualEncoder(dataclasses.replace(model.config, compute=compute))
+    (b,) = jax.export.symbolic_shape("b")
+
+    def kept(out: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in out.items() if name.endswith(("_embeds", "_local"))}
+
+    def encode_video(weights, frames):
+        pixels = normalise(frames, compute.dtypes["dtype"])
+        return kept(encoder.apply({"params": unflatten(weights)}, pixels, method="encode_video"))
+
+    def encode_text(weights, ids, mask):
+        return kept(encoder.apply({"params": unflatten(weights)}, ids, mask, method="encode_text"))
+
+    data, side = model.data, model.data.image_size
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in weights.items()}
+    frames = jax.ShapeDtypeStruct((b, data.num_frames, side, side, 3), jnp.uint8)
+    ids = jax.ShapeDtypeStruct((b, data.text_length), jnp.int32)
+    mask = jax.ShapeDtypeStruct((b, data.text_length), jnp.bool_)
+    return {"encode_video": (encode_video, (shapes, frames)), "encode_text": (encode_text, (shapes, ids, mask))}
+
+
+def _compute(weights: Mapping[str, Any]) -> ComputeConfig:
+    """Half-precision weights of bfloat16 are computed with as they are, all others in float32."""
+    kinds = {np.dtype(x.dtype).name for x in weights.values()}
+    return ComputeConfig(dtype="bfloat16" if "bfloat16" in kinds else "float32", attention="plain")
+
+
+def _widened(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of a flat dict of weights, 8 bits multiplied out."""
+    flat = {}
+    for name, x in weights.items():
+        if name.endswith("/int8"):
+            path = name.removesuffix("/int8")
+            flat[path] = x.astype(jnp.float32) * weights[f"{path}/scale"]
+        elif f"{name.removesuffix('/scale')}/int8" not in weights:
+            flat[name] = x
+    return unflatten(flat)
+
+
+def _cache_dict(cache: Cache) -> dict[str, Any]:
+    return {field.name: getattr(cache, field.name) for field in dataclasses.fields(cache)}
+
+
+def _manifest(model: ExportedChat | ExportedEncoder, reads: Mapping[str, Any]) -> dict[str, Any]:
+    """What a loader must know."""
+    data = model.data
+    known: dict[str, Any] = {
+        "made_by": f"hilight_jax {__version__}",
+        "platforms": list(PLATFORMS),
+        "programs": reads,
+        "num_frames": data.num_frames,
+        "image_size": data.image_size,
+        "frames": "uint8 [B, num_frames, image_size, image_size, 3], red first: frames spread evenly over the video "
+        "(number floor((n - 1) i / (num_frames - 1)) of n), each resized to the square by antialiased bicubic",
+    }
+    if isinstance(model, ExportedEncoder):
+        return known | {"text_length": data.text_length, "text": "CLIP's BPE ids, padded; mask is true for real tokens"}
+    tokenizer, gemma = GemmaTokenizer(model.tokenizer), model.config.gemma
+    sizes = {"depth": gemma.depth, "num_kv_heads": gemma.num_kv_heads, "head_dim": gemma.head_dim}
+    return known | {
+        "num_key_frames": data.key_frames.count,
+        "key_frame_rule": data.key_frames.rule,
+        "key_frames": "int32 [B, num_key_frames], numbers among the clip's frames; by the rule uniform "
+        "floor((num_frames - 1) i / (num_key_frames - 1))",
+        "video_id": VIDEO_ID,
+        "video_rows": data.num_video_tokens,
+        "width": gemma.width,
+        "max_length": data.max_length,
+        "stop_ids": list(tokenizer.stop_ids),
+        "cache": {**sizes, "dtype": _cache_dtype(model)},
+        "prompt": "<bos><start_of_turn>user\n<video>\nQUESTION<end_of_turn>\n<start_of_turn>model\n",
+        "tokens": "<bos>, <start_of_turn> and <end_of_turn> are single pieces of tokenizer.model (SentencePiece); the "
+        "text before and after each <video> is encoded by itself, and video_rows times video_id stand in its place; "
+        "two videos are written Image 1:<video>\nImage 2:<video>\n; an answer is followed by <end_of_turn>\n<eos>",
+    }
+
+
+def _cache_dtype(model: ExportedChat) -> str:
+    return _compute(flatten(model.params)).dtype

@@ -1,0 +1,134 @@
+"""Which published model a checkpoint is, by the names of its arrays."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
+from hilight_jax.formats.checkpoint_files import Foreign
+from hilight_jax.formats.importing import gemma, hilight, towers
+from hilight_jax.formats.importing.imported_model import Imported
+
+# Kind: an expression that some name of such a checkpoint matches and, in this order, none of a kind before. Wrappers'
+# prefixes (module., clipmodel., model.) may stand in front of CLIP's names.
+_WRAPPED = r"(module\.|model\.|clipmodel\.)*"
+_SIGNS: dict[str, str] = {
+    "hilight": r"model\.token_mining\..+",
+    "adapter": r"base_model\..+\.lora_A\..+",
+    "gemma": r"model\.embed_tokens\.weight",
+    "clip_vip": _WRAPPED + r"vision_model\.embeddings\.(temporal_embedding|added_cls)",
+    "hf_clip": _WRAPPED + r"vision_model\.embeddings\.class_embedding",
+    "long_clip": r"(module\.)?positional_embedding_res",
+    "openai_clip": r"(module\.)?visual\.class_embedding",
+    "token_mining": r"(query|key|val)_projector\.0\.weight",
+}
+# A file with no other names is token mining by itself.
+_TOKEN_MINING = r"(model\.token_mining\.)?(query|key|val|CLIP_VIP|LongCLIP|tokenizer)_projector\..*"
+_WHAT = {
+    "hilight": "HiLight, a language model with token mining",
+    "adapter": "a LoRA adapter",
+    "gemma": "a Gemma",
+    "clip_vip": "CLIP-ViP",
+    "hf_clip": "CLIP in Hugging Face's names",
+    "long_clip": "Long-CLIP",
+    "openai_clip": "CLIP in OpenAI's names",
+    "token_mining": "HiLight's token mining alone",
+}
+# Kinds that are parts of another, and the option that takes them.
+_PARTS = {"adapter": "--adapter", "token_mining": "--token_mining"}
+KINDS = tuple(kind for kind in _SIGNS if kind not in _PARTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportOptions:
+    """What a user may decide about an import.
+
+    Attributes:
+      stretch: Make the beginning of a Long-CLIP of a CLIP.
+      rule: Version of transformers whose reading of a language model's config.json to follow; empty for the kind's own.
+      fp16_rounded: Round Long-CLIP's weights as the original loader does; None for the kind's own: yes in a HiLight, no
+        by itself.
+      files: The other files of a HiLight.
+    """
+
+    stretch: bool = False
+    rule: str = ""
+    fp16_rounded: bool | None = None
+    files: hilight.ChatFiles = hilight.ChatFiles()
+
+
+def recognise(foreign: Foreign) -> str:
+    """The kind of a checkpoint.
+
+    Raises:
+      CheckpointError: It is of none that is known here, or a part that needs the rest.
+    """
+    kind = kind_of(foreign.weights)
+    if kind is None:
+        names = sorted(foreign.weights)
+        raise CheckpointError(
+            f"'{foreign.path}' is of an architecture that is not known here: {len(names)} arrays, the first "
+            f"'{names[0] if names else ''}'; known are {', '.join(f'{_WHAT[kind]} ({kind})' for kind in KINDS)}. "
+            f"--kind forces one."
+        )
+    if kind in _PARTS:
+        raise CheckpointError(
+            f"'{foreign.path}' is {_WHAT[kind]}, a part of a HiLight; convert the HiLight and give this as "
+            f"{_PARTS[kind]}."
+        )
+    return kind
+
+
+def kind_of(names: Collection[str]) -> str | None:
+    """The first kind that one of the names is a sign of."""
+    if names and all(re.fullmatch(_TOKEN_MINING, name) for name in names):
+        return "token_mining"
+    for kind, pattern in _SIGNS.items():
+        if any(re.fullmatch(pattern, name) for name in names):
+            return kind
+    return None
+
+
+def describe(kind: str) -> str:
+    """A kind in words."""
+    return _WHAT[kind]
+
+
+def import_as(kind: str, foreign: Foreign, options: ImportOptions) -> Imported:
+    """Imports a checkpoint as one kind; nothing is read before the result is.
+
+    Raises:
+      CheckpointError: It does not fit; every missing, extra and misshaped name is listed.
+      ConfigError: An option does not belong to this kind.
+    """
+    importers: dict[str, Callable[[], Imported]] = {
+        "hilight": lambda: hilight.import_hilight(
+            foreign,
+            hilight.find_files(Path(foreign.path), options.files),
+            options.rule or hilight.HILIGHT_RULE,
+            options.fp16_rounded is not False,
+        ),
+        "gemma": lambda: gemma.import_gemma(foreign, options.rule or gemma.GEMMA_RULE),
+        "clip_vip": lambda: towers.import_clip_vip(foreign),
+        "hf_clip": lambda: towers.import_clip_vip(foreign),
+        "long_clip": lambda: towers.import_long_clip(foreign, bool(options.fp16_rounded)),
+        "openai_clip": lambda: towers.import_openai_clip(foreign),
+    }
+    if kind not in importers:
+        raise ConfigError(f"--kind is '{kind}', but must be one of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+    read = {
+        "--stretch": (options.stretch, ("hf_clip", "openai_clip")),
+        "--transformers_rule": (options.rule, ("gemma", "hilight")),
+        "--fp16_rounded": (options.fp16_rounded is not None, ("long_clip", "hilight")),
+    } | {
+        f"--{name}": (value is not None, ("hilight", "gemma") if name == "tokenizer" else ("hilight",))
+        for name, value in dataclasses.asdict(options.files).items()
+    }
+    for option, (given, kinds) in read.items():
+        if given and kind not in kinds:
+            raise ConfigError(
+                f"{option} is for {' and '.join(kinds)}, but this is {_WHAT[kind]} ({kind}); leave it out."
+            )
+    imported = importers[kind]()
+    return towers.stretch_clip(foreign, imported) if options.stretch else imported

@@ -1,0 +1,181 @@
+"""An imported model as a working directory: what training, evaluation, chat and export read as any other run's."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilight_jax.checkpoints.store import Store
+from hilight_jax.core import trees
+from hilight_jax.core.atomic_files import write_object
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.lazy import lazy
+from hilight_jax.core.sharding import Rule, storage_axes
+from hilight_jax.core.whole_directory import whole_directory
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.formats.importing.imported_model import Imported
+from hilight_jax.formats.reading_progress import told
+from hilight_jax.models import hilight, long_clip, video_text
+from hilight_jax.runs.ancestry import ANCESTRY, converted
+from hilight_jax.stages.chat_tokenizer import TOKENIZER
+from hilight_jax.stages.load_config import build_run
+
+PRESET = "imported"
+# Numbers of an array that is stored in several pieces; smaller ones are not worth it.
+_WORTH_CUTTING = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What a conversion came to.
+
+    Attributes:
+      parameters: Numbers of the model.
+      bytes: Of the working directory's weights.
+    """
+
+    parameters: int
+    bytes: int
+
+
+def write_run(
+    imported: Imported,
+    workdir: Path,
+    *,
+    dtype: str = "float32",
+    shards: int = 1,
+    tokenizer: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Written:
+    """Writes the working directory, whole or not at all.
+
+    Args:
+      imported: The model.
+      workdir: Must not exist.
+      dtype: Of the stored weights.
+      shards: Pieces to store every large array in, so that as many hosts read one each.
+      tokenizer: Gemma's ``tokenizer.model``, which a HiLight needs and a language model may have.
+      options: What the user decided, for the record.
+
+    Raises:
+      UserError: The directory exists, or the disk is too small.
+      ConfigError: A HiLight has no tokenizer, or one of another size.
+    """
+    params = trees.map_with_path(lambda _, x: lazy(x).astype(dtype), imported.params)
+    leaves = trees.flatten(params)
+    size = weight_bytes(imported, dtype)
+    run = run_config(imported)
+    check_tokenizer(imported, tokenizer)
+    files = {file: None for foreign in imported.opened.values() for file in foreign.files}
+    if tokenizer:
+        files[tokenizer] = None
+    facts = {
+        "options": dict(options or {}),
+        "choices": list(imported.choices),
+        "arrays_used": imported.used,
+        "left_over": dict(imported.left_over),
+    }
+    if imported.ancestry:
+        facts["started_from"] = {"export": imported.ancestry}
+    with whole_directory(workdir, size + 2**24) as partial, ThreadPoolExecutor(1) as beside:
+        # Hashing reads the files once more, beside the conversion, while they are in the system's cache.
+        record = beside.submit(converted, imported.kind, files, facts)
+        write_object(partial / "config.json", to_dict(run))
+        if tokenizer:
+            shutil.copyfile(tokenizer, partial / TOKENIZER)
+        store = Store(partial / "checkpoints")
+        pieces = storage_axes(leaves, rules(imported), shards, _WORTH_CUTTING) if shards > 1 else {}
+        store.save(
+            0, told(params, "converting"), None, {"step": 0, "examples": 0, "seed": 0}, to_dict(run), pieces=pieces
+        )
+        store.close()
+        write_object(partial / ANCESTRY, record.result())
+    return Written(sum(leaf.size for leaf in leaves.values()), size)
+
+
+def weight_bytes(imported: Imported, dtype: str) -> int:
+    """Bytes that the weights will take on the disk."""
+    return sum(leaf.size for leaf in trees.flatten(imported.params).values()) * np.dtype(dtype).itemsize
+
+
+def run_config(imported: Imported) -> Any:
+    """The configuration of the run whose place an imported model takes.
+
+    What only training reads is at its defaults; ``steps`` of 1 says that nothing was trained here.
+    """
+    values: dict[str, Any] = {"name": imported.stage, "preset": PRESET, "stage": imported.stage}
+    model = to_dict(imported.model)
+    trained = {"steps": 1, "batch_size": 1, "optimizer": {}}
+    if imported.stage == "language_model":
+        return build_run(values | {"model": {"gemma": model["gemma"]}})
+    if imported.stage == "encoder":
+        data = {
+            "num_frames": imported.model.vision.num_frames,
+            "image_size": imported.model.vision.image_size,
+            "text_length": imported.model.text.max_length,
+            **imported.data,
+        }
+        similarity = data.pop("similarity", "dot")
+        heads = {"dot": "within_clip", "cosine": "across_clips"}[similarity]
+        loss = {"local": {"contrast": heads if imported.model.local.levels else "none"}}
+        return build_run(values | trained | {"model": model, "loss": loss, "data": data})
+    if imported.stage == "long_clip":
+        data = {"image_size": imported.model.frames.image_size, "text_length": imported.model.text.max_length}
+        return build_run(values | trained | {"model": model, "loss": {}, "data": data})
+    return build_run(values | trained | _chat_values(imported, model))
+
+
+def _chat_values(imported: Imported, model: dict[str, Any]) -> dict[str, Any]:
+    """A HiLight takes the place of an aligned run; with an adapter, of a tuned one."""
+    places = {name: str(foreign.path) for name, foreign in imported.opened.items()}
+    tuned = imported.model.lora is not None
+    sources = {"encoder": places.get("vision", places["weights"]), "language_model": places["weights"]}
+    if imported.model.frames is not None:
+        sources["long_clip"] = places.get("frames", places["weights"])
+    if tuned:
+        sources = {"align": places["weights"]}
+    frames = imported.model.vision.num_frames
+    rows = imported.model.num_video_tokens(frames)
+    data = {
+        "num_frames": frames,
+        "image_size": imported.model.vision.image_size,
+        "key_frames": {"rule": "uniform", "count": frames},
+        "num_video_tokens": rows,
+        "max_length": max(1024, 2 * rows),
+        **imported.data,
+    }
+    stage = "tune" if tuned else "align"
+    return {"name": stage, "stage": stage, "sources": sources, "model": model, "data": data}
+
+
+def check_tokenizer(imported: Imported, tokenizer: Path | None) -> None:
+    """Refuses a HiLight without a tokenizer, and one that is not its language model's.
+
+    Raises:
+      ConfigError: What is missing, or both sizes.
+    """
+    if tokenizer is None:
+        if imported.stage == "chat":
+            raise ConfigError(
+                "a HiLight needs the tokenizer.model of its Gemma, and none lies beside it; give it by --tokenizer."
+            )
+        return
+    if imported.stage not in ("chat", "language_model"):
+        raise ConfigError("--tokenizer is for models with a language model, which this one has not; leave it out.")
+    size, rows = GemmaTokenizer(tokenizer).vocab_size, imported.model.gemma.vocab_size
+    if size > rows:
+        raise ConfigError(
+            f"the tokenizer '{tokenizer}' has {size} tokens, but the language model has {rows}; give the one that "
+            f"belongs to it."
+        )
+
+
+def rules(imported: Imported) -> tuple[Rule, ...]:
+    """How the parameters of a stage are split over devices."""
+    known = {"encoder": video_text.PARTITION_RULES, "long_clip": long_clip.PARTITION_RULES}
+    return known.get(imported.stage, hilight.PARTITION_RULES)

@@ -1,0 +1,1 @@
+"""Prompts become text: the language model with a cache, sampling, streaming, dialogue, evidence."""

@@ -1,0 +1,62 @@
+"""A clip as a model looks at it, and as it was filmed."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from hilight_jax.core.errors import DataError
+from hilight_jax.data.conversations.clip_frames import read_frames
+from hilight_jax.data.conversations.conversation import PickledClip
+from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.pickle_reader import PickleError
+from hilight_jax.data.transforms import to_uint8_size
+from hilight_jax.data.video import Video, VideoError
+from hilight_jax.pages.heatmaps import enlarge
+
+_UNNAMED = "the video"
+
+
+class Footage(NamedTuple):
+    """Evenly spread frames of a video.
+
+    Attributes:
+      name: Of the file.
+      frames: uint8 [F, y, x, 3], squeezed into the model's square.
+      pictures: uint8 [F, Y, X, 3], the same frames in the video's own shape, at drawing size.
+      numbers: Which frames of the video they are, from 0.
+      num_total: Frames of the video.
+    """
+
+    name: str
+    frames: UInt8[np.ndarray, "F y x 3"]
+    pictures: UInt8[np.ndarray, "F Y X 3"]
+    numbers: Int[np.ndarray, " F"]
+    num_total: int
+
+
+def read_footage(video: Video, num_frames: int, image_size: int) -> Footage:
+    """Reads the frames of a clip that a model sees.
+
+    Args:
+      video: Path of a video file, or its bytes; or path of one of HiLight's ``.pkl`` clips, which have no shape but
+        the model's.
+      num_frames: F.
+      image_size: Rows and columns of the model's frames.
+
+    Raises:
+      DataError: It is no such file or cannot be read; the message names it.
+    """
+    path = "" if isinstance(video, bytes) else os.fspath(video)
+    try:
+        frames, num_total = read_frames(PickledClip(path) if path.endswith(".pkl") else video, num_frames)
+    except (VideoError, PickleError) as error:
+        raise DataError(f"{path or _UNNAMED}: {error}") from error
+    return Footage(
+        os.path.basename(path) or _UNNAMED,
+        to_uint8_size(frames, (image_size, image_size)),
+        enlarge(frames),
+        uniform_indices(num_total, num_frames),
+        num_total,
+    )

@@ -1,1 +1,0 @@
-"""Published checkpoints, in whatever form they come, as models of ours."""

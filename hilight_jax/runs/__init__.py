@@ -1,0 +1,1 @@
+"""A working directory: its configuration, where its parts come from, its ancestry."""

@@ -1,0 +1,67 @@
+"""Where a model comes from, told by every working directory and handed on from run to run: ``ancestry.json``.
+
+A converted checkpoint names its files with their SHA-256; a training run names its configuration and carries the whole
+record of every run that it started from, so that it is known still when those are gone. ``export`` passes it on.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hilight_jax import __version__
+from hilight_jax.core.atomic_files import read_object, write_object
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.identity import versions
+from hilight_jax.training.run_config import RunConfig
+
+ANCESTRY = "ancestry.json"
+
+
+def read_ancestry(workdir: str | Path) -> dict[str, Any]:
+    """The record of a working directory; empty for one that began before there were such records."""
+    path = Path(workdir) / ANCESTRY
+    return read_object(path, CheckpointError, "restore it from a copy, or delete it") if path.is_file() else {}
+
+
+def keep_ancestry(config: RunConfig, workdir: Path) -> None:
+    """Writes the record of a training run when it begins, by the first process."""
+    if jax.process_index() or (workdir / ANCESTRY).exists():
+        return
+    sources = {"init_from": config.init_from.workdir} if config.init_from else {}
+    for name, value in to_dict(getattr(config, "sources", None) or {}).items():
+        if value and name != "which":
+            sources[name] = value
+    parents = {name: {"workdir": source, **read_ancestry(source)} for name, source in sources.items()}
+    trained = {"made_by": "train", "stage": config.stage, "preset": config.preset, "seed": config.seed}
+    write_object(workdir / ANCESTRY, {**trained, **made_with(), "started_from": parents})
+
+
+def converted(kind: str, files: Iterable[Path], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a converted checkpoint."""
+    listed = [{"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)} for path in files]
+    return {"made_by": "convert", "kind": kind, "files": listed, **facts, **made_with()}
+
+
+def without_places(record: Any) -> Any:
+    """A record for publication: names of files and runs, not where they lay, and not what was typed."""
+    if isinstance(record, list):
+        return [without_places(item) for item in record]
+    if not isinstance(record, Mapping):
+        return record
+    kept = {name: without_places(value) for name, value in record.items() if name != "options"}
+    return kept | {name: Path(kept[name]).name for name in ("path", "workdir") if name in kept}
+
+
+def made_with() -> dict[str, str]:
+    """Versions of what computes."""
+    return {"hilight_jax": __version__, "libraries": versions()}
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as model hubs give it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

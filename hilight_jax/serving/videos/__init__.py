@@ -1,0 +1,1 @@
+"""Videos of clients: kept, fetched, and decoded in processes of their own."""

@@ -1,0 +1,91 @@
+"""Decodes one video in a process of its own: ``python -m hilight_jax.serving.videos.decode_child FILE LIMITS``.
+
+Whoever wrote the file may have meant harm: the process has little memory, little time and one file, and is thrown away.
+Only containers that hold their own pictures are opened; a playlist would open whatever it names. Frames go to stdout
+as numpy's archive; what is wrong goes to stderr, one sentence, with exit code 2.
+"""
+
+import io
+import json
+import resource
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+
+from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.generation.footage import read_footage
+
+# Names of FFmpeg's demuxers, any of which a container may be known by.
+CONTAINERS = {"mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg", "gif", "flv", "asf"}
+
+
+def main() -> int:
+    """Decodes, within limits."""
+    path, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
+    _limit(resource.RLIMIT_AS, limits["memory_bytes"])
+    _limit(resource.RLIMIT_CPU, limits["seconds"])
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    try:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise DataError("it was deleted before it was read.") from error
+        _check(content, limits)
+        footage = read_footage(content, limits["num_frames"], limits["image_size"])
+    except UserError as error:
+        sys.stderr.write(str(error))
+        return 2
+    except MemoryError:
+        sys.stderr.write("the video takes more memory to decode than it may; give one of fewer or smaller frames.")
+        return 2
+    archive = io.BytesIO()
+    np.savez(
+        archive,
+        frames=footage.frames,
+        pictures=footage.pictures,
+        numbers=footage.numbers,
+        num_total=np.array(footage.num_total),
+    )
+    sys.stdout.buffer.write(archive.getvalue())
+    return 0
+
+
+def _check(content: bytes, limits: dict[str, float]) -> None:
+    """Refuses other containers, huge pictures and long films before a frame is decoded.
+
+    Raises:
+      DataError: What it is, and what may be.
+    """
+    options = {"protocol_whitelist": "", "format_whitelist": ",".join(sorted(CONTAINERS))}
+    try:
+        with av.open(io.BytesIO(content), options=options, metadata_errors="ignore") as container:
+            names = set(container.format.name.split(","))
+            if not names & CONTAINERS:
+                raise DataError(f"it is a file of the format {container.format.name}, which is no video.")
+            if not container.streams.video:
+                raise DataError("it has no video.")
+            stream = container.streams.video[0]
+            width, height = stream.codec_context.width, stream.codec_context.height
+            seconds = (container.duration or 0) / av.time_base
+    except av.error.FFmpegError as error:
+        raise DataError(f"it is no video that can be read ({error.strerror}).") from error
+    if width * height > limits["max_pixels"]:
+        raise DataError(
+            f"its frames have {width}x{height} pixels, but may have {int(limits['max_pixels']):,} in all; make it "
+            f"smaller."
+        )
+    if seconds > limits["max_seconds"]:
+        raise DataError(f"it is {seconds:.0f} s long, but may be {limits['max_seconds']:.0f} s; cut it.")
+
+
+def _limit(kind: int, value: float) -> None:
+    _, hard = resource.getrlimit(kind)
+    value = int(value) if hard == resource.RLIM_INFINITY else min(int(value), hard)
+    resource.setrlimit(kind, (value, value))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""The videos that clients show: kept under ids of their own, fetched from allowed hosts, decoded in processes apart."""
+
+import asyncio
+import base64
+import binascii
+import collections
+import dataclasses
+import hashlib
+import re
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.generation.footage import Footage
+from hilight_jax.serving.queue import Line
+from hilight_jax.serving.videos.decoding import Decoding, NoRoom, write
+from hilight_jax.serving.videos.limits import VideoLimits
+
+_ID = re.compile(r"file-[0-9a-f]{32}")
+_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?(?P<base64>;base64)?,", re.ASCII)
+# Videos that are fetched at a time: all of them may be in memory.
+_FETCHES = 8
+
+
+class UnknownFile(UserError):
+    """No file has this id."""
+
+
+class TooLarge(UserError):
+    """More bytes than may be sent."""
+
+
+class Forbidden(UserError):
+    """A host that videos may not be fetched from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredFile:
+    """An uploaded file.
+
+    Attributes:
+      id: Its name here.
+      filename: Its name there.
+      digest: Names its content.
+      size: Bytes.
+      created: Seconds since 1970.
+    """
+
+    id: str
+    filename: str
+    digest: str
+    size: int
+    created: int
+
+
+def is_file_id(text: str) -> bool:
+    """Whether a text is written as the id of an uploaded file."""
+    return bool(_ID.fullmatch(text))
+
+
+class Videos:
+    """Uploaded files in a directory of their own, and videos from elsewhere."""
+
+    def __init__(self, num_frames: int, image_size: int, limits: VideoLimits):
+        """Makes the directory; ``close`` deletes it.
+
+        Args:
+          num_frames: F, frames that a model sees of a video.
+          image_size: Rows and columns of a frame.
+          limits: What clients may ask.
+        """
+        self.limits = limits
+        self._directory = tempfile.TemporaryDirectory(prefix="hilight-files-")
+        self._files: collections.OrderedDict[str, StoredFile] = collections.OrderedDict()
+        self._decoding = Decoding(Path(self._directory.name), num_frames, image_size, limits)
+        self._fetching = Line(_FETCHES, limits.max_waiting, "for their videos to be fetched")
+        # Nothing is unpacked on the way: a small archive may be endless.
+        plain = {"accept-encoding": "identity"}
+        self._client = httpx.AsyncClient(headers=plain, timeout=limits.fetch_seconds, trust_env=False)
+
+    async def close(self) -> None:
+        """Forgets everything."""
+        self._decoding.close()
+        await self._client.aclose()
+        self._directory.cleanup()
+
+    def files(self) -> list[StoredFile]:
+        """The uploaded files, the newest last."""
+        return list(self._files.values())
+
+    async def add(self, filename: str, content: bytes) -> StoredFile:
+        """Keeps a video; the oldest make room.
+
+        Raises:
+          UserError: It is larger than a video may be, or no video.
+        """
+        self._check_size(len(content))
+        digest = await asyncio.to_thread(_digest, content)
+        await self._decoding.frames(digest, lambda: content)
+        name = Path(filename).name[:200] or "video"
+        stored = StoredFile(f"file-{secrets.token_hex(16)}", name, digest, len(content), int(time.time()))
+        path = Path(self._directory.name) / stored.id
+        try:
+            await asyncio.to_thread(write, path, content)
+        except NoRoom:
+            path.unlink(missing_ok=True)
+            raise
+        while self._files and sum(f.size for f in self._files.values()) + stored.size > self.limits.max_total_bytes:
+            self.delete(next(iter(self._files)))
+        self._files[stored.id] = stored
+        return stored
+
+    def get(self, file_id: str) -> StoredFile:
+        """What is known of a file.
+
+        Raises:
+          UnknownFile: There is none of this id.
+        """
+        if not is_file_id(file_id) or file_id not in self._files:
+            raise UnknownFile(
+                f"there is no file '{file_id[:60]}'; upload it (POST /v1/files) and use the id that you get."
+            )
+        return self._files[file_id]
+
+    def path(self, file_id: str) -> Path:
+        """Where a file lies."""
+        return Path(self._directory.name) / self.get(file_id).id
+
+    def delete(self, file_id: str) -> None:
+        """Deletes a file."""
+        self.path(file_id).unlink(missing_ok=True)
+        del self._files[file_id]
+
+    async def footage(self, url: str, num_frames: int | None = None) -> Footage:
+        """The frames that a model sees of a video.
+
+        Args:
+          url: A file's id, a ``data:`` URL, or ``http(s)`` on an allowed host.
+          num_frames: How many; None: as many as the model sees.
+
+        Raises:
+          UserError: It is none of these, too large, forbidden, or no video.
+          Busy: Too many videos wait.
+        """
+        scheme = url.partition(":")[0].lower()
+        if is_file_id(url):
+            return await self._decoding.frames(self.get(url).digest, lambda: self.path(url), num_frames)
+        if scheme == "data":
+            content = await asyncio.to_thread(self._from_data_url, url)
+            return await self._decoding.frames(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
+        if scheme in ("http", "https"):
+
+            async def fetch() -> Footage:
+                content = await self._from_host(url)
+                digest = await asyncio.to_thread(_digest, content)
+                return await self._decoding.frames(digest, lambda: content, num_frames)
+
+            return await self._fetching.run(fetch)  # Until it is decoded: only so many wait in memory.
+        raise DataError(
+            f"the video '{url[:60]}' is neither the id of an uploaded file (file-...), nor a data: URL, nor http(s)."
+        )
+
+    def _from_data_url(self, url: str) -> bytes:
+        match = _DATA_URL.match(url[:200])
+        if not match or not match["base64"]:
+            raise DataError("the data: URL is not written as data:video/mp4;base64,....")
+        body = url[match.end() :]
+        if len(body) > self.limits.max_bytes * 4 // 3 + 4:
+            self._check_size(len(body) * 3 // 4)
+        try:
+            content = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise DataError(f"the data: URL holds no base64 ({error}).") from error
+        self._check_size(len(content))
+        return content
+
+    async def _from_host(self, url: str) -> bytes:
+        """Fetches from a host that is on the list; a redirect is not followed, wherever it leads."""
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").lower(), parts.port
+        except ValueError as error:
+            raise DataError(f"'{url[:60]}' is no address ({error}).") from error
+        named = f"{host}:{port}" if port else host
+        if named not in self.limits.allowed_hosts or parts.username or parts.password:
+            where = f"from {', '.join(self.limits.allowed_hosts)}" if self.limits.allowed_hosts else "from no host"
+            raise Forbidden(f"videos may be fetched {where}, not from '{named[:60]}'; upload the file instead.")
+        try:
+            async with (
+                asyncio.timeout(self.limits.fetch_seconds),
+                self._client.stream("GET", url) as response,
+            ):
+                if response.is_redirect:
+                    raise Forbidden(f"'{named}' redirects elsewhere, which is not followed; upload the file instead.")
+                if response.status_code != 200:
+                    raise DataError(f"'{named}' answers {response.status_code} for this video.")
+                content = bytearray()
+                async for piece in response.aiter_raw():
+                    content += piece
+                    self._check_size(len(content))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise DataError(f"the video cannot be fetched from '{named}' ({type(error).__name__}).") from error
+        return bytes(content)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.max_bytes:
+            raise TooLarge(f"the video has more than the {self.limits.max_bytes / 1e6:g} MB that it may have; cut it.")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

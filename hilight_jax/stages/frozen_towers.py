@@ -1,0 +1,142 @@
+"""The frozen towers of a chat model: clips in, features out, each clip once if there is a cache.
+
+The towers run as a program of their own, on this host's devices alone and on a fixed number of clips at a time. So a
+clip's features do not depend on the batch it came in, and training on stored features is bitwise training on fresh
+ones.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from hilight_jax.core.mesh import AXES, batch_sharding, replicated
+from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
+from hilight_jax.models.pixels import normalise
+from hilight_jax.stages.tower_cache import TowerCache
+
+FEATURES = ("clip_tokens", "frame_features")
+CLIPS_PER_DEVICE = 8
+
+
+class Towers:
+    """CLIP-ViP+ and Long-CLIP with fixed parameters."""
+
+    def __init__(
+        self,
+        config: HiLightConfig,
+        params: Mapping[str, Any],
+        cache: TowerCache | None = None,
+        clips_per_device: int = CLIPS_PER_DEVICE,
+    ):
+        """Places the parameters of ``TOWER_PARTS`` on every device of this host."""
+        devices = jax.local_devices()
+        self.chunk = clips_per_device * len(devices)
+        self._config, self._cache = config, cache
+        towers = {name: params[name] for name in TOWER_PARTS if name in params}
+        groups = device_groups(devices, whole=jax.process_count() == 1)
+        self._programs = [
+            (tower_program(config, group), jax.device_put(towers, replicated(_mesh(group)))) for group in groups
+        ]
+
+    def features(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The features of a host's batch of conversations.
+
+        Args:
+          batch: ``video`` uint8 [B, U, F, Y, X, C], ``key_frames`` int32 [B, U, Fk] and ``video_mask`` bool [B, U].
+
+        Returns:
+          ``clip_tokens`` [B, U, S, D] and ``frame_features`` [B, U, Fk, E]; zeros where there is no clip.
+        """
+        rows = np.argwhere(batch["video_mask"])
+        clips = [(batch["video"][b, u], batch["key_frames"][b, u]) for b, u in rows]
+        found = [self._cache.get(*clip) if self._cache else None for clip in clips]
+        missing = [i for i, features in enumerate(found) if features is None]
+        for start in range(0, len(missing), self.chunk):
+            part = missing[start : start + self.chunk]
+            fresh = self._encode([clips[i] for i in part])
+            for row, i in enumerate(part):
+                found[i] = {name: fresh[name][row] for name in FEATURES}
+                if self._cache:
+                    self._cache.put(*clips[i], found[i])
+        shapes = feature_shapes(self._config, batch["video"].shape[2:], batch["key_frames"].shape[2])
+        out = {
+            name: np.zeros((*batch["video_mask"].shape, *shapes[name].shape), shapes[name].dtype) for name in FEATURES
+        }
+        for (b, u), features in zip(rows, found, strict=True):
+            for name in FEATURES:
+                out[name][b, u] = features[name]
+        return out
+
+    def _encode(self, clips: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Encodes at most one chunk of clips; black clips fill it up."""
+        video = np.zeros((self.chunk, *clips[0][0].shape), np.uint8)
+        keys = np.zeros((self.chunk, *clips[0][1].shape), np.int32)
+        for row, (frames, key_frames) in enumerate(clips):
+            video[row], keys[row] = frames, key_frames
+        share = self.chunk // len(self._programs)
+        parts = [
+            run(params, video[i * share : (i + 1) * share], keys[i * share : (i + 1) * share])
+            for i, (run, params) in enumerate(self._programs)
+        ]
+        made = jax.device_get(parts)
+        return {name: np.concatenate([part[name] for part in made]) for name in FEATURES}
+
+
+def device_groups(devices: Sequence[jax.Device], whole: bool) -> list[list[jax.Device]]:
+    """The devices of a host as they can share a program: all of them, but each alone on a part of a v5e pod.
+
+    The compiler refuses programs for several v5e chips that are not all of their slice, whatever they would send.
+
+    Args:
+      devices: Of one host.
+      whole: Whether there are no other hosts.
+    """
+    if whole or devices[0].device_kind != "TPU v5 lite":
+        return [list(devices)]
+    return [[device] for device in devices]
+
+
+def tower_program(config: HiLightConfig, devices: Sequence[jax.Device]) -> Any:
+    """The jitted towers on these devices, clips split over them: ``(params, video, key_frames)`` to ``FEATURES``."""
+    mesh = _mesh(devices)
+    whole, split = replicated(mesh), batch_sharding(mesh)
+    model = HiLight(config)
+
+    def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
+        out = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
+        return {name: out[name] for name in FEATURES}
+
+    return jax.jit(under_mesh(mesh, run), in_shardings=(whole, split, split), out_shardings=split)
+
+
+def tower_shapes(
+    config: HiLightConfig, clip_shape: tuple[int, ...], num_key_frames: int, clips: int
+) -> tuple[dict[str, Any], jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+    """Shapes of what ``tower_program`` takes: parameters, ``video`` and ``key_frames`` of so many clips."""
+    video = jax.ShapeDtypeStruct((clips, *clip_shape), jnp.uint8)
+    keys = jax.ShapeDtypeStruct((clips, num_key_frames), jnp.int32)
+    pixels = jax.ShapeDtypeStruct(video.shape, jnp.float32)
+    init = functools.partial(HiLight(config).init, method="encode_video")
+    return jax.eval_shape(init, jax.random.key(0), pixels, keys)["params"], video, keys
+
+
+@functools.lru_cache
+def feature_shapes(
+    config: HiLightConfig, clip_shape: tuple[int, ...], num_key_frames: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of one clip's features; a function of the configuration alone."""
+    out = jax.eval_shape(
+        tower_program(config, jax.local_devices()[:1]), *tower_shapes(config, clip_shape, num_key_frames, 1)
+    )
+    return {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items()}
+
+
+def _mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """These devices in a row, along an axis that batches are split over."""
+    return Mesh(np.array(devices).reshape(-1, 1, 1), AXES)

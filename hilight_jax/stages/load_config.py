@@ -1,0 +1,104 @@
+"""From the command line or a working directory to the configuration of a training run."""
+
+import ast
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from hilight_jax.core.atomic_files import read_object
+from hilight_jax.core.config import build
+from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.language_model import LanguageModelRun
+from hilight_jax.stages.long_clip_objective import LongClipTrainConfig
+from hilight_jax.training.run_config import RunConfig
+
+# What a run's ``stage`` makes of its configuration.
+STAGES: dict[str, type[RunConfig] | type[LanguageModelRun]] = {
+    "encoder": EncoderTrainConfig,
+    "long_clip": LongClipTrainConfig,
+    "language_model": LanguageModelRun,
+    "align": ChatTrainConfig,
+    "tune": ChatTrainConfig,
+}
+
+
+def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path = "data") -> RunConfig:
+    """Reads ``FILE.py[:ARGUMENT]``, applies ``config.key=value`` overrides, and freezes the result.
+
+    Raises:
+      ConfigError: No such file, preset or key, or a value that is not allowed.
+    """
+    path, _, argument = spec.partition(":")
+    if not Path(path).is_file() or Path(path).suffix != ".py":
+        raise ConfigError(f"there is no Python file '{path}' here ({Path.cwd()}); try configs/encoder.py.")
+    module_spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    config = module.get_config(argument) if argument else module.get_config()
+    for override in overrides:
+        _override(config, override)
+    return build_run({"data_dir": str(data_dir), **config.to_dict()})
+
+
+def read_config(workdir: str | Path) -> RunConfig:
+    """Reads back the configuration of a run, its sources ready to open.
+
+    Raises:
+      CheckpointError: There is none, or it is damaged.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"'{workdir}' is not a working directory: it has no config.json.")
+    values = read_object(path, CheckpointError, "restore it, or choose another workdir")
+    return build_run(values).with_sources()
+
+
+def build_run(values: Mapping[str, Any]) -> RunConfig:
+    """Builds the configuration of the stage that ``values`` name; a run that names none is of the encoder.
+
+    Raises:
+      ConfigError: The stage is unknown, or a key or value is not allowed.
+    """
+    stage = values.get("stage", "encoder")
+    if stage not in STAGES:
+        raise ConfigError(
+            f"config.stage is {stage!r}, but must be one of {', '.join(STAGES)}.{nearest(str(stage), STAGES)}"
+        )
+    return build(STAGES[stage], values)
+
+
+def _override(config: ml_collections.ConfigDict, override: str) -> None:
+    """Sets one key; whether there is such a key is for ``build`` to say."""
+    key, equals, text = override.removeprefix("--").partition("=")
+    *parents, name = key.removeprefix("config.").split(".")
+    if not key.startswith("config.") or not equals:
+        raise ConfigError(f"'{override}' is not an argument; write --config.KEY=VALUE, or see --help.")
+    node = config
+    for i, parent in enumerate(parents):
+        node = node[parent] if parent in node else _new_group(node, parent)
+        if not isinstance(node, ml_collections.ConfigDict):
+            raise ConfigError(f"'{key}' goes too deep: config.{'.'.join(parents[: i + 1])} is a value.")
+    with node.unlocked(), node.ignore_type():
+        node[name] = _value(text)
+
+
+def _new_group(node: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
+    with node.unlocked():
+        node[name] = ml_collections.ConfigDict()
+    return node[name]
+
+
+def _value(text: str) -> object:
+    """Reads a Python literal; ``true``, ``false`` and ``null`` too; anything else is a string."""
+    words = {"true": True, "false": False, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return text

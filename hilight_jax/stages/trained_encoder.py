@@ -1,0 +1,87 @@
+"""The trained encoder, ready to embed clips and captions."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from hilight_jax.checkpoints.store import Store, name_report
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.core.on_mesh import on_mesh
+from hilight_jax.models import video_text
+from hilight_jax.models.pixels import normalise
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.load_config import read_config
+
+
+class Encoder:
+    """A dual encoder with its parameters; arrays in, numpy arrays out."""
+
+    def __init__(
+        self,
+        config: EncoderTrainConfig,
+        params: Mapping[str, Any] | None = None,
+        step: int | None = None,
+        mesh: Mesh | None = None,
+    ):
+        """Wraps the parameters of ``step``, which may be set and replaced later; each input shape is compiled once.
+
+        Args:
+          config: The run that they are of.
+          params: Arrays on one device, or on ``mesh``.
+          step: Of their checkpoint.
+          mesh: Where they are and batches go; all processes must then ask for the same at the same time.
+        """
+        self.config, self.params, self.step = config, params, step
+        model = video_text.DualEncoder(config.model)
+        compiled = jax.jit if mesh is None else functools.partial(on_mesh, mesh)
+        self._video = compiled(lambda p, x: _grounding(model.apply({"params": p}, normalise(x), method="encode_video")))
+        self._text = compiled(
+            lambda p, ids, mask: _grounding(model.apply({"params": p}, ids, mask, method="encode_text"))
+        )
+
+    def encode_video(self, video: np.ndarray) -> dict[str, Any]:
+        """Embeds uint8 (or float in 0..255) clips ``[B, F, Y, X, C]``; see ``DualEncoder.encode_video``."""
+        return jax.device_get(self._video(self.params, video))
+
+    def encode_text(self, text_ids: np.ndarray, text_mask: np.ndarray) -> dict[str, Any]:
+        """Embeds captions ``[B, L]``; see ``DualEncoder.encode_text``."""
+        return jax.device_get(self._text(self.params, text_ids, text_mask))
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """Weights of the tapped levels in a word's map over the patches, see ``DualEncoderConfig``."""
+        return self.config.model.map_weights
+
+
+def load_encoder(workdir: str | Path, which: Literal["best", "latest"] | int = "latest") -> Encoder:
+    """Loads the best or the latest checkpoint of a run, or the one of a step.
+
+    Raises:
+      CheckpointError: ``workdir`` holds no run of the encoder.
+    """
+    config = read_config(workdir)
+    if not isinstance(config, EncoderTrainConfig):
+        raise CheckpointError(
+            f"'{workdir}' is a run of the stage '{config.stage}' and holds no text tower, so it cannot embed; name a "
+            f"run of the encoder."
+        )
+    store = Store(Path(workdir) / "checkpoints", config.keep, read_only=True)
+    step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
+    if step is None:
+        raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train longer.")
+    complaints = name_report(video_text.param_shapes(config.model), store.param_shapes(step))
+    if complaints:
+        raise CheckpointError(
+            f"step {step} of '{workdir}' does not fit its own configuration: {'; '.join(complaints)}."
+        )
+    return Encoder(config, store.restore_params(step), step)
+
+
+def _grounding(out: dict[str, Any]) -> dict[str, Any]:
+    """Keeps what leaves the device: the embeddings and the local features."""
+    return {name: value for name, value in out.items() if name.endswith(("_embeds", "_local"))}

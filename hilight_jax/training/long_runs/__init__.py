@@ -1,0 +1,1 @@
+"""Operations of runs that last for weeks: clock, goodput, watchdog, preemption, profiling."""

@@ -1,0 +1,127 @@
+"""What a run's time was spent on, over all its interruptions: ``goodput.json`` in the workdir and one line at the end.
+
+To the activities of the clock come two that only a later start can know: ``lost``, the steps, data and evaluations
+after the checkpoint that the run goes on from, which are done again; and ``down``, from the last word of the run before
+until this one began. All of them add up to the time since the first start.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hilight_jax.core.atomic_files import write_object
+from hilight_jax.training.long_runs.clock import ACTIVITIES, Clock
+
+DONE_AGAIN = ("step", "data", "evaluation")
+KNOWN_CHECKPOINTS = 100
+SECONDS_BETWEEN_WRITES = 10.0
+
+
+class Goodput:
+    """Adds this start's clock to what the file says of those before; a context that writes it at its end."""
+
+    def __init__(
+        self,
+        workdir: Path,
+        step: int,
+        clock: Clock,
+        tell: Callable[[str], None] = lambda line: None,
+        now: Callable[[], float] = time.time,
+    ):
+        """Reads what was before.
+
+        Args:
+          workdir: Where ``goodput.json`` is; only the first process writes it.
+          step: The step that the run goes on from.
+          clock: The time of this start.
+          tell: Is given the summary at the end.
+          now: Seconds since 1970.
+        """
+        self._path, self._clock, self._tell, self._now = workdir / "goodput.json", clock, tell, now
+        before = _read(self._path)
+        self._starts = before.get("starts", 0) + 1
+        self._before = dict.fromkeys((*ACTIVITIES, "lost", "down"), 0.0) | before.get("seconds", {})
+        self._checkpoints = [known for known in before.get("checkpoints", []) if known["saved"] <= step]
+        if before:
+            kept = self._checkpoints[-1] if self._checkpoints else dict.fromkeys(DONE_AGAIN, 0.0)
+            for name in DONE_AGAIN:
+                self._before["lost"] += self._before[name] - kept[name]
+                self._before[name] = kept[name]
+            began = now() - sum(clock.seconds().values())
+            self._before["down"] += max(0.0, began - before["until"])
+        self._written = -SECONDS_BETWEEN_WRITES
+
+    def seconds(self) -> dict[str, float]:
+        """Returns the seconds of every activity over all starts."""
+        now = self._clock.seconds()
+        return {name: value + now.get(name, 0.0) for name, value in self._before.items()}
+
+    def saved(self, step: int) -> None:
+        """Notes that what was done up to ``step`` is kept, and writes the file."""
+        self._checkpoints.append({"saved": step} | {name: self.seconds()[name] for name in DONE_AGAIN})
+        self.write()
+
+    def touch(self) -> None:
+        """Writes the file if that was not done lately: what a killed run did is known up to here."""
+        if self._now() - self._written >= SECONDS_BETWEEN_WRITES:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file in one piece."""
+        self._written = self._now()
+        if jax.process_index():
+            return
+        seconds = self.seconds()
+        record = {
+            "goodput": _share(seconds, "step"),
+            "total_seconds": sum(seconds.values()),
+            "seconds": seconds,
+            "starts": self._starts,
+            "until": self._written,
+            "checkpoints": self._checkpoints[-KNOWN_CHECKPOINTS:],
+        }
+        write_object(self._path, record)
+
+    def summary(self) -> str:
+        """Returns one line: the share of the time that went into steps that count, and where the rest went."""
+        seconds = self.seconds()
+        shares = {name: _share(seconds, name) for name in sorted(seconds, key=seconds.get, reverse=True)}
+        rest = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if name != "step" and share >= 0.0005)
+        return f"goodput {shares['step']:.1%} of {spell(sum(seconds.values()))}: {rest or 'nothing else'}"
+
+    def __enter__(self) -> "Goodput":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Writes the file and tells the summary."""
+        self.write()
+        self._tell(self.summary())
+
+
+def spell(seconds: float) -> str:
+    """Spells seconds as ``2 h 10 min``, ``10 min 5 s`` or ``5.0 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def _share(seconds: dict[str, float], name: str) -> float:
+    return seconds[name] / max(sum(seconds.values()), 1e-9)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What the starts before wrote; nothing when that is no such record: no run fails for its bookkeeping."""
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    kinds = {"seconds": dict, "until": float, "checkpoints": list}
+    if isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
+        return record
+    return {}

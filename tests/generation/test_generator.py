@@ -1,0 +1,188 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
+from hilight_jax.models.hilight import HiLight, count_positions, variables
+from tests.generation.chat import STOP_ID, Letters, clip, generator, prompt
+from tests.models import tiny_hilight
+
+LORA = {"lora": tiny_hilight.LORA}
+
+
+def prompts():
+    """Text alone, one clip, two clips, two clips apart, a long one."""
+    return [
+        prompt(5, 6),
+        prompt(clip(0), 7, 8, 9),
+        prompt(clip(0), clip(1), 7),
+        prompt(clip(1), 7, 9, clip(0), 5),
+        prompt(*range(2, 28)),
+    ]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def training_path(config, ids, video_tokens):
+    """Scores of every row and all attention, without padding and without a cache."""
+    model, params, mask = HiLight(config), variables(tiny_hilight.params(config)), jnp.ones(ids.shape, bool)
+    embeds = model.apply(params, ids, video_tokens, method="embed")
+    out = model.apply(params, embeds, count_positions(mask), mask, method="language", keep_attention=True)
+    return model.apply(params, out["tokens"], method="logits")[0], out["attention"]
+
+
+def reference(one, answer, **changes):
+    """``training_path`` of a prompt and its answer."""
+    video = np.concatenate([np.zeros((0, 14), np.float32), *(c.tokens for c in one.clips)])
+    ids = np.concatenate([one.ids, answer]).astype(np.int32)
+    return map(np.asarray, training_path(tiny_hilight.config(**changes), ids[None], video[None]))
+
+
+@pytest.mark.parametrize("changes", [{}, LORA], ids=["plain", "lora"])
+def test_an_answer_is_what_the_training_path_would_say(changes):
+    for one in (prompts()[0], prompts()[3]):
+        (answer,) = generator(**changes).generate([one], SamplingConfig(max_new_tokens=6, stop_ids=(39,)))
+        logits, _ = reference(one, answer.ids, **changes)
+        np.testing.assert_array_equal(answer.ids, logits[len(one.ids) - 1 : -1].argmax(-1)[: len(answer.ids)])
+        np.testing.assert_allclose(generator(**changes).next_logits([one])[0], logits[len(one.ids) - 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_batch_equals_singles(temperature):
+    sampling = SamplingConfig(temperature=temperature, max_new_tokens=8)
+    together = generator().generate(prompts(), sampling)
+    alone = [generator().generate([one], sampling)[0] for one in prompts()]
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(a.ids, b.ids)
+        assert (a.text, a.finish_reason) == (b.text, b.finish_reason)
+    singles = np.concatenate([generator().next_logits([one]) for one in prompts()])
+    np.testing.assert_allclose(generator().next_logits(prompts()), singles, atol=1e-5)
+
+
+def test_an_answer_stops_at_a_stop_id_and_does_not_hold_it():
+    (free,) = generator().generate([prompts()[1]], SamplingConfig(max_new_tokens=8, stop_ids=(39,)))
+    stop = int(free.ids[3])
+    count = free.ids.tolist().index(stop)
+    (answer,) = generator().generate([prompts()[1]], SamplingConfig(max_new_tokens=8, stop_ids=(stop,)))
+    assert answer.ids.tolist() == free.ids[:count].tolist() and answer.finish_reason == "stop"
+    assert answer.text == Letters().decode(answer.ids)
+
+
+def test_the_tokenizers_stop_ids_are_the_default():
+    own, same = (generator().generate(prompts(), SamplingConfig(stop_ids=ids)) for ids in (None, (STOP_ID,)))
+    assert [a.ids.tolist() for a in own] == [a.ids.tolist() for a in same]
+    assert all(STOP_ID not in a.ids for a in own)
+
+
+def test_an_answer_is_cut_where_the_context_ends():
+    small = generator(max_length=20)
+    answers = small.generate([prompt(*range(2, 16)), prompt(5)], SamplingConfig(stop_ids=(39,)))
+    assert [len(a.ids) for a in answers] == [5, 18]
+    assert {a.finish_reason for a in answers} == {"length"}
+
+
+def test_text_streams_in_pieces_that_make_the_answer():
+    shown = {}
+
+    def on_text(row, text):
+        assert text
+        shown[row] = shown.get(row, "") + text
+
+    answers = generator().generate(prompts(), SamplingConfig(temperature=2.0, max_new_tokens=12), on_text)
+    assert [shown.get(row, "") for row in range(5)] == [a.text for a in answers]
+
+
+@pytest.mark.parametrize("clips", [(), (0,)])
+def test_a_chat_goes_on_where_its_context_agrees(clips):
+    mine = generator(max_length=64, seed=1)
+    greedy = SamplingConfig(max_new_tokens=7, stop_ids=(39,))
+    shown = [clip(i) for i in clips]
+    said = []
+    for turn in range(3):  # The second and third turns begin with all that was said, the last one with another answer.
+        asked = prompt(*shown, *said, 10 + turn, 11)
+        (answer,) = mine.generate([asked], greedy, reuse_prefix=True)
+        (fresh,) = mine.generate([asked], greedy)
+        np.testing.assert_array_equal(answer.ids, fresh.ids)
+        said += [10 + turn, 11, *(answer.ids.tolist() if turn != 1 else [20, 21])]
+
+
+def test_only_what_is_new_is_read(monkeypatch):
+    mine = Generator(tiny_hilight.CONFIG, tiny_hilight.params(), Letters(), 64)
+    reads, read = [], mine.decoder.read
+    monkeypatch.setattr(
+        mine.decoder, "read", lambda ids, video, mask, *rest: reads.append(mask.sum()) or read(ids, video, mask, *rest)
+    )
+    sampling = SamplingConfig(max_new_tokens=4, stop_ids=(39,))
+    first = prompt(clip(0), 7, 8)
+    (answer,) = mine.generate([first], sampling, reuse_prefix=True)
+    second = first._replace(ids=np.array([*first.ids, *answer.ids, 5], np.int32))
+    mine.generate([second], sampling, reuse_prefix=True)
+    mine.generate([second], sampling, reuse_prefix=True)
+    other = prompt(clip(1), 7, 8)
+    mine.generate([other], sampling, reuse_prefix=True)
+    # All; the answer's last token, which nothing was predicted from, and the new one; the last one; all but <bos>.
+    assert reads == [7, 2, 1, 6]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["fresh", "after its answer"])
+def test_attention_is_the_models_own_mean_over_layers_and_heads(again):
+    mine = generator(max_length=48)
+    one = prompt(5, clip(0), 7)
+    (answer,) = mine.generate([one], SamplingConfig(max_new_tokens=4, stop_ids=(39,)), reuse_prefix=again)
+    found = mine.attention(one, answer.ids)
+    _, weights = reference(one, answer.ids)
+    n = len(one.ids)
+    np.testing.assert_allclose(found, weights[:, 0, :, n - 1 : n + 3, :n].mean((0, 1)), atol=1e-6)
+    np.testing.assert_allclose(found[0].sum(), 1, atol=1e-5)
+    assert found.shape == (4, n)
+
+
+def test_weights_on_a_cpu_are_not_copied():
+    wide = dataclasses.replace(tiny_hilight.GEMMA, width=32, mlp_dim=32)
+    mining = dataclasses.replace(tiny_hilight.TOKEN_MINING, width_out=32)
+    config = tiny_hilight.config(gemma=wide, token_mining=mining)
+    params = jax.device_put(tiny_hilight.params(config))
+    mine = Generator(config, params, Letters(), 64)
+    stacked = params["gemma"]["layers"]["mlp"]["up_proj"]["kernel"]
+    part = mine.decoder.variables["params"]["gemma"]["layers_1"]["mlp"]["up_proj"]["kernel"]
+    assert part.unsafe_buffer_pointer() == stacked.unsafe_buffer_pointer() + stacked.nbytes // 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ([], "there is no prompt to answer"),
+        ([Prompt(np.zeros(0, np.int32))], "prompt 1 is empty"),
+        ([prompt(5), prompt(40)], "an id of prompt 2 is 40, but the model's ids are 0 to 39"),
+        ([prompt(-7)], "an id of prompt 1 is -7"),
+        ([prompt(*range(2, 28), *range(2, 28), *range(2, 28))], "prompt 1 has 79 tokens, 0 of them of its clips, but"),
+        ([Prompt(np.full(4, VIDEO_ID, np.int32))], "prompt 1 has 4 rows for clips, but its 0 clips fill 0"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(asked, message):
+    with pytest.raises(DataError, match=message):
+        generator().generate(asked)
+
+
+def test_a_clip_that_no_row_shows_is_a_sentence():
+    with pytest.raises(
+        DataError, match="prompt 1 has 0 rows for clips, but its 1 clips fill 4; give one clip for each"
+    ):
+        generator().generate([Prompt(np.array([2, 5], np.int32), (clip(0),))])
+
+
+def test_a_stop_id_that_the_model_has_not_is_a_sentence():
+    with pytest.raises(DataError, match="a stop id is 40, but the model's ids are 0 to 39"):
+        generator().generate([prompt(5)], SamplingConfig(stop_ids=(40,)))
+
+
+def test_a_tokenizer_of_another_model_is_a_sentence():
+    letters = Letters()
+    letters.vocab_size = 41
+    with pytest.raises(ConfigError, match="the tokenizer has 41 pieces, but the model knows 40; give the tokenizer"):
+        Generator(tiny_hilight.CONFIG, tiny_hilight.params(), letters, 64)

@@ -1,0 +1,54 @@
+import pytest
+
+from hilight_jax.core.errors import ConfigError
+from hilight_jax.stages.load_config import load_config
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "align.py:demo",
+        "align.py:demo,frames=long_clip",
+        "align.py:2b",
+        "tune.py:demo",
+        "tune.py:2b",
+        "tune.py:2b,train=full",
+    ],
+)
+def test_every_preset_is_a_whole_configuration(spec):
+    config = load_config(f"configs/{spec}")
+    assert config.data.num_video_tokens == config.model.num_video_tokens(config.data.key_frames.count)
+
+
+def test_the_2b_presets_are_the_released_recipe():
+    align, tune = load_config("configs/align.py:2b"), load_config("configs/tune.py:2b")
+    assert (align.optimizer.learning_rate, tune.optimizer.learning_rate) == (1e-4, 1e-3)
+    assert align.steps == 20 * 702_750 // 30 and tune.steps == 3 * 100_010 // 30
+    assert align.freeze == ("gemma",) and tune.freeze == ("token_mining", "gemma")
+    assert (tune.model.lora.rank, tune.model.lora.alpha, tune.model.lora.dropout) == (64, 32.0, 0.05)
+    assert align.data.num_video_tokens == 384
+
+
+@pytest.mark.parametrize(
+    ("spec", "overrides", "sentence"),
+    [
+        ("align.py:demo", ["--config.sources.encoder="], r"sources.encoder is empty, but the stage align builds on"),
+        ("align.py:demo", ["--config.sources.align=x"], r"sources.align is 'x', but the stage align takes its parts"),
+        ("align.py:2b", ["--config.sources.long_clip="], r"sources.long_clip is empty, but the stage align builds on"),
+        ("align.py:demo", ["--config.sources.long_clip=x"], r"sources.long_clip is 'x', but the stage align takes its"),
+        ("align.py:2b", ["--config.sources.language_model="], "nothing can be aligned to a language model that never"),
+        ("tune.py:demo", ["--config.sources.align="], "sources.align is empty, but the stage tune builds on"),
+        ("align.py:demo", ["--config.model.lora.rank=4"], "config.model.lora is for the stage tune"),
+        ("tune.py:demo", ["--config.data.tokenizer=x"], "tokenizer is 'x', but the stage tune keeps the tokenizer of"),
+        ("tune.py:demo", ["--config.model.lora.targets=['layers/(']"], "is not a regular expression of paths"),
+        ("align.py:demo", ["--config.cache_gb=-1"], "cache_gb is -1.0, but must be at least 0"),
+        ("align.py:demo", ["--config.data.image_size=96"], "data.image_size is 96, but config.model.vision.image_size"),
+        ("align.py:demo", ["--config.data.num_video_tokens=31"], "is 31, but 4 key frames of 8 tokens make 32"),
+        ("align.py:demo", ["--config.stage=alingn"], "config.stage is 'alingn'.*Did you mean 'align'"),
+        ("align.py:demo,connector=linear", [], "connector=linear is not one of"),
+        ("tune.py:demo,train=lorra", [], "train=lorra is not one of.*Did you mean 'lora'"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_sentence(spec, overrides, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(f"configs/{spec}", overrides)
