@@ -17,7 +17,7 @@ from hilight_jax.benchmarks.machine import matmul, peak_memory, reads
 from hilight_jax.core import trees
 from hilight_jax.core.mesh import MeshConfig, make_mesh
 from hilight_jax.core.progress import Progress
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
 from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
 from hilight_jax.models.gemma import GemmaConfig

@@ -77,10 +77,3 @@ def peak_memory(devices: Iterable[jax.Device]) -> int:
     if all(s and "peak_bytes_in_use" in s for s in stats):
         return max(s["peak_bytes_in_use"] for s in stats)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free on this machine, caches counted as free."""
-    with open("/proc/meminfo", encoding="ascii") as file:
-        lines = dict(line.split(":", 1) for line in file)
-    return int(lines["MemAvailable"].split()[0]) * 1024

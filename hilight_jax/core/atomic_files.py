@@ -1,8 +1,11 @@
-"""The JSON files that a command leaves behind: written in one piece, read with a sentence about what is wrong."""
+"""JSON files and directories that appear complete or not at all."""
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +32,66 @@ def write_object(path: Path, values: Mapping[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(values, indent=2) + "\n")
     os.replace(partial, path)
+
+
+_SUFFIX = ".partial"
+# What lies in ``<path>.partial``, and nothing else: the directory itself while it is written, and its writer's lock.
+_CONTENT, _LOCK = "content", "lock"
+
+
+@contextlib.contextmanager
+def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
+    """Gives an empty directory to write into, which becomes ``path`` when the block ends well.
+
+    On an error nothing is left of it; a process that is killed leaves ``<path>.partial``, which the next one replaces.
+
+    Args:
+      path: Where the directory will be; nothing may be there yet.
+      needed: Bytes that will be written, as far as is known.
+
+    Raises:
+      UserError: Something is there already, ``<path>.partial`` is somebody else's or being written, or the disk has not
+        so many bytes left.
+    """
+    path = Path(path)
+    if path.exists() or path.is_symlink():
+        raise UserError(f"'{path}' exists already; name a directory that does not, or move that one away.")
+    partial = path.with_name(path.name + _SUFFIX)
+    parent = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(parent).free + _bytes_of_stale(partial)
+    if free < needed:
+        raise UserError(
+            f"'{path}' will take {needed / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB left; free some space or "
+            f"name another disk."
+        )
+    partial.mkdir(parents=True, exist_ok=True)
+    with open(partial / _LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"'{path}' is being written by another process; wait for it, or name another.") from error
+        try:
+            content = partial / _CONTENT
+            shutil.rmtree(content, ignore_errors=True)
+            content.mkdir()
+            yield content
+            os.replace(content, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _bytes_of_stale(partial: Path) -> int:
+    """Bytes of what a killed process left.
+
+    Raises:
+      UserError: It is not what such a process leaves, and might be dear to somebody.
+    """
+    if not (partial.exists() or partial.is_symlink()):
+        return 0
+    ours = partial.is_dir() and not partial.is_symlink()
+    if not ours or {place.name for place in partial.iterdir()} - {_CONTENT, _LOCK}:
+        raise UserError(
+            f"'{partial}' is where the new directory would be written, but something else is there; move it away, or "
+            f"name another directory."
+        )
+    return sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())

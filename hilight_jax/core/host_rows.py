@@ -1,17 +1,20 @@
-"""Which rows of a global batch a host holds, as the devices of its mesh say, and how it places them.
+"""The rows of a global batch that this host holds, and functions of a batch that every host holds whole.
 
 Hosts need not hold consecutive rows, nor rows of their own: several hosts hold the same ones where the axis ``tensor``
 goes across hosts, and meshes of several slices are in an order of their own.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.core.mesh import batch_sharding, batch_shards
+from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
+from hilight_jax.core.mesh_context import under_mesh
 
 
 class HostRows:
@@ -56,3 +59,23 @@ class HostRows:
         start, stop, _ = index[0].indices(self._size)
         first = np.searchsorted(self.numbers, start)
         return local[first : first + stop - start]
+
+
+def on_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns ``function(params, *arrays)`` for parameters on ``mesh`` and whole batches of numpy arrays.
+
+    What it gives must have the rows of the batch, too. Any number of rows will do: the batch is filled up with copies
+    of its last row to what the mesh can cut.
+    """
+    compiled = jax.jit(under_mesh(mesh, function), out_shardings=replicated(mesh))
+    shards = batch_shards(mesh)
+
+    def run(params: Any, *arrays: Any) -> Any:
+        count = len(jax.tree.leaves(arrays)[0])
+        size = -(-count // shards) * shards
+        rows = HostRows(mesh, size)
+        filled = np.minimum(np.arange(size), count - 1)
+        placed = jax.tree.map(lambda x: rows.place_all(x[filled]), arrays)
+        return jax.tree.map(lambda x: np.asarray(x)[:count], compiled(params, *placed))
+
+    return run

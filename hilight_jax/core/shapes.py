@@ -1,4 +1,4 @@
-"""The dimension legend of the whole project: one letter, one meaning, in every einsum, annotation and docstring.
+"""The legend of the project: a letter for each dimension, used in every einsum, annotation and docstring, and special ids.
 
 ```
 B  batch (clips, or caption-clip pairs)      L  text length in tokens        E  shared embedding width
@@ -13,6 +13,11 @@ U  clips of one conversation
 
 from collections.abc import Callable
 from typing import TypeVar
+
+# A row that a video token fills. The original's <video> placeholder, once per clip before expansion.
+VIDEO_ID = -200
+# A label that is not learned: prompts, video rows, padding. The original's and torch's cross entropy's.
+IGNORE_ID = -100
 
 Function = TypeVar("Function", bound=Callable)
 

@@ -1,6 +1,6 @@
-"""Names of the exported Hugging Face chat model (``formats/exporting/huggingface.py``) and our tree of parts.
+"""Names of the arrays in exported Hugging Face directories, of chat models and of encoders, and our trees.
 
-They are names that are known already: the language model's of ``GemmaForCausalLM``, token mining's of HiLight's
+A chat model's are names that are known already: the language model's of ``GemmaForCausalLM``, token mining's of HiLight's
 ``token_mining.bin``, the video tower's of CLIP-ViP, and Long-CLIP's of transformers' ``CLIPModel``.
 """
 
@@ -28,7 +28,7 @@ _FRAMES = tuple(
 )
 
 _GEMMA = tuple(dataclasses.replace(entry, ours=f"gemma/{entry.ours}") for entry in gemma_names.TABLE)
-# Of ``formats/exporting/quantize.py``: scales with an axis of one, [1, out] of a linear map and [vocab, 1] of the table.
+# Of ``exporting/quantize.py``: scales with an axis of one, [1, out] of a linear map and [vocab, 1] of the table.
 _OF_OUTPUTS = Layout(lambda shape: shape[1:], lambda x: x[None], lambda x: x[0])
 _OF_ROWS = Layout(lambda shape: shape[:1], lambda x: x[:, None], lambda x: x[:, 0])
 _IN_8_BITS = tuple(
@@ -69,7 +69,7 @@ TEXT_TABLE: tuple[Entry, ...] = (
 _TEXT_POSITIONS = "text_model.embeddings.position_embedding.weight"
 
 
-def from_huggingface(weights: Mapping[str, Any], template: Tree) -> dict[str, Any]:
+def chat_from_huggingface(weights: Mapping[str, Any], template: Tree) -> dict[str, Any]:
     """Imports the weights of an exported chat model.
 
     Args:
@@ -83,7 +83,7 @@ def from_huggingface(weights: Mapping[str, Any], template: Tree) -> dict[str, An
     return import_weights(table, gemma_names.without_tied_head(weights), template)
 
 
-def to_huggingface(params: Tree) -> dict[str, np.ndarray]:
+def chat_to_huggingface(params: Tree) -> dict[str, np.ndarray]:
     """Exports the parts that ``params`` holds; ``lora`` is an adapter, see ``gemma``.
 
     Raises:
@@ -113,3 +113,45 @@ def _table(part: str) -> tuple[Entry, ...]:
             f"the part '{part}' has no form in the exported model, which has {', '.join(TABLES)}; leave it out."
         )
     return TABLES[part]
+
+
+# The deepest towers have so many tapped levels at most.
+_MOST_LEVELS = 64
+
+
+def _level(i: int) -> tuple[Entry, ...]:
+    video = f"video_{i}"
+    return (
+        Entry(f"local/{video}/kernel", f"local.{video}.weight", LINEAR),
+        Entry(f"local/{video}/norm/scale", f"local.{video}.norm.weight"),
+        Entry(f"local/{video}/norm/bias", f"local.{video}.norm.bias"),
+        Entry(f"local/{video}/fc1/kernel", f"local.{video}.fc1.weight", LINEAR),
+        Entry(f"local/{video}/fc1/bias", f"local.{video}.fc1.bias"),
+        Entry(f"local/{video}/fc2/kernel", f"local.{video}.fc2.weight", LINEAR),
+        Entry(f"local/text_{i}/kernel", f"local.text_{i}.weight", LINEAR),
+    )
+
+
+ENCODER_TABLE: tuple[Entry, ...] = (
+    *clip_names.TABLE,
+    Entry("local/scale", "local.scale"),
+    *(entry for i in range(_MOST_LEVELS) for entry in _level(i)),
+)
+
+
+def encoder_to_huggingface(params: Tree) -> dict[str, Any]:
+    """Exports an encoder's parameters.
+
+    Raises:
+      CheckpointError: A parameter has no name there.
+    """
+    return export_weights(ENCODER_TABLE, params)
+
+
+def encoder_from_huggingface(weights: Mapping[str, Any], template: Tree) -> dict[str, Any]:
+    """Imports the weights of an exported encoder.
+
+    Raises:
+      CheckpointError: Names are missing, left over or misshaped; all of them are listed.
+    """
+    return import_weights(ENCODER_TABLE, weights, template)

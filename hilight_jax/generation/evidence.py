@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.generation.dialogue import Reply
 from hilight_jax.generation.generator import Generator, Prompt
 from hilight_jax.models.hilight import HiLightConfig

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from hilight_jax.core.errors import ConfigError, DataError
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree
 from hilight_jax.generation.clip_features import ClipEncoder, ClipFeatures
 from hilight_jax.generation.context import Context, Prompt, bucket_length, slot_count

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from hilight_jax.core.means import Mean
-from hilight_jax.core.special_ids import IGNORE_ID
+from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.losses.vectors import working
 
 

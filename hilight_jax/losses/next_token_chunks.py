@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES
 from hilight_jax.core.mesh_context import ambient_mesh
-from hilight_jax.core.special_ids import IGNORE_ID
+from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.losses.next_token import next_token_count
 
 # How a mesh holds the table: the rule of an embedder in the language model's PARTITION_RULES.

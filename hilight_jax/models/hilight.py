@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh_context import split_over_batch
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.sharding import Rule
-from hilight_jax.core.special_ids import VIDEO_ID
 from hilight_jax.core.trees import Tree
 from hilight_jax.models import lora
 from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.core.means import Mean
-from hilight_jax.core.special_ids import IGNORE_ID
+from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.losses.next_token import next_token, next_token_count
 from hilight_jax.losses.next_token_chunks import likeliest_in_chunks, next_token_in_chunks
 from hilight_jax.models.hilight import PARTITION_RULES, HiLight, parts, variables

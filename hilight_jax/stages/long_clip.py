@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from hilight_jax.core.host_rows import HostRows
-from hilight_jax.core.on_mesh import on_mesh
+from hilight_jax.core.host_rows import HostRows, on_mesh
 from hilight_jax.data.images import ImageTextLoader
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, name_report
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.core.on_mesh import on_mesh
+from hilight_jax.core.host_rows import on_mesh
 from hilight_jax.models import video_text
 from hilight_jax.models.pixels import normalise
 from hilight_jax.stages.encoder_config import EncoderTrainConfig

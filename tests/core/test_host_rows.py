@@ -6,9 +6,8 @@ import pytest
 from jax.sharding import Mesh
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.core.host_rows import HostRows
+from hilight_jax.core.host_rows import HostRows, on_mesh
 from hilight_jax.core.mesh import AXES, MeshConfig, make_mesh
-from hilight_jax.core.on_mesh import on_mesh
 from tests.core.pretend_devices import pretend_devices
 
 

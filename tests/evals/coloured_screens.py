@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from hilight_jax.billiards.encode import encode_video
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, Turn
 from hilight_jax.data.key_frames import KeyFrameConfig

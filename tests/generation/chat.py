@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.generation.generator import ClipFeatures, Generator, Prompt
 from tests.models import tiny_hilight
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.generation.dialogue import Reply
 from hilight_jax.generation.evidence import follow, trace_answer, write_evidence

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import ConfigError, DataError
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
 from hilight_jax.models.hilight import HiLight, count_positions, variables
 from tests.generation.chat import STOP_ID, Letters, clip, generator, prompt

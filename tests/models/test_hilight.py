@@ -11,7 +11,7 @@ from jax.sharding import AxisType
 from hilight_jax.core import sharding, trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.models.gemma import init_cache
 from hilight_jax.models.hilight import (
     PARTITION_RULES,

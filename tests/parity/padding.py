@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hilight_jax.core.special_ids import IGNORE_ID
+from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.conversations.gemma_tokenizer import PAD_ID
 
 

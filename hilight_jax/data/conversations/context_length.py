@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 
 
 class ConversationError(DataError):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import IGNORE_ID
+from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
 from hilight_jax.data.conversations.checks import check_conversation
 from hilight_jax.data.conversations.clip_frames import load_clip

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 from hilight_jax.data.conversations.conversation import ROLES, VIDEO_MARK, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import END_OF_TURN, PAD_ID, START_OF_TURN, GemmaTokenizer
 

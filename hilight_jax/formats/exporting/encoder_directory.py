@@ -15,10 +15,10 @@ import numpy as np
 from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.formats import clip_names
-from hilight_jax.formats.encoder_names import to_huggingface
 from hilight_jax.formats.exporting.clip_tokenizer_json import write_clip_tokenizer
 from hilight_jax.formats.exporting.exportable import ExportedEncoder
 from hilight_jax.formats.exporting.shards import write_shards
+from hilight_jax.formats.huggingface_names import encoder_to_huggingface
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.video_text import DualEncoderConfig
 
@@ -47,7 +47,7 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     write_torch_file(directory / ORIGINAL / "clip_vip.pt", original_weights(model))
     write_object(directory / ORIGINAL / "config.json", original_config(model.config))
     place = directory / HUGGINGFACE
-    named = to_huggingface(model.params)
+    named = encoder_to_huggingface(model.params)
     dtype = np.dtype(next(iter(named.values())).dtype).name
     write_shards(place, named)
     write_object(place / "config.json", huggingface_config(model.config, model.similarity, dtype))

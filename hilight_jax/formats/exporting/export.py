@@ -8,12 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from hilight_jax.benchmarks.machine import available_memory
 from hilight_jax.core import trees
-from hilight_jax.core.atomic_files import read_object, write_object
+from hilight_jax.core.atomic_files import read_object, whole_directory, write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
-from hilight_jax.core.whole_directory import whole_directory
 from hilight_jax.formats.exporting.encoder_directory import write_encoder
 from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.fixed_clip import measure
@@ -224,10 +222,10 @@ def _fingerprint(model: ExportedChat | ExportedEncoder, options: ExportOptions, 
     if not options.fingerprint:
         return None
     needed = 4.5 * sum(leaf.size for leaf in trees.flatten(model.params).values())
-    if needed > available_memory():
+    if needed > _available_memory():
         raise ConfigError(
             f"running the model for its fingerprint takes {needed / 1e9:.0f} GB of memory, and "
-            f"{available_memory() / 1e9:.0f} GB are free; export it with --no_fingerprint, or on a larger machine."
+            f"{_available_memory() / 1e9:.0f} GB are free; export it with --no_fingerprint, or on a larger machine."
         )
     tell("running the model on the fixed clip")
     found = measure(model)
@@ -255,3 +253,10 @@ def _data(model: ExportedChat | ExportedEncoder) -> dict[str, Any]:
 
 def _quantization_line(errors: Mapping[str, float]) -> str:
     return "8 bits cost, in relative RMS of the weights: " + ", ".join(f"{k} {v:.2e}" for k, v in errors.items())
+
+
+def _available_memory() -> int:
+    """Bytes of memory that are free on this machine, caches counted as free."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["MemAvailable"].split()[0]) * 1024

@@ -34,7 +34,7 @@ from hilight_jax.formats.exporting.huggingface_configs import (
 )
 from hilight_jax.formats.exporting.quantize import Quantized
 from hilight_jax.formats.exporting.shards import SHARD_BYTES, write_index, write_shards
-from hilight_jax.formats.huggingface_names import long_clip_text_to_huggingface, to_huggingface
+from hilight_jax.formats.huggingface_names import chat_to_huggingface, long_clip_text_to_huggingface
 
 _REMOTE_CODE = Path(__file__).parent / "remote_code"
 REMOTE_FILES = (
@@ -67,7 +67,7 @@ def write_huggingface(
       DataError: The tokenizer cannot be written.
     """
     params = model.params if quantized is None else quantized.params
-    weights = {part: to_huggingface({part: tree}) for part, tree in params.items()}
+    weights = {part: chat_to_huggingface({part: tree}) for part, tree in params.items()}
     if quantized is None:
         (directory / "gemma").mkdir()
         places = write_shards(directory / "gemma", weights["gemma"], shard_bytes=shard_bytes)

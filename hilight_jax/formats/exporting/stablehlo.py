@@ -24,7 +24,7 @@ import numpy as np
 from hilight_jax import __version__
 from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.lazy import Shared, lazy
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree, flatten, unflatten
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder

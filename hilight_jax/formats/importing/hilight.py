@@ -104,8 +104,8 @@ def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE,
         mining = opened["token_mining"].weights
     if not mining:
         raise CheckpointError(
-            f"'{foreign.path}' holds no token mining (names '{hilight_names.TOKEN_MINING_PREFIX}...'); give token_mining.bin "
-            f"by --token_mining."
+            f"'{foreign.path}' holds no token mining (names '{hilight_names.TOKEN_MINING_PREFIX}...'); give "
+            f"token_mining.bin by --token_mining."
         )
     vision = renamed(opened["vision"].weights, clip_names.bare_name)
     frames = renamed(opened["frames"].weights, lambda name: name.removeprefix("module."))

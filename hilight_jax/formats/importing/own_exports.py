@@ -13,7 +13,7 @@ from hilight_jax.core.config import build
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import flatten, unflatten
-from hilight_jax.formats import encoder_names, gemma_names, huggingface_names
+from hilight_jax.formats import gemma_names, huggingface_names
 from hilight_jax.formats.checkpoint_files import Foreign, open_foreign
 from hilight_jax.formats.importing import hilight
 from hilight_jax.formats.importing.imported_model import Imported, set_aside
@@ -73,7 +73,7 @@ def _huggingface(path: Path, record: Mapping[str, Any]) -> Imported:
     weights, left = set_aside(foreign.weights, [_OTHER_TEXT])
     template = hilight_model.param_shapes(config)
     deltas = template.pop(lora.COLLECTION, None)
-    params = huggingface_names.from_huggingface(weights, template)
+    params = huggingface_names.chat_from_huggingface(weights, template)
     opened = {"weights": foreign}
     used = len(weights)
     if deltas is not None:
@@ -101,7 +101,7 @@ def _stablehlo(path: Path, record: Mapping[str, Any]) -> Imported:
 def _encoder(path: Path, record: Mapping[str, Any]) -> Imported:
     foreign = open_foreign(path / "huggingface")
     config = build(DualEncoderConfig, record["model"], "config.model")
-    params = encoder_names.from_huggingface(foreign.weights, video_text.param_shapes(config))
+    params = huggingface_names.encoder_from_huggingface(foreign.weights, video_text.param_shapes(config))
     return Imported("", "encoder", config, params, len(foreign.weights), {}, {"weights": foreign})
 
 

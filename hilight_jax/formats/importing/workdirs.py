@@ -11,12 +11,11 @@ import numpy as np
 
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
-from hilight_jax.core.atomic_files import write_object
+from hilight_jax.core.atomic_files import whole_directory, write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.lazy import lazy
 from hilight_jax.core.sharding import Rule, storage_axes
-from hilight_jax.core.whole_directory import whole_directory
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.importing.imported_model import Imported
 from hilight_jax.formats.reading_progress import told

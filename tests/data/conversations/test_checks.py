@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hilight_jax.core.special_ids import IGNORE_ID
+from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.conversations.checks import check_conversation, check_prompt
 from hilight_jax.data.conversations.context_length import ConversationError
 from hilight_jax.data.conversations.conversation import Conversation, Turn

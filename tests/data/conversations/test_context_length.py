@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 from hilight_jax.data.conversations.context_length import ConversationError, fit_context
 
 # bos, a clip of two rows, a question, an answer of two; a question, an answer of two.

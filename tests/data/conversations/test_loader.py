@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, Turn
 from hilight_jax.data.conversations.loader import ConversationLoader

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 from hilight_jax.data.conversations import prompts
 from hilight_jax.data.conversations.conversation import Turn
 from tests.data.conversations.tiny_gemma import TOKENIZER

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import lazy
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import flatten, map_with_path
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
@@ -19,7 +19,7 @@ from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.formats.exporting.huggingface import write_huggingface
 from hilight_jax.formats.exporting.peft_adapter import write_adapter
 from hilight_jax.formats.exporting.quantize import quantize
-from hilight_jax.formats.huggingface_names import from_huggingface
+from hilight_jax.formats.huggingface_names import chat_from_huggingface
 from hilight_jax.generation.footage import read_footage
 from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
 from hilight_jax.models.gemma import GemmaConfig
@@ -205,7 +205,7 @@ def test_no_weight_is_stored_twice_and_all_come_back_bit_for_bit(tmp_path):
     weights = {name: x for file in files for name, x in load_file(directory / file).items()}
     assert set(weights) == set(index["weight_map"])
     assert index["metadata"]["total_size"] == sum(x.nbytes for x in weights.values())
-    back = flatten(from_huggingface(weights, model.params))
+    back = flatten(chat_from_huggingface(weights, model.params))
     for path, x in flatten(model.params).items():
         np.testing.assert_array_equal(back[path], x)
     load(directory)
@@ -489,7 +489,7 @@ def test_weights_in_8_bits_come_back(tmp_path):
     places = json.loads((directory / "model.safetensors.index.json").read_text())["weight_map"]
     weights = {name: x for file in set(places.values()) for name, x in load_file(directory / file).items()}
     expected = quantize(model.params).params
-    back = flatten(from_huggingface(weights, expected))
+    back = flatten(chat_from_huggingface(weights, expected))
     for path, x in flatten(whole_pairs(expected)).items():
         np.testing.assert_array_equal(back[path], x)
     assert quantized.errors()["worst"] < 0.02

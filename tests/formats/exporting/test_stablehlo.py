@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from hilight_jax.core.lazy import LazyArray
-from hilight_jax.core.special_ids import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import flatten, map_with_path, unflatten
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.conversations.config import ConversationDataConfig

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 from hilight_jax.data.conversations import prompts
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer

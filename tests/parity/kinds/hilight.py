@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.core.special_ids import IGNORE_ID, VIDEO_ID
+from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 from hilight_jax.data.conversations.prompts import expand
 from hilight_jax.formats.hilight_names import TOKEN_MINING_PREFIX, from_official, to_official
 from hilight_jax.losses.next_token import next_token

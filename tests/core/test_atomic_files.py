@@ -1,7 +1,7 @@
 import pytest
 
+from hilight_jax.core.atomic_files import whole_directory
 from hilight_jax.core.errors import UserError
-from hilight_jax.core.whole_directory import whole_directory
 
 
 def test_the_directory_appears_when_the_block_ends(tmp_path):
