@@ -9,7 +9,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -35,6 +35,7 @@ HEADS = "heads"
 POSITION = "position"
 CONFIG = "config"
 OPTIMIZER = "optimizer"
+Which = Literal["best", "latest"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,17 @@ class Store:
             if self._best_metric in metrics:
                 scored[step] = metrics[self._best_metric]
         return max(scored, key=lambda step: (scored[step], -step)) if scored else self.latest()
+
+    def resolve(self, which: Which | int) -> int:
+        """The number of the best or the latest step; a number stays as it is.
+
+        Raises:
+          CheckpointError: No step was saved yet.
+        """
+        step = which if isinstance(which, int) else self.best() if which == "best" else self.latest()
+        if step is None:
+            raise CheckpointError(f"{self._directory} holds no finished checkpoint yet; train it first.")
+        return step
 
     def set_aside(self, step: int, reason: str) -> None:
         """Moves a step that turned out unreadable out of the way, so that the one before it is the latest.

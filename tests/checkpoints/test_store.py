@@ -89,6 +89,7 @@ def test_the_best_and_the_newest_steps_stay(tmp_path):
     store, _ = saved(tmp_path / "c", (1, 2, 3, 4), metrics, KeepConfig(latest=1, best_metric="score"))
     assert store.best() == 2
     assert store.latest() == 4
+    assert [store.resolve(which) for which in ("best", "latest", 3)] == [2, 4, 3]
     assert sorted(int(path.name) for path in (tmp_path / "c").iterdir() if path.name.isdigit()) == [2, 4]
 
 
@@ -110,6 +111,11 @@ def test_a_best_metric_that_nothing_measures_is_named(tmp_path):
 def test_keeping_nothing_is_refused(key):
     with pytest.raises(ConfigError, match=f"config.keep.{key} is 0"):
         KeepConfig(**{key: 0})
+
+
+def test_a_run_without_checkpoints_is_one_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no finished checkpoint yet"):
+        Store(tmp_path / "c").resolve("latest")
 
 
 def test_a_missing_directory_is_one_sentence(tmp_path):

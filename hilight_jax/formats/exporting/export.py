@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from hilight_jax.checkpoints.store import Which
 from hilight_jax.core import trees
 from hilight_jax.core.atomic_files import read_object, whole_directory, write_object
 from hilight_jax.core.config import to_dict
@@ -15,7 +16,7 @@ from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.formats.exporting.encoder_directory import write_encoder
 from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.fixed_clip import measure
-from hilight_jax.formats.exporting.gather import Gathered, Which, gather
+from hilight_jax.formats.exporting.gather import Gathered, gather
 from hilight_jax.formats.exporting.hilight import check as check_hilight
 from hilight_jax.formats.exporting.hilight import write_hilight
 from hilight_jax.formats.exporting.huggingface import write_huggingface

@@ -4,9 +4,9 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from hilight_jax.checkpoints.store import Store, name_report
+from hilight_jax.checkpoints.store import Store, Which, name_report
 from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.evals.evaluation import default_similarity
@@ -19,8 +19,6 @@ from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.chat_tokenizer import TOKENIZER
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.load_config import read_config
-
-Which = Literal["best", "latest"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +106,7 @@ def _beside(workdir: Path, part: str) -> dict[str, Any]:
         workdir, step = Path(origin.workdir), origin.step
     try:
         store = Store(workdir / "checkpoints", read_only=True)
-        params = store.lazy_params(store.latest() if step == "latest" else step)
+        params = store.lazy_params(store.resolve(step))
     except CheckpointError:
         return {}
     chat = any(name in params for name in ("token_mining", "gemma"))
@@ -120,11 +118,7 @@ def _cast(tree: trees.Tree, dtype: str) -> dict[str, Any]:
 
 
 def _step(workdir: Path, which: Which) -> int:
-    store = Store(workdir / "checkpoints", read_config(workdir).keep, read_only=True)
-    step = {"best": store.best, "latest": store.latest}[which]()
-    if step is None:
-        raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train it first.")
-    return step
+    return Store(workdir / "checkpoints", read_config(workdir).keep, read_only=True).resolve(which)
 
 
 def _metrics(workdir: Path) -> dict[str, Any]:
