@@ -10,12 +10,12 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
-from hilight_jax.checkpoints.store import Store
+from hilight_jax.checkpoints.store import Store, Which
 from hilight_jax.core import trees
 from hilight_jax.core.atomic_files import read_object, write_object
 from hilight_jax.core.errors import CheckpointError
@@ -34,9 +34,7 @@ class Origin:
     fingerprint: str
 
 
-def load_part(
-    workdir: str | Path, part: str, which: Literal["best", "latest"] | int = "latest"
-) -> tuple[dict[str, Any], Origin]:
+def load_part(workdir: str | Path, part: str, which: Which | int = "latest") -> tuple[dict[str, Any], Origin]:
     """Loads one part of the model of a run, from its checkpoint or from the runs that it was built on.
 
     Args:
@@ -118,7 +116,7 @@ def _origin(workdir: Path, entry: Mapping[str, Any]) -> Origin:
 
 
 def lazy_part(
-    workdir: str | Path, part: str, which: Literal["best", "latest"] | int = "latest"
+    workdir: str | Path, part: str, which: Which | int = "latest"
 ) -> tuple[dict[str, Any], Callable[[], None]]:
     """One part of the model of a run as ``load_part`` gives it, but with its arrays not yet read.
 
@@ -203,13 +201,10 @@ def _digest(samples: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _open_step(workdir: Path, which: Literal["best", "latest"] | int) -> tuple[Store, int]:
+def _open_step(workdir: Path, which: Which | int) -> tuple[Store, int]:
     """The checkpoints of a run and one of them."""
     store = Store(workdir / "checkpoints", read_only=True)
-    step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
-    if step is None:
-        raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train it first.")
-    return store, step
+    return store, store.resolve(which)
 
 
 def _check_same(part: str, origin: Origin, found: str) -> None:

@@ -3,13 +3,13 @@
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hilight_jax.checkpoints.store import Store, name_report
+from hilight_jax.checkpoints.store import Store, Which, name_report
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.host_rows import on_mesh
 from hilight_jax.models import video_text
@@ -58,7 +58,7 @@ class Encoder:
         return self.config.model.map_weights
 
 
-def load_encoder(workdir: str | Path, which: Literal["best", "latest"] | int = "latest") -> Encoder:
+def load_encoder(workdir: str | Path, which: Which | int = "latest") -> Encoder:
     """Loads the best or the latest checkpoint of a run, or the one of a step.
 
     Raises:
@@ -71,9 +71,7 @@ def load_encoder(workdir: str | Path, which: Literal["best", "latest"] | int = "
             f"run of the encoder."
         )
     store = Store(Path(workdir) / "checkpoints", config.keep, read_only=True)
-    step = {"best": store.best, "latest": store.latest}[which]() if isinstance(which, str) else which
-    if step is None:
-        raise CheckpointError(f"'{workdir}' holds no finished checkpoint yet; train longer.")
+    step = store.resolve(which)
     complaints = name_report(video_text.param_shapes(config.model), store.param_shapes(step))
     if complaints:
         raise CheckpointError(

@@ -190,9 +190,7 @@ class Trainer:
           CheckpointError: A name is missing, left over or of another shape; all such names are listed.
         """
         store = Store(Path(source.workdir) / "checkpoints", read_config(source.workdir).keep, read_only=True)
-        step = store.best() if source.which == "best" else store.latest()
-        if step is None:
-            raise CheckpointError(f"config.init_from.workdir '{source.workdir}' holds no finished checkpoint.")
+        step = store.resolve(source.which)
         shapes = trees.flatten(self.state_shapes.params)
         wanted = {path: x for path, x in shapes.items() if not trees.matches(path, source.skip)}
         saved = trees.flatten(store.param_shapes(step))
