@@ -73,8 +73,8 @@ def join_parts(parts: Mapping[str, Mapping]) -> dict[str, Any]:
 class Store:
     """Saves and restores the steps of one run."""
 
-    def __init__(self, directory: Path, config: KeepConfig = KeepConfig(), read_only: bool = False):
-        """Opens ``directory`` (made when missing, unless ``read_only``).
+    def __init__(self, directory: Path, config: KeepConfig | None = None, read_only: bool = False):
+        """Opens ``directory`` (made when missing, unless ``read_only``); a reader takes the best metric from its steps.
 
         A step whose files are damaged is passed over; who may write also moves it out of the way, to
         ``broken_checkpoints`` beside ``directory``, so that it can be saved again. Nothing is deleted.
@@ -85,7 +85,8 @@ class Store:
         directory = Path(directory).absolute()
         if read_only and not directory.is_dir():
             raise CheckpointError(f"no checkpoints in {directory}; train first, or name the workdir of a run.")
-        self._directory, self._best_metric = directory, config.best_metric
+        config = config or (None if read_only else KeepConfig())
+        self._directory, self._best_metric = directory, config.best_metric if config else None
         self._saving: int | None = None
 
         def score(metrics: Mapping[str, float]) -> float:
@@ -116,6 +117,8 @@ class Store:
 
     def best(self) -> int | None:
         """The step with the highest best-metric, or the newest when no step has one."""
+        if self._best_metric is None and (latest := self.latest()) is not None:
+            self._best_metric = self.config(latest).get("keep", {}).get("best_metric", KeepConfig.best_metric)
         scored = {}
         for step in self._manager.all_steps():
             metrics = self._manager.metrics(step) or {}

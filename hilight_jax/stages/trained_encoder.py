@@ -70,7 +70,7 @@ def load_encoder(workdir: str | Path, which: Which | int = "latest") -> Encoder:
             f"'{workdir}' is a run of the stage '{config.stage}' and holds no text tower, so it cannot embed; name a "
             f"run of the encoder."
         )
-    store = Store(Path(workdir) / "checkpoints", config.keep, read_only=True)
+    store = Store(Path(workdir) / "checkpoints", read_only=True)
     step = store.resolve(which)
     complaints = name_report(video_text.param_shapes(config.model), store.param_shapes(step))
     if complaints:

@@ -17,7 +17,6 @@ from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
 from hilight_jax.core.mesh_context import under_mesh
 from hilight_jax.core.sharding import Rule, like, shardings
-from hilight_jax.stages.load_config import read_config
 from hilight_jax.training.optimizer import make_optimizer
 from hilight_jax.training.run_config import InitFrom, RunConfig
 from hilight_jax.training.state import TrainState, create
@@ -189,7 +188,7 @@ class Trainer:
         Raises:
           CheckpointError: A name is missing, left over or of another shape; all such names are listed.
         """
-        store = Store(Path(source.workdir) / "checkpoints", read_config(source.workdir).keep, read_only=True)
+        store = Store(Path(source.workdir) / "checkpoints", read_only=True)
         step = store.resolve(source.which)
         shapes = trees.flatten(self.state_shapes.params)
         wanted = {path: x for path, x in shapes.items() if not trees.matches(path, source.skip)}

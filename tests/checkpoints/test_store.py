@@ -113,6 +113,14 @@ def test_keeping_nothing_is_refused(key):
         KeepConfig(**{key: 0})
 
 
+def test_a_reader_finds_the_best_step_by_the_metric_that_the_run_was_configured_with(tmp_path):
+    store = Store(tmp_path / "c", KeepConfig(latest=2, best_metric="score"))
+    for step, score in {1: 0.9, 2: 0.1}.items():
+        store.save(step, PARAMS, None, {"step": step}, {"keep": {"best_metric": "score"}}, {"score": score})
+    store.close()
+    assert Store(tmp_path / "c", read_only=True).resolve("best") == 1
+
+
 def test_a_run_without_checkpoints_is_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="holds no finished checkpoint yet"):
         Store(tmp_path / "c").resolve("latest")

@@ -66,7 +66,7 @@ def gather(workdir: Path, which: Which, dtype: str, merge: bool) -> Gathered:
 
 
 def _encoder(workdir: Path, run: EncoderTrainConfig, which: Which, dtype: str) -> ExportedEncoder:
-    store = Store(workdir / "checkpoints", run.keep, read_only=True)
+    store = Store(workdir / "checkpoints", read_only=True)
     params = store.lazy_params(_step(workdir, which))
     if complaints := name_report(video_text.param_shapes(run.model), params):
         raise CheckpointError(f"'{workdir}' does not fit its own configuration: {'; '.join(complaints)}.")
@@ -118,7 +118,7 @@ def _cast(tree: trees.Tree, dtype: str) -> dict[str, Any]:
 
 
 def _step(workdir: Path, which: Which) -> int:
-    return Store(workdir / "checkpoints", read_config(workdir).keep, read_only=True).resolve(which)
+    return Store(workdir / "checkpoints", read_only=True).resolve(which)
 
 
 def _metrics(workdir: Path) -> dict[str, Any]:
