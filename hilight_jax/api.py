@@ -24,9 +24,9 @@ from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
 from hilight_jax.generation.dialogue import Dialogue
-from hilight_jax.generation.footage import read_footage
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.generation.video_clip import read_footage
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.load_config import read_config

@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         from hilight_jax.serving.engine import Engine
         from hilight_jax.serving.middleware import Rules
         from hilight_jax.serving.service import Service, ServiceLimits
-        from hilight_jax.serving.videos.library import Videos
-        from hilight_jax.serving.videos.limits import VideoLimits
+        from hilight_jax.serving.videos.decoding import VideoLimits
+        from hilight_jax.serving.videos.video_store import Videos
     except ImportError as error:
         raise UserError(f"the server needs more ({error}); pip install 'hilight_jax[serve]'.") from error
     arguments = _parser().parse_args(argv)

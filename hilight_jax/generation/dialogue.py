@@ -14,9 +14,9 @@ from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.data.video import Video
-from hilight_jax.generation.footage import Footage, read_footage
 from hilight_jax.generation.generator import Generator, Prompt
 from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.generation.video_clip import Footage, read_footage
 
 
 class Reply(NamedTuple):

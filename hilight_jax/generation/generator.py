@@ -9,8 +9,8 @@ from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree
 from hilight_jax.generation.clip_features import ClipEncoder, ClipFeatures
-from hilight_jax.generation.context import Context, Prompt, bucket_length, slot_count
-from hilight_jax.generation.language_decoder import Decoder
+from hilight_jax.generation.language_model import Decoder
+from hilight_jax.generation.prompt import Context, Prompt, bucket_length, slot_count
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
 from hilight_jax.generation.streaming import TextStream, Tokenizer
 from hilight_jax.models.gemma import Cache

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.conversations.context_length import TooLong
+from hilight_jax.serving.admission import Busy
 from hilight_jax.serving.engine import Closed, Piece
 from hilight_jax.serving.metrics import Metrics
 from hilight_jax.serving.middleware import Guard, Rules
@@ -31,10 +32,9 @@ from hilight_jax.serving.protocol import (
     place,
     usage,
 )
-from hilight_jax.serving.queue import Busy
 from hilight_jax.serving.service import Service, UnknownModel
 from hilight_jax.serving.videos.decoding import DecoderFailed, NoRoom
-from hilight_jax.serving.videos.library import Forbidden, StoredFile, TooLarge, UnknownFile
+from hilight_jax.serving.videos.video_store import Forbidden, StoredFile, TooLarge, UnknownFile
 
 _REFUSED, _OURS = "invalid_request_error", "server_error"
 # Status, kind and code of each error; any other of the user's is a bad request.

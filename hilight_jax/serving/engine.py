@@ -18,11 +18,11 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from hilight_jax.core.errors import UserError
-from hilight_jax.generation.context import Prompt
 from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample_rows
 from hilight_jax.generation.streaming import StopStrings, TextStream
-from hilight_jax.serving.queue import Busy
+from hilight_jax.serving.admission import Busy
 from hilight_jax.serving.slots import Slots
 
 _FAILED = "the model failed on this request; the server's log says why."

@@ -20,14 +20,14 @@ from hilight_jax.data.conversations.context_length import ConversationError, Too
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.key_frames import choose_key_frames
-from hilight_jax.generation.context import Prompt
 from hilight_jax.generation.evidence import ClipEvidence, trace_answer
-from hilight_jax.generation.footage import Footage
+from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.generation.video_clip import Footage
+from hilight_jax.serving.admission import Line
 from hilight_jax.serving.engine import Engine, Piece, Request, Shown, Ticket
 from hilight_jax.serving.protocol import ChatRequest, Message, TextPart, VideoPart
-from hilight_jax.serving.queue import Line
-from hilight_jax.serving.videos.library import Videos, is_file_id
+from hilight_jax.serving.videos.video_store import Videos, is_file_id
 
 _Found = TypeVar("_Found")
 _PATIENCE = 0.25

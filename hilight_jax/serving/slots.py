@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hilight_jax.generation.context import slot_count
-from hilight_jax.generation.language_decoder import Decoder
+from hilight_jax.generation.language_model import Decoder
+from hilight_jax.generation.prompt import slot_count
 from hilight_jax.models.gemma import Cache
 
 

@@ -12,8 +12,8 @@ from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.generation.dialogue import Reply
 from hilight_jax.generation.evidence import follow, trace_answer, write_evidence
-from hilight_jax.generation.footage import Footage
 from hilight_jax.generation.generator import Generator, Prompt
+from hilight_jax.generation.video_clip import Footage
 from hilight_jax.models.hilight import HiLight, variables
 from tests.models import tiny_hilight
 from tests.serving.workdirs import TOKENIZER, VOCAB_SIZE

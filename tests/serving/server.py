@@ -15,8 +15,8 @@ from hilight_jax.serving.app import make_app
 from hilight_jax.serving.engine import Engine
 from hilight_jax.serving.middleware import Rules
 from hilight_jax.serving.service import Service, ServiceLimits
-from hilight_jax.serving.videos.library import Videos
-from hilight_jax.serving.videos.limits import VideoLimits
+from hilight_jax.serving.videos.decoding import VideoLimits
+from hilight_jax.serving.videos.video_store import Videos
 from tests.formats.exporting import runs
 from tests.formats.importing import checkpoints
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 from hilight_jax.serving.service import ServiceLimits
-from hilight_jax.serving.videos.limits import VideoLimits
+from hilight_jax.serving.videos.decoding import VideoLimits
 from tests.serving.server import ANSWER, ask, served, video_part
 
 

@@ -4,11 +4,11 @@ import time
 import numpy as np
 import pytest
 
-from hilight_jax.generation.context import slot_count
+from hilight_jax.generation.prompt import slot_count
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, sample_rows
 from hilight_jax.serving import slots
+from hilight_jax.serving.admission import Busy
 from hilight_jax.serving.engine import Closed, Engine, Request, Shown
-from hilight_jax.serving.queue import Busy
 from tests.generation.chat import clip, frames, generator, prompt
 
 

@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from hilight_jax.serving.videos.limits import VideoLimits
+from hilight_jax.serving.videos.decoding import VideoLimits
 from tests.serving.server import ask, listening, listening_to, served, serving, video_part
 
 

@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.footage import read_footage
+from hilight_jax.generation.video_clip import read_footage
 
 # Names of FFmpeg's demuxers, any of which a container may be known by.
 CONTAINERS = {"mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg", "gif", "flv", "asf"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import dataclasses
 import io
 import json
 import logging
@@ -15,14 +16,42 @@ from pathlib import Path
 import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.footage import Footage
-from hilight_jax.serving.queue import Line
-from hilight_jax.serving.videos.limits import VideoLimits
+from hilight_jax.generation.video_clip import Footage
+from hilight_jax.serving.admission import Line
 
 _REMEMBERED = 32
 # What the decoder is told of the environment: no keys, for what it reads may take it over.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
 _LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoLimits:
+    """What a client may ask of the machine.
+
+    Attributes:
+      max_bytes: Of one video.
+      max_total_bytes: Of all uploaded files together; the oldest go first.
+      max_pixels: Of a frame.
+      max_seconds: Length of a video.
+      decode_seconds: Time to decode it, of the processor and of the clock.
+      decode_memory_bytes: Address space of the decoding process.
+      decoders: Processes that decode at a time.
+      max_waiting: Requests that may wait for one.
+      allowed_hosts: Where ``http(s)`` videos may be fetched from; none unless named.
+      fetch_seconds: Time to fetch one.
+    """
+
+    max_bytes: int = 100 * 10**6
+    max_total_bytes: int = 10**9
+    max_pixels: int = 4096 * 2304
+    max_seconds: float = 600.0
+    decode_seconds: float = 30.0
+    decode_memory_bytes: int = 3 * 2**30
+    decoders: int = 2
+    max_waiting: int = 64
+    allowed_hosts: tuple[str, ...] = ()
+    fetch_seconds: float = 20.0
 
 
 class NoRoom(UserError):

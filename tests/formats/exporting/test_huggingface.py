@@ -20,8 +20,8 @@ from hilight_jax.formats.exporting.huggingface import write_huggingface
 from hilight_jax.formats.exporting.peft_adapter import write_adapter
 from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.huggingface_names import chat_from_huggingface
-from hilight_jax.generation.footage import read_footage
 from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
+from hilight_jax.generation.video_clip import read_footage
 from hilight_jax.models.gemma import GemmaConfig
 from hilight_jax.models.long_clip import FrameTower, LongClip, LongClipConfig
 from hilight_jax.models.pixels import normalise

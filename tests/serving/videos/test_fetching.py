@@ -6,7 +6,7 @@ pytest.importorskip("fastapi")
 
 import numpy as np
 
-from hilight_jax.serving.videos.limits import VideoLimits
+from hilight_jax.serving.videos.decoding import VideoLimits
 from tests.data.clips import encode
 from tests.serving.server import ANSWER, served, small_run, video_part
 from tests.serving.videos.hosts import host

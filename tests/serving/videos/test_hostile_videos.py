@@ -12,7 +12,7 @@ from PIL import Image
 pytest.importorskip("fastapi")
 
 from hilight_jax.benchmarks import server_load
-from hilight_jax.serving.videos.limits import VideoLimits
+from hilight_jax.serving.videos.decoding import VideoLimits
 from tests.serving.server import ANSWER, served, small_run, video_part
 
 

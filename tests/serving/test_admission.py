@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hilight_jax.serving.queue import Busy, Line
+from hilight_jax.serving.admission import Busy, Line
 
 
 def test_one_works_one_waits_and_the_third_is_sent_away():

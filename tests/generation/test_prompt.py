@@ -1,6 +1,6 @@
 import pytest
 
-from hilight_jax.generation.context import Context, bucket_length, slot_count
+from hilight_jax.generation.prompt import Context, bucket_length, slot_count
 from hilight_jax.models.gemma import init_cache
 from tests.generation.chat import clip, prompt
 from tests.models.tiny_hilight import GEMMA

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.generation.footage import read_footage
+from hilight_jax.generation.video_clip import read_footage
 from tests.serving.workdirs import write_video
 
 

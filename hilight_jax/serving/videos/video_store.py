@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.footage import Footage
-from hilight_jax.serving.queue import Line
-from hilight_jax.serving.videos.decoding import Decoding, NoRoom, write
-from hilight_jax.serving.videos.limits import VideoLimits
+from hilight_jax.generation.video_clip import Footage
+from hilight_jax.serving.admission import Line
+from hilight_jax.serving.videos.decoding import Decoding, NoRoom, VideoLimits, write
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?(?P<base64>;base64)?,", re.ASCII)
