@@ -57,6 +57,7 @@ setup(
         "regex>=2026.11.15",
         "pillow>=13.0,<14",
         "sentencepiece>=0.2.3,<0.3",
+        "protobuf>=7.36.1,<8",  # Of the version that sentencepiece's description of tokenizer.model is made with.
         # Out.
         "tensorboardX>=2.6.5,<3",
     ],

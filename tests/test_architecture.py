@@ -31,6 +31,7 @@ ROOMS_WITHOUT_JAX = {"data", "billiards"}
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
+    "google": "protobuf",
     "orbax": "orbax-checkpoint",
     "prometheus_client": "prometheus-client",
     "tensorflow_datasets": "tensorflow-datasets",

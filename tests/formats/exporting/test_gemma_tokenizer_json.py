@@ -7,9 +7,9 @@ import pytest
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer, train_tokenizer
 from hilight_jax.formats.exporting.gemma_tokenizer_json import (
-    Piece,
+    SentencePiece,
     merges,
-    read_pieces,
+    read_model,
     tokenizer_json,
     write_tokenizer,
 )
@@ -69,17 +69,18 @@ def test_a_further_token_cannot_take_a_pieces_place():
         tokenizer_json(PATH.read_bytes(), {"<mask>": 700})
 
 
-def test_the_vocabulary_is_read_without_sentencepiece(trained):
+def test_the_vocabulary_is_that_of_the_library(trained):
     import sentencepiece
 
     library = sentencepiece.SentencePieceProcessor(model_file=str(trained))
-    pieces = read_pieces(trained.read_bytes())
-    assert [piece.text for piece in pieces] == [library.id_to_piece(i) for i in range(library.vocab_size())]
+    pieces = read_model(trained.read_bytes()).pieces
+    assert [piece.piece for piece in pieces] == [library.id_to_piece(i) for i in range(library.vocab_size())]
     assert [piece.score for piece in pieces] == [library.get_score(i) for i in range(library.vocab_size())]
 
 
 def test_pairs_of_better_pieces_come_first_and_only_known_halves_make_pairs():
-    pieces = [Piece("a", -9, 1), Piece("b", -10, 1), Piece("ab", -1, 1), Piece("aab", -0.5, 1), Piece("xyz", 0, 1)]
+    scores = {"a": -9, "b": -10, "ab": -1, "aab": -0.5, "xyz": 0}
+    pieces = [SentencePiece(piece=text, score=score) for text, score in scores.items()]
     assert merges(pieces) == [("a", "ab"), ("a", "b")]
 
 
@@ -92,6 +93,8 @@ def _field(number, content):
     [
         (b"no model at all", "no SentencePiece model"),
         (PATH.read_bytes()[:-1], "no SentencePiece model"),
+        (_field(1, _field(1, b"\xff")), "no SentencePiece model"),
+        (_field(1, b""), "no SentencePiece model"),
         (b"", "it has no pieces"),
         (_field(1, _field(1, b"a") + b"\x15" + struct.pack("<f", -1)), "it is no byte-pair model"),
     ],
