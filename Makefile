@@ -45,10 +45,10 @@ demo-encoder: venv allocator
 	$(RUN) -m hilight_jax.report runs/encoder-demo
 
 connectors: venv allocator
-	$(RUN) -m hilight_jax.connectors
+	$(RUN) -m hilight_jax.ablate connectors
 
 controls: venv allocator
-	$(RUN) -m hilight_jax.controls
+	$(RUN) -m hilight_jax.ablate losses
 
 test: venv
 	$(VENV)/bin/python -m pytest -q -m "not slow and not tpu_compiler" -n $(WORKERS) --dist loadfile

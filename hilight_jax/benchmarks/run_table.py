@@ -1,53 +1,141 @@
-"""Tables of runs: every cell a run of its own in a process of its own, kept once it is done."""
+"""Tables of runs: every cell is a training run in a process of its own, kept once it is evaluated."""
 
+import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import UserError
+from hilight_jax.pages.ablation_table import Layout, markdown, write_page
 from hilight_jax.pages.results import read_result
 from hilight_jax.stages.load_config import load_config
+from hilight_jax.training.metrics import read_metrics
 from hilight_jax.training.run_config import FREE_KEYS
 
 
-def run_modules(steps: Iterable[Sequence[str]]) -> None:
-    """Runs ``python -m`` with each of these argument lists, one after the other.
+class Cell(NamedTuple):
+    """One run of a table: a row's configuration with one seed."""
 
-    Raises:
-      UserError: A process failed; what it said stands above.
+    row: str
+    seed: int
+    spec: str
+    overrides: tuple[str, ...]
+    workdir: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class RunTable:
+    """The description of a table.
+
+    Attributes:
+      name: Stem of its files, ``NAME.json`` and ``NAME.md``, and of its default folder, ``runs/NAME``.
+      about: One line of help.
+      config: Default config file, with the preset if ``spec`` names none.
+      spec: Format of a cell's ``--config`` with the fields ``config`` and ``argument``.
+      rows: Argument of the config by name of the row, in the order of training.
+      splits: Evaluations that a cell needs.
+      evaluate: Options of ``evaluate`` that make them.
+      figures: Reads the figures of a finished run from its working directory.
+      layout: How the table looks.
+      sources: Runs that the cells build on: default of ``config.sources.KEY`` by key; empty keeps the config's.
+      curve: Metric that ``index.html`` draws of every run; without one there is no page.
     """
-    for step in steps:
-        if subprocess.run([sys.executable, "-m", *step], stdout=subprocess.DEVNULL, check=False).returncode:
-            raise UserError(f"'python -m {' '.join(step)}' failed; start the same command again to go on from here.")
 
+    name: str
+    about: str
+    config: str
+    spec: str
+    rows: Mapping[str, str]
+    splits: tuple[str, ...]
+    figures: Callable[[Path], dict[str, Any]]
+    layout: Layout
+    evaluate: tuple[str, ...] = ()
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    curve: str = ""
 
-def reason_not_run(spec: str, overrides: Sequence[str], workdir: Path, splits: Sequence[str]) -> str | None:
-    """Why a cell has no figures, or None when it has.
+    def cells(self, config: str, root: Path, seeds: Sequence[int], overrides: Sequence[str] = ()) -> list[Cell]:
+        """All cells in the order of training: every row with one seed before any row with the next."""
+        cells = []
+        for seed in seeds:
+            for row, argument in self.rows.items():
+                spec = self.spec.format(config=config, argument=argument)
+                workdir = root / f"{_folder(argument)}-seed{seed}"
+                cells.append(Cell(row, seed, spec, (f"config.seed={seed}", *overrides), workdir))
+        return cells
 
-    A run that another configuration made, as after a change of the presets, is not the cell's.
+    def check_workdir(self, root: Path) -> None:
+        """Checks that ``root`` is new, empty or a folder of this table.
 
-    Args:
-      spec: ``FILE.py:PRESET`` of the cell.
-      overrides: ``--config.key=value`` on top of it.
-      workdir: Its working directory.
-      splits: The evaluations that it needs.
-    """
-    own = read_result(workdir / "config.json")
-    if own is None:
-        return "not trained"
-    if not all(evaluation(workdir, split).is_file() for split in splits):
-        return "not finished"
-    changed = differences(own, json.loads(json.dumps(to_dict(load_config(spec, overrides)))))
-    if any(not line.removeprefix("config.").startswith(FREE_KEYS) for line in changed):
-        return "trained with another configuration than the row's"
-    return None
+        Raises:
+          UserError: It is something else, such as the working directory of a training run.
+        """
+        advice = f"give --workdir a new or an empty folder, or that of this table, such as runs/{self.name}."
+        if root.exists() and not root.is_dir():
+            raise UserError(f"'{root}' is a file; {advice}")
+        entries = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        if of_run := [name for name in ("config.json", "checkpoints") if name in entries]:
+            raise UserError(f"'{root}' is the working directory of a training run: it holds {of_run[0]}; {advice}")
+        known = (f"{self.name}.json", *(f"{_folder(argument)}-seed" for argument in self.rows.values()))
+        if entries and not any(entry.startswith(known) for entry in entries):
+            raise UserError(f"'{root}' holds '{entries[0]}' and no run of this table; {advice}")
+
+    def reason_not_run(self, cell: Cell) -> str | None:
+        """The reason why a cell has no figures, or None when it has.
+
+        A run that another configuration made, as after a change of the presets, is not the cell's.
+        """
+        own = read_result(cell.workdir / "config.json")
+        if own is None:
+            return "not trained"
+        if not all(evaluation(cell.workdir, split).is_file() for split in self.splits):
+            return "not finished"
+        changed = differences(own, json.loads(json.dumps(to_dict(load_config(cell.spec, cell.overrides)))))
+        if any(not line.removeprefix("config.").startswith(FREE_KEYS) for line in changed):
+            return "trained with another configuration than the row's"
+        return None
+
+    def train(self, cell: Cell, data_dir: Path) -> None:
+        """Trains and evaluates a cell, each in a process of its own.
+
+        Raises:
+          UserError: A process failed; its output stands above.
+        """
+        overrides = [f"--{override}" for override in cell.overrides]
+        place = ["--workdir", str(cell.workdir), "--data_dir", str(data_dir)]
+        _run("hilight_jax.train", "--config", cell.spec, *overrides, *place)
+        _run("hilight_jax.evaluate", "--checkpoint", str(cell.workdir), *self.evaluate)
+
+    def write(self, root: Path, cells: Sequence[Cell], command: str) -> dict[str, Any]:
+        """Collects the figures of finished cells, writes the table and its page to ``root`` and returns the table.
+
+        The date is that of the newest evaluation in it; the command is the one that trains all of it.
+        """
+        rows = [{"name": row, "runs": [self._run_of(cell) for cell in cells if cell.row == row]} for row in self.rows]
+        dates = [run["date"] for row in rows for run in row["runs"] if "date" in run]
+        table = {"date": max(dates, default=None), "command": command, "rows": rows}
+        root.mkdir(parents=True, exist_ok=True)
+        (root / f"{self.name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        (root / f"{self.name}.md").write_text(markdown(self.layout, table), encoding="utf-8")
+        if self.curve:
+            curves = {f"{cell.row}, seed {cell.seed}": self._curve(cell) for cell in cells}
+            write_page(root / "index.html", self.layout, table, curves)
+        return table
+
+    def _run_of(self, cell: Cell) -> dict[str, Any]:
+        if reason := self.reason_not_run(cell):
+            return {"seed": cell.seed, "not_run": reason}
+        return {"seed": cell.seed, **self.figures(cell.workdir)}
+
+    def _curve(self, cell: Cell) -> list[tuple[float, float]]:
+        return [(r["step"], r[self.curve]) for r in read_metrics(cell.workdir) if self.curve in r]
 
 
 def evaluation(workdir: Path, split: str) -> Path:
-    """Where ``evaluate`` puts the result of a split."""
+    """The file that ``evaluate`` writes for a split."""
     return workdir / "evaluations" / f"{split}.json"
 
 
@@ -61,3 +149,12 @@ def parse_seeds(text: str) -> list[int]:
         return [int(seed) for seed in text.split(",")]
     except ValueError as error:
         raise UserError(f"--seeds is '{text}', but must be whole numbers with commas, such as 0,1.") from error
+
+
+def _folder(argument: str) -> str:
+    return argument.replace(",", "-").replace("=", "")
+
+
+def _run(*module: str) -> None:
+    if subprocess.run([sys.executable, "-m", *module], stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError(f"'python -m {' '.join(module)}' failed; start the same command again to go on from here.")

@@ -1,7 +1,7 @@
 """The report of a training run: `report/index.html` beside the checkpoints, figures always with their controls.
 
 Read from the working directory: `config.json`, `metrics.jsonl` records (given), `evaluations/*.json` as `evaluate`
-writes them, and the table of the control runs (given, see `control_table.py`), if there is one.
+writes them, and the table of the control runs (given, see `ablation_table.py`), if there is one.
 """
 
 import datetime
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hilight_jax.pages import control_table, curves, evaluation_tables, page, reproduction
+from hilight_jax.pages import ablation_table, curves, evaluation_tables, page, reproduction
 from hilight_jax.pages.charts import line_chart, number
 from hilight_jax.pages.examples import Example, draw_word, save_word
 from hilight_jax.pages.page import share, text
@@ -32,7 +32,7 @@ def write_report(
       workdir: the working directory of a run.
       records: its metrics, in order; each has 'step'.
       examples: held-out clips to show, every word with its true place.
-      controls: the table of `python -m hilight_jax.controls`, see `control_table.py`.
+      controls: the table of `python -m hilight_jax.ablate losses`, see `ablation_table.py`.
       drawn_from: the checkpoint that drew the examples, in words.
       overrides: options that turn the preset's own configuration into that of the run; None when they are not known.
     """
@@ -47,7 +47,7 @@ def write_report(
         evaluation_tables.retrieval(evaluations),
         evaluation_tables.grounding(evaluations),
         curves.section(records, _charts(records)),
-        control_table.section(controls),
+        ablation_table.section(controls),
         reproduction.section(workdir, config, evaluations, overrides),
         f"<footer>Written {datetime.datetime.now():%Y-%m-%d %H:%M} by hilight_jax.</footer>",
     ]

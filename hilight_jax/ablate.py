@@ -1,0 +1,78 @@
+"""Trains a table of runs: ``python -m hilight_jax.ablate losses|connectors``, each with ``--help``.
+
+losses      the demo's encoder under every other local loss (``make controls``)
+connectors  the report's Figure 3: the stage align with every connector structure (``make connectors``)
+
+Every run has a working directory of its own in ``--workdir``. Finished runs are kept and an interrupted one resumes, so
+the command may be stopped and started at will. Every row is trained with one seed before any row with the next. After
+each run the table is written anew, as JSON and as Markdown, that of the connectors with a page of loss curves; a cell
+that was not run is shown as not run. All figures are those of the last checkpoint.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from hilight_jax.benchmarks.ablations import TABLES
+from hilight_jax.benchmarks.run_table import parse_seeds
+from hilight_jax.core import commands
+from hilight_jax.core.errors import UserError
+from hilight_jax.pages.ablation_table import markdown
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line, trains missing runs, writes the table after every run."""
+    arguments = _parser().parse_args(argv)
+    table, root = TABLES[arguments.table], arguments.workdir
+    chosen = [row for row in table.rows if not arguments.only or any(text in row for text in arguments.only)]
+    if not chosen:
+        raise UserError(f"--only {' '.join(arguments.only)} fits no row; rows: {'; '.join(table.rows)}.")
+    overrides = {f"sources.{name}": getattr(arguments, name) for name in table.sources} | {"steps": arguments.steps}
+    overrides = [f"config.{key}={value}" for key, value in overrides.items() if value not in (None, "")]
+    cells = table.cells(arguments.config, root, parse_seeds(arguments.seeds), overrides)
+    table.check_workdir(root)
+    command = ["python", "-m", "hilight_jax.ablate", arguments.table]
+    for option in ("config", "workdir", "data_dir", "seeds", *table.sources, "steps"):
+        if (value := getattr(arguments, option)) not in (None, ""):
+            command += [f"--{option}", str(value)]
+    command = shlex.join(command)
+    for cell in cells if not arguments.table_only else ():
+        if cell.row in chosen and table.reason_not_run(cell):
+            sys.stderr.write(f"== {cell.row}, seed {cell.seed}\n")
+            table.train(cell, arguments.data_dir)
+            table.write(root, cells, command)
+    result = table.write(root, cells, command)
+    print(markdown(table.layout, result))
+    if table.curve:
+        print(f"page: {(root / 'index.html').resolve().as_uri()}")
+    if arguments.json:
+        commands.print_json(result)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m hilight_jax.ablate", description=__doc__, formatter_class=formatter
+    )
+    parts = parser.add_subparsers(dest="table", required=True, metavar="|".join(TABLES))
+    for name, table in TABLES.items():
+        add = parts.add_parser(name, help=table.about, description=__doc__, formatter_class=formatter).add_argument
+        workdir = Path("runs") / table.name
+        add("--config", default=table.config, help=f"config file of the runs (default: {table.config})")
+        add("--workdir", type=Path, default=workdir, help=f"folder of all runs of the table (default: {workdir})")
+        add("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept (default: data)")
+        add("--seeds", default="0,1", help="comma-separated (default: 0,1)")
+        for source, default in table.sources.items():
+            what = f"run that gives all of them their {source} (default: {default or 'that of the config'})"
+            add(f"--{source}", default=default, help=what)
+        add("--steps", type=int, help="steps of every run (default: those of the config)")
+        add("--only", action="append", default=[], metavar="TEXT", help="only rows whose name holds TEXT")
+        add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
+        add("--json", action="store_true", help="print the table as one JSON object on the last line")
+    return parser
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,87 @@
+"""The tables of runs of ``ablate``: local losses of the encoder, connector structures of the chat model."""
+
+from pathlib import Path
+from typing import Any
+
+from hilight_jax.benchmarks.run_table import RunTable, evaluation
+from hilight_jax.evals.encoder_evaluation import headline
+from hilight_jax.pages import ablation_table
+from hilight_jax.pages.results import read_result
+from hilight_jax.training.metrics import read_metrics
+
+
+def loss_figures(workdir: Path) -> dict[str, Any]:
+    """Retrieval and pointing of an encoder on both splits, with the date and the step of its evaluations."""
+    found: dict[str, Any] = {}
+    for split in ("validation", "unseen"):
+        result = read_result(evaluation(workdir, split))
+        found |= headline(result, split)
+        found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
+        if "ball" not in result["grounding"]["classes"]:
+            found["not_run"] = f"pointing, for no caption of {result['source']} names an object ball in view"
+    return found
+
+
+def connector_figures(workdir: Path) -> dict[str, Any]:
+    """The last validation loss of a chat model, and the shares of its answers that are right."""
+    result = read_result(evaluation(workdir, "validation"))
+    losses = [record["validation/next_token"] for record in read_metrics(workdir) if "validation/next_token" in record]
+    return {
+        "date": result["date"],
+        "step": result["step"],
+        "loss": losses[-1] if losses else None,
+        "right": result["needs_video"]["normalised"],
+        "controls": {control: result["needs_video"][control] for control in ("most_frequent", "other_clip")},
+        "types": {kind: group["normalised"] for kind, group in result["types"].items()},
+    }
+
+
+TABLES = {
+    "losses": RunTable(
+        name="controls",
+        about="the demo's encoder under every other local loss",
+        config="configs/encoder.py",
+        spec="{config}:{argument}",
+        # The most informative come first. A row of the demo differs from the first of them in one thing.
+        rows={
+            "no local loss": "demo,setting=0",
+            "the demo: across clips, one query per object": "demo",
+            "both contrasts, SPARC at a quarter": "demo,contrast=both",
+            "SPARC (within clip), the demo's heads": "demo,contrast=within_clip",
+            "SPARC as published, last block, content (setting 2)": "demo,setting=2",
+            "the demo, one query per token": "demo,queries=tokens",
+            "the demo, same objects not excluded": "demo,exclude=none",
+            "the demo, embeddings only": "demo,levels=embedding",
+            "the demo, last block only": "demo,levels=last",
+            "SPARC as published, embeddings, content (setting 3)": "demo,setting=3",
+            "SPARC as published, every block, content (setting 4)": "demo,setting=4",
+            "SPARC as published, last block, none (setting 1)": "demo,setting=1",
+            "SPARC, last block, padding": "demo,setting=2,mask=padding",
+            "SPARC, embeddings, padding": "demo,setting=3,mask=padding",
+            "SPARC, every block, padding": "demo,setting=4,mask=padding",
+            "SPARC, embeddings, none": "demo,setting=3,mask=none",
+            "SPARC, every block, none": "demo,setting=4,mask=none",
+        },
+        splits=("validation", "unseen"),
+        figures=loss_figures,
+        layout=ablation_table.LOSSES,
+    ),
+    "connectors": RunTable(
+        name="connectors",
+        about="the report's Figure 3: connector structures on the stage align, on the same towers and questions",
+        config="configs/align.py:demo",
+        spec="{config},connector={argument}",
+        rows={
+            "one cross attention, one linear map": "one_linear",
+            "one cross attention, two linear maps": "two_linear",
+            "dual projectors, as released": "dual_projector",
+            "dual projectors, expansion transposed": "transposed",
+        },
+        splits=("validation",),
+        evaluate=("--split", "validation"),
+        figures=connector_figures,
+        layout=ablation_table.CONNECTORS,
+        sources={"encoder": "runs/encoder-demo", "long_clip": ""},
+        curve="next_token",
+    ),
+}

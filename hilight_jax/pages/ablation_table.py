@@ -1,0 +1,142 @@
+"""Tables of runs as Markdown, as a section of a report and as a page of their own.
+
+```
+{"date": "2026-11-22 14:05", "command": "python -m hilight_jax.ablate losses --seeds 0,1",
+ "rows": [{"name": "no local loss", "runs": [{"seed": 0, "validation/text_to_video_r1": 0.2, ...},
+                                             {"seed": 1, "not_run": "not trained"}]}]}
+```
+
+A run that is null, a row without runs and a figure that a run lacks are shown as not run; reasons stand below.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hilight_jax.pages import page
+from hilight_jax.pages.charts import line_chart
+
+Table = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The columns of a table and the sentence that explains them.
+
+    Attributes:
+      title: Heading of its section or page.
+      rows: Heading of the first column.
+      columns: Headings by figure; ``group/name`` is a figure of a group.
+      rule: The explanation.
+      more: A group whose figures are further columns, under their own names.
+      digits: Decimals of a figure.
+    """
+
+    title: str
+    rows: str
+    columns: Mapping[str, str]
+    rule: str
+    more: str = ""
+    digits: int = 2
+
+    def all_columns(self, table: Table) -> dict[str, str]:
+        """The columns with those of the group ``more``, in the order in which the runs have them."""
+        names = (name for row in table["rows"] for run in row["runs"] if run for name in run.get(self.more, ()))
+        return {**self.columns, **{f"{self.more}/{name}": name.replace("_", " ") for name in names}}
+
+
+LOSSES = Layout(
+    title="Control runs",
+    rows="local loss",
+    columns={
+        "validation/text_to_video_r1": "R@1",
+        "validation/text_to_video_r5": "R@5",
+        "validation/ball_pointing": "pointing",
+        "validation/ball_area_chance": "area chance",
+        "validation/ball_random_ball": "random ball",
+        "validation/ball_any_ball": "any ball",
+        "unseen/text_to_video_r1": "R@1, unseen",
+        "unseen/ball_pointing": "pointing, unseen",
+        "unseen/ball_area_chance": "area chance, unseen",
+        "unseen/ball_any_ball": "any ball, unseen",
+    },
+    rule="One figure per seed, of the last checkpoint. Pointing: at the named object ball. Area chance and random "
+    "ball: what a random patch and a random visible ball would score. Any ball: how often the peak lies on some ball.",
+)
+CONNECTORS = Layout(
+    title="Connector structures",
+    rows="connector",
+    columns={
+        "loss": "validation loss",
+        "right": "right",
+        "controls/most_frequent": "most frequent",
+        "controls/other_clip": "other clip",
+    },
+    rule="One figure per seed, of the last checkpoint, on held-out clips. Right: mean over the kinds of question that "
+    "need the video; most frequent and other clip are the same mean of always giving the most frequent answer, and of "
+    "the same model shown another clip.",
+    more="types",
+    digits=3,
+)
+
+
+def markdown(layout: Layout, table: Table) -> str:
+    """The table as Markdown."""
+    columns = layout.all_columns(table)
+    lines = [_words(layout, table), "", f"| {layout.rows} | {' | '.join(columns.values())} |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for name, cells in _rows(layout, table):
+        lines.append(f"| {name} | {' | '.join(cell or page.MISSING for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def section(table: Table | None) -> str:
+    """The table of losses as a section of a report."""
+    if table is None:
+        return page.section(LOSSES.title, page.note(f"Control runs: {page.MISSING}; `make controls` trains them."))
+    return page.section(LOSSES.title, _html(LOSSES, table), page.note(_words(LOSSES, table)))
+
+
+def write_page(path: Path, layout: Layout, table: Table, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Writes a page of the table below the (step, training loss) curves of its runs."""
+    chart = line_chart("cross entropy of the next token", curves, low=0.0)
+    body = [
+        f"<h1>{page.text(layout.title)}</h1>",
+        page.section("Training loss", chart),
+        page.section("Answers", _html(layout, table), page.note(_words(layout, table))),
+    ]
+    path.write_text(page.render(layout.title, body), encoding="utf-8")
+
+
+def _html(layout: Layout, table: Table) -> str:
+    rows = [[page.text(name), *cells] for name, cells in _rows(layout, table)]
+    return page.table((layout.rows, *layout.all_columns(table).values()), rows)
+
+
+def _rows(layout: Layout, table: Table) -> list[tuple[str, list[str | None]]]:
+    """Every row's name and cells; a cell holds the figures of all seeds, or None when there is none."""
+    columns = layout.all_columns(table)
+    rows = []
+    for row in table["rows"]:
+        cells = [[_figure(run, key, layout.digits) for run in row["runs"]] for key in columns]
+        rows.append((row["name"], [None if set(cell) <= {page.MISSING} else " / ".join(cell) for cell in cells]))
+    return rows
+
+
+def _figure(run: Mapping[str, Any] | None, key: str, digits: int) -> str:
+    """One figure of one run as text."""
+    figures, (group, _, name) = run or {}, key.partition("/")
+    if isinstance(figures.get(group), Mapping):
+        figures, key = figures[group], name
+    return page.share(figures[key], digits) if key in figures else page.MISSING
+
+
+def _words(layout: Layout, table: Table) -> str:
+    """Date, command, the explanation, and why figures are missing, each reason once."""
+    made = f"Last run {table['date']}" if table["date"] else "Nothing was run yet"
+    reasons = Counter(run["not_run"] for row in table["rows"] for run in row["runs"] if run and "not_run" in run)
+    listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
+    missing = f" Not run, in runs: {listed}." if listed else ""
+    return f"{made}, with: {table['command']}. {layout.rule}{missing}"

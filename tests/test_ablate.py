@@ -1,0 +1,231 @@
+"""Both tables of runs, made of runs that nobody trained."""
+
+import json
+
+import pytest
+
+from hilight_jax import ablate
+from hilight_jax.benchmarks.ablations import TABLES
+from hilight_jax.benchmarks.run_table import RunTable
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.errors import UserError
+from hilight_jax.pages.ablation_table import LOSSES, markdown
+from hilight_jax.stages.load_config import load_config
+
+CONFIG = "configs/encoder.py"
+ROWS, COLUMNS = TABLES["losses"].rows, LOSSES.columns
+NAME, OTHER = "no local loss", "SPARC as published, last block, content (setting 2)"
+BALL = {"area_chance": 0.04, "random_ball": 0.2, "any_ball": 0.8, "shuffled_word": 0.1, "soft_iou": 0.3}
+ANSWERS = {
+    "date": "2026-11-22 14:05",
+    "step": 5,
+    "needs_video": {
+        "types": ["hit"],
+        "normalised": 0.75,
+        "most_frequent": 0.5,
+        "question_only": 0.5,
+        "other_clip": 0.25,
+    },
+    "types": {"hit": {"normalised": 0.75}},
+}
+
+
+def evaluation(split, pointing, date):
+    ranks = {"R@1": 0.21, "R@5": 0.7, "R@10": 0.9, "median_rank": 3.0}
+    classes = {} if pointing is None else {"ball": {**BALL, "pointing": pointing}}
+    return {
+        "step": 500,
+        "date": date,
+        "source": f"tfds:data/demo-v1/1.0.0/{split}",
+        "retrieval": {"plain": {"text_to_video": ranks, "video_to_text": ranks}},
+        "grounding": {"classes": classes},
+    }
+
+
+def leave(cell, results, *overrides):
+    """Leaves behind what training and evaluating one cell does."""
+    (cell.workdir / "evaluations").mkdir(parents=True)
+    config = load_config(cell.spec, [*cell.overrides, *overrides])
+    (cell.workdir / "config.json").write_text(json.dumps(to_dict(config)))
+    for split, result in results.items():
+        (cell.workdir / "evaluations" / f"{split}.json").write_text(json.dumps(result))
+    return cell.workdir
+
+
+def finish(root, name, seed, pointing=0.5, overrides=(), date="2026-11-22 14:05"):
+    """A finished encoder."""
+    (cell,) = [cell for cell in TABLES["losses"].cells(CONFIG, root, [seed]) if cell.row == name]
+    return leave(cell, {split: evaluation(split, pointing, date) for split in ("validation", "unseen")}, *overrides)
+
+
+def finish_connector(root, connector, seed, steps=5):
+    """A finished chat model."""
+    overrides = ["config.sources.encoder=runs/encoder-demo", f"config.steps={steps}"]
+    cells = TABLES["connectors"].cells("configs/align.py:demo", root, [seed], overrides)
+    (cell,) = [cell for cell in cells if cell.workdir.name == f"{connector}-seed{seed}"]
+    records = [
+        {"step": 1, "next_token": 2.0},
+        {"step": 5, "next_token": 1.0},
+        {"step": 5, "validation/next_token": 1.25},
+    ]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (leave(cell, {"validation": ANSWERS}) / "metrics.jsonl").write_text(lines)
+
+
+@pytest.fixture
+def table(tmp_path, capsys):
+    def make(*arguments):
+        assert ablate.main(["losses", "--workdir", str(tmp_path), "--table_only", "--json", *arguments]) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert json.loads((tmp_path / "controls.json").read_text()) == found
+        assert (tmp_path / "controls.md").read_text() == markdown(LOSSES, found)
+        return found
+
+    return make
+
+
+@pytest.fixture
+def connectors(tmp_path, capsys):
+    def make():
+        ablate.main(["connectors", "--table_only", "--workdir", str(tmp_path), "--steps", "5", "--json"])
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    return make
+
+
+def runs(found, name):
+    (row,) = [row for row in found["rows"] if row["name"] == name]
+    return row["runs"]
+
+
+def line(found, name):
+    (row,) = [row for row in markdown(LOSSES, found).splitlines() if row.startswith(f"| {name} |")]
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_nothing_run_says_so(table):
+    found = table()
+    assert found["date"] is None and "Nothing was run yet" in markdown(LOSSES, found)
+    assert line(found, NAME)[1:] == ["not run"] * len(COLUMNS)
+    assert f"not trained ({2 * len(ROWS)})" in markdown(LOSSES, found)
+
+
+def test_figures_of_the_seeds_stand_side_by_side(table, tmp_path):
+    finish(tmp_path, NAME, seed=0, pointing=0.25)
+    finish(tmp_path, NAME, seed=1, pointing=0.75, date="2026-11-23 09:00")
+    finish(tmp_path, OTHER, seed=0)
+    found = table()
+    both, one = (dict(zip(COLUMNS, line(found, name)[1:], strict=True)) for name in (NAME, OTHER))
+    assert both["validation/ball_pointing"] == "0.25 / 0.75" and both["unseen/ball_any_ball"] == "0.80 / 0.80"
+    assert one["validation/text_to_video_r1"] == "0.21 / not run" and one["unseen/ball_area_chance"] == "0.04 / not run"
+    assert [run["step"] for run in runs(found, NAME)] == [500, 500]
+
+
+def test_date_and_command_are_those_of_the_runs(table, tmp_path):
+    finish(tmp_path, NAME, seed=4, date="2026-11-20 23:59")
+    finish(tmp_path, OTHER, seed=4, date="2026-11-21 00:10")
+    found = table("--seeds", "4", "--only", NAME)
+    assert found["date"] == "2026-11-21 00:10"
+    assert found["command"] == (
+        f"python -m hilight_jax.ablate losses --config {CONFIG} --workdir {tmp_path} --data_dir data --seeds 4"
+    )
+
+
+def test_data_that_names_no_ball_has_no_pointing_and_a_reason(table, tmp_path):
+    finish(tmp_path, NAME, seed=0, pointing=None)
+    found = table("--seeds", "0")
+    cells = dict(zip(COLUMNS, line(found, NAME)[1:], strict=True))
+    assert cells["validation/text_to_video_r1"] == "0.21" and cells["validation/ball_pointing"] == "not run"
+    assert "names an object ball" in runs(found, NAME)[0]["not_run"]
+
+
+def test_a_run_that_is_not_the_rows_is_not_shown(table, tmp_path):
+    finish(tmp_path, NAME, seed=0, overrides=["config.steps=7"])
+    finish(tmp_path, OTHER, seed=0, overrides=["config.log_every=7"])  # changes no result
+    (finish(tmp_path, NAME, seed=1) / "evaluations" / "unseen.json").unlink()
+    found = table()
+    assert [run.get("not_run") for run in runs(found, NAME)] == [
+        "trained with another configuration than the row's",
+        "not finished",
+    ]
+    assert runs(found, OTHER)[0]["validation/ball_pointing"] == 0.5
+
+
+def test_missing_cells_are_trained_seed_by_seed(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(RunTable, "train", lambda self, cell, data_dir: started.append((cell.row, cell.seed)))
+    finish(tmp_path, OTHER, seed=0)
+    names = ["--only", NAME, "--only", "setting 2"]
+    ablate.main(["losses", "--workdir", str(tmp_path), "--seeds", "0,1", *names])
+    assert started == [(NAME, 0), (NAME, 1), (OTHER, 1)]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_is_a_configuration(name):
+    load_config(f"{CONFIG}:{ROWS[name]}")
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_bad_options_are_one_sentence(tmp_path, kind):
+    with pytest.raises(UserError, match=f"--only nonsense fits no row; rows: {next(iter(TABLES[kind].rows))}; "):
+        ablate.main([kind, "--workdir", str(tmp_path), "--only", "nonsense"])
+    for seeds in ("1,x", "a"):
+        with pytest.raises(UserError, match=f"--seeds is '{seeds}', but must be whole numbers"):
+            ablate.main([kind, "--table_only", "--workdir", str(tmp_path), "--seeds", seeds])
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("held", ["config.json", "checkpoints"])
+def test_the_working_directory_of_a_training_run_is_refused_before_anything_is_written(tmp_path, kind, held):
+    (tmp_path / held).mkdir()
+    with pytest.raises(UserError, match=f"is the working directory of a training run: it holds {held}; give --workdir"):
+        ablate.main([kind, "--workdir", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == [held]
+
+
+def test_every_connector_that_was_not_run_says_so(connectors, tmp_path):
+    rows = connectors()["rows"]
+    assert len(rows) == 4
+    assert all(run["not_run"] == "not trained" for row in rows for run in row["runs"])
+    assert "not run" in (tmp_path / "connectors.md").read_text()
+
+
+def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, tmp_path):
+    finish_connector(tmp_path, "two_linear", seed=1)
+    found = connectors()
+    (row,) = (row for row in found["rows"] if "two linear" in row["name"])
+    assert "not_run" in row["runs"][0]
+    assert row["runs"][1] == {
+        "seed": 1,
+        "date": "2026-11-22 14:05",
+        "step": 5,
+        "loss": 1.25,
+        "right": 0.75,
+        "controls": {"most_frequent": 0.5, "other_clip": 0.25},
+        "types": {"hit": 0.75},
+    }
+    text = (tmp_path / "connectors.md").read_text()
+    assert "| connector | validation loss | right | most frequent | other clip | hit |" in text
+    assert "| not run / 1.250 | not run / 0.750 | not run / 0.500 | not run / 0.250 |" in text
+    page = (tmp_path / "index.html").read_text()
+    assert "<polyline" in page and "one cross attention, two linear maps, seed 1" in page
+
+
+def test_a_connector_of_another_configuration_is_not_shown(connectors, tmp_path):
+    finish_connector(tmp_path, "two_linear", seed=0, steps=6)
+    assert {run["not_run"] for row in connectors()["rows"] for run in row["runs"]} == {
+        "not trained",
+        "trained with another configuration than the row's",
+    }
+
+
+def test_every_connector_looks_through_the_towers_that_are_named(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(RunTable, "train", lambda self, cell, data_dir: seen.append(cell))
+    towers = ["--config", "configs/align.py:demo,frames=long_clip", "--encoder", "runs/e", "--long_clip", "runs/l"]
+    ablate.main(["connectors", "--workdir", str(tmp_path), "--seeds", "3", "--steps", "7", *towers])
+    assert [cell.workdir.name for cell in seen][:2] == ["one_linear-seed3", "two_linear-seed3"]
+    for cell in seen:
+        config = load_config(cell.spec, cell.overrides)
+        assert (config.sources.encoder, config.sources.long_clip) == ("runs/e", "runs/l")
+        assert (config.seed, config.steps) == (3, 7)
