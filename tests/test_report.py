@@ -11,7 +11,7 @@ from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, DataError, UserError
 from hilight_jax.evals.known_answers import count_answers
 from hilight_jax.evals.video_qa import evaluate_video_qa
-from hilight_jax.generation.generator import SamplingConfig
+from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.stages.load_config import load_config
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker

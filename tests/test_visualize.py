@@ -10,7 +10,7 @@ from hilight_jax import visualize
 from hilight_jax.billiards.encode import encode_video
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.tokenizers import ClipTokenizer
-from hilight_jax.evals.word_examples import held_out, whole_words
+from hilight_jax.evals.example_clips import held_out, whole_words
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 
 

@@ -1,4 +1,4 @@
-"""What a training source answers, counted: the controls that answer without ever seeing a clip."""
+"""Counts the answers of a training source, for the controls that answer a question without its clip."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -27,9 +27,16 @@ class Question(NamedTuple):
 class KnownAnswers:
     """Counts of answers by kind of question and by question."""
 
-    def __init__(self, questions: Iterable[Question], name: str):
-        """Counts the true answers of ``questions``; ``name`` says where they come from."""
-        self.name = name
+    def __init__(self, questions: Iterable[Question], training_source: str | None = None):
+        """Counts the true answers of ``questions``.
+
+        Args:
+          questions: those of a training source, or else those that are evaluated: this only makes the control
+            'most_frequent' harder to beat, and other figures are not known.
+          training_source: name of the training source.
+        """
+        self.name = training_source or "the evaluated answers themselves"
+        self._trained = training_source is not None
         self._by_type: dict[str, Counter[str]] = {}
         self._by_question: dict[tuple[str, str], Counter[str]] = {}
         for question in questions:
@@ -38,25 +45,31 @@ class KnownAnswers:
         self._all = sum(self._by_type.values(), Counter())
         self._heard = {kind: {normalise(answer) for answer in counts} for kind, counts in self._by_type.items()}
 
-    def most_frequent(self, kind: str) -> str | None:
-        """The most frequent answer to questions of a kind, or to all questions when the kind never occurred.
+    def controls(self, question: Question) -> dict[str, str]:
+        """Answers of the controls that see no clip; of equally frequent answers the first that was counted.
 
-        Of equally frequent ones the first that was counted; None when nothing was.
+        Returns:
+          'most_frequent', the most frequent answer to the question's kind, or to all questions if the kind never
+          occurred; of training answers also 'question_only', that to the very same question after normalisation, or
+          else to its kind.
         """
-        return _first(self._by_type.get(kind) or self._all)
+        frequent = _first(self._by_type.get(question.type) or self._all)
+        if not self._trained:
+            return {"most_frequent": frequent}
+        same = _first(self._by_question.get(_key(question), Counter()))
+        return {"most_frequent": frequent, "question_only": same or frequent}
 
-    def question_only(self, question: Question) -> str | None:
-        """The most frequent answer to the very same question, after normalisation; else to its kind."""
-        return _first(self._by_question.get(_key(question), Counter())) or self.most_frequent(question.type)
+    def heard(self, answer: str, kind: str) -> bool | None:
+        """True if training answers this kind of question so, after normalisation; None without training answers.
 
-    def heard(self, answer: str, kind: str) -> bool:
-        """Whether a kind of question was ever answered so, after normalisation; of yes and no the first word counts."""
+        Of yes and no the first word counts.
+        """
         heard = self._heard.get(kind, set())
-        return normalise(answer) in heard or yes_or_no(answer) in heard
+        return (normalise(answer) in heard or yes_or_no(answer) in heard) if self._trained else None
 
 
 def questions_of(conversation: Conversation) -> list[tuple[int, Question]]:
-    """The questions of a conversation: number of the user's turn, and the question, for every turn that is answered."""
+    """Returns (number of the user's turn, question) for every turn of a conversation that is answered."""
     found, answers = [], 0
     for number, turn in enumerate(conversation.turns):
         if turn.role != "model":
@@ -70,7 +83,7 @@ def questions_of(conversation: Conversation) -> list[tuple[int, Question]]:
 
 
 def count_answers(source: ConversationSource, show_progress: bool = False) -> KnownAnswers:
-    """Counts the answers of a whole source, in the fixed form that evaluation uses; no clip is decoded."""
+    """Counts the answers of a whole training source, in the fixed form that evaluation uses; decodes no clip."""
     progress = Progress(len(source), "count the training answers", unit="conversations") if show_progress else None
 
     def questions():
@@ -90,5 +103,5 @@ def _key(question: Question) -> tuple[str, str]:
 
 
 def _first(counts: Counter[str]) -> str | None:
-    """The most frequent one; ``most_common`` keeps the order of counting among equals."""
+    """The most frequent answer; ``most_common`` keeps the order of counting among equals."""
     return counts.most_common(1)[0][0] if counts else None

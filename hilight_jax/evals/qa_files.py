@@ -63,8 +63,8 @@ def score_predictions(path: str, specification: str) -> dict[str, Any]:
     """
     kind, file, options = _parse(specification)
     entries = KINDS[kind](file, options.get("questions"))
-    train = KINDS[kind](options["train"], None) if "train" in options else None
-    known = KnownAnswers((entry.question for entry in train), options["train"]) if train else None
+    train = KINDS[kind](options["train"], None) if "train" in options else entries
+    known = KnownAnswers((entry.question for entry in train), options.get("train"))
     predictions = read_predictions(path)
     ids = {entry.id for entry in entries}
     strange = [name for name in predictions if name not in ids]
@@ -73,20 +73,16 @@ def score_predictions(path: str, specification: str) -> dict[str, Any]:
             f"{path} answers {len(strange)} questions that {file} does not have, '{strange[0]}' first; give the "
             "predictions of this very file."
         )
-    table = known or KnownAnswers((entry.question for entry in entries), "the evaluated answers themselves")
     answered = []
-    for entry in entries:
-        kind_of_question, answer = entry.question.type, predictions.get(entry.id, "")
-        controls = {"most_frequent": table.most_frequent(kind_of_question)}
-        if known:
-            controls["question_only"] = known.question_only(entry.question)
-        heard = known.heard(answer, kind_of_question) if known else None
-        fields = (kind_of_question, entry.question.text, entry.question.truth)
-        answered.append(Answered(entry.id, len(answered), entry.video, *fields, answer, heard, controls))
+    for number, (name, video, question) in enumerate(entries):
+        answer = predictions.get(name, "")
+        heard, controls = known.heard(answer, question.type), known.controls(question)
+        fields = (question.type, question.text, question.truth)
+        answered.append(Answered(name, number, video, *fields, answer, heard, controls))
     result = {
         "questions": len(answered),
         "unanswered": len(ids) - len(predictions),
-        "frequent_from": table.name,
+        "frequent_from": known.name,
         **summarise_answers(answered),
         "answers": [item.as_json() for item in answered],
     }

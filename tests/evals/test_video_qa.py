@@ -10,10 +10,11 @@ import pytest
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.conversation import Conversation, Turn
 from hilight_jax.data.key_frames import KeyFrameConfig
-from hilight_jax.evals.answer_tables import answer_tables
 from hilight_jax.evals.known_answers import count_answers, questions_of
+from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
-from hilight_jax.generation.generator import Generator, SamplingConfig
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.sampling import SamplingConfig
 from tests.data.conversations.tiny_gemma import TOKENIZER
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
 from tests.models import tiny_hilight

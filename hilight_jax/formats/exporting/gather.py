@@ -9,7 +9,7 @@ from typing import Any
 from hilight_jax.checkpoints.store import Store, Which, name_report
 from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.evals.evaluation import default_similarity
+from hilight_jax.evals.encoder_evaluation import default_similarity
 from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.lora_merging import merge_lazily
 from hilight_jax.models import hilight, video_text

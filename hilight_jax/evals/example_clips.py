@@ -1,6 +1,8 @@
-"""Maps for pictures: the named things of held-out clips, or every word of a text over any video."""
+"""Clips for pages: an encoder's maps of words over held-out clips or any video, and clips with a chat model's answers."""
 
+import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,62 +10,28 @@ import regex
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.bad_clips import read_quarantine
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.loader import ConversationLoader
+from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.manifest import read_json_lines
 from hilight_jax.data.records import Source
 from hilight_jax.data.tokenizers import ClipTokenizer, Tokens
 from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.data.video import VideoError, decode
-from hilight_jax.evals.evaluation import EncoderLike, default_similarity
+from hilight_jax.evals.encoder_evaluation import EncoderLike, default_similarity
 from hilight_jax.evals.grounding import Grid
 from hilight_jax.evals.named_words import known_things, naming_spans
 from hilight_jax.evals.similarity import word_maps, word_vectors
+from hilight_jax.pages.answer_examples import AskedClips
 from hilight_jax.pages.examples import Example, Place, Word
 
-# A run of letters, digits and what joins them: "3-ball" and "player's" are one word each, punctuation is none.
+# A run of letters and digits, and the marks that join them: "3-ball" and "player's" are one word each.
 _WORD = regex.compile(r"[\p{L}\p{N}]+(?:['’\-][\p{L}\p{N}]+)*")
 
 
-class Passage(NamedTuple):
-    """Characters of a text and the positions of their tokens."""
-
-    start: int
-    end: int
-    tokens: np.ndarray
-
-
-def whole_words(text: str, tokens: Tokens) -> list[Passage]:
-    """Merges tokens into the words of the text; words that were cut off with the end of a long text are left out."""
-    words = []
-    for match in _WORD.finditer(text):
-        start, end = match.span()
-        inside = np.flatnonzero((tokens.spans[:, 0] < end) & (tokens.spans[:, 1] > start))
-        if len(inside):
-            words.append(Passage(start, end, inside))
-    return words
-
-
-def any_video(
-    encoder: EncoderLike, frames: np.ndarray, model_frames: np.ndarray, text: str, name: str, notes: Sequence[str]
-) -> tuple[Example, float]:
-    """Maps of every word of a text over a video, and the cosine of the whole clip and the whole text.
-
-    Args:
-      encoder: the trained towers.
-      frames: uint8 [F, Y, X, 3], as they are to be drawn.
-      model_frames: uint8 [F, y, x, 3], the same frames as the model sees them.
-      text: any text that has a word.
-      name: of the video.
-      notes: one per frame.
-    """
-    tokens = ClipTokenizer(encoder.config.data.text_length)(text)
-    passages = whole_words(text, tokens)
-    maps, cosine = _maps(encoder, model_frames, tokens, passages)
-    words = [Word(passage.start, passage.end, word) for passage, word in zip(passages, maps, strict=True)]
-    return Example(name, text, frames, notes, words), cosine
-
-
 def held_out(encoder: EncoderLike, source: Source, num_clips: int = 6, num_words: int = 4) -> list[Example]:
-    """The first clips of a source that name visible things: each thing's first mention, with its true place.
+    """Reads the first clips of a source that name visible things: each thing's first mention, with its true place.
 
     Raises:
       DataError: one of them cannot be decoded and is not in the run's quarantine list.
@@ -97,6 +65,81 @@ def held_out(encoder: EncoderLike, source: Source, num_clips: int = 6, num_words
         words = [Word(p.start, p.end, m, place) for p, m, place in zip(passages, maps, places.values(), strict=False)]
         examples.append(Example(record.id, caption.text, frames, _times(record.labels, len(frames)), words))
     return examples
+
+
+def any_video(
+    encoder: EncoderLike, frames: np.ndarray, model_frames: np.ndarray, text: str, name: str, notes: Sequence[str]
+) -> tuple[Example, float]:
+    """Draws maps of every word of a text over a video; returns them and the cosine of the whole clip and text.
+
+    Args:
+      encoder: the trained towers.
+      frames: uint8 [F, Y, X, 3] to draw on.
+      model_frames: uint8 [F, y, x, 3], the same frames at the size of the model.
+      text: any text that has a word.
+      name: name of the video.
+      notes: one per frame.
+    """
+    tokens = ClipTokenizer(encoder.config.data.text_length)(text)
+    passages = whole_words(text, tokens)
+    maps, cosine = _maps(encoder, model_frames, tokens, passages)
+    words = [Word(passage.start, passage.end, word) for passage, word in zip(passages, maps, strict=True)]
+    return Example(name, text, frames, notes, words), cosine
+
+
+def asked_clips(
+    answers_file: Path,
+    source: ConversationSource,
+    data: ConversationDataConfig,
+    num_conversations: int = 6,
+    num_questions: int = 4,
+) -> list[AskedClips]:
+    """Reads the first conversations about clips of an evaluation, each with its first answers; no model is needed.
+
+    Args:
+      answers_file: answers that `evaluate` wrote, one a line, in the order of the source.
+      source: the source that was evaluated.
+      data: the run's data configuration.
+      num_conversations: conversations, at most.
+      num_questions: answers of each, at most.
+
+    Raises:
+      DataError: the file is of another source, or a clip can no longer be decoded.
+    """
+    if not answers_file.is_file():
+        return []
+    loader = ConversationLoader(data, source, seed=0)
+    about_clips = (answer for _, answer in read_json_lines(str(answers_file)) if answer["clip"])
+    groups = itertools.groupby(about_clips, lambda answer: answer["index"])
+    examples = []
+    for index, answers in itertools.islice(groups, num_conversations):
+        name, answers = source.conversation(index, None).id, list(answers)[:num_questions]
+        batch = loader.eval_batch(np.array([index]))
+        if not batch["valid"][0] or answers[0]["id"].rpartition("#")[0] != name:
+            raise DataError(
+                f"{answers_file} does not fit '{source.name}', whose conversation {index} is '{name}'; evaluate again."
+            )
+        examples.append(AskedClips(name, list(batch["video"][0][batch["video_mask"][0]]), answers))
+    return examples
+
+
+class Passage(NamedTuple):
+    """Characters of a text and the positions of their tokens."""
+
+    start: int
+    end: int
+    tokens: np.ndarray
+
+
+def whole_words(text: str, tokens: Tokens) -> list[Passage]:
+    """Merges tokens into the words of the text; words that were cut off with the end of a long text are left out."""
+    words = []
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        inside = np.flatnonzero((tokens.spans[:, 0] < end) & (tokens.spans[:, 1] > start))
+        if len(inside):
+            words.append(Passage(start, end, inside))
+    return words
 
 
 def _maps(encoder, frames, tokens, passages):

@@ -1,4 +1,4 @@
-"""The results of a chat model as text: answers by kind of question, each beside what not looking would score."""
+"""Results as text for a terminal: an encoder's retrieval and grounding, a chat model's answers, with their controls."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,13 +6,53 @@ from typing import Any
 
 from hilight_jax.evals.answer_scores import CONTROLS, Answered
 from hilight_jax.evals.answers import matches
+from hilight_jax.evals.retrieval import RECALLS
 
 _COLUMNS = ("right", "exact", "frequent", "question", "other clip", "refused", "unheard", "questions")
+
+
 _FIGURES = ("normalised", "exact", *CONTROLS, "refused", "unheard")
 
 
+_RECALL_NAMES = tuple(f"R@{k}" for k in RECALLS)
+
+
+def encoder_tables(result: Mapping[str, Any]) -> str:
+    """Retrieval and grounding of one source, as `evaluate_encoder` returns them."""
+    lines = [f"{result['name']}: {result['clips']} clips, {result['captions']} captions of {result['source']}"]
+    lines.append(f"checkpoint: step {result['step']}, {result['which']}")
+    if result["skipped"]:
+        named = "; ".join(f"{clip['id']}: {clip['reason']}" for clip in result["skipped"][:5])
+        more = "; ..." if len(result["skipped"]) > 5 else ""
+        lines.append(f"left out: {len(result['skipped'])} clips ({named}{more})")
+    lines += ["", _encoder_row("retrieval", (*_RECALL_NAMES, "median", "mean"))]
+    for way in ("plain", "dsl_clip_vip", "dsl_both_ways"):
+        for direction, ranks in result["retrieval"][way].items():
+            figures = [f"{ranks[name]:.3f}" for name in _RECALL_NAMES]
+            ends = [f"{ranks['median_rank']:g}", f"{ranks['mean_rank']:.1f}"]
+            lines.append(_encoder_row(f"{direction.replace('_', ' ')}, {way}", (*figures, *ends)))
+    classes = result["grounding"]["classes"]
+    if not classes:
+        return "\n".join([*lines, "", "grounding: not run, the captions name no thing whose place is known", ""])
+    columns = ("pointing", "rnd patch", "rnd ball", "shuffled", "any ball", "soft IoU", "uniform", "questions")
+    names = ("pointing", "area_chance", "random_ball", "shuffled_word", "any_ball", "soft_iou", "soft_iou_uniform")
+    lines += ["", _encoder_row(f"grounding ({result['grounding']['similarity']})", columns)]
+    for kind, group in classes.items():
+        title = kind.replace("_", " ")
+        lines.append(_encoder_row(title, (*(f"{group[name]:.3f}" for name in names), str(group["questions"]))))
+    lines += [
+        "",
+        f"maps of the level: {' + '.join(result['map_levels'])}; cushions, which are no one place, are left out",
+    ]
+    if levels := result["grounding"]["levels"]:
+        lines += ["", _encoder_row("ball, by one level alone", ("pointing", "rnd patch", "rnd ball"))]
+        controls = [f"{classes['ball'][name]:.3f}" for name in ("area_chance", "random_ball")]
+        lines += [_encoder_row(name, (f"{pointing:.3f}", *controls)) for name, pointing in levels.items()]
+    return "\n".join([*lines, ""])
+
+
 def answer_tables(result: Mapping[str, Any]) -> str:
-    """Answers of one source, as `evaluate_video_qa` or `score_predictions` gives them, for a terminal."""
+    """Answers of one source, as `evaluate_video_qa` or `score_predictions` returns them."""
     lines = [f"{result['name']}: {result['questions']} questions of {result['source']}"]
     if "step" in result:
         about = f"{result['conversations']} conversations about {result['clips']} clips"
@@ -42,7 +82,7 @@ def answer_tables(result: Mapping[str, Any]) -> str:
 
 
 def asked_table(answered: Sequence[Answered]) -> str:
-    """Questions with the answers and the truth, one under the other, for a terminal."""
+    """Questions, each above its answer and the truth, for a terminal."""
     lines = []
     for item in answered:
         mark = "right" if matches(item.answer, item.truth) else "wrong"
@@ -74,5 +114,9 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _row(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<24}{''.join(f'{cell:>12}' for cell in cells)}".rstrip()
+def _encoder_row(name: str, cells: Iterable[str]) -> str:
+    return _row(name, cells, name_width=30, cell_width=10)
+
+
+def _row(name: str, cells: Iterable[str], name_width: int = 24, cell_width: int = 12) -> str:
+    return f"{name:<{name_width}}{''.join(f'{cell:>{cell_width}}' for cell in cells)}".rstrip()

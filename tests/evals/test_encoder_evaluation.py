@@ -8,7 +8,7 @@ import pytest
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.records import Caption, Span
 from hilight_jax.data.tokenizers import ClipTokenizer
-from hilight_jax.evals.evaluation import evaluate_encoder, headline, level_names, map_levels
+from hilight_jax.evals.encoder_evaluation import evaluate_encoder, headline, level_names, map_levels
 from hilight_jax.evals.named_words import known_things, naming_spans, word_class
 from tests.evals.coloured_discs import SETS, ColouredDiscs, ColourEncoder
 

@@ -1,11 +1,11 @@
-"""Answers that were written down come back with their clips."""
+"""Answers of an evaluation are read back with their clips."""
 
 import json
 
 import pytest
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.evals.asked_examples import asked_clips
+from hilight_jax.evals.example_clips import asked_clips
 from tests.evals.coloured_screens import DATA, ColouredScreens
 
 
