@@ -24,46 +24,21 @@ Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the repo
 models/token_mining.py); `frames=encoder|long_clip`, who looks at the key frames.
 """
 
-import ml_collections
+from ml_collections import ConfigDict
 
-from hilight_jax.core.errors import ConfigError, nearest
+from configs import common
 
-# The frame towers of configs/long_clip.py.
-LONG_CLIP = {
-    "demo": {
-        "image_size": 64,
-        "patch_size": 8,
-        "width": 128,
-        "depth": 2,
-        "num_heads": 4,
-        "mlp_dim": 256,
-        "embed_dim": 128,
-    },
-    "2b": {},
-}
 CONNECTORS = ("dual_projector", "transposed", "two_linear", "one_linear")
 
 
-def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
+def get_config(argument: str = "demo") -> ConfigDict:
     """Returns the config of `PRESET[,key=value...]`."""
-    preset, *pairs = argument.split(",")
-    presets = {"demo": demo, "2b": full}
-    if preset not in presets:
-        raise ConfigError(f"'{preset}' is not a preset.{nearest(preset, presets)} Presets: {', '.join(presets)}.")
-    config = presets[preset]()
-    config.preset = argument
-    for pair in pairs:
-        key, _, value = pair.partition("=")
-        if key not in ARGUMENTS:
-            raise ConfigError(f"'{key}' is not an argument.{nearest(key, ARGUMENTS)} Known: {', '.join(ARGUMENTS)}.")
-        ARGUMENTS[key](config, value)
-    return config
+    return common.parse(argument, {"demo": demo, "2b": full}, ARGUMENTS)
 
 
-def set_connector(config: ml_collections.ConfigDict, value: str) -> None:
-    """One of the report's structures, or the released one with a transposed expansion."""
-    if value not in CONNECTORS:
-        raise ConfigError(f"connector={value} is not one of {', '.join(CONNECTORS)}.{nearest(value, CONNECTORS)}")
+def set_connector(config: ConfigDict, value: str) -> None:
+    """Chooses one of the report's structures, or the released one with a transposed expansion."""
+    common.check_choice("connector", value, CONNECTORS)
     connector = config.model.token_mining
     if value == "transposed":
         connector.expansion = "transpose"
@@ -72,142 +47,83 @@ def set_connector(config: ml_collections.ConfigDict, value: str) -> None:
         config.data.num_video_tokens = config.data.key_frames.count
 
 
-def set_frames(config: ml_collections.ConfigDict, value: str) -> None:
-    """Who looks at the key frames: a `long_clip` of its own, or the `encoder` through its projection."""
-    if value not in ("encoder", "long_clip"):
-        raise ConfigError(f"frames={value} is not one of encoder, long_clip.")
-    config.model.frames = None if value == "encoder" else LONG_CLIP[config.preset.partition(",")[0]]
+def set_frames(config: ConfigDict, value: str) -> None:
+    """Chooses the tower of the key frames: a `long_clip` of its own, or the `encoder` through its projection."""
+    common.check_choice("frames", value, ("encoder", "long_clip"))
+    preset = config.preset.partition(",")[0]
+    own = value == "long_clip"
+    config.model.frames = {"demo": common.demo_frames(), "2b": {}}[preset] if own else None
     if config.stage == "align":
-        config.sources.long_clip = "" if value == "encoder" else f"runs/long_clip-{config.preset.partition(',')[0]}"
+        config.sources.long_clip = f"runs/long_clip-{preset}" if own else ""
 
 
 ARGUMENTS = {"connector": set_connector, "frames": set_frames}
 
 
-def base(name: str) -> ml_collections.ConfigDict:
-    """What both presets share: the released optimiser."""
-    return ml_collections.ConfigDict(
+def full() -> ConfigDict:
+    """HiLight-2B: CLIP-ViP+ B/16, Long-CLIP B/16, token mining as released, Gemma-2B."""
+    return ConfigDict(
         {
             "name": "align",
             "stage": "align",
-            "preset": name,
-            "seed": 0,
-            "accumulate": 1,
-            "freeze": ("gemma",),
-            "generate_missing": False,
-            "log_every": 10,
-            "cache_gb": 0.0,
-            "sources": {"encoder": "", "long_clip": "", "language_model": "", "align": "", "which": "latest"},
-            "optimizer": {
-                "name": "adamw",
-                "learning_rate": 1e-4,
-                "weight_decay": 0.0,
-                "b1": 0.9,
-                "b2": 0.999,
-                "warmup_fraction": 0.002,
-                "clip_norm": 1.0,
-                "multipliers": {},
+            "sources": {
+                "encoder": "runs/encoder-b16",
+                "long_clip": "runs/long_clip-b16",
+                "language_model": "runs/gemma-2b",
             },
-            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
-            "keep": {"every": 500, "latest": 2, "best_metric": "validation/answers_right"},
+            "freeze": ("gemma",),
+            "mesh": {"fsdp": -1},  # All chips of a slice share what is trained, however many they are.
+            "steps": 468_500,
+            "batch_size": 30,
+            "eval_every": 500,
+            "eval_batch_size": 30,
+            "loss_chunk": 64,  # Positions whose logits exist at a time: all of them are 1 GB a sample.
+            "optimizer": {"learning_rate": 1e-4, "weight_decay": 0.0, "b2": 0.999, "warmup_fraction": 0.002},
+            "keep": {"every": 500, "best_metric": "validation/answers_right"},
+            "model": {"token_mining": {}, "compute": {"dtype": "auto", "remat": True}},
+            "data": {"key_frames": {"count": 12}, "buckets": (512, 640, 768, 1024)},
         }
     )
 
 
-def full() -> ml_collections.ConfigDict:
-    """HiLight-2B: CLIP-ViP+ B/16, Long-CLIP B/16, token mining as released, Gemma-2B."""
-    config = base("2b")
-    config.sources.encoder = "runs/encoder-b16"
-    config.sources.long_clip = "runs/long_clip-b16"
-    config.sources.language_model = "runs/gemma-2b"
-    config.mesh.fsdp = -1  # All chips of a slice share what is trained, however many they are.
-    config.steps = 468_500
-    config.batch_size = 30
-    config.eval_every = 500
-    config.eval_batch_size = 30
-    config.loss_chunk = 64  # Positions whose logits exist at a time: all of them are 1 GB a sample.
-    config.model = {
-        "vision": {},
-        "frames": {},
-        "token_mining": {"structure": "dual_projector", "tokens_per_frame": 32, "expansion": "reinterpret"},
-        "gemma": {},
-        "compute": {"dtype": "auto", "remat": True},
-    }
-    config.data = {
-        "train": "",
-        "validation": "",
-        "unseen": "",
-        "tokenizer": "",
-        "num_frames": 12,
-        "image_size": 224,
-        "key_frames": {"rule": "uniform", "count": 12},
-        "num_video_tokens": 384,
-        "max_videos": 1,
-        "max_length": 1024,
-        "buckets": (512, 640, 768, 1024),
-    }
-    return config
-
-
-def demo() -> ml_collections.ConfigDict:
+def demo() -> ConfigDict:
     """The demo's towers, 8 tokens a frame, a Gemma of three layers from scratch."""
-    config = base("demo")
-    config.sources.encoder = "runs/encoder-demo"
-    config.freeze = ()
-    config.generate_missing = True
-    config.cache_gb = 2.0
-    config.steps = 700
-    config.batch_size = 32
-    config.eval_every = 350
-    config.eval_batch_size = 64
-    config.optimizer.learning_rate = 2e-3
-    config.optimizer.b2 = 0.98
-    config.optimizer.weight_decay = 0.01
-    config.optimizer.warmup_fraction = 0.1
-    config.keep.every = 350
-    config.model = {
-        "vision": {
-            "image_size": 64,
-            "patch_size": 8,
-            "width": 128,
-            "depth": 3,
-            "num_heads": 4,
-            "mlp_dim": 256,
-            "num_frames": 4,
-            "num_proxy_tokens": 4,
-        },
-        "frames": None,
-        "token_mining": {
-            "structure": "dual_projector",
-            "tokens_per_frame": 8,
-            "expansion": "reinterpret",
-            "width_video": 128,
-            "width_frames": 128,
-            "width_out": 128,
-        },
-        "gemma": {
-            "vocab_size": 512,
-            "width": 128,
-            "depth": 3,
-            "num_heads": 4,
-            "num_kv_heads": 1,
-            "head_dim": 32,
-            "mlp_dim": 256,
-            "hidden_act": "gelu_pytorch_tanh",
-        },
-        "compute": {"dtype": "auto", "unroll": True, "remat": False},
-    }
-    config.data = {
-        "train": "questions:{data_dir}/demo-v1/1.0.0/train,turns=5,two_clips=0.1",
-        "validation": "questions:{data_dir}/demo-v1/1.0.0/validation,two_clips=0.1",
-        "unseen": "questions:{data_dir}/demo-v1/1.0.0/unseen,two_clips=0.1",
-        "tokenizer": "",
-        "num_frames": 4,
-        "image_size": 64,
-        "key_frames": {"rule": "uniform", "count": 4},
-        "num_video_tokens": 32,
-        "max_videos": 2,
-        "max_length": 320,
-        "buckets": (192, 320),
-    }
-    return config
+    return ConfigDict(
+        {
+            "name": "align",
+            "stage": "align",
+            "sources": {"encoder": "runs/encoder-demo"},
+            "generate_missing": True,
+            "cache_gb": 2.0,
+            "steps": 700,
+            "batch_size": 32,
+            "eval_every": 350,
+            "optimizer": {"learning_rate": 2e-3, "weight_decay": 0.01, "warmup_fraction": 0.1},
+            "keep": {"every": 350, "best_metric": "validation/answers_right"},
+            "model": {
+                "vision": common.demo_vision(),
+                "frames": None,
+                "token_mining": {"tokens_per_frame": 8, "width_video": 128, "width_frames": 128, "width_out": 128},
+                "gemma": {
+                    "vocab_size": 512,
+                    "width": 128,
+                    "depth": 3,
+                    "num_heads": 4,
+                    "head_dim": 32,
+                    "mlp_dim": 256,
+                    "hidden_act": "gelu_pytorch_tanh",
+                },
+                "compute": {"dtype": "auto", "unroll": True},
+            },
+            "data": {
+                **common.demo_world("questions", ",turns=5,two_clips=0.1", ",two_clips=0.1"),
+                "num_frames": 4,
+                "image_size": 64,
+                "key_frames": {"count": 4},
+                "num_video_tokens": 32,
+                "max_videos": 2,
+                "max_length": 320,
+                "buckets": (192, 320),
+            },
+        }
+    )

@@ -20,38 +20,21 @@ checkpoints seem to be), `full` (every weight of the language model), `full+toke
 `connector=...` and `frames=...` as in configs/align.py.
 """
 
-import pathlib
-import runpy
+from ml_collections import ConfigDict
 
-import ml_collections
+from configs import align, common
 
-from hilight_jax.core.errors import ConfigError, nearest
-
-ALIGN = runpy.run_path(str(pathlib.Path(__file__).with_name("align.py")))
 TRAIN = ("lora", "lora+token_mining", "full", "full+token_mining")
 
 
-def get_config(argument: str = "demo") -> ml_collections.ConfigDict:
+def get_config(argument: str = "demo") -> ConfigDict:
     """Returns the config of `PRESET[,key=value...]`."""
-    preset, *pairs = argument.split(",")
-    presets = {"demo": demo, "2b": full}
-    if preset not in presets:
-        raise ConfigError(f"'{preset}' is not a preset.{nearest(preset, presets)} Presets: {', '.join(presets)}.")
-    config = presets[preset]()
-    config.preset = argument
-    changes = {"train": set_train, **ALIGN["ARGUMENTS"]}
-    for pair in pairs:
-        key, _, value = pair.partition("=")
-        if key not in changes:
-            raise ConfigError(f"'{key}' is not an argument.{nearest(key, changes)} Known: {', '.join(changes)}.")
-        changes[key](config, value)
-    return config
+    return common.parse(argument, {"demo": demo, "2b": full}, {"train": set_train, **align.ARGUMENTS})
 
 
-def set_train(config: ml_collections.ConfigDict, value: str) -> None:
-    """Which parts are trained."""
-    if value not in TRAIN:
-        raise ConfigError(f"train={value} is not one of {', '.join(TRAIN)}.{nearest(value, TRAIN)}")
+def set_train(config: ConfigDict, value: str) -> None:
+    """Chooses the parts that are trained."""
+    common.check_choice("train", value, TRAIN)
     frozen = [] if value.endswith("token_mining") else ["token_mining"]
     if value.startswith("full"):
         del config.model["lora"]
@@ -61,33 +44,28 @@ def set_train(config: ml_collections.ConfigDict, value: str) -> None:
     config.freeze = tuple(frozen)
 
 
-def full() -> ml_collections.ConfigDict:
+def full() -> ConfigDict:
     """LoRA on HiLight-2B."""
-    config = ALIGN["full"]()
-    _become_tune(config)
-    config.sources.align = "runs/align-2b"
-    config.steps = 10_001
-    config.optimizer.learning_rate = 1e-3
-    config.model.lora = {"rank": 64, "alpha": 32.0, "dropout": 0.05}
+    config = _tune(align.full(), "runs/align-2b", steps=10_001)
+    config.model.lora = {}
     set_train(config, "lora")
     return config
 
 
-def demo() -> ml_collections.ConfigDict:
+def demo() -> ConfigDict:
     """LoRA of rank 16 on the small Gemma, and token mining."""
-    config = ALIGN["demo"]()
-    _become_tune(config)
-    config.sources.align = "runs/align-demo"
-    config.steps = 150
+    config = _tune(align.demo(), "runs/align-demo", steps=150)
     config.eval_every = 150
-    config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_fraction = 0.05
-    config.model.lora = {"rank": 16, "alpha": 32.0, "dropout": 0.05}
+    config.model.lora = {"rank": 16}
     set_train(config, "lora+token_mining")
     return config
 
 
-def _become_tune(config: ml_collections.ConfigDict) -> None:
+def _tune(config: ConfigDict, aligned: str, steps: int) -> ConfigDict:
+    """Makes a config of the stage `align` one that goes on from a run of it."""
     config.name = config.stage = "tune"
-    for source in ("encoder", "long_clip", "language_model"):
-        config.sources[source] = ""
+    config.sources = {"align": aligned}
+    config.steps = steps
+    config.optimizer.learning_rate = 1e-3
+    return config

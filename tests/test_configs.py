@@ -1,4 +1,7 @@
-"""Every preset and argument of the shipped configs builds, and says what it is."""
+"""The shipped configs: presets, arguments, imports between their files."""
+
+import pathlib
+import sys
 
 import jax
 import pytest
@@ -6,7 +9,7 @@ import pytest
 from hilight_jax.core import trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
-from hilight_jax.stages.encoder_objective import EncoderObjective
+from hilight_jax.stages.encoder import EncoderObjective
 from hilight_jax.stages.load_config import load_config
 from hilight_jax.training.trainer import Trainer
 
@@ -50,3 +53,35 @@ def test_the_real_encoder_has_the_published_number_of_parameters():
     trainer = Trainer(config, EncoderObjective(config, make_mesh()), make_mesh())
     assert trees.count(trainer.state_shapes.trained) == 149_620_737 + (3 + 12) * 768
     assert isinstance(trainer.state_shapes.step, jax.ShapeDtypeStruct)
+
+
+def test_a_config_of_ones_own_may_use_the_shipped_ones_from_the_checkout(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from configs import encoder\n"
+        "def get_config(argument='own'):\n"
+        "    config = encoder.demo()\n"
+        "    config.preset, config.steps = argument, 7\n"
+        "    return config\n"
+    )
+    path = sys.path[:]
+    config = load_config(f"{tmp_path}/mine.py")
+    assert (config.preset, config.steps, config.batch_size) == ("own", 7, 32)
+    assert sys.path == path
+
+
+def test_files_of_two_folders_of_one_name_do_not_mix(tmp_path):
+    shipped = {path.name: path.read_text() for path in pathlib.Path("configs").glob("*.py")}
+    widths = {}
+    for place, width in (("one", "32"), ("other", "16")):
+        (tmp_path / place / "configs").mkdir(parents=True)
+        for name, text in shipped.items():
+            text = text.replace('"width": 128', f'"width": {width}').replace('"num_heads": 4', '"num_heads": 2')
+            (tmp_path / place / "configs" / name).write_text(text)
+        widths[place] = load_config(f"{tmp_path}/{place}/configs/encoder.py:demo").model.vision.width
+    assert widths == {"one": 32, "other": 16}
+    assert load_config("configs/encoder.py:demo").model.vision.width == 128
+
+
+def test_a_file_that_is_no_config_is_one_sentence():
+    with pytest.raises(ConfigError, match=r"'configs/common\.py' defines no get_config"):
+        load_config("configs/common.py")
