@@ -26,12 +26,12 @@ from hilight_jax.data.video import Video
 from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.generation.video_clip import read_footage
+from hilight_jax.generation.video_clip import read_video_clip
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.load_config import read_config
 from hilight_jax.stages.trained_chat import ChatModel, load_chat_model
-from hilight_jax.stages.trained_encoder import Encoder, load_encoder
+from hilight_jax.stages.trained_encoder import TrainedEncoder, load_encoder
 
 _TURN_KEYS = ("role", "text", "videos")
 
@@ -61,7 +61,7 @@ def load(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> "M
 class Model:
     """A trained model: videos and texts in, vectors and answers out."""
 
-    def __init__(self, workdir: str | Path, encoder: Encoder | None = None, chat_model: ChatModel | None = None):
+    def __init__(self, workdir: str | Path, encoder: TrainedEncoder | None = None, chat_model: ChatModel | None = None):
         """Wraps what ``load`` found; use that."""
         self._workdir = workdir
         self._known_encoder = encoder
@@ -74,7 +74,7 @@ class Model:
             )
 
     @cached_property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> TrainedEncoder:
         """The dual encoder: the run itself, or the one whose video tower the chat model sees with.
 
         Raises:
@@ -104,7 +104,7 @@ class Model:
           DataError: It cannot be decoded.
         """
         data = self.encoder.config.data
-        frames = read_footage(video, data.num_frames, data.image_size).frames
+        frames = read_video_clip(video, data.num_frames, data.image_size).frames
         return _unit(self.encoder.encode_video(frames[None])["video_embeds"][0])
 
     def encode_text(self, text: str) -> Float[np.ndarray, " E"]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hilight_jax.core import commands
 from hilight_jax.core.atomic_files import read_object
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError, ConfigError, UserError
 from hilight_jax.formats.checkpoint_files import open_foreign
 from hilight_jax.formats.importing.hilight import ChatFiles, find_tokenizer
@@ -21,7 +22,6 @@ from hilight_jax.formats.importing.imported_model import Imported
 from hilight_jax.formats.importing.kinds import KINDS, ImportOptions, describe, import_as, recognise
 from hilight_jax.formats.importing.own_exports import import_exported, is_exported
 from hilight_jax.formats.importing.workdirs import weight_bytes, write_run
-from hilight_jax.stages.stage import say
 
 _USE = {
     "encoder": "--config.init_from.workdir={0} with configs/encoder.py, or --config.sources.encoder={0}",
@@ -39,14 +39,14 @@ def main(argv: list[str] | None = None) -> int:
     if is_exported(arguments.source):
         _refuse_decisions(arguments)
         imported, kind = import_exported(arguments.source), "exported"
-        say(f"{arguments.source} is {imported.kind}")
+        log(f"{arguments.source} is {imported.kind}")
         tokenizer = arguments.tokenizer
         if imported.stage == "chat":
             tokenizer = tokenizer or find_tokenizer(arguments.source)
     else:
         imported, kind, tokenizer = _import(arguments)
     _tell_report(imported)
-    say(f"writing {weight_bytes(imported, arguments.dtype) / 1e9:.2f} GB to {arguments.to}")
+    log(f"writing {weight_bytes(imported, arguments.dtype) / 1e9:.2f} GB to {arguments.to}")
     decided = {name: str(value) for name, value in vars(arguments).items() if value not in (None, "")}
     written = write_run(
         imported,
@@ -56,8 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         tokenizer=tokenizer,
         options=decided,
     )
-    say(f"{arguments.to} holds {written.parameters:,} parameters, {written.bytes / 1e9:.2f} GB of {arguments.dtype}")
-    say(f"use it: {_USE[imported.stage].format(arguments.to)}")
+    log(f"{arguments.to} holds {written.parameters:,} parameters, {written.bytes / 1e9:.2f} GB of {arguments.dtype}")
+    log(f"use it: {_USE[imported.stage].format(arguments.to)}")
     if arguments.json:
         commands.print_json(
             {
@@ -83,7 +83,7 @@ def _import(arguments: argparse.Namespace) -> tuple[Imported, str, Path | None]:
         foreign = dataclasses.replace(foreign, config=given)
     kind = arguments.kind or recognise(foreign)
     files_read = _count(len(foreign.files), "file")
-    say(f"{arguments.source} is {describe(kind)}: {len(foreign.weights)} arrays in {files_read}")
+    log(f"{arguments.source} is {describe(kind)}: {len(foreign.weights)} arrays in {files_read}")
     names = [field.name for field in dataclasses.fields(ChatFiles)]
     files = ChatFiles(**{name: getattr(arguments, name) for name in names})
     options = ImportOptions(arguments.stretch, arguments.transformers_rule, arguments.fp16_rounded, files)
@@ -108,13 +108,13 @@ def _refuse_decisions(arguments: argparse.Namespace) -> None:
 
 def _tell_report(imported: Imported) -> None:
     """What was used and what was left; that nothing is missing has been checked."""
-    say(f"{_count(imported.used, 'array')} used, {len(imported.left_over)} left over, 0 missing")
+    log(f"{_count(imported.used, 'array')} used, {len(imported.left_over)} left over, 0 missing")
     for reason, count in Counter(imported.left_over.values()).items():
         names = [name for name, why in imported.left_over.items() if why == reason]
         more = f" and {count - 3} more" if count > 3 else ""
-        say(f"  left over: {', '.join(names[:3])}{more}: {reason}")
+        log(f"  left over: {', '.join(names[:3])}{more}: {reason}")
     for choice in imported.choices:
-        say(f"  {choice}")
+        log(f"  {choice}")
 
 
 def _count(number: int, what: str) -> str:

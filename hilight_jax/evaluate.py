@@ -11,43 +11,27 @@ activitynet_qa; add ``,train=train_qa.json`` for controls counted on the trainin
 """
 
 import argparse
-import dataclasses
 import datetime
 import json
 import shlex
-import sys
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from hilight_jax.core import commands
-from hilight_jax.core.errors import CheckpointError, DataError, UserError
-from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
-from hilight_jax.data.conversations.sources import open_conversations
-from hilight_jax.data.sources import open_source
-from hilight_jax.evals.answer_tables import answer_tables, asked_table
-from hilight_jax.evals.encoder_tables import encoder_tables
-from hilight_jax.evals.evaluation import evaluate_encoder, map_levels
-from hilight_jax.evals.known_answers import KnownAnswers, count_answers
+from hilight_jax.core.errors import CheckpointError, UserError
+from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.source_names import check_names, source_name, specifications
-from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
-from hilight_jax.generation.generator import Generator
-from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.pages.results import read_stage
-from hilight_jax.stages.trained_chat import load_chat_model
-from hilight_jax.stages.trained_encoder import load_encoder
+from hilight_jax.runs.workdir import read_stage
+from hilight_jax.stages.stage import EvaluationOptions
+from hilight_jax.stages.table import STAGES
 
 # What leads a user to the same figures again, apart from the run, the checkpoint and the source.
 _OPTIONS = ("num_clips", "similarity", "history", "no_controls", "max_new_tokens", "name")
-# The options that each kind of evaluation reads.
+# The options that every evaluation of a run reads; those of one stage are in its evaluator.
 _OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
 _OF_ALL_QUESTIONS = {"name", "batch_size", "num_clips"}
-_READ = {
-    "a file of predictions": {"predictions", "data", "name", "json"},
-    "an encoder": {*_OF_RUNS, *_OF_ALL_QUESTIONS, "similarity"},
-    "a chat model": {*_OF_RUNS, *_OF_ALL_QUESTIONS, "history", "no_controls", "max_new_tokens"},
-    "--ask": {*_OF_RUNS, "ask", "max_new_tokens"},
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,21 +44,12 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.name and Path(arguments.name).name != arguments.name:
         raise UserError(f"--name is '{arguments.name}', but must be the name of a file without a directory.")
     if arguments.predictions:
-        check_options(parser, arguments, "a file of predictions")
+        check_options(parser, arguments, {"predictions", "data", "name", "json"}, "a file of predictions")
         results = score_file(arguments)
     elif arguments.checkpoint is None:
         raise UserError("name a run's working directory with --checkpoint, or a file of answers with --predictions.")
     else:
-        evaluate = {"encoder": evaluate_encoder_run, "align": evaluate_chat_run, "tune": evaluate_chat_run}
-        stage = read_stage(arguments.checkpoint)
-        if stage not in evaluate:
-            raise CheckpointError(
-                f"'{arguments.checkpoint}' is a run of the stage '{stage}', which is not evaluated by itself; name a "
-                f"run of {', '.join(evaluate)}."
-            )
-        kind = "an encoder" if stage == "encoder" else "--ask" if arguments.ask else "a chat model"
-        check_options(parser, arguments, kind)
-        results = evaluate[stage](arguments)
+        results = evaluate(parser, arguments)
     if arguments.json:
         commands.print_json(results)
     return 0
@@ -106,82 +81,65 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace, kind: str) -> None:
-    """Raises a UserError for options that have no effect on a kind of evaluation, one of `_READ`."""
+def check_options(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, read: Set[str], evaluation: str
+) -> None:
+    """Refuses options that an evaluation does not read.
+
+    Raises:
+      UserError: The options are named.
+    """
     given = {name for name, value in vars(arguments).items() if value != parser.get_default(name)}
-    if unread := sorted(given - _READ[kind]):
+    if unread := sorted(given - read):
         names = ", ".join(f"--{name}" for name in unread)
-        raise UserError(f"{names} would have no effect on {kind}; leave {'it' if len(unread) == 1 else 'them'} out.")
+        raise UserError(
+            f"{names} would have no effect on {evaluation}; leave {'it' if len(unread) == 1 else 'them'} out."
+        )
 
 
-def evaluate_encoder_run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Scores an encoder on every source, and prints and writes each result; returns them by name."""
-    encoder = load_encoder(arguments.checkpoint, arguments.which)
-    sources = specifications(encoder.config, arguments.data, arguments.split)
+def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluates a run on every source; returns the results by name, the answers one by one left out."""
+    stage = read_stage(arguments.checkpoint)
+    evaluators = {name: row.evaluator for name, row in STAGES.items() if row.evaluator is not None}
+    if stage not in evaluators:
+        raise CheckpointError(
+            f"'{arguments.checkpoint}' is a run of the stage '{stage}', which is not evaluated by itself; name a run "
+            f"of {', '.join(evaluators)}."
+        )
+    can = evaluators[stage].options
+    if arguments.ask and "ask" in can:
+        check_options(parser, arguments, _OF_RUNS | {"ask", "max_new_tokens"}, "--ask")
+    else:
+        check_options(parser, arguments, _OF_RUNS | _OF_ALL_QUESTIONS | can, evaluators[stage].kind)
+    evaluator = evaluators[stage](arguments.checkpoint, arguments.which)
+    sources = specifications(evaluator.config, arguments.data, arguments.split)
     check_names(sources, arguments.name)
+    options = EvaluationOptions(
+        batch_size=arguments.batch_size,
+        num_clips=arguments.num_clips,
+        similarity=arguments.similarity,
+        history=arguments.history,
+        controls=not arguments.no_controls,
+        max_new_tokens=arguments.max_new_tokens,
+        ask=arguments.ask,
+    )
+    if arguments.ask:
+        asked, table = evaluator.ask(sources[0], options)
+        print(table)
+        return {"asked": [item.as_json() for item in asked]}
     results = {}
     for specification in sources:
-        result = evaluate_encoder(
-            encoder,
-            open_source(specification),
-            arguments.batch_size,
-            arguments.num_clips,
-            arguments.similarity,
-            show_progress=True,
-        )
-        described = describe(arguments, encoder.step, specification) | {"map_levels": map_levels(encoder)} | result
-        write_result(arguments.checkpoint, described)
-        print(encoder_tables(described))
-        results[described["name"]] = described
+        result = describe(arguments, evaluator.step, specification) | evaluator.evaluate(specification, options)
+        answers = result.pop("answers", None)
+        if answers is not None:
+            result["answers_file"] = f"{result['name']}.answers.jsonl"
+        path = write_result(arguments.checkpoint, result)
+        if answers is not None:
+            lines = "".join(json.dumps(answer) + "\n" for answer in answers)  # In ASCII, as ids may be no Unicode.
+            path.with_name(result["answers_file"]).write_text(lines, encoding="ascii")
+        print(evaluator.table(result))
+        results[result["name"]] = result
     return results
-
-
-def evaluate_chat_run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Scores a chat model on every source, or only asks; returns results by name, answers one by one left out."""
-    model = load_chat_model(arguments.checkpoint, arguments.which)
-    sources = specifications(model.run, arguments.data, arguments.split)
-    check_names(sources, arguments.name)
-    data = dataclasses.replace(model.data, tokenizer=str(model.tokenizer))
-    generator = Generator(model.config, model.params, GemmaTokenizer(model.tokenizer), data.max_length)
-    sampling = SamplingConfig(max_new_tokens=arguments.max_new_tokens or 64)
-    if arguments.ask:
-        asked = ask_about_one_clip(generator, sampling, open_conversations(sources[0]), data, arguments.ask)
-        if len(asked) < arguments.ask:
-            sys.stderr.write(f"--ask is {arguments.ask}, but no clip has more than {len(asked)} questions.\n")
-        print(asked_table(asked))
-        return {"asked": [item.as_json() for item in asked]}
-    known, results = known_answers(data.train), {}
-    for specification in sources:
-        result = evaluate_video_qa(
-            generator,
-            sampling,
-            open_conversations(specification),
-            data,
-            known,
-            controls=not arguments.no_controls,
-            history=arguments.history,
-            batch_size=arguments.batch_size or model.run.eval_batch_size,
-            num_conversations=arguments.num_clips,
-            show_progress=True,
-        )
-        described = describe(arguments, model.step, specification) | result
-        answers = described.pop("answers")
-        described["answers_file"] = f"{described['name']}.answers.jsonl"
-        path = write_result(arguments.checkpoint, described)
-        lines = "".join(json.dumps(answer) + "\n" for answer in answers)  # In ASCII, as ids may be no Unicode.
-        path.with_name(described["answers_file"]).write_text(lines, encoding="ascii")
-        print(answer_tables(described))
-        results[described["name"]] = described
-    return results
-
-
-def known_answers(specification: str) -> KnownAnswers | None:
-    """The answers of the training source; None, and a line that says so, where it is not there any more."""
-    try:
-        return count_answers(open_conversations(specification), show_progress=True)
-    except DataError as error:
-        sys.stderr.write(f"the training answers cannot be counted ({error}), so the controls are weaker.\n")
-        return None
 
 
 def score_file(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 from hilight_jax.core import commands
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
 from hilight_jax.formats.exporting.export import DTYPES, FORMATS, ExportOptions, export, verify
-from hilight_jax.stages.stage import say
 
 DIFFERS = 1
 
@@ -38,21 +38,21 @@ def main(argv: list[str] | None = None) -> int:
         arguments.quantize or "",
         not arguments.no_fingerprint,
     )
-    record = export(arguments.workdir, arguments.to, options, say)
-    say(f"{arguments.to}: {record['parameters']:,} parameters, {record['bytes'] / 1e9:.2f} GB; see its README.md")
+    record = export(arguments.workdir, arguments.to, options, log)
+    log(f"{arguments.to}: {record['parameters']:,} parameters, {record['bytes'] / 1e9:.2f} GB; see its README.md")
     if record["fingerprint"]:
-        say(f"check it: python -m hilight_jax.export --verify {arguments.to}")
+        log(f"check it: python -m hilight_jax.export --verify {arguments.to}")
     if arguments.json:
         commands.print_json({"directory": str(arguments.to), **record})
     return 0
 
 
 def _verify(directory: Path, as_json: bool) -> int:
-    result = verify(directory, say)
+    result = verify(directory, log)
     for name, value in result["deviations"].items():
         unit = "tokens differ" if name.endswith("ids") else "largest difference"
-        say(f"{name}: {value:.3g} {unit}")
-    say(f"{directory} {'is' if result['same'] else 'IS NOT'} the model that it was exported from{result['why']}")
+        log(f"{name}: {value:.3g} {unit}")
+    log(f"{directory} {'is' if result['same'] else 'IS NOT'} the model that it was exported from{result['why']}")
     if as_json:
         commands.print_json({"directory": str(directory), **result})
     return 0 if result["same"] else DIFFERS

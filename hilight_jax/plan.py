@@ -1,22 +1,22 @@
 """Plans a run on a TPU pod: ``python -m hilight_jax.plan --config FILE.py[:preset] --topology v5e:16x16``.
 
 Compiles the run's own train step for the pod with the TPU compiler (pip install 'hilight_jax[tpu]', no TPU is needed),
-and prints what it needs: memory of a chip by kind, FLOPs and bytes of a step, what chips send each other, and how fast
-a step could be. Memory, FLOPs, bytes and collectives are the compiler's figures; what is an estimate says so. Exits
-with 1 when the run does not fit.
+and prints memory of a chip by kind, FLOPs and bytes of a step, collectives between chips, and the least time of a step.
+Memory, FLOPs, bytes and collectives are the compiler's figures; estimates are marked. Exits with 1 when the run does
+not fit.
 """
 
 import argparse
 from pathlib import Path
 
 from hilight_jax.core import commands
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
 from hilight_jax.planning import tables
 from hilight_jax.planning.plans import make_plan, speed
 from hilight_jax.planning.sweep import sweep
 from hilight_jax.planning.topologies import devices, parse
 from hilight_jax.stages.load_config import load_config
-from hilight_jax.stages.stage import say
 
 DOES_NOT_FIT = 1
 
@@ -29,9 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     topology = parse(arguments.topology, arguments.slices)
     config = load_config(arguments.config, overrides)
     known = devices(topology)
-    say(f"{topology.name}: {topology.chips} chips; compiling takes minutes")
+    log(f"{topology.name}: {topology.chips} chips; compiling takes minutes")
     if arguments.sweep:
-        rows = sweep(config, topology, known, say)
+        rows = sweep(config, topology, known, log)
         result = {"config": arguments.config, "topology": topology.name, "chips": topology.chips, "sweep": rows}
         print(tables.sweep_table(rows))
         fits = any(row["fits"] for row in rows)
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         print(tables.plan_table(result), flush=True)
         fits = result["fits"]
         if fits and not arguments.no_roofline:
-            say("compiling it once more without loops, for the roofline")
+            log("compiling it once more without loops, for the roofline")
             result |= speed(config, topology, known)
             print(tables.speed_table(result))
     if arguments.json:

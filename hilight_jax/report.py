@@ -7,7 +7,6 @@ first evaluation, or of that of ``--data``. Where the clips are gone, the page h
 
 import argparse
 import ast
-import dataclasses
 import functools
 import json
 from collections.abc import Sequence
@@ -16,19 +15,12 @@ from typing import Any
 
 from hilight_jax.core import commands
 from hilight_jax.core.config import differences, to_dict
-from hilight_jax.core.errors import CheckpointError, ConfigError, UserError
-from hilight_jax.data.conversations.sources import open_conversations
-from hilight_jax.data.sources import is_missing, open_source
-from hilight_jax.evals.asked_examples import asked_clips
-from hilight_jax.evals.word_examples import held_out
-from hilight_jax.pages.chat_page import write_chat_report
-from hilight_jax.pages.evaluation_tables import checkpoint
-from hilight_jax.pages.reproduction import read_evaluations
-from hilight_jax.pages.results import read_result, read_stage
-from hilight_jax.pages.run_page import write_report
-from hilight_jax.stages.load_config import build_run, load_config, read_config
-from hilight_jax.stages.trained_encoder import load_encoder
-from hilight_jax.training.metrics import read_metrics
+from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.pages.results import read_result
+from hilight_jax.runs.workdir import read_stage
+from hilight_jax.stages.load_config import build_run, load_config
+from hilight_jax.stages.stage import PageRequest
+from hilight_jax.stages.table import STAGES
 
 # The user's own control runs before the ones that come with the project.
 CONTROLS = (Path("runs/controls/controls.json"), Path("docs/controls.json"))
@@ -51,52 +43,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     arguments = parser.parse_args(argv)
     stage = read_stage(arguments.workdir)
-    if stage not in PAGES:
+    write_page = STAGES[stage].page if stage in STAGES else None
+    if write_page is None:
         raise CheckpointError(f"'{arguments.workdir}' is a run of the stage '{stage}', which has no page.")
-    page, num_examples = PAGES[stage](arguments)
+    request = PageRequest(
+        which=arguments.which,
+        data=arguments.data,
+        num_clips=arguments.num_clips,
+        controls=read_controls([arguments.controls] if arguments.controls else CONTROLS),
+        overrides=overrides(arguments.workdir),
+    )
+    page, num_examples = write_page(arguments.workdir, request)
     print(f"report: {page.resolve().as_uri()}")
     if arguments.json:
         commands.print_json({"page": str(page), "examples": num_examples})
     return 0
-
-
-def write_encoder_page(arguments: argparse.Namespace) -> tuple[Path, int]:
-    """Draws what the encoder looks at; returns the page and the number of example clips."""
-    encoder = load_encoder(arguments.workdir, arguments.which)
-    specification = arguments.data or encoder.config.data.validation
-    examples = []
-    if specification and (arguments.data or not is_missing(specification)):
-        examples = held_out(encoder, open_source(specification), arguments.num_clips)
-    page = write_report(
-        arguments.workdir,
-        read_metrics(arguments.workdir),
-        examples,
-        read_controls([arguments.controls] if arguments.controls else CONTROLS),
-        drawn_from=f"step {encoder.step}, {arguments.which}",
-        overrides=overrides(arguments.workdir),
-    )
-    return page, len(examples)
-
-
-def write_chat_page(arguments: argparse.Namespace) -> tuple[Path, int]:
-    """Shows clips with the answers that an evaluation wrote down; returns the page and the number of conversations."""
-    workdir, examples, drawn_from = arguments.workdir, [], ""
-    results = read_evaluations(workdir)
-    result = next((each for each in results if arguments.data in (None, each["source"])), None)
-    if arguments.data and result is None:
-        raise UserError(
-            f"'{workdir}' has no evaluation of {arguments.data}; run 'python -m hilight_jax.evaluate' first."
-        )
-    if result is not None and (arguments.data or not is_missing(result["source"])):
-        data = dataclasses.replace(read_config(workdir).data, tokenizer=str(workdir / "tokenizer.model"))
-        answers = workdir / "evaluations" / result["answers_file"]
-        examples = asked_clips(answers, open_conversations(result["source"]), data, arguments.num_clips)
-        drawn_from = checkpoint(result)
-    page = write_chat_report(workdir, read_metrics(workdir), examples, drawn_from, overrides(workdir))
-    return page, len(examples)
-
-
-PAGES = {"encoder": write_encoder_page, "align": write_chat_page, "tune": write_chat_page}
 
 
 def read_controls(paths: Sequence[Path]) -> dict[str, Any] | None:

@@ -250,3 +250,10 @@ def _number(variable: str) -> int | None:
     if not value.isdigit():
         raise DistributedError(f"{variable} is '{value}', but must be a whole number.")
     return int(value)
+
+
+def log(line: str) -> None:
+    """Writes a line to stderr, by the first process alone."""
+    if jax.process_index() == 0:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

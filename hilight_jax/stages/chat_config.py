@@ -9,6 +9,8 @@ from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.training.run_config import RunConfig
 
+CHAT_STAGES = ("align", "tune")
+
 
 @dataclasses.dataclass(frozen=True)
 class Sources:

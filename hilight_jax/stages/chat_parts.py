@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from hilight_jax.checkpoints.store import Store
-from hilight_jax.core.config import differences, to_dict
+from hilight_jax.core.config import build, differences, to_dict
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.runs.provenance import Origin, load_known, load_part, read_provenance, write_provenance
+from hilight_jax.runs.workdir import read_values
 from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.load_config import read_config
 
 
 def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any], dict[str, Origin]]:
@@ -51,17 +51,19 @@ def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) ->
       CheckpointError: What is there, and what is needed.
     """
     source = getattr(config.sources, field)
-    theirs = read_config(source)
-    if field != "language_model" and theirs.stage != field:
+    values = read_values(source)
+    stage = values.get("stage", "encoder")
+    if field not in ("language_model", stage):
         raise CheckpointError(
-            f"config.sources.{field} is '{source}', which is a run of the stage '{theirs.stage}'; name a run of the "
-            f"stage '{field}'."
+            f"config.sources.{field} is '{source}', which is a run of the stage '{stage}'; name a run of the stage "
+            f"'{field}'."
         )
     for part in parts:
         if part == "visual_projection":  # A matrix; its size is checked with all the others' when the model is built.
             continue
-        there = to_dict(getattr(theirs.model, part, None))
-        lines = differences(there, to_dict(getattr(config.model, part)), f"config.model.{part}")
+        ours, theirs = getattr(config.model, part), values["model"].get(part)
+        there = to_dict(theirs and build(type(ours), theirs, f"config.model.{part}"))
+        lines = differences(there, to_dict(ours), f"config.model.{part}")
         if lines:
             raise CheckpointError(
                 f"config.sources.{field} '{source}' was made with another {part}: {'; '.join(lines)} (there -> here); "

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import jax
 
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer, train_tokenizer
 from hilight_jax.data.sources import open_source
 from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.stage import say
 
 TOKENIZER = "tokenizer.model"
 
@@ -39,7 +39,7 @@ def keep_tokenizer(config: ChatTrainConfig, workdir: Path) -> None:
         check_size(config, given)
         shutil.copyfile(given, partial)
     elif config.generate_missing:
-        say(f"training a tokenizer of at most {config.model.gemma.vocab_size} tokens on the commentary")
+        log(f"training a tokenizer of at most {config.model.gemma.vocab_size} tokens on the commentary")
         train_tokenizer(list(_texts(config)), config.model.gemma.vocab_size, str(partial))
     else:
         raise DataError(

@@ -4,18 +4,131 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
+from hilight_jax.core import trees
 from hilight_jax.core.host_rows import HostRows
-from hilight_jax.data.clips import ClipLoader
+from hilight_jax.core.means import Mean
+from hilight_jax.data.clips import MAX_OBJECTS, ClipLoader
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
-from hilight_jax.evals.evaluation import evaluate_encoder, headline
+from hilight_jax.evals.encoder_evaluation import evaluate_encoder, headline
+from hilight_jax.losses import contrastive, local
+from hilight_jax.losses.gathered_contrast import LOSSES, gathered_contrast
+from hilight_jax.models import video_text
+from hilight_jax.models.local_heads import init_local_from_projections
+from hilight_jax.models.pixels import normalise
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.encoder_objective import EncoderObjective
 from hilight_jax.stages.stage import Batches, training_specification
-from hilight_jax.stages.trained_encoder import Encoder
+from hilight_jax.stages.trained_encoder import TrainedEncoder
+
+# The logit scales, global and local, are clamped before each use, as CLIP-ViP clamps its own before each forward pass.
+SCALES = (r"logit_scale", r"local/scale")
+
+
+class EncoderObjective:
+    """CLIP-ViP+: one global contrastive loss and the local loss of the configured setting."""
+
+    partition_rules = video_text.PARTITION_RULES
+
+    def __init__(self, config: EncoderTrainConfig, mesh: Mesh):
+        """Builds the model of ``config``; its losses run under ``shard_map`` over ``mesh``."""
+        self.config, self.mesh = config, mesh
+        self.model = video_text.DualEncoder(config.model)
+        self.has_local = config.loss.local.contrast != "none"
+        self.level_weights = config.model.level_weights if self.has_local else ()
+
+    def init_params(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh parameters."""
+        batch = {name: jnp.asarray(x) for name, x in self.example_batch(1).items()}
+        params = self.model.init(key, normalise(batch["video"]), batch["text_ids"], batch["text_mask"])["params"]
+        return self.finish_init(params)
+
+    def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Lets local heads start as copies of CLIP's projections, where shapes allow."""
+        return init_local_from_projections(params)
+
+    def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
+        """The named losses of one batch, each a sum and a count."""
+        variables = {"params": params}
+        video = normalise(batch["video"])
+        out = self.model.apply(variables, video, batch["text_ids"], batch["text_mask"])
+        contrast = self.config.loss.contrast
+        embeds = {"video": out["video_embeds"], "text": out["text_embeds"]}
+        if contrast == "nce_vsc_fc":
+            caption = self.model.apply(variables, batch["caption_ids"], batch["caption_mask"], method="encode_text")
+            frame = self.model.apply(variables, normalise(batch["frame"]), method="encode_video")
+            embeds = {
+                "video": out["video_embeds"],
+                "subtitle": out["text_embeds"],
+                "caption": caption["text_embeds"],
+                "frame": frame["video_embeds"],
+            }
+        chunk = self.config.loss.contrast_chunk
+        terms = {contrast: gathered_contrast(LOSSES[contrast], embeds, out["logit_scale"], self.mesh, chunk)}
+        if self.has_local:
+            terms |= local.local_loss(
+                self.config.loss.local,
+                out["video_local"],
+                out["text_local"],
+                self.level_weights,
+                batch,
+                out["local_scale"],
+                self.mesh,
+            )
+        return terms
+
+    def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """The counts of ``loss_terms``, which depend on masks alone."""
+        counts = {self.config.loss.contrast: jnp.asarray(batch["text_ids"].shape[0], jnp.float32)}
+        if self.has_local:
+            counts |= local.local_counts(self.config.loss.local, batch)
+        return counts
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of every term in the total loss."""
+        weights = {self.config.loss.contrast: 1.0}
+        if self.has_local:
+            shares = local.term_weights(self.config.loss.local)
+            weights |= {name: self.config.loss.local_weight * share for name, share in shares.items()}
+        return weights
+
+    @property
+    def block_size(self) -> int:
+        """Clips that contrast with each other locally: one group, or one clip."""
+        return self.config.loss.local.group_size if self.config.loss.local.across_clips else 1
+
+    def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Projects the logit scales into their range."""
+
+        def project(path: str, leaf: jax.Array) -> jax.Array:
+            return contrastive.clamp_log_scale(leaf) if trees.matches(path, SCALES) else leaf
+
+        return trees.map_with_path(project, params)
+
+    def example_batch(self, batch_size: int) -> dict[str, np.ndarray]:
+        """A batch of the right shapes and dtypes, made of nothing: black clips with the caption of two tokens."""
+        data, vision = self.config.data, self.config.model.vision
+        size, length = vision.image_size, data.text_length
+        video = np.zeros((batch_size, data.num_frames, size, size, 3), np.uint8)
+        ids = np.zeros((batch_size, length), np.int32)
+        ids[:, :2] = self.config.model.text.vocab_size - 2, self.config.model.text.vocab_size - 1
+        batch = {
+            "video": video,
+            "text_ids": ids,
+            "text_mask": ids > 0,
+            "local_mask": ids > 0,
+            "token_object": np.zeros_like(ids),
+            "clip_objects": np.zeros((batch_size, MAX_OBJECTS), np.int32),
+        }
+        if data.frame_captions:
+            batch |= {"frame": video[:, :1], "caption_ids": ids, "caption_mask": ids > 0}
+        return batch
 
 
 class EncoderStage:
@@ -28,13 +141,13 @@ class EncoderStage:
         self.config, self._mesh = config, mesh
         self.objective = EncoderObjective(config, mesh)
         self._source: Source | None = None
-        self._validation: tuple[Encoder, Source] | None = None
+        self._validation: tuple[TrainedEncoder, Source] | None = None
 
     def open_source(self) -> Source:
         """Opens training and validation clips; returns the former."""
         self._source = open_source(training_specification(self.config))
         if self.config.data.validation:
-            self._validation = Encoder(self.config, mesh=self._mesh), open_source(self.config.data.validation)
+            self._validation = TrainedEncoder(self.config, mesh=self._mesh), open_source(self.config.data.validation)
         return self._source
 
     def prepare(self, workdir: Path) -> None:

@@ -2,29 +2,19 @@
 
 import ast
 import importlib.util
+import sys
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ml_collections
 
-from hilight_jax.core.atomic_files import read_object
 from hilight_jax.core.config import build
-from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
-from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.language_model import LanguageModelRun
-from hilight_jax.stages.long_clip_objective import LongClipTrainConfig
+from hilight_jax.core.errors import ConfigError, nearest
+from hilight_jax.runs.workdir import read_values
+from hilight_jax.stages.table import STAGES
 from hilight_jax.training.run_config import RunConfig
-
-# What a run's ``stage`` makes of its configuration.
-STAGES: dict[str, type[RunConfig] | type[LanguageModelRun]] = {
-    "encoder": EncoderTrainConfig,
-    "long_clip": LongClipTrainConfig,
-    "language_model": LanguageModelRun,
-    "align": ChatTrainConfig,
-    "tune": ChatTrainConfig,
-}
 
 
 def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path = "data") -> RunConfig:
@@ -36,9 +26,9 @@ def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path =
     path, _, argument = spec.partition(":")
     if not Path(path).is_file() or Path(path).suffix != ".py":
         raise ConfigError(f"there is no Python file '{path}' here ({Path.cwd()}); try configs/encoder.py.")
-    module_spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    module = _execute(Path(path).resolve())
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"'{path}' defines no get_config, so it is no config file; try configs/encoder.py.")
     config = module.get_config(argument) if argument else module.get_config()
     for override in overrides:
         _override(config, override)
@@ -51,11 +41,7 @@ def read_config(workdir: str | Path) -> RunConfig:
     Raises:
       CheckpointError: There is none, or it is damaged.
     """
-    path = Path(workdir) / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"'{workdir}' is not a working directory: it has no config.json.")
-    values = read_object(path, CheckpointError, "restore it, or choose another workdir")
-    return build_run(values).with_sources()
+    return build_run(read_values(workdir)).with_sources()
 
 
 def build_run(values: Mapping[str, Any]) -> RunConfig:
@@ -69,7 +55,23 @@ def build_run(values: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(
             f"config.stage is {stage!r}, but must be one of {', '.join(STAGES)}.{nearest(str(stage), STAGES)}"
         )
-    return build(STAGES[stage], values)
+    return build(STAGES[stage].config, values)
+
+
+def _execute(path: Path) -> types.ModuleType:
+    """Runs a config file, which may import others of its own folder ``configs`` or of the current directory's."""
+    spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
+    module = importlib.util.module_from_spec(spec)
+    places = [str(path.parent.parent), str(Path.cwd())]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:  # May be another folder's.
+        del sys.modules[name]
+    sys.path[:0] = places
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        for place in places:
+            sys.path.remove(place)
+    return module
 
 
 def _override(config: ml_collections.ConfigDict, override: str) -> None:

@@ -1,27 +1,18 @@
-"""What the command ``train`` asks of every stage, and what several stages do alike."""
+"""The interfaces of a stage: what ``train``, ``evaluate`` and ``report`` call."""
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sized
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-import jax
 import numpy as np
 
-from hilight_jax.billiards.dataset import build
-from hilight_jax.billiards.worlds import get_world
-from hilight_jax.core import distributed
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.sources import is_missing
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.trainer import Objective
 
-_WORLD = 4 * 3600.0  # Seconds that other processes wait while the first one generates a world.
-
 Batches = AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]
-Evaluate = Callable[[Mapping[str, Any], int], dict[str, float]]
 
 
 class Stage(Protocol):
@@ -55,6 +46,70 @@ class Stage(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions:
+    """Options of ``evaluate``; each evaluator reads those in its ``options`` and the first two.
+
+    Attributes:
+      batch_size: Clips or questions of a batch; None takes the run's own.
+      num_clips: Only the first clips or conversations; None takes all.
+      similarity: ``cosine`` or ``dot`` between words and patches; None takes that of the run's local loss.
+      history: Put the earlier turns of its conversation before a question.
+      controls: Also show the model other clips.
+      max_new_tokens: Longest answer; None takes the default.
+      ask: Number of questions to ask about one clip; None evaluates.
+    """
+
+    batch_size: int | None = None
+    num_clips: int | None = None
+    similarity: str | None = None
+    history: bool = False
+    controls: bool = True
+    max_new_tokens: int | None = None
+    ask: int | None = None
+
+
+class Evaluator(Protocol):
+    """Evaluates a checkpoint; its constructor takes ``(workdir, which)``.
+
+    An evaluator whose ``options`` hold ``ask`` also has the method ``ask(specification, options)``, which returns
+    answers and their text.
+    """
+
+    kind: str  # In messages, such as "an encoder".
+    options: frozenset[str]  # The command's options that it reads beside those of every evaluation.
+    config: Any  # Of the run.
+    step: int
+
+    def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
+        """Figures on one source; ``answers``, if any, go to a file of their own."""
+        ...
+
+    @staticmethod
+    def table(result: Mapping[str, Any]) -> str:
+        """The figures as text."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class PageRequest:
+    """Options of ``report``.
+
+    Attributes:
+      which: The checkpoint that draws the examples.
+      data: Source of the example clips; None takes the run's validation clips.
+      num_clips: Number of example clips.
+      controls: The table of control runs, if there is one.
+      overrides: Options that turn the preset's configuration into the run's; None where the preset is unknown.
+    """
+
+    which: Literal["best", "latest"] = "latest"
+    data: str | None = None
+    num_clips: int = 6
+    controls: Mapping[str, Any] | None = None
+    overrides: Sequence[str] | None = None
+
+
 def training_specification(config: RunConfig) -> str:
     """The source of the training examples.
 
@@ -68,37 +123,3 @@ def training_specification(config: RunConfig) -> str:
             "README says how data becomes a manifest)."
         )
     return specification
-
-
-def provide_world(config: RunConfig) -> None:
-    """Generates the billiards world of the training clips if it is missing and the config says so.
-
-    Process 0 looks and generates; the others wait.
-    """
-
-    def generate() -> None:
-        directory = world_directory(config.data.train)
-        world = get_world(directory.parent.name)
-        say(f"{directory} is missing: generating the world {world.name}, once")
-        build(world, directory.parent.parent, workers=os.cpu_count() or 1)
-
-    first = jax.process_index() == 0
-    distributed.together("generating the world", lambda: generate() if first and lacks_world(config) else None, _WORLD)
-
-
-def lacks_world(config: RunConfig) -> bool:
-    """Whether the training clips are a stored world that is missing and that the config lets be generated."""
-    kind, _, path = config.data.train.partition(":")
-    return config.generate_missing and kind in ("tfds", "questions") and is_missing(f"tfds:{path.partition(',')[0]}")
-
-
-def world_directory(specification: str) -> Path:
-    """The dataset directory of ``tfds:DIRECTORY/SPLIT`` or ``questions:DIRECTORY/SPLIT,...``."""
-    return Path(specification.partition(":")[2].partition(",")[0]).parent
-
-
-def say(line: str) -> None:
-    """Tells the user one thing, on stderr."""
-    if jax.process_index() == 0:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()

@@ -1,18 +1,71 @@
-"""Which stage a configuration is of."""
+"""The table of stages: one row registers a stage for every command."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 
-from hilight_jax.stages.chat import ChatStage
-from hilight_jax.stages.encoder import EncoderStage
-from hilight_jax.stages.long_clip import LongClipStage
-from hilight_jax.stages.stage import Stage
-from hilight_jax.training.run_config import RunConfig
+from hilight_jax.stages import flops
+from hilight_jax.stages.chat import ChatObjective, ChatStage
+from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.encoder import EncoderObjective, EncoderStage
+from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.language_model import LanguageModelRun
+from hilight_jax.stages.long_clip import LongClipObjective, LongClipStage, LongClipTrainConfig
+from hilight_jax.stages.stage import Evaluator, PageRequest, Stage
+from hilight_jax.stages.trained_chat import ChatEvaluator, write_chat_page
+from hilight_jax.stages.trained_encoder import EncoderEvaluator, write_encoder_page
+from hilight_jax.training.trainer import Objective
 
-STAGES = {"encoder": EncoderStage, "long_clip": LongClipStage, "align": ChatStage, "tune": ChatStage}
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A stage, as the commands use it; what a stage does not have is None.
+
+    Attributes:
+      config: The configuration of its runs (``load_config``, ``convert``).
+      stage: Input, objective and evaluation of a run, of ``(config, mesh, workdir)`` (``train``).
+      objective: The objective alone, of ``(config, mesh)``: nothing is read (``plan``, ``benchmark``).
+      step_flops: Model FLOPs of one train step (``plan``, ``benchmark``).
+      evaluator: Evaluates a checkpoint, of ``(workdir, which)`` (``evaluate``).
+      page: Writes the report page of a run; returns its path and the number of examples on it (``report``).
+    """
+
+    config: type[Any]
+    stage: Callable[[Any, Mesh, Path], Stage] | None = None
+    objective: Callable[[Any, Mesh], Objective] | None = None
+    step_flops: Callable[[Any], int] | None = None
+    evaluator: type[Evaluator] | None = None
+    page: Callable[[Path, PageRequest], tuple[Path, int]] | None = None
 
 
-def make_stage(config: RunConfig, mesh: Mesh, workdir: Path) -> Stage:
-    """Builds the stage of ``config``, whose sources must be ready to open, for a run in ``workdir``."""
-    return STAGES[config.stage](config, mesh, workdir)
+_CHAT = Row(
+    config=ChatTrainConfig,
+    stage=ChatStage,
+    objective=lambda config, mesh: ChatObjective(config),
+    step_flops=flops.chat_step_flops,
+    evaluator=ChatEvaluator,
+    page=write_chat_page,
+)
+
+STAGES: dict[str, Row] = {
+    "encoder": Row(
+        config=EncoderTrainConfig,
+        stage=EncoderStage,
+        objective=EncoderObjective,
+        step_flops=flops.encoder_step_flops,
+        evaluator=EncoderEvaluator,
+        page=write_encoder_page,
+    ),
+    "long_clip": Row(
+        config=LongClipTrainConfig,
+        stage=LongClipStage,
+        objective=LongClipObjective,
+        step_flops=flops.long_clip_step_flops,
+    ),
+    "align": _CHAT,
+    "tune": _CHAT,
+    "language_model": Row(config=LanguageModelRun),  # Converted, never trained by itself.
+}

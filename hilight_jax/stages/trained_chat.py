@@ -1,18 +1,35 @@
-"""A trained chat model, put together from all the runs that made its parts."""
+"""A trained chat model: put together from the runs that made its parts, evaluated, shown on its report page."""
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 
-from hilight_jax.checkpoints.store import name_report
-from hilight_jax.core.errors import CheckpointError
+from hilight_jax.checkpoints.store import Which, name_report
+from hilight_jax.core.distributed import log
+from hilight_jax.core.errors import CheckpointError, DataError, UserError
 from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.sources import open_conversations
+from hilight_jax.data.sources import is_missing
+from hilight_jax.evals.example_clips import asked_clips
+from hilight_jax.evals.known_answers import KnownAnswers, count_answers
+from hilight_jax.evals.result_tables import answer_tables, asked_table
+from hilight_jax.evals.video_qa import Asked, ask_about_one_clip, evaluate_video_qa
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.pages.chat_page import write_chat_report
+from hilight_jax.pages.evaluation_tables import checkpoint
+from hilight_jax.pages.reproduction import read_evaluations
 from hilight_jax.runs.provenance import Origin, load_part
-from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.load_config import read_config
+from hilight_jax.runs.workdir import read_config_as, read_stage
+from hilight_jax.stages.chat_config import CHAT_STAGES, ChatTrainConfig
+from hilight_jax.stages.stage import EvaluationOptions, PageRequest
+from hilight_jax.training.metrics import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,18 +55,18 @@ class ChatModel:
     step: int
 
 
-def load_chat_model(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> ChatModel:
+def load_chat_model(workdir: str | Path, which: Which = "latest") -> ChatModel:
     """Loads the best or the latest checkpoint of a run of ``align`` or ``tune`` with all that it builds on.
 
     Raises:
       CheckpointError: ``workdir`` is of another stage or damaged, or a part is gone or does not fit.
     """
     workdir = Path(workdir)
-    run = read_config(workdir)
-    if not isinstance(run, ChatTrainConfig):
+    if (stage := read_stage(workdir)) not in CHAT_STAGES:
         raise CheckpointError(
-            f"'{workdir}' is a run of the stage '{run.stage}', which cannot chat; name a run of align or tune."
+            f"'{workdir}' is a run of the stage '{stage}', which cannot chat; name a run of align or tune."
         )
+    run = read_config_as(ChatTrainConfig, workdir)
     shapes = param_shapes(run.model)
     params, origins = {}, {}
     for part in shapes:
@@ -62,6 +79,79 @@ def load_chat_model(workdir: str | Path, which: Literal["best", "latest"] = "lat
         raise CheckpointError(f"'{workdir}' has lost its tokenizer.model; copy it back from the run that it builds on.")
     step = next(origin.step for origin in origins.values() if Path(origin.workdir) == workdir.resolve())
     return ChatModel(run.model, params, run.data, tokenizer, origins, run, step)
+
+
+class ChatEvaluator:
+    """Answers of a chat model's checkpoint to the questions of conversations; see ``Evaluator``."""
+
+    kind = "a chat model"
+    options = frozenset({"history", "no_controls", "max_new_tokens", "ask"})
+
+    def __init__(self, workdir: Path, which: Which):
+        """Loads the checkpoint and all that it builds on."""
+        model = load_chat_model(workdir, which)
+        self.config, self.step = model.run, model.step
+        self._data = dataclasses.replace(model.data, tokenizer=str(model.tokenizer))
+        self._generator = Generator(model.config, model.params, GemmaTokenizer(model.tokenizer), model.data.max_length)
+
+    def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
+        """Asks every question of a source; ``answers`` holds the answers one by one."""
+        return evaluate_video_qa(
+            self._generator,
+            _sampling(options),
+            open_conversations(specification),
+            self._data,
+            self._known_answers,
+            controls=options.controls,
+            history=options.history,
+            batch_size=options.batch_size or self.config.eval_batch_size,
+            num_conversations=options.num_clips,
+            show_progress=True,
+        )
+
+    def ask(self, specification: str, options: EvaluationOptions) -> tuple[list[Asked], str]:
+        """Asks ``options.ask`` questions about one clip; returns the answers, and as text."""
+        asked = ask_about_one_clip(
+            self._generator, _sampling(options), open_conversations(specification), self._data, options.ask
+        )
+        if len(asked) < options.ask:
+            log(f"--ask is {options.ask}, but no clip has more than {len(asked)} questions.")
+        return asked, asked_table(asked)
+
+    @staticmethod
+    def table(result: Mapping[str, Any]) -> str:
+        """The result as text."""
+        return answer_tables(result)
+
+    @functools.cached_property
+    def _known_answers(self) -> KnownAnswers | None:
+        """The answers of the training source; None, with a line on stderr, where it is gone."""
+        try:
+            return count_answers(open_conversations(self._data.train), show_progress=True)
+        except DataError as error:
+            log(f"the training answers cannot be counted ({error}), so the controls are weaker.")
+            return None
+
+
+def _sampling(options: EvaluationOptions) -> SamplingConfig:
+    return SamplingConfig(max_new_tokens=options.max_new_tokens or 64)
+
+
+def write_chat_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
+    """Shows clips with the answers that an evaluation wrote; returns the page and the number of conversations."""
+    examples, drawn_from = [], ""
+    results = read_evaluations(workdir)
+    result = next((each for each in results if request.data in (None, each["source"])), None)
+    if request.data and result is None:
+        raise UserError(f"'{workdir}' has no evaluation of {request.data}; run 'python -m hilight_jax.evaluate' first.")
+    if result is not None and (request.data or not is_missing(result["source"])):
+        data = read_config_as(ChatTrainConfig, workdir).data
+        data = dataclasses.replace(data, tokenizer=str(workdir / "tokenizer.model"))
+        answers = workdir / "evaluations" / result["answers_file"]
+        examples = asked_clips(answers, open_conversations(result["source"]), data, request.num_clips)
+        drawn_from = checkpoint(result)
+    page = write_chat_report(workdir, read_metrics(workdir), examples, drawn_from, request.overrides)
+    return page, len(examples)
 
 
 def _move_to_device(tree: dict[str, Any]) -> dict[str, Any]:

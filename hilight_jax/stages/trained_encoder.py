@@ -1,4 +1,4 @@
-"""The trained encoder, ready to embed clips and captions."""
+"""A trained encoder: loaded, evaluated on sources of clips, drawn on its report page."""
 
 import functools
 from collections.abc import Mapping
@@ -12,13 +12,20 @@ from jax.sharding import Mesh
 from hilight_jax.checkpoints.store import Store, Which, name_report
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.host_rows import on_mesh
+from hilight_jax.data.sources import is_missing, open_source
+from hilight_jax.evals.encoder_evaluation import evaluate_encoder, map_levels
+from hilight_jax.evals.example_clips import held_out
+from hilight_jax.evals.result_tables import encoder_tables
 from hilight_jax.models import video_text
 from hilight_jax.models.pixels import normalise
+from hilight_jax.pages.run_page import write_report
+from hilight_jax.runs.workdir import read_config_as, read_stage
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.load_config import read_config
+from hilight_jax.stages.stage import EvaluationOptions, PageRequest
+from hilight_jax.training.metrics import read_metrics
 
 
-class Encoder:
+class TrainedEncoder:
     """A dual encoder with its parameters; arrays in, numpy arrays out."""
 
     def __init__(
@@ -58,18 +65,18 @@ class Encoder:
         return self.config.model.map_weights
 
 
-def load_encoder(workdir: str | Path, which: Which | int = "latest") -> Encoder:
+def load_encoder(workdir: str | Path, which: Which | int = "latest") -> TrainedEncoder:
     """Loads the best or the latest checkpoint of a run, or the one of a step.
 
     Raises:
       CheckpointError: ``workdir`` holds no run of the encoder.
     """
-    config = read_config(workdir)
-    if not isinstance(config, EncoderTrainConfig):
+    if (stage := read_stage(workdir)) != "encoder":
         raise CheckpointError(
-            f"'{workdir}' is a run of the stage '{config.stage}' and holds no text tower, so it cannot embed; name a "
-            f"run of the encoder."
+            f"'{workdir}' is a run of the stage '{stage}' and holds no text tower, so it cannot embed; name a run of "
+            f"the encoder."
         )
+    config = read_config_as(EncoderTrainConfig, workdir)
     store = Store(Path(workdir) / "checkpoints", read_only=True)
     step = store.resolve(which)
     complaints = name_report(video_text.param_shapes(config.model), store.param_shapes(step))
@@ -77,7 +84,50 @@ def load_encoder(workdir: str | Path, which: Which | int = "latest") -> Encoder:
         raise CheckpointError(
             f"step {step} of '{workdir}' does not fit its own configuration: {'; '.join(complaints)}."
         )
-    return Encoder(config, store.restore_params(step), step)
+    return TrainedEncoder(config, store.restore_params(step), step)
+
+
+class EncoderEvaluator:
+    """Retrieval and grounding of an encoder's checkpoint; see ``Evaluator``."""
+
+    kind = "an encoder"
+    options = frozenset({"similarity"})
+
+    def __init__(self, workdir: Path, which: Which):
+        """Loads the checkpoint."""
+        self._encoder = load_encoder(workdir, which)
+        self.config, self.step = self._encoder.config, self._encoder.step
+
+    def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
+        """Scores all clips of a source."""
+        source = open_source(specification)
+        result = evaluate_encoder(
+            self._encoder, source, options.batch_size, options.num_clips, options.similarity, show_progress=True
+        )
+        return {"map_levels": map_levels(self._encoder)} | result
+
+    @staticmethod
+    def table(result: Mapping[str, Any]) -> str:
+        """The result as text."""
+        return encoder_tables(result)
+
+
+def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
+    """Draws the word maps of example clips; returns the page and the number of clips on it."""
+    encoder = load_encoder(workdir, request.which)
+    specification = request.data or encoder.config.data.validation
+    examples = []
+    if specification and (request.data or not is_missing(specification)):
+        examples = held_out(encoder, open_source(specification), request.num_clips)
+    page = write_report(
+        workdir,
+        read_metrics(workdir),
+        examples,
+        request.controls,
+        drawn_from=f"step {encoder.step}, {request.which}",
+        overrides=request.overrides,
+    )
+    return page, len(examples)
 
 
 def _grounding(out: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ back to its checkpoint: so a run that was killed anywhere ends with the metrics 
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,8 +30,24 @@ from hilight_jax.training.optimizer import schedule
 from hilight_jax.training.state import TrainState
 from hilight_jax.training.trainer import Trainer
 
-Evaluate = Callable[[Mapping[str, Any], int], dict[str, float]]
 _LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """Calls that the loop makes between steps.
+
+    Attributes:
+      evaluate: ``(params, step) -> figures``, every ``eval_every`` steps and after the last.
+      check_batch: Gets every host batch before its step; raises when too many clips are bad.
+      check_run: Runs before every checkpoint; raises when what was read so far is not worth keeping.
+      log: Writes a line for the user.
+    """
+
+    evaluate: Callable[[Mapping[str, Any], int], dict[str, float]] = lambda params, step: {}
+    check_batch: Callable[[Mapping[str, Any]], None] = lambda batch: None
+    check_run: Callable[[], None] = lambda: None
+    log: Callable[[str], None] = lambda line: None
 
 
 def run(
@@ -39,10 +56,7 @@ def run(
     batches: Iterator[Mapping[str, Any]],
     store: Store,
     workdir: Path,
-    evaluate: Evaluate,
-    watch: Callable[[Mapping[str, Any]], None] = lambda batch: None,
-    judge: Callable[[], None] = lambda: None,
-    tell: Callable[[str], None] = lambda line: None,
+    hooks: Hooks,
     clock: Clock | None = None,
 ) -> TrainState:
     """Trains from ``state`` to the last step of the config.
@@ -56,10 +70,7 @@ def run(
       batches: This host's slices of the global batches, from step ``state.step`` on.
       store: Receives checkpoints.
       workdir: Receives metrics, and where the time went.
-      evaluate: ``(params, step) -> figures``, called every ``eval_every`` steps and after the last.
-      watch: Sees every host batch before its step; raises when too many clips are bad.
-      judge: Is asked before every checkpoint; raises when what was seen so far is not worth keeping.
-      tell: Says a line to the user.
+      hooks: What the stage does between steps.
       clock: The time of this start so far; None starts one now.
 
     Raises:
@@ -73,13 +84,13 @@ def run(
     behind = None
     with contextlib.ExitStack() as at_end:  # Last in, first out: whatever fails, a started save is finished.
         clock.begin_loop()
-        goodput = at_end.enter_context(Goodput(workdir, start, clock, tell))
+        goodput = at_end.enter_context(Goodput(workdir, start, clock, hooks.log))
         preemption = at_end.enter_context(Preemption())
         if jax.default_backend() == "tpu":
             at_end.enter_context(MaintenanceWatch())
         at_end.callback(_wait, store, clock)
         writer = at_end.enter_context(MetricsWriter(workdir, start))
-        check = FiniteCheck(config.max_skipped_steps, writer.kept, writer.write, tell)
+        check = FiniteCheck(config.max_skipped_steps, writer.kept, writer.write, hooks.log)
         progress = Progress(config.steps, "train", unit="steps", start=start)
         at_end.callback(progress.close)
         profile = at_end.enter_context(Profile(profiled_steps(config.profile, config.steps), workdir))
@@ -89,14 +100,15 @@ def run(
         for step in range(start + 1, config.steps + 1):
             with clock.activity("data"):
                 host_batch, batch = next(placed)
-            watch(host_batch)
+            hooks.check_batch(host_batch)
             shapes = tuple(x.shape for x in batch.values())
             if shapes not in compiled:
                 with clock.activity("compile"):
                     compiled[shapes] = trainer.train_step.lower(state, batch).compile()
             with clock.activity("step"):
                 profile.before(step, state)
-                state, metrics = compiled[shapes](state, batch)
+                with jax.profiler.StepTraceAnnotation("train", step_num=step), jax.transfer_guard("disallow"):
+                    state, metrics = compiled[shapes](state, batch)
                 if behind is not None:
                     check(*behind)
             behind = (step, metrics)
@@ -116,11 +128,11 @@ def run(
             progress.update(note=f"loss {values['loss']:.3f}" if logs and "loss" in values else "")
             if evaluates:
                 with clock.activity("evaluation"):
-                    figures = evaluate(state.params, step)
+                    figures = hooks.evaluate(state.params, step)
                 if figures:
                     writer.write(step, figures)
             if saves:
-                judge()
+                hooks.check_run()
                 with clock.activity("checkpoint"):
                     trainer.save(store, state, figures)
                 goodput.saved(step)

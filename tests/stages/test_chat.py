@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.stages.chat_objective import ChatObjective, answers_right
+from hilight_jax.stages.chat import ChatObjective, answers_right
 from tests.stages.tiny_chat import tiny_chat_config
 
 

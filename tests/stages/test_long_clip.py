@@ -12,7 +12,7 @@ from hilight_jax.core.config import build
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.stages.load_config import load_config
-from hilight_jax.stages.long_clip_objective import LongClipObjective, LongClipTrainConfig
+from hilight_jax.stages.long_clip import LongClipObjective, LongClipTrainConfig
 from hilight_jax.training.trainer import Trainer
 
 SMALL = (

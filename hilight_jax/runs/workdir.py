@@ -1,0 +1,71 @@
+"""A working directory and its ``config.json``: read, written, compared."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+
+from hilight_jax.core.atomic_files import read_object, write_object
+from hilight_jax.core.config import build, differences, to_dict
+from hilight_jax.core.errors import CheckpointError
+from hilight_jax.training.run_config import FREE_KEYS
+
+CONFIG = "config.json"
+_ADVICE = "restore it, or choose another workdir"
+
+C = TypeVar("C")
+
+
+def read_values(workdir: str | Path) -> dict[str, Any]:
+    """Reads the configuration of a run as it was written.
+
+    Raises:
+      CheckpointError: There is none, or it is damaged.
+    """
+    path = Path(workdir) / CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"'{workdir}' is not a working directory: it has no {CONFIG}.")
+    return read_object(path, CheckpointError, _ADVICE)
+
+
+def read_stage(workdir: str | Path) -> str:
+    """Returns the stage of a run; a directory without a stage or a configuration counts as the encoder's.
+
+    Raises:
+      CheckpointError: ``config.json`` is damaged.
+    """
+    path = Path(workdir) / CONFIG
+    values = read_object(path, CheckpointError, _ADVICE) if path.is_file() else {}
+    return values.get("stage", "encoder")
+
+
+def read_config_as(config: type[C], workdir: str | Path) -> C:
+    """Reads the configuration of a run whose stage is known, its sources ready to open.
+
+    Raises:
+      CheckpointError: There is none, or it is damaged.
+      ConfigError: It is the configuration of another stage.
+    """
+    return build(config, read_values(workdir)).with_sources()
+
+
+def write_config(workdir: Path, config: Any) -> None:
+    """Writes ``config.json`` in one piece, by the first process.
+
+    Raises:
+      CheckpointError: The workdir cannot be written.
+    """
+    if jax.process_index():
+        return
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_object(workdir / CONFIG, to_dict(config))
+    except OSError as error:
+        raise CheckpointError(f"the workdir {workdir} cannot be written: {error.strerror}.") from error
+
+
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lists, as ``differences`` does, the keys that differ and may not differ when a run is resumed."""
+    lines = differences(old, new)
+    return [line for line in lines if not line.removeprefix("config.").startswith(FREE_KEYS)]

@@ -1,0 +1,92 @@
+"""The start of a run: checks its working directory, then resumes, takes another run's parameters, or starts afresh."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hilight_jax.checkpoints.store import Store
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.distributed import log
+from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint
+from hilight_jax.runs.workdir import changed_keys
+from hilight_jax.stages.load_config import build_run, read_config
+from hilight_jax.training.run_config import RunConfig
+from hilight_jax.training.state import TrainState
+from hilight_jax.training.trainer import Trainer
+
+
+def start(config: RunConfig, trainer: Trainer, store: Store) -> TrainState:
+    """Returns the first state: of the newest readable checkpoint, else of ``config.init_from``, else fresh.
+
+    A newest checkpoint that turns out unreadable is set aside, and the one before it is resumed.
+    """
+    while (latest := store.latest()) is not None:
+        try:
+            state = trainer.restore(store, latest)
+        except UnreadableCheckpoint as error:
+            store.set_aside(latest, str(error))
+            continue
+        log(f"resuming at step {latest}")
+        return state
+    if config.init_from is not None:
+        log(f"starting from the {config.init_from.which} parameters of {config.init_from.workdir}")
+        return trainer.init_from(config.init_from)
+    log("starting from fresh parameters")
+    return trainer.init_state()
+
+
+def check_workdir(config: RunConfig, workdir: Path) -> None:
+    """Refuses a working directory that holds checkpoints of another configuration.
+
+    Raises:
+      CheckpointError: The differing keys are listed.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        return
+    store = Store(workdir / "checkpoints", config.keep, read_only=True)
+    latest = store.latest()
+    saved = None if latest is None else store.config(latest)
+    store.close()
+    changed = [] if saved is None else changed_keys(_with_defaults(saved), _as_json(config))
+    if changed:
+        raise CheckpointError(
+            f"{workdir} holds another configuration ({'; '.join(changed)}); choose another --workdir, or train with "
+            f"the configuration that is there."
+        )
+
+
+def check_init_from(config: RunConfig, workdir: Path) -> None:
+    """Refuses to start from a run of another stage, or one whose number of heads differs, which no shape shows.
+
+    Raises:
+      CheckpointError: What is there, and what is needed.
+    """
+    if config.init_from is None or (workdir / "checkpoints").is_dir():
+        return
+    place = config.init_from.workdir
+    theirs = read_config(place)
+    if theirs.stage != config.stage:
+        raise CheckpointError(
+            f"config.init_from.workdir '{place}' is a run of the stage '{theirs.stage}', but this is one of "
+            f"'{config.stage}'; name a run of the same stage."
+        )
+    for part in ("vision", "frames", "text"):
+        found, wanted = (getattr(getattr(run.model, part, None), "num_heads", None) for run in (theirs, config))
+        if found != wanted:
+            raise CheckpointError(
+                f"config.init_from.workdir '{place}' has model.{part}.num_heads={found}, but here it is {wanted}; set "
+                f"config.model.{part}.num_heads={found}, or name another run."
+            )
+
+
+def _with_defaults(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved configuration with the keys that have come since, at their defaults; as it is when a key has gone."""
+    try:
+        return _as_json(build_run(saved))
+    except ConfigError:
+        return saved
+
+
+def _as_json(config: RunConfig) -> dict[str, Any]:
+    return json.loads(json.dumps(to_dict(config)))
