@@ -1,4 +1,4 @@
-"""Clips for pages: an encoder's maps of words over held-out clips or any video, and clips with a chat model's answers."""
+"""Clips for pages: an encoder's maps of words over held-out clips or any video, and a chat model's answered clips."""
 
 import itertools
 from collections.abc import Sequence

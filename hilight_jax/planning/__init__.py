@@ -1,1 +1,1 @@
-"""What a training step needs of a TPU pod, from the TPU compiler itself, on a machine without TPUs."""
+"""Plans runs on TPU pods: memory, FLOPs and traffic of a step, from the TPU compiler, on a machine without TPUs."""

@@ -1,4 +1,4 @@
-"""What lies in a chip's memory during a step, by kind."""
+"""Memory of a chip during a step, by kind."""
 
 import dataclasses
 import math
@@ -12,18 +12,18 @@ from hilight_jax.training.trainer import Trainer
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes of one chip; all but the split of the arguments are the compiler's own.
+    """Bytes of one chip, as the compiler counts; the arguments are split by kind here.
 
     Attributes:
       trained: Parameters that are trained.
-      frozen: Parameters that are not.
+      frozen: Parameters that are not trained.
       optimizer: The optimiser's state.
       batch: The chip's examples.
-      padding: What layouts add to these arguments.
-      towers: Parameters of towers that run as a program of their own beside the step.
-      temporaries: The larger of what the step and what the towers need while they run.
-      outputs: Results of the step that do not take an argument's place.
-      code: The programs themselves.
+      padding: Bytes that layouts add to these arguments.
+      towers: Parameters of the towers, which run as a separate program.
+      temporaries: The larger workspace of the step and of the towers.
+      outputs: Results of the step that reuse no argument's buffer.
+      code: The programs.
     """
 
     trained: int
@@ -38,12 +38,12 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all kinds."""
         return sum(dataclasses.astuple(self))
 
 
 def account(trainer: Trainer, step: Program, towers: Program | None = None) -> Memory:
-    """The account of a compiled step, and of the towers' program where there is one."""
+    """Accounts for the memory of a compiled step, and of the towers' program if there is one."""
     found = step.compiled.memory_analysis()
     parts = arguments(trainer)
     outputs = found.output_size_in_bytes - found.alias_size_in_bytes
@@ -79,7 +79,7 @@ def arguments(trainer: Trainer) -> dict[str, int]:
 
 
 def held_by_towers(towers: Program) -> int:
-    """Bytes of the towers' parameters, which are whole on every chip."""
+    """Bytes of the towers' parameters, which are replicated on every chip."""
     params = jax.tree.leaves(towers.compiled.args_info[0][0])
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in params)
 

@@ -1,4 +1,4 @@
-"""A plan: one run on one topology, compiled, and what its programs need."""
+"""A plan: one run, compiled for one topology; memory, collectives and roofline of its programs, and advice."""
 
 import dataclasses
 from pathlib import Path
@@ -7,24 +7,23 @@ from typing import Any
 from hilight_jax.core import trees
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.planning import programs
-from hilight_jax.planning.advice import advice
-from hilight_jax.planning.collectives import collectives
+from hilight_jax.planning.hlo import collectives
 from hilight_jax.planning.memory import account, arguments
-from hilight_jax.planning.model_flops import model_flops, tower_flops
-from hilight_jax.planning.roofline import as_dict, roofline
-from hilight_jax.planning.topologies import Topology
+from hilight_jax.planning.programs import model_flops, tower_flops
+from hilight_jax.planning.roofline import roofline
+from hilight_jax.planning.topologies import Topology, whole_sides
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.training.run_config import RunConfig
 
 
 def make_plan(config: RunConfig, topology: Topology, devices: list[Any], hlo: Path | None = None) -> dict[str, Any]:
-    """Compiles a run for a topology and returns all figures; ``fits`` says whether it can run.
+    """Compiles a run for a topology and returns all figures; ``fits`` is false when it needs too much memory.
 
     Args:
-      config: The run; what is ``auto`` in it is settled as on a TPU.
-      topology: Where.
-      devices: Its devices.
-      hlo: Where the compiled step is saved.
+      config: The run; ``auto`` in it means what it means on a TPU.
+      topology: The slices.
+      devices: Their devices.
+      hlo: File to save the compiled step in.
 
     Raises:
       ConfigError: The batch or the mesh does not divide over the devices.
@@ -74,9 +73,9 @@ def make_plan(config: RunConfig, topology: Topology, devices: list[Any], hlo: Pa
 
 
 def speed(config: RunConfig, topology: Topology, devices: list[Any]) -> dict[str, Any]:
-    """Model FLOPs, and the roofline of the step without loops, where that can be compiled.
+    """Model FLOPs, and the roofline of the step without loops, if that can be compiled.
 
-    It takes the compiler as long again, and several times as long where layers are many and large.
+    Compiling it takes as long as the plan did, and several times as long where layers are many and large.
     """
     mesh = make_mesh(config.mesh, devices)
     flops, chip, chips = model_flops(config), topology.chip, topology.chips
@@ -87,7 +86,7 @@ def speed(config: RunConfig, topology: Topology, devices: list[Any]) -> dict[str
         return result | {"roofline": None, "roofline_problem": problem.remark}
     analysis, text = written_out.compiled.cost_analysis(), written_out.compiled.as_text()
     found = roofline(analysis, text, chip, chips, flops, config.accumulate)
-    seconds, figures = found.seconds, as_dict(found)
+    seconds, figures = found.seconds, dataclasses.asdict(found) | {"seconds": found.seconds, "limit": found.limit}
     if theirs := tower_flops(config):
         figures["towers_seconds"] = theirs / chips / chip.peak_flops
         seconds += figures["towers_seconds"]
@@ -99,3 +98,31 @@ def speed(config: RunConfig, topology: Topology, devices: list[Any]) -> dict[str
         "steps": config.steps,
         "chip_hours": hours,
     }
+
+
+def advice(config: RunConfig, topology: Topology, needed: int | None) -> str:
+    """One sentence with the excess and each setting that helps, the cheapest first."""
+    change = []
+    if not config.model.compute.remat:
+        change.append("keep only each layer's input (--config.model.compute.remat=true)")
+    elif config.model.compute.remat_keeps:
+        change.append("keep less of each layer (--config.model.compute.remat_keeps=())")
+    if (fsdp := _next_fsdp(config, topology)) is not None:
+        change.append(f"split parameters and optimiser further (--config.mesh.fsdp={fsdp})")
+    smaller = config.batch_size // 2
+    if smaller and smaller % topology.chips == 0:
+        change.append(f"use a smaller batch (--config.batch_size={smaller})")
+        change.append(f"or more micro-batches of it (--config.accumulate={2 * config.accumulate})")
+    change.append(f"take more chips than {topology.chips}, or chips with more memory")
+    amount = f"needs {needed / 2**30:.2f} GiB of a chip" if needed else "needs more than a chip"
+    return (
+        f"the run {amount}, which has {topology.chip.memory / 2**30:.2f} GiB: {'; '.join(change)}. --sweep tries the "
+        f"first three."
+    )
+
+
+def _next_fsdp(config: RunConfig, topology: Topology) -> int | None:
+    """A larger fsdp axis that spans whole sides of a slice, or None when there is none."""
+    if config.mesh.fsdp == -1 or config.mesh.tensor > 1:
+        return None
+    return next((size for size in whole_sides(topology.grid) if size > config.mesh.fsdp), None)

@@ -1,4 +1,4 @@
-"""The programs of a run as they are compiled for a pod: the train step, and the towers of the chat stages."""
+"""The programs of a run, compiled for a pod, and their model FLOPs: the train step, the towers of the chat stages."""
 
 import dataclasses
 import re
@@ -10,17 +10,11 @@ import jax
 from jax.sharding import Mesh
 
 from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.chat_objective import ChatObjective
-from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.encoder_objective import EncoderObjective
+from hilight_jax.stages.flops import towers_flops
 from hilight_jax.stages.frozen_towers import CLIPS_PER_DEVICE, device_groups, tower_program, tower_shapes
-from hilight_jax.stages.long_clip_objective import LongClipObjective, LongClipTrainConfig
+from hilight_jax.stages.table import STAGES
 from hilight_jax.training.run_config import RunConfig
-from hilight_jax.training.trainer import Objective, Trainer
-
-_OBJECTIVES = {EncoderTrainConfig: EncoderObjective, LongClipTrainConfig: LongClipObjective}
-# What ``auto`` means on a TPU; here, where the default backend is the CPU, it would mean something else.
-_ON_TPU = {"dtype": "bfloat16"}
+from hilight_jax.training.trainer import Trainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +22,8 @@ class Program:
     """A compiled program.
 
     Attributes:
-      compiled: What the compiler made; its figures are of one chip.
-      seconds: How long that took, tracing not counted.
+      compiled: The compiler's result; its figures are of one chip.
+      seconds: Time of compiling, without tracing.
     """
 
     compiled: Any
@@ -40,33 +34,30 @@ class DoesNotFit(Exception):
     """The compiler ran out of a chip's memory.
 
     Attributes:
-      needed: Bytes that it wanted, or None where it did not say.
-      limit: Bytes that there are, or None.
-      remark: Its own words.
+      needed: Bytes that the program takes, or None where the message has no figure.
+      remark: First line of the message.
     """
 
     def __init__(self, message: str):
-        """Reads the compiler's message."""
+        """Parses the compiler's message."""
         super().__init__(message)
-        found = re.search(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm", message) or re.search(
-            r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)", message
+        found = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message) or re.search(
+            r"\(([\d.]+)([KMGT]?)\) exceeds available HBM", message
         )
         self.needed = _bytes(found[1], found[2]) if found else None
-        self.limit = _bytes(found[3], found[4]) if found else None
         self.remark = message.partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
 
 
 def for_tpu(config: RunConfig, **compute: Any) -> RunConfig:
-    """The run with every ``auto`` of its compute options settled as on a TPU, and with these options changed."""
-    known = {field.name for field in dataclasses.fields(config.model.compute)}
-    settled = {name: value for name, value in _ON_TPU.items() if name in known}
-    settled = {name: value for name, value in settled.items() if getattr(config.model.compute, name) == "auto"}
-    changed = dataclasses.replace(config.model.compute, **settled | compute)
+    """The run with the dtype that ``auto`` means on a TPU (it is another on this CPU), and these compute options."""
+    if getattr(config.model.compute, "dtype", None) == "auto":
+        compute = {"dtype": "bfloat16", **compute}
+    changed = dataclasses.replace(config.model.compute, **compute)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, compute=changed))
 
 
 def written_out(config: RunConfig) -> RunConfig:
-    """One micro-batch of the run without loops, whose bodies the compiler counts once: layers, chunks of the losses."""
+    """One micro-batch of the run, layers and chunks of the losses unrolled: the compiler counts a loop's body once."""
     config = for_tpu(config, unroll=True)
     if getattr(getattr(config, "loss", None), "contrast_chunk", 0):
         config = dataclasses.replace(config, loss=dataclasses.replace(config.loss, contrast_chunk=0))
@@ -74,15 +65,8 @@ def written_out(config: RunConfig) -> RunConfig:
 
 
 def make_trainer(config: RunConfig, mesh: Mesh) -> Trainer:
-    """The trainer of any stage, of shapes alone: no checkpoint and no data are read."""
-    return Trainer(config, make_objective(config, mesh), mesh)
-
-
-def make_objective(config: RunConfig, mesh: Mesh) -> Objective:
-    """What a stage trains."""
-    if isinstance(config, ChatTrainConfig):
-        return ChatObjective(config)
-    return _OBJECTIVES[type(config)](config, mesh)
+    """Builds the trainer of any stage from shapes; reads no checkpoint and no data."""
+    return Trainer(config, STAGES[config.stage].objective(config, mesh), mesh)
 
 
 def compile_step(trainer: Trainer) -> Program:
@@ -108,7 +92,7 @@ def compile_towers(config: ChatTrainConfig, devices: Sequence[Any], whole: bool 
 
 
 def one_host(devices: Sequence[Any]) -> list[Any]:
-    """The devices that the first host holds."""
+    """The devices of the first host."""
     return [device for device in devices if device.process_index == devices[0].process_index]
 
 
@@ -125,3 +109,16 @@ def _compile(lowered: Any) -> Program:
 
 def _bytes(number: str, unit: str) -> int:
     return round(float(number) * 1024 ** " KMGT".index(unit or " "))
+
+
+def model_flops(config: RunConfig) -> int:
+    """Model FLOPs of a train step over the global batch, without recomputation; a chat stage's towers not included."""
+    return STAGES[config.stage].step_flops(config)
+
+
+def tower_flops(config: RunConfig) -> int:
+    """Model FLOPs of a chat stage's frozen towers on the clips of one step, without their cache; 0 for other stages."""
+    if not isinstance(config, ChatTrainConfig):
+        return 0
+    clips = config.batch_size * config.data.max_videos
+    return clips * towers_flops(config.model, config.data.num_frames, config.data.key_frames.count)

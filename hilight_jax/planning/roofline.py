@@ -1,24 +1,23 @@
-"""How fast a step could be at best: its products at the chip's peak, or its bytes at the bandwidth of the memory."""
+"""The least time of a step: its products at the chip's peak, or its bytes at the bandwidth of the memory."""
 
 import dataclasses
-from typing import Any
 
-from hilight_jax.planning.chips import Chip
-from hilight_jax.planning.custom_calls import kernel_costs
+from hilight_jax.planning.hlo import kernel_costs
+from hilight_jax.planning.topologies import Chip
 
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Bounds of a step, an estimate: links between chips, waiting and imperfect kernels are not in it.
+    """Bounds of a step, an estimate without links between chips, waiting and imperfect kernels.
 
     Attributes:
-      flops: Of one chip's program, recomputation included, as the compiler counts.
-      bytes: That it reads and writes, as the compiler counts; kernels by their operands and results.
-      compute_seconds: At the peak of the matrix units.
-      memory_seconds: At the bandwidth of the memory.
+      flops: FLOPs of one chip's program, recomputation included, as the compiler counts.
+      bytes: Bytes that it reads and writes, as the compiler counts; kernels by their operands and results.
+      compute_seconds: Time of the FLOPs at the peak of the matrix units.
+      memory_seconds: Time of the bytes at the bandwidth of the memory.
       mfu_bound: Model FLOPs at the peak, over the larger of the two.
-      kernels: Calls of kernels of our own in a step.
-      kernel_bytes: Their operands and results.
+      kernels: Calls of our own kernels in a step.
+      kernel_bytes: Bytes of their operands and results.
     """
 
     flops: float
@@ -31,12 +30,12 @@ class Roofline:
 
     @property
     def seconds(self) -> float:
-        """Of a step, at best."""
+        """Least time of a step."""
         return max(self.compute_seconds, self.memory_seconds)
 
     @property
     def limit(self) -> str:
-        """What limits the step."""
+        """The larger of both times, by name."""
         return "compute" if self.compute_seconds >= self.memory_seconds else "memory bandwidth"
 
 
@@ -48,10 +47,10 @@ def roofline(
     Args:
       analysis: The compiler's cost analysis of one chip's program.
       text: The program.
-      chip: What each chip has.
-      chips: Their number.
-      model_flops: Of one step over the global batch, nothing computed twice.
-      rounds: How often a step runs the program: its micro-batches.
+      chip: Peaks of each chip.
+      chips: Number of chips.
+      model_flops: FLOPs of one step over the global batch, without recomputation.
+      rounds: Runs of the program in a step: its micro-batches.
     """
     kernels = {name: value * rounds for name, value in kernel_costs(text).items()}
     flops = analysis.get("flops", 0.0) * rounds
@@ -59,8 +58,3 @@ def roofline(
     compute, memory = flops / chip.peak_flops, moved / chip.bandwidth
     bound = model_flops / chips / chip.peak_flops / max(compute, memory)
     return Roofline(flops, moved, compute, memory, bound, int(kernels["calls"]), kernels["bytes"])
-
-
-def as_dict(found: Roofline) -> dict[str, Any]:
-    """All figures by name."""
-    return dataclasses.asdict(found) | {"seconds": found.seconds, "limit": found.limit}

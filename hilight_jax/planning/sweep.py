@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.planning.model_flops import model_flops
 from hilight_jax.planning.plans import make_plan
+from hilight_jax.planning.programs import model_flops
 from hilight_jax.planning.topologies import Topology, whole_sides
 from hilight_jax.training.run_config import RunConfig
 
@@ -15,9 +15,9 @@ BATCHES = (1, 2, 4, 8, 16, 32)  # Examples of a chip.
 
 
 def sweep(config: RunConfig, topology: Topology, devices: list[Any], tell: Callable[[str], None]) -> list[dict]:
-    """Plans every setting; those that fit first, larger batches before smaller ones, and no remat before remat.
+    """Plans every setting and ranks them: those that fit, larger batches, without remat.
 
-    Settings that must need more memory than one that did not fit are not compiled.
+    Settings that need more memory than one that did not fit are not compiled.
     """
     rows: list[dict] = []
     for remat, fsdp in itertools.product((False, True), _fsdp(config, topology)):
@@ -35,7 +35,7 @@ def sweep(config: RunConfig, topology: Topology, devices: list[Any], tell: Calla
 
 
 def _batches(config: RunConfig, topology: Topology, remat: bool, fsdp: int) -> Iterator[tuple[int, RunConfig]]:
-    """The run at every batch, smallest first."""
+    """Yields (examples of a chip, run) for every batch, smallest first."""
     kept = config.model.compute.remat_keeps if remat else ()
     compute = dataclasses.replace(config.model.compute, remat=remat, remat_keeps=kept)
     model = dataclasses.replace(config.model, compute=compute)
@@ -56,7 +56,7 @@ def _row(config: RunConfig, plan: dict[str, Any], remat: bool, fsdp: int) -> dic
 
 
 def _fsdp(config: RunConfig, topology: Topology) -> list[int]:
-    """Sizes of the fsdp axis: the run's own, none, a line of the slice and the whole of it."""
+    """Sizes of the fsdp axis: that of the run, 1, one side of the slice and the whole slice."""
     if config.mesh.tensor > 1:
         return [config.mesh.fsdp]
     sides = whole_sides(topology.grid)

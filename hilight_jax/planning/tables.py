@@ -1,4 +1,4 @@
-"""Plans as text."""
+"""Plans as text, for a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _MEMORY = {
 
 
 def plan_table(plan: Mapping[str, Any]) -> str:
-    """What a plan says of memory and of what chips send, one figure a line."""
+    """Memory and collectives of a plan, one figure a line."""
     mesh = " x ".join(f"{name} {size}" for name, size in plan["mesh"].items())
     lines = [
         _line("chips", f"{plan['chips']} ({plan['topology']}), {plan['hosts']} hosts; mesh {mesh}"),
@@ -55,7 +55,7 @@ def sweep_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def speed_table(plan: Mapping[str, Any]) -> str:
-    """What a plan with its ``plans.speed`` says of the roofline."""
+    """The roofline of a plan that has the figures of `plans.speed`, one figure a line."""
     lines = ["", _line("model FLOPs of a step", f"{plan['model_flops']:.4g} (counted, nothing twice)")]
     found = plan["roofline"]
     if found is None:

@@ -1,27 +1,78 @@
-"""Slices of TPU pods by grid or by Cloud name, and their devices as the compiler sees them."""
+"""TPU chips, slices of pods by grid or by Cloud name, and their devices as the compiler sees them.
 
+Peaks and slices are those of docs.cloud.google.com/tpu/docs/v4, .../v5e, .../v5p and .../v6e; memory is the part of the
+32, 16, 95 and 32 GB named there that the compiler gives to a program (libtpu 0.0.42).
+"""
+
+import contextlib
 import dataclasses
 import importlib.util
 import itertools
 import math
 import operator
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 from jax.experimental import topologies
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.planning.chips import CHIPS, Chip
-from hilight_jax.planning.quiet import quiet
 
-# The compiler asks no machine on the network, and several planners may run at once.
+# The compiler looks for no TPU on the network, and several planners may run at once.
 ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_STDERR_LOG_LEVEL": "3",
     "TPU_MIN_LOG_LEVEL": "3",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A chip of one generation of TPU.
+
+    Attributes:
+      peak_flops: bfloat16 FLOP/s of a chip.
+      bandwidth: Bytes a second between a chip and its memory.
+      memory: Bytes of a chip that a program can use.
+      grids: Chips along each side of the slices on offer.
+      names: Prefixes of Cloud's accelerator types, before the number.
+      cores: Units of that number in a chip: its TensorCores on v4 and v5p.
+      options: Options of the compiler besides the grid.
+    """
+
+    peak_flops: float
+    bandwidth: float
+    memory: int
+    grids: tuple[str, ...]
+    names: tuple[str, ...]
+    cores: int = 1
+    options: tuple[tuple[str, str], ...] = ()
+
+
+FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+
+
+CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
+
+
+CHIPS = {
+    "v4": Chip(
+        275e12,
+        1228e9,
+        round(30.75 * 2**30),
+        (*CUBES, "16x16x16"),
+        ("v4",),
+        cores=2,
+        options=(("chip_config_name", "megacore"),),
+    ),
+    "v5e": Chip(197e12, 819e9, round(15.75 * 2**30), FLAT, ("v5e", "v5litepod")),
+    "v5p": Chip(459e12, 2765e9, round(95.74 * 2**30), (*CUBES, "16x16x16", "16x16x24"), ("v5p",), cores=2),
+    "v6e": Chip(918e12, 1638e9, round(31.25 * 2**30), FLAT, ("v6e",)),
 }
 
 
@@ -35,17 +86,17 @@ class Topology:
 
     @property
     def chip(self) -> Chip:
-        """What each chip has."""
+        """Peaks and memory of each chip."""
         return CHIPS[self.generation]
 
     @property
     def chips(self) -> int:
-        """Of all slices."""
+        """Number of chips in all slices."""
         return self.slices * size(self.grid)
 
     @property
     def name(self) -> str:
-        """As the command line takes it."""
+        """The name that the command line takes."""
         return f"{self.generation}:{self.grid}" + (f" x {self.slices} slices" if self.slices > 1 else "")
 
 
@@ -76,7 +127,7 @@ def size(grid: str) -> int:
 
 
 def whole_sides(grid: str) -> list[int]:
-    """Chips of a line, of a plane, and of more sides of a grid: what an axis inside a slice can span; 1 at first."""
+    """Sizes of a mesh axis inside a slice: 1, the chips of a line, of a plane, and so on."""
     found = list(itertools.accumulate(reversed([int(side) for side in grid.split("x")]), operator.mul, initial=1))
     return sorted(set(found))
 
@@ -87,7 +138,7 @@ def cloud_name(chip: Chip, grid: str) -> str:
 
 
 def devices(topology: Topology) -> list[Any]:
-    """The devices of a slice that need not exist, one a chip.
+    """The devices of a slice, one a chip; no TPU is needed.
 
     Raises:
       ConfigError: The TPU compiler is not installed, or refuses the slice.
@@ -107,7 +158,7 @@ def devices(topology: Topology) -> list[Any]:
         options["chips_per_host_bounds"] = (*map(int, topology.grid.split("x")), 1)
     jax.config.update("jax_platforms", "cpu")
     try:
-        with quiet():
+        with _quiet():
             found = topologies.get_topology_desc(name, platform="tpu", **options).devices
     except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
@@ -115,3 +166,18 @@ def devices(topology: Topology) -> list[Any]:
     if len(found) != topology.chips:
         raise ConfigError(f"{topology.name} has {topology.chips} chips, but the compiler sees {len(found)} devices.")
     return list(found)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drops what compiled libraries write to stderr: warnings of a TPU runtime that finds no TPU."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as away:
+            os.dup2(away.fileno(), 2)
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)

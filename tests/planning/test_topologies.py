@@ -1,8 +1,7 @@
 import pytest
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.planning.chips import CHIPS
-from hilight_jax.planning.topologies import devices, parse, size, whole_sides
+from hilight_jax.planning.topologies import CHIPS, devices, parse, size, whole_sides
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilight_jax.planning.collectives import collectives, group_size
+from hilight_jax.planning.hlo import collectives, group_size
 
 PROGRAM = """HloModule jit_run, is_scheduled=true
 

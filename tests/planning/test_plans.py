@@ -1,6 +1,6 @@
 import dataclasses
 
-from hilight_jax.planning.advice import advice
+from hilight_jax.planning.plans import advice
 from hilight_jax.planning.topologies import parse
 from tests.stages.tiny import tiny_config
 
