@@ -1,1 +1,1 @@
-"""Prompts become text: the language model with a cache, sampling, streaming, dialogue, evidence."""
+"""Generates answers: prompts, the cached language model, sampling, streaming, dialogue and evidence."""

@@ -1,4 +1,4 @@
-"""What a clip is to the language model, worked out once for every clip."""
+"""Encodes clips into rows of the language model, and caches the rows of the latest clips."""
 
 import collections
 import dataclasses
@@ -17,14 +17,14 @@ from hilight_jax.models.pixels import normalise
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClipFeatures:
-    """A clip as token mining leaves it.
+    """The output of token mining for a clip.
 
     Attributes:
-      digest: Names the clip's pixels and key frames.
+      digest: Hash of the clip's pixels and key frames.
       tokens: [V, D], its rows in the language model.
-      attention: [V, S], where in the clip's S = M + F * P video tokens each row was mined: proxies first, then patches
+      attention: [V, S], each row's attention to the clip's S = M + F * P video tokens: proxies first, then patches
         frame by frame.
-      key_frames: Numbers of the frames that the frame tower saw.
+      key_frames: Indices of the frames that the frame tower saw.
     """
 
     digest: str
@@ -34,18 +34,18 @@ class ClipFeatures:
 
 
 class ClipEncoder:
-    """Both towers and token mining; remembers the clips that it saw last."""
+    """Both towers and token mining, with a cache of the latest clips."""
 
     def __init__(self, config: HiLightConfig, params: Tree, remembered: int = 16):
         """Takes the towers and token mining out of a model's parameters.
 
         Args:
           config: Sizes of the model.
-          params: Its parts; the language model's are not looked at.
-          remembered: Clips whose features are kept.
+          params: Its parts; the language model's are ignored.
+          remembered: Clips whose features are cached.
 
         Raises:
-          ConfigError: None are to be.
+          ConfigError: ``remembered`` is below 1.
         """
         if remembered < 1:
             raise ConfigError(f"{remembered} clips are to be remembered, but at least 1 must be.")
@@ -58,11 +58,11 @@ class ClipEncoder:
         """Encodes a clip.
 
         Args:
-          frames: [F, Y, X, C], red first: uint8 or the floats of 0..255 that resizing leaves.
-          key_frames: int [keys], numbers of the frames that the frame tower sees.
+          frames: [F, Y, X, C], RGB: uint8, or floats of 0..255 as resizing returns them.
+          key_frames: int [keys], indices of the frames that the frame tower sees.
 
         Raises:
-          DataError: The frames have another shape than the towers see, or a key frame is none of them.
+          DataError: The frames have not the towers' shape, or a key frame is out of range.
         """
         frames, key_frames = np.asarray(frames), np.asarray(key_frames, np.int32)
         self._check(frames, key_frames)
@@ -98,7 +98,7 @@ def _encode(
 
 
 def _digest(frames: np.ndarray, key_frames: np.ndarray) -> str:
-    """A name for the content of a clip."""
+    """Hashes the content of a clip."""
     digest = hashlib.sha256(f"{frames.dtype}{frames.shape}".encode())
     for array in (frames, key_frames):
         digest.update(np.ascontiguousarray(array))

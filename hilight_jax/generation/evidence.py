@@ -1,9 +1,9 @@
-"""What an answer drew on: the language model's attention to the rows of a clip, followed back to its patches.
+"""Evidence of an answer: the language model's attention to a clip's rows, traced back to the clip's patches.
 
-Two steps of attention are multiplied. Gemma's, from the rows that the answer's tokens were predicted from to the video
-rows, is averaged over layers, heads and tokens; token mining's says which tokens of the video tower each video row was
-made of. Both are weights that the model used, and they leave out much: what each row carries, what residual streams mix
-in, and that the tower's deep patches have seen more than their place. A map is a hint, no proof.
+Two steps of attention are multiplied. Gemma's attention goes from the rows that the answer's tokens were predicted from
+to the video rows, and is averaged over layers, heads and tokens. Token mining's attention goes from each video row to
+the tokens of the video tower. Both are weights that the model used. They leave out the values of the rows, the residual
+streams, and the context that the tower's deep patches have gathered, so a map is a hint and no proof.
 """
 
 from pathlib import Path
@@ -15,19 +15,20 @@ from jaxtyping import Float, Int
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.generation.dialogue import Reply
-from hilight_jax.generation.generator import Generator, Prompt
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.pages.evidence import ShownClip, draw_evidence
 from hilight_jax.pages.heatmaps import save_gif
 
 
 class ClipEvidence(NamedTuple):
-    """The share of the answer's attention that one clip got; other clips and the words of the prompt got the rest.
+    """The share of an answer's attention that one clip received; the rest went to other clips and to the text.
 
     Attributes:
-      maps: [F, rows, columns], of that what came from each patch of each frame.
-      proxies: [M], of that what came from the tower's proxy tokens, which stand for no place.
-      key_frames: The same share, by the key frame whose rows asked for it.
+      maps: [F, rows, columns], the part of each patch of each frame.
+      proxies: [M], the part of the tower's proxy tokens, which have no place in the picture.
+      key_frames: [keys], the same share split by the key frames of the clip's rows.
     """
 
     maps: Float[np.ndarray, "F rows columns"]
@@ -36,14 +37,14 @@ class ClipEvidence(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the whole clip."""
+        """The share of the whole clip."""
         return float(self.key_frames.sum())
 
 
 def write_evidence(path: Path, generator: Generator, reply: Reply) -> list[float]:
-    """Writes a GIF of what a reply drew on and returns the share of its attention that each clip got.
+    """Writes a GIF of a reply's evidence and returns the share of attention that each clip received.
 
-    Above each clip stands the part of its share that has no place, below each frame the part that lies in it.
+    The title of a clip gives the part of its share that went to proxies, the note below a frame the part of the frame.
 
     Raises:
       DataError: The reply is empty, or no clip was shown.
@@ -64,12 +65,12 @@ def write_evidence(path: Path, generator: Generator, reply: Reply) -> list[float
 
 
 def trace_answer(generator: Generator, prompt: Prompt, answer_ids: Int[np.ndarray, " n"]) -> list[ClipEvidence]:
-    """Follows an answer back to the patches of every clip of its prompt.
+    """Traces an answer back to the patches of every clip of its prompt.
 
     Args:
       generator: The model that gave it.
-      prompt: What was asked.
-      answer_ids: What was said.
+      prompt: The prompt.
+      answer_ids: The answer.
 
     Raises:
       DataError: The answer is empty, or no clip was shown.
@@ -79,15 +80,15 @@ def trace_answer(generator: Generator, prompt: Prompt, answer_ids: Int[np.ndarra
         raise DataError(f"there is no evidence to draw: no {missing} yet.")
     weights = generator.attention(prompt, answer_ids).mean(axis=0)[prompt.ids == VIDEO_ID]
     rows = np.split(weights, np.cumsum([len(clip.tokens) for clip in prompt.clips])[:-1])
-    return [follow(generator.config, *pair) for pair in zip(rows, (c.attention for c in prompt.clips), strict=True)]
+    return [trace_rows(generator.config, *pair) for pair in zip(rows, (c.attention for c in prompt.clips), strict=True)]
 
 
-def follow(config: HiLightConfig, rows: Float[np.ndarray, " V"], mined: Float[np.ndarray, "V S"]) -> ClipEvidence:
-    """Follows the attention that a clip's rows got to where they were mined.
+def trace_rows(config: HiLightConfig, rows: Float[np.ndarray, " V"], mined: Float[np.ndarray, "V S"]) -> ClipEvidence:
+    """Distributes the attention that a clip's rows received over the tokens that they were mined from.
 
     Args:
       config: Sizes of the model.
-      rows: What each row got.
+      rows: The attention that each row received.
       mined: Token mining's attention, whose rows sum to 1.
     """
     side = config.vision.image_size // config.vision.patch_size

@@ -1,4 +1,4 @@
-"""Answers to prompts about clips: batches of unequal prompts, read at once and continued token by token."""
+"""Answers batches of prompts of unequal lengths: reads them at once and continues token by token."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,23 +9,21 @@ from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree
 from hilight_jax.generation.clip_features import ClipEncoder, ClipFeatures
-from hilight_jax.generation.language_model import Decoder
-from hilight_jax.generation.prompt import Context, Prompt, bucket_length, slot_count
+from hilight_jax.generation.language_model import LanguageModel, PrefixCache, bucket_length, slot_count
+from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
-from hilight_jax.generation.streaming import TextStream, Tokenizer
+from hilight_jax.generation.streaming import AnswerState, Tokenizer
 from hilight_jax.models.gemma import Cache
 from hilight_jax.models.hilight import HiLightConfig
 
-__all__ = ["Answer", "ClipFeatures", "Generator", "Prompt", "SamplingConfig"]
-
 
 class Answer(NamedTuple):
-    """What a model says.
+    """A finished answer.
 
     Attributes:
-      ids: int32, without the token that ended it.
-      text: What they spell.
-      finish_reason: ``stop`` for an end of its own, ``length`` where it was cut.
+      ids: int32, without the stop token.
+      text: The decoded ids.
+      finish_reason: ``stop`` after a stop token, ``length`` where the answer was cut.
     """
 
     ids: np.ndarray
@@ -34,33 +32,33 @@ class Answer(NamedTuple):
 
 
 class Generator:
-    """A chat model that answers.
+    """A chat model that answers prompts.
 
-    A prompt's answer does not depend on the batch it is in. All programs are compiled when they are first needed, one
-    for each of a few lengths.
+    A prompt's answer does not depend on the batch it is in. Programs are compiled when they are first needed, one for
+    each of a few lengths.
 
     Attributes:
       config: Sizes of the model.
       tokenizer: Its tokenizer.
       max_length: Tokens of a prompt and its answer together.
-      decoder: The language model.
+      language_model: Gemma and its cache.
     """
 
     def __init__(
         self, config: HiLightConfig, params: Tree, tokenizer: Tokenizer, max_length: int, remembered_clips: int = 16
     ):
-        """Puts a model to work.
+        """Puts the parameters on the device.
 
         Args:
           config: Sizes of the model.
-          params: Its parts (vision, frames, token_mining, gemma and perhaps lora), layers stacked. What already is a
-            device's array is shared. Arrays of numpy are copied where they lie askew: drop them afterwards.
+          params: Its parts (vision, frames, token_mining, gemma and perhaps lora), layers stacked. Device arrays are
+            shared; unaligned numpy arrays are copied, so drop them afterwards.
           tokenizer: Its tokenizer.
-          max_length: Tokens of a prompt and its answer together, those of clips counted.
-          remembered_clips: Clips whose features are kept.
+          max_length: Tokens of a prompt and its answer together, those of clips included.
+          remembered_clips: Clips whose features are cached.
 
         Raises:
-          ConfigError: The tokenizer has ids that the model has not.
+          ConfigError: The tokenizer has more ids than the model.
         """
         if tokenizer.vocab_size > config.gemma.vocab_size:
             raise ConfigError(
@@ -68,12 +66,12 @@ class Generator:
                 f"the tokenizer.model that the model was trained with."
             )
         self.config, self.tokenizer, self.max_length = config, tokenizer, max_length
-        self.decoder = Decoder(config, params)
+        self.language_model = LanguageModel(config, params)
         self._encode_clip = ClipEncoder(config, params, remembered_clips)
-        self._context: Context | None = None
+        self._prefix: PrefixCache | None = None
 
     def encode_clip(self, frames: np.ndarray, key_frames: np.ndarray) -> ClipFeatures:
-        """Makes a clip's rows for the language model, see ``ClipEncoder``; the latest clips are remembered."""
+        """Encodes a clip, see ``ClipEncoder``; the features of the latest clips are cached."""
         return self._encode_clip(frames, key_frames)
 
     def generate(
@@ -88,77 +86,83 @@ class Generator:
 
         Args:
           prompts: At least one.
-          sampling: How to speak.
+          sampling: The choice of tokens.
           on_text: Called as ``on_text(number of the prompt, text)`` with every new piece of an answer.
-          reuse_prefix: For a chat: one prompt, which is read from where it differs from the last one that was answered
-            so. Numbers then depend, within rounding, on what was said before.
+          reuse_prefix: For a conversation: reads the only prompt from its first difference to the last one that was
+            answered with ``reuse_prefix``. The scores then depend, within rounding, on the earlier prompts.
 
         Raises:
-          DataError: A prompt is empty, has rows for other clips than it has, ids that the model has not, or leaves no
-            room for an answer.
+          DataError: A prompt is empty, has rows for other clips than it has, has ids beyond the vocabulary, or leaves
+            no room for an answer.
         """
         self.check(prompts, sampling)
-        budgets = [min(sampling.max_new_tokens, self.max_length - len(prompt.ids)) for prompt in prompts]
+        answers = [self.begin_answer(prompt, sampling) for prompt in prompts]
+        max_steps = max(answer.budget for answer in answers)
         reuse = reuse_prefix and len(prompts) == 1
-        logits, cache, slots = self._read(prompts, max(budgets), reuse)
-        stop_ids = sampling.stops(self.tokenizer.stop_ids)
-        rows = [_Row(i, budget, TextStream(self.tokenizer), on_text) for i, budget in enumerate(budgets)]
+        logits, cache, slots = self._read(prompts, max_steps, reuse)
         keys = row_keys(sampling, [prompt.ids for prompt in prompts])
         positions = np.array([len(prompt.ids) for prompt in prompts], np.int32)
-        for step in range(max(budgets)):
+        for step in range(max_steps):
             ids = sample(logits, keys, step, sampling)
-            for row, token in zip(rows, np.asarray(ids).tolist(), strict=True):
-                row.take(token, stop_ids)
-            if all(row.finish_reason for row in rows):
+            for row, token in enumerate(np.asarray(ids).tolist()):
+                text = "" if answers[row].finish_reason else answers[row].push(token)
+                if text and on_text is not None:
+                    on_text(row, text)
+            if all(answer.finish_reason for answer in answers):
                 break
-            logits, cache = self.decoder.read_one(ids, positions + step, cache)
+            logits, cache = self.language_model.read_one(ids, positions + step, cache)
             slots.append(slots[-1] + 1)
         if reuse:
-            self._context = Context([*prompts[0].rows(), *rows[0].ids][: len(slots)], slots, cache)
-        return [row.answer() for row in rows]
+            self._prefix = PrefixCache([*prompts[0].rows(), *answers[0].ids][: len(slots)], slots, cache)
+        return [Answer(np.array(answer.ids, np.int32), answer.text, answer.finish_reason) for answer in answers]
+
+    def begin_answer(self, prompt: Prompt, sampling: SamplingConfig, stop_strings: Sequence[str] = ()) -> AnswerState:
+        """Starts the answer to a prompt, which ends at a stop token, a stop string or the end of the context."""
+        budget = min(sampling.max_new_tokens, self.max_length - len(prompt.ids))
+        return AnswerState(self.tokenizer, budget, sampling.stops(self.tokenizer.stop_ids), stop_strings)
 
     def read_prompt(self, prompt: Prompt) -> tuple[Any, Cache, int]:
-        """Reads one prompt by itself: scores [1, vocab], the cache, and how many of its places were written."""
+        """Reads one prompt by itself; returns scores [1, vocab], the cache and the number of slots written."""
         logits, cache, slots = self._read([prompt], 0, reuse=False)
         return logits, cache, slots[-1] + 1
 
     def next_logits(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        """Scores [B, vocab] of the first token of each prompt's answer."""
+        """Scores [B, vocab] the first token of each prompt's answer."""
         self.check(prompts, SamplingConfig())
         return np.asarray(self._read(prompts, 0, reuse=False)[0])
 
     def attention(self, prompt: Prompt, answer_ids: np.ndarray) -> np.ndarray:
-        """Where an answer came from: float32 [tokens of the answer, n rows of the prompt].
+        """Computes an answer's attention to its prompt: float32 [tokens of the answer, n rows of the prompt].
 
-        Row i holds the attention, mean over layers and heads, of the row that token i was predicted from. What it paid
-        to earlier tokens of the answer is left out, so rows sum to less than 1.
+        Row i is the attention, mean over layers and heads, of the row that token i was predicted from. Attention to
+        earlier tokens of the answer is left out, so rows sum to less than 1.
 
         Args:
-          prompt: What was asked.
-          answer_ids: int32, at least one: what was said.
+          prompt: The prompt.
+          answer_ids: int32, at least one.
         """
-        said = Prompt(np.concatenate([prompt.ids, answer_ids[:-1]]).astype(np.int32), prompt.clips)
-        self.check([said], SamplingConfig())
-        run = self._run([said], 0, reuse=True, last_shared=len(prompt.ids) - 1)
-        weights, cache = self.decoder.attention(run.ids, run.video_tokens, run.mask, run.first, run.cache)
-        self._context = Context(said.rows(), run.slots, cache)
+        whole = Prompt(np.concatenate([prompt.ids, answer_ids[:-1]]).astype(np.int32), prompt.clips)
+        self.check([whole], SamplingConfig())
+        run = self._prepare([whole], 0, reuse=True, last_shared=len(prompt.ids) - 1)
+        weights, cache = self.language_model.attention(run.ids, run.video_tokens, run.mask, run.first, run.cache)
+        self._prefix = PrefixCache(whole.rows(), run.slots, cache)
         return np.asarray(weights)[0, -len(answer_ids) :][:, run.slots[: len(prompt.ids)]]
 
     def _read(self, prompts: Sequence[Prompt], room: int, reuse: bool) -> tuple[Any, Cache, list[int]]:
         """Reads prompts; returns their last scores, the cache, and the slots of the first one's rows."""
-        run = self._run(prompts, room, reuse, last_shared=len(prompts[0].ids) - 1)
-        logits, cache = self.decoder.read(run.ids, run.video_tokens, run.mask, run.first, run.cache)
+        run = self._prepare(prompts, room, reuse, last_shared=len(prompts[0].ids) - 1)
+        logits, cache = self.language_model.read(run.ids, run.video_tokens, run.mask, run.first, run.cache)
         return logits, cache, run.slots
 
-    def _run(self, prompts: Sequence[Prompt], room: int, reuse: bool, last_shared: int) -> "_Run":
-        """What is to be read of prompts, and the cache to read it into, with ``room`` slots to spare."""
-        context, self._context = (self._context, None) if reuse else (None, self._context)
-        first = min(context.shared(prompts[0].rows()), last_shared) if context else 0
+    def _prepare(self, prompts: Sequence[Prompt], room: int, reuse: bool, last_shared: int) -> "_Run":
+        """Pads the unread rows of prompts, and makes the cache to read them into, with ``room`` slots to spare."""
+        prefix, self._prefix = (self._prefix, None) if reuse else (None, self._prefix)
+        first = min(prefix.shared_length(prompts[0].rows()), last_shared) if prefix else 0
         length = bucket_length(max(len(prompt.ids) for prompt in prompts) - first)
         if first:
-            cache, used = context.cut(first, length + room)
+            cache, used = prefix.truncate(first, length + room)
         else:
-            cache, used = self.decoder.empty_cache(len(prompts), slot_count(length + room)), 0
+            cache, used = self.language_model.empty_cache(len(prompts), slot_count(length + room)), 0
         num_read, width = np.count_nonzero(prompts[0].ids[:first] == VIDEO_ID), self.config.gemma.width
         video_rows = [_video_rows(prompt, width)[num_read:] for prompt in prompts]
         video_tokens = np.zeros((len(prompts), max(map(len, video_rows)), width), np.float32)
@@ -168,10 +172,10 @@ class Generator:
             ids[i, start:], mask[i, start:] = prompt.ids[first:], True
             video_tokens[i, : len(tokens)] = tokens
         new = range(used + length - (len(prompts[0].ids) - first), used + length)
-        return _Run(ids, video_tokens, mask, first, cache, [*(context.slots[:first] if context else ()), *new])
+        return _Run(ids, video_tokens, mask, first, cache, [*(prefix.slots[:first] if prefix else ()), *new])
 
     def check(self, prompts: Sequence[Prompt], sampling: SamplingConfig) -> None:
-        """Raises a DataError for what cannot be asked."""
+        """Raises a DataError unless the prompts can be answered."""
         if not prompts:
             raise DataError("there is no prompt to answer; give at least one.")
         self._check_ids("a stop id", sampling.stop_ids or ())
@@ -198,7 +202,7 @@ class Generator:
 
 
 class _Run(NamedTuple):
-    """What ``Decoder.read`` takes, and the cache slots of the first prompt's rows, those it shares included."""
+    """Arguments of ``LanguageModel.read``, and the slots of all rows of the first prompt, shared ones included."""
 
     ids: np.ndarray
     video_tokens: np.ndarray
@@ -208,36 +212,6 @@ class _Run(NamedTuple):
     slots: list[int]
 
 
-class _Row:
-    """One answer as it grows."""
-
-    def __init__(self, number: int, budget: int, stream: TextStream, on_text: Callable[[int, str], Any] | None):
-        self._number, self._budget, self._stream, self._on_text = number, budget, stream, on_text
-        self.ids: list[int] = []
-        self.finish_reason: Literal["stop", "length"] | None = None
-
-    def take(self, token: int, stop_ids: frozenset[int]) -> None:
-        """Takes the next token, unless the answer is over."""
-        if self.finish_reason:
-            return
-        if token in stop_ids:
-            self.finish_reason = "stop"
-        else:
-            self.ids.append(token)
-            self._show(self._stream.push(token))
-            self.finish_reason = "length" if len(self.ids) == self._budget else None
-        if self.finish_reason:
-            self._show(self._stream.finish())
-
-    def answer(self) -> Answer:
-        """The whole answer."""
-        return Answer(np.array(self.ids, np.int32), self._stream.text, self.finish_reason)
-
-    def _show(self, text: str) -> None:
-        if text and self._on_text is not None:
-            self._on_text(self._number, text)
-
-
 def _video_rows(prompt: Prompt, width: int) -> np.ndarray:
-    """The rows [V, D] of all of a prompt's clips; none for text alone."""
+    """Joins the rows [V, D] of a prompt's clips; none for text alone."""
     return np.concatenate([np.zeros((0, width), np.float32), *(clip.tokens for clip in prompt.clips)])

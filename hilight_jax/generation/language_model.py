@@ -1,6 +1,11 @@
-"""The language model of a chat: reads runs of tokens into a cache and scores what may come next."""
+"""The language model with its key-value cache: reads runs of tokens and scores the next one.
 
+A program is compiled for each length of a run and each size of a cache, so both are rounded up to a few values.
+"""
+
+import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,12 +19,11 @@ from hilight_jax.models.hilight import HiLight, HiLightConfig, count_positions, 
 from hilight_jax.models.lora import COLLECTION
 
 
-class Decoder:
-    """Gemma with a cache, its layers apart from each other.
+class LanguageModel:
+    """Gemma with a cache and unstacked layers.
 
-    Where the layers are a loop over stacked weights, a CPU copies each layer's weights before it multiplies with them,
-    and one token takes six times as long; written out over views of the same memory it runs at the speed at which
-    weights can be read.
+    In a loop over stacked weights, a CPU copies each layer's weights before it multiplies with them, and a token takes
+    six times as long. Unstacked layers are views of the same memory and run at the speed at which weights can be read.
     """
 
     def __init__(self, config: HiLightConfig, params: Tree):
@@ -38,11 +42,11 @@ class Decoder:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The weights as they are used, layer by layer."""
+        """The unstacked weights."""
         return self._variables
 
     def empty_cache(self, batch: int, num_slots: int) -> Cache:
-        """A cache that nothing was read into."""
+        """Makes an empty cache."""
         return init_cache(self._model.config.gemma, batch, num_slots, self._dtype)
 
     def read(
@@ -52,27 +56,75 @@ class Decoder:
 
         Args:
           ids: int32 [B, L], expanded: ``VIDEO_ID`` at rows of clips; padded on the left.
-          video_tokens: [B, rows, D], what fills those rows, in order.
+          video_tokens: [B, rows, D], the vectors of those rows, in order.
           mask: bool [B, L], True for real rows.
-          first: Position of each row's first real token: how many real ones are in the cache already.
-          cache: What was read before; it is used up.
+          first: Position of each row's first real token: the number of real tokens in the cache.
+          cache: The tokens read before; donated.
 
         Returns:
-          Scores of what may follow each row's last token, and the cache with the run in it.
+          Scores of the token after each row's last one, and the cache with the run in it.
         """
         return _read(self._model, self._variables, ids, video_tokens, mask, np.int32(first), cache)
 
     def read_one(
         self, ids: Int[Array, " B"], positions: np.ndarray, cache: Cache
     ) -> tuple[Float[Array, "B vocab"], Cache]:
-        """Reads one more token of every row, at int32 ``positions`` [B]; ``cache`` is used up."""
+        """Reads one more token of every row, at int32 ``positions`` [B]; ``cache`` is donated."""
         return _read_one(self._model, self._variables, ids, positions, cache)
 
     def attention(
         self, ids: np.ndarray, video_tokens: np.ndarray, mask: np.ndarray, first: int, cache: Cache
     ) -> tuple[Float[Array, "B L S"], Cache]:
-        """Reads a run as ``read`` does and returns where each row looked, mean over layers and heads."""
+        """Reads a run as ``read`` does and returns each row's attention, mean over layers and heads."""
         return _attention(self._model, self._variables, ids, video_tokens, mask, np.int32(first), cache)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PrefixCache:
+    """The cache of one conversation, kept so that its next turn is read from the first new row.
+
+    Attributes:
+      rows: The rows that were read, see ``Prompt.rows``.
+      slots: The cache's slot of each row; padding leaves holes.
+      cache: Keys and values of this conversation alone (B = 1).
+    """
+
+    rows: list[int | str]
+    slots: list[int]
+    cache: Cache
+
+    def shared_length(self, rows: Sequence[int | str]) -> int:
+        """Counts the first rows that another conversation has in common with this one."""
+        pairs = enumerate(zip(self.rows, rows, strict=False))
+        return next((i for i, (own, other) in pairs if own != other), min(len(self.rows), len(rows)))
+
+    def truncate(self, count: int, num_slots: int) -> tuple[Cache, int]:
+        """Returns a cache of the first ``count`` rows alone, and its first free slot.
+
+        Args:
+          count: At least 1.
+          num_slots: Free slots needed behind those rows; a cache with fewer grows to the next size.
+        """
+        used, cache = self.slots[count - 1] + 1, self.cache
+        missing = slot_count(used + num_slots) - cache.mask.shape[1]
+        if missing > 0:
+            k, v = (jnp.pad(x, [(0, 0), (0, 0), (0, missing), (0, 0), (0, 0)]) for x in (cache.k, cache.v))
+            cache = Cache(k, v, jnp.pad(cache.mask, [(0, 0), (0, missing)]), cache.length)
+        # Stale later slots are harmless: a query attends to no slot behind its own, and each is overwritten by then.
+        return dataclasses.replace(cache, length=jnp.int32(used)), used
+
+
+def bucket_length(length: int) -> int:
+    """Rounds a run up to 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, ...: four sizes an octave, at most a quarter more."""
+    step = 4
+    while 8 * step < length:
+        step *= 2
+    return max(16, -(-length // step) * step)
+
+
+def slot_count(length: int) -> int:
+    """Rounds a cache up to a power of two, at least 16: a spare slot is cheap, another program is not."""
+    return max(16, 1 << (length - 1).bit_length())
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
@@ -111,6 +163,6 @@ def _attention(
 def _scores(
     model: HiLight, params: Tree, embeds: Array, positions: Array, mask: Array, cache: Cache
 ) -> tuple[Array, Cache]:
-    """Reads a run of embedded tokens; scores of what follows the last one."""
+    """Reads a run of embedded tokens and scores the token after the last one."""
     out = model.apply(params, embeds, positions, mask, cache, method="language")
     return model.apply(params, out["tokens"][:, -1:], method="logits")[:, 0], out["cache"]

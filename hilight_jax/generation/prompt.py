@@ -1,19 +1,23 @@
-"""What a conversation's cache holds, so that its next turn is read from where it goes on."""
+"""Prompts of a chat model: token ids and the clips that fill their video rows, built from a conversation's turns."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.core.shapes import VIDEO_ID
+from hilight_jax.data.conversations.checks import check_prompt
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.context_length import ConversationError
+from hilight_jax.data.conversations.conversation import Turn
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.prompts import expand, prompt_ids
+from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.generation.clip_features import ClipFeatures
-from hilight_jax.models.gemma import Cache
 
 
 class Prompt(NamedTuple):
-    """What a model is asked.
+    """A prompt that the language model can read.
 
     Attributes:
       ids: int32 [n], expanded: each clip's V rows carry ``VIDEO_ID``.
@@ -24,57 +28,62 @@ class Prompt(NamedTuple):
     clips: tuple[ClipFeatures, ...] = ()
 
     def rows(self) -> list[int | str]:
-        """What stands in each row: an id, or the digest of the clip that it belongs to."""
+        """A key for each row that compares prompts: the row's id, or the digest of the row's clip."""
         digests = iter([clip.digest for clip in self.clips for _ in range(len(clip.tokens))])
         return [next(digests) if i == VIDEO_ID else i for i in np.asarray(self.ids).tolist()]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Context:
-    """A conversation as far as it was read.
+class ClipInput(NamedTuple):
+    """A clip as ``ClipEncoder`` takes it.
 
     Attributes:
-      rows: What was read, see ``Prompt.rows``.
-      slots: The cache's slot of each row; padding leaves holes.
-      cache: Keys and values, of this conversation alone (B = 1).
+      frames: [F, Y, X, C].
+      key_frames: int32 [keys].
     """
 
-    rows: list[int | str]
-    slots: list[int]
-    cache: Cache
-
-    def shared(self, rows: Sequence[int | str]) -> int:
-        """How many rows of another conversation are the first ones of this."""
-        pairs = enumerate(zip(self.rows, rows, strict=False))
-        return next((i for i, (mine, other) in pairs if mine != other), min(len(self.rows), len(rows)))
-
-    def cut(self, count: int, num_slots: int) -> tuple[Cache, int]:
-        """The cache with only the first ``count`` rows in it, and its first free slot.
-
-        Args:
-          count: At least 1.
-          num_slots: Slots that it shall have behind those, at least; it grows to the next size where it has fewer.
-        """
-        used, cache = self.slots[count - 1] + 1, self.cache
-        missing = slot_count(used + num_slots) - cache.mask.shape[1]
-        if missing > 0:
-            k, v = (jnp.pad(x, [(0, 0), (0, 0), (0, missing), (0, 0), (0, 0)]) for x in (cache.k, cache.v))
-            cache = Cache(k, v, jnp.pad(cache.mask, [(0, 0), (0, missing)]), cache.length)
-        # What stands in later slots is never seen: a query sees no slot behind its own, and each is written by then.
-        return dataclasses.replace(cache, length=jnp.int32(used)), used
+    frames: np.ndarray
+    key_frames: np.ndarray
 
 
-def bucket_length(length: int) -> int:
-    """The next length of 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, ...: four to an octave, at most a quarter too long.
+class UnencodedPrompt(NamedTuple):
+    """A prompt whose clips are not encoded yet, which needs the model.
 
-    Each is a program of its own, so there are few.
+    Attributes:
+      ids: int32 [n], expanded.
+      clips: The clips, in the order of their rows.
     """
-    step = 4
-    while 8 * step < length:
-        step *= 2
-    return max(16, -(-length // step) * step)
+
+    ids: np.ndarray
+    clips: tuple[ClipInput, ...] = ()
+
+    def encode(self, encode_clip: Callable[[np.ndarray, np.ndarray], ClipFeatures]) -> Prompt:
+        """Encodes the clips, with ``Generator.encode_clip`` for example."""
+        return Prompt(self.ids, tuple(encode_clip(*clip) for clip in self.clips))
 
 
-def slot_count(length: int) -> int:
-    """The next power of two from 16 on: a cache's slots cost little, a program for every size much."""
-    return max(16, 1 << (length - 1).bit_length())
+def build_prompt(
+    turns: Sequence[Turn],
+    clips: Sequence[np.ndarray],
+    tokenizer: GemmaTokenizer,
+    data: ConversationDataConfig,
+    max_new_tokens: int = 1,
+) -> UnencodedPrompt:
+    """Builds the prompt of a conversation that the model is to continue.
+
+    Args:
+      turns: User and model alternate, a user turn last; each ``<video>`` mark stands for the next clip.
+      clips: Frames [F, Y, X, C] of each clip.
+      tokenizer: Gemma's.
+      data: The data configuration that the model was trained with.
+      max_new_tokens: Room that the answer needs in the context.
+
+    Raises:
+      ConversationError: The conversation cannot be answered; ``TooLong`` where only its length is wrong.
+    """
+    rows = data.num_video_tokens
+    try:
+        check_prompt(turns, len(clips), tokenizer, rows, data.max_length, max_new_tokens)
+    except ConversationError as error:
+        raise type(error)(f"the conversation cannot be answered: {error}") from error
+    inputs = (ClipInput(c, np.asarray(choose_key_frames(data.key_frames, c), np.int32)) for c in clips)
+    return UnencodedPrompt(expand(prompt_ids(turns, tokenizer), None, rows)[0], tuple(inputs))

@@ -1,4 +1,4 @@
-"""How the next token is chosen from the scores of all: greedily, or by chance within limits."""
+"""Chooses the next token from the scores: greedily, or at random within top-k and top-p limits."""
 
 import dataclasses
 import functools
@@ -13,13 +13,13 @@ from jaxtyping import Array, Float, Int, Key
 
 from hilight_jax.core.errors import ConfigError
 
-# Far below this, scores that are divided by the temperature are no float32 any more.
+# Scores divided by much smaller temperatures overflow float32.
 _LOWEST = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplingConfig:
-    """How a model speaks.
+    """The choice of an answer's tokens.
 
     Attributes:
       temperature: 0 takes the best token (the first of equals); otherwise, from 0.0001 on, scores are divided by it
@@ -28,8 +28,8 @@ class SamplingConfig:
       top_p: Draw among the best tokens that together have this probability, the one that reaches it included; 1 among
         all. Of what ``top_k`` leaves, as in transformers.
       max_new_tokens: The longest answer.
-      seed: A prompt's answer is a function of the prompt and this number, whatever it is batched with.
-      stop_ids: Tokens that end an answer; None means the tokenizer's own, and () that it goes on to the limit.
+      seed: A prompt's answer is a function of the prompt and the seed, in any batch.
+      stop_ids: Tokens that end an answer; None means the tokenizer's own, and () none.
     """
 
     temperature: float = 0.0
@@ -40,7 +40,7 @@ class SamplingConfig:
     stop_ids: tuple[int, ...] | None = None
 
     def __post_init__(self):
-        """Checks the numbers, and that greedy choice is not limited as well."""
+        """Checks the numbers, and that a greedy choice has no top-k or top-p."""
         if not (math.isfinite(self.temperature) and (self.temperature == 0 or self.temperature >= _LOWEST)):
             raise ConfigError(f"temperature is {self.temperature}, but must be 0 (greedy) or at least {_LOWEST}.")
         if self.top_k < 0:
@@ -58,12 +58,12 @@ class SamplingConfig:
             )
 
     def stops(self, own: Sequence[int]) -> frozenset[int]:
-        """The tokens that end an answer, where ``own`` are the tokenizer's."""
+        """Returns the tokens that end an answer; ``own`` are the tokenizer's."""
         return frozenset(own if self.stop_ids is None else self.stop_ids)
 
 
 def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array, " B"]:
-    """One random key for each prompt's ids, the same in any batch."""
+    """Makes a random key for each prompt's ids, the same in any batch."""
     key = jax.random.key(config.seed)
     digests = np.array([zlib.crc32(np.ascontiguousarray(ids, np.int32).tobytes()) for ids in prompts], np.uint32)
     return jax.vmap(jax.random.fold_in, (None, 0))(key, digests)
@@ -76,9 +76,9 @@ def sample(
 
     Args:
       logits: Scores.
-      keys: One per row, see ``row_keys``; not looked at where the choice is greedy.
-      step: Number of the token in its answer.
-      config: How to choose.
+      keys: One per row, see ``row_keys``; unused in greedy choice.
+      step: Index of the token in its answer.
+      config: The choice.
     """
     if config.temperature == 0:
         return _best(logits)
@@ -92,7 +92,7 @@ def sample_rows(
     steps: Sequence[int],
     configs: Sequence[SamplingConfig],
 ) -> Int[Array, " B"]:
-    """``sample`` for rows that each have a key, a number and a configuration of their own."""
+    """Runs ``sample`` on rows that each have their own key, step and configuration."""
     if all(config.temperature == 0 for config in configs):
         return _best(logits)
     greedy = np.array([config.temperature == 0 for config in configs])
@@ -104,7 +104,7 @@ def sample_rows(
 
 
 def limit(logits: Float[Array, "B vocab"], top_k: int, top_p: float) -> Float[Array, "B vocab"]:
-    """Sets the scores that ``top_k`` and then ``top_p`` leave out to minus infinity; ties with the last one stay."""
+    """Sets the scores outside ``top_k`` and then ``top_p`` to minus infinity; ties with the last one stay."""
     if top_k:
         lowest = jax.lax.top_k(logits, top_k)[0][:, -1:]
         logits = jnp.where(logits < lowest, -jnp.inf, logits)
@@ -133,7 +133,7 @@ def _draw(logits: Array, keys: Array, step: Array, temperature: Array, *, top_k:
 def _draw_rows(
     logits: Array, keys: Array, steps: Array, greedy: Array, temperature: Array, top_k: Array, top_p: Array
 ) -> Array:
-    """``_draw`` with limits by row, or the best token: the same scores stay, in the same order."""
+    """Runs ``_draw`` with limits by row, or takes the best token; the same scores stay as in ``limit``."""
     scaled = logits / temperature[:, None]
     falling = jnp.flip(jnp.sort(scaled, axis=-1), axis=-1)
     lowest = jnp.take_along_axis(falling, top_k[:, None] - 1, axis=-1)

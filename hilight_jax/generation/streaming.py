@@ -1,14 +1,14 @@
-"""Ids become text as they come, and what has been shown never changes."""
+"""Turns an answer's token ids into text as they arrive; text that was returned never changes."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
-# What half a character decodes to.
+# An incomplete character decodes to this.
 _REPLACEMENT = "\ufffd"
 
 
 class Tokenizer(Protocol):
-    """What an answer needs of a tokenizer; ``data/conversations/gemma_tokenizer.py`` has one.
+    """The tokenizer interface of answers, which ``GemmaTokenizer`` has.
 
     Attributes:
       vocab_size: Every id is below it.
@@ -19,17 +19,57 @@ class Tokenizer(Protocol):
     stop_ids: tuple[int, ...]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids, half characters as U+FFFD."""
+        """Decodes ids; incomplete characters become U+FFFD."""
         ...
 
 
-class TextStream:
-    """The text of one answer as its ids arrive.
-
-    A character may take several ids (bytes, for what the vocabulary does not hold): it is held back until it is whole.
+class AnswerState:
+    """An answer in progress.
 
     Attributes:
-      text: All that was given out.
+      ids: The tokens so far, without the one that ended the answer.
+      text: The text so far; it lacks an incomplete character and the possible beginning of a stop string.
+      budget: The most tokens that it may have.
+      finish_reason: ``stop`` after a stop token or stop string, ``length`` at the budget, None before.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, budget: int, stop_ids: frozenset[int], stop_strings: Sequence[str] = ()):
+        """Starts with no tokens."""
+        self.ids: list[int] = []
+        self.text = ""
+        self.budget = budget
+        self.finish_reason: Literal["stop", "length"] | None = None
+        self._stop_ids = stop_ids
+        self._stream, self._stops = TextStream(tokenizer), StopStrings(stop_strings)
+
+    def push(self, token: int) -> str:
+        """Takes the next token and returns the text that it completes, which may be empty."""
+        text = ""
+        if token in self._stop_ids:
+            self.finish_reason = "stop"
+        else:
+            self.ids.append(token)
+            text = self._stream.push(token)
+            if len(self.ids) == self.budget:
+                self.finish_reason = "length"
+        if self.finish_reason:
+            text += self._stream.finish()
+        text = self._stops.push(text)
+        if self._stops.met:
+            self.finish_reason = "stop"
+        elif self.finish_reason:
+            text += self._stops.finish()
+        self.text += text
+        return text
+
+
+class TextStream:
+    """Decodes ids one by one.
+
+    A character outside the vocabulary takes several ids, one for each byte; it is held back until it is complete.
+
+    Attributes:
+      text: The text that was returned so far.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -44,30 +84,30 @@ class TextStream:
         return self._advance(self._tokenizer.decode(self._ids).rstrip(_REPLACEMENT))
 
     def finish(self) -> str:
-        """Returns what was held back, now that nothing follows that could complete it."""
+        """Returns the text that was held back."""
         return self._advance(self._tokenizer.decode(self._ids))
 
     def _advance(self, text: str) -> str:
         if not text.startswith(self.text):
-            return ""  # Shorter than before: the latest id began a character.
+            return ""  # Shorter than before: the latest id begins a character.
         new = text[len(self.text) :]
         self.text = text
         return new
 
 
 class StopStrings:
-    """A growing text as far as it goes before the first of some strings; what may be one's beginning is held back.
+    """Ends a growing text before the first stop string; a possible beginning of one is held back.
 
     Attributes:
-      met: Whether it came to one.
+      met: True once the text has reached a stop string.
     """
 
     def __init__(self, strings: Sequence[str]):
-        """Looks out for ``strings``, none of them empty."""
+        """Takes the stop strings, none of them empty."""
         self._strings, self._held, self.met = tuple(strings), "", False
 
     def push(self, text: str) -> str:
-        """Takes the next piece and returns what is certain by now, which may be empty."""
+        """Takes the next piece and returns the text that cannot be part of a stop string, which may be empty."""
         text, self._held = self._held + text, ""
         places = [place for string in self._strings if (place := text.find(string)) >= 0]
         if places:
@@ -79,6 +119,6 @@ class StopStrings:
         return text[: len(text) - held]
 
     def finish(self) -> str:
-        """Returns what was held back, now that nothing follows."""
+        """Returns the text that was held back."""
         text, self._held = self._held, ""
         return text

@@ -1,4 +1,4 @@
-"""A clip as a model looks at it, and as it was filmed."""
+"""Reads evenly spaced frames of a video, at the model's size and as pictures in the video's own shape."""
 
 import os
 from typing import NamedTuple
@@ -18,14 +18,14 @@ from hilight_jax.pages.heatmaps import enlarge
 _UNNAMED = "the video"
 
 
-class Footage(NamedTuple):
-    """Evenly spread frames of a video.
+class VideoClip(NamedTuple):
+    """Evenly spaced frames of a video.
 
     Attributes:
       name: Of the file.
-      frames: uint8 [F, y, x, 3], squeezed into the model's square.
+      frames: uint8 [F, y, x, 3], resized to the model's square.
       pictures: uint8 [F, Y, X, 3], the same frames in the video's own shape, at drawing size.
-      numbers: Which frames of the video they are, from 0.
+      numbers: Their indices in the video.
       num_total: Frames of the video.
     """
 
@@ -36,24 +36,24 @@ class Footage(NamedTuple):
     num_total: int
 
 
-def read_footage(video: Video, num_frames: int, image_size: int) -> Footage:
-    """Reads the frames of a clip that a model sees.
+def read_video_clip(video: Video, num_frames: int, image_size: int) -> VideoClip:
+    """Reads the frames of a video that a model sees.
 
     Args:
-      video: Path of a video file, or its bytes; or path of one of HiLight's ``.pkl`` clips, which have no shape but
-        the model's.
+      video: Path of a video file, or its bytes; or path of one of HiLight's ``.pkl`` clips, which are stored at the
+        model's size.
       num_frames: F.
       image_size: Rows and columns of the model's frames.
 
     Raises:
-      DataError: It is no such file or cannot be read; the message names it.
+      DataError: The file cannot be read; the message names it.
     """
     path = "" if isinstance(video, bytes) else os.fspath(video)
     try:
         frames, num_total = read_frames(PickledClip(path) if path.endswith(".pkl") else video, num_frames)
     except (VideoError, PickleError) as error:
         raise DataError(f"{path or _UNNAMED}: {error}") from error
-    return Footage(
+    return VideoClip(
         os.path.basename(path) or _UNNAMED,
         to_uint8_size(frames, (image_size, image_size)),
         enlarge(frames),

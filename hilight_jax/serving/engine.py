@@ -156,7 +156,7 @@ class Engine:
         """
         self.generator, self.num_slots, self.max_waiting = generator, num_slots, max_waiting
         self.finished: Callable[[Ticket, Piece], Any] = lambda ticket, piece: None
-        self._slots = Slots(generator.decoder, num_slots, generator.max_length)
+        self._slots = Slots(generator.language_model, num_slots, generator.max_length)
         self._rows: dict[int, _Row] = {}
         self._no_key = row_keys(SamplingConfig(), [np.zeros(1, np.int32)])
         self._waiting: collections.deque[Ticket] = collections.deque()
@@ -238,7 +238,7 @@ class Engine:
                 except Exception:  # Such as too little memory for a longer cache: what was in it is lost.
                     logging.exception("the answers in progress are given up")
                     self._drop_rows("failed", _FAILED)
-                    self._slots = Slots(self.generator.decoder, self.num_slots, self.generator.max_length)
+                    self._slots = Slots(self.generator.language_model, self.num_slots, self.generator.max_length)
         except BaseException:
             self._closed = "the model has stopped; the server's log says why."
             raise

@@ -23,7 +23,7 @@ from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.generation.evidence import ClipEvidence, trace_answer
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.generation.video_clip import Footage
+from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.admission import Line
 from hilight_jax.serving.engine import Engine, Piece, Request, Shown, Ticket
 from hilight_jax.serving.protocol import ChatRequest, Message, TextPart, VideoPart
@@ -256,7 +256,7 @@ class Service:
             raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
         return self._embedder
 
-    async def _footage(self, urls: Sequence[str]) -> list[Footage]:
+    async def _footage(self, urls: Sequence[str]) -> list[VideoClip]:
         """The videos of a conversation; what is wrong with one of several names it."""
         if len(urls) > self.limits.max_videos:
             raise DataError(
@@ -306,7 +306,7 @@ class Service:
         )
 
 
-def _evidence_of(clips: Sequence[Footage], traced: Sequence[ClipEvidence]) -> list[dict[str, Any]]:
+def _evidence_of(clips: Sequence[VideoClip], traced: Sequence[ClipEvidence]) -> list[dict[str, Any]]:
     """Evidence as it is sent."""
     return [
         {

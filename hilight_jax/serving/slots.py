@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hilight_jax.generation.language_model import Decoder
-from hilight_jax.generation.prompt import slot_count
+from hilight_jax.generation.language_model import LanguageModel
+from hilight_jax.generation.language_model import slot_count
 from hilight_jax.models.gemma import Cache
 
 

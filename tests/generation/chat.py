@@ -5,7 +5,9 @@ import functools
 import numpy as np
 
 from hilight_jax.core.shapes import VIDEO_ID
-from hilight_jax.generation.generator import ClipFeatures, Generator, Prompt
+from hilight_jax.generation.clip_features import ClipFeatures
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
 from tests.models import tiny_hilight
 
 STOP_ID = 1

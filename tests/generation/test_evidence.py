@@ -11,9 +11,10 @@ from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.generation.dialogue import Reply
-from hilight_jax.generation.evidence import follow, trace_answer, write_evidence
-from hilight_jax.generation.generator import Generator, Prompt
-from hilight_jax.generation.video_clip import Footage
+from hilight_jax.generation.evidence import trace_answer, trace_rows, write_evidence
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
+from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.models.hilight import HiLight, variables
 from tests.models import tiny_hilight
 from tests.serving.workdirs import TOKENIZER, VOCAB_SIZE
@@ -42,7 +43,7 @@ def test_a_row_hands_its_attention_to_what_it_was_mined_from():
     mined[1, 2] = 1  # frame 0, upper left
     mined[2, [2, 13]] = 0.5  # the same, and frame 2, lower right
     mined[3, 8] = 1  # frame 1, lower left
-    evidence = follow(CONFIG, np.array([0.1, 0.2, 0.4, 0.05]), mined)
+    evidence = trace_rows(CONFIG, np.array([0.1, 0.2, 0.4, 0.05]), mined)
     expected = np.zeros((3, 2, 2))
     expected[0, 0, 0], expected[2, 1, 1], expected[1, 1, 0] = 0.4, 0.2, 0.05
     np.testing.assert_allclose(evidence.maps, expected)
@@ -77,7 +78,7 @@ def test_nothing_to_follow_is_refused(generator, prompt):
 
 def test_the_gif_shows_every_frame_of_every_clip(generator, prompt, tmp_path):
     frames = np.zeros((3, 24, 40, 3), np.uint8)
-    clips = tuple(Footage(f"{name}.mp4", frames, frames, np.array([0, 4, 9]), 10) for name in "ab")
+    clips = tuple(VideoClip(f"{name}.mp4", frames, frames, np.array([0, 4, 9]), 10) for name in "ab")
     reply = Reply("In which?", "In the second.", ANSWER, "stop", prompt, clips, True)
     shares = write_evidence(tmp_path / "a.gif", generator, reply)
     assert shares == [evidence.share for evidence in trace_answer(generator, prompt, ANSWER)]

@@ -8,7 +8,9 @@ import pytest
 
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.shapes import VIDEO_ID
-from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
+from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.models.hilight import HiLight, count_positions, variables
 from tests.generation.chat import STOP_ID, Letters, clip, generator, prompt
 from tests.models import tiny_hilight
@@ -113,9 +115,11 @@ def test_a_chat_goes_on_where_its_context_agrees(clips):
 
 def test_only_what_is_new_is_read(monkeypatch):
     mine = Generator(tiny_hilight.CONFIG, tiny_hilight.params(), Letters(), 64)
-    reads, read = [], mine.decoder.read
+    reads, read = [], mine.language_model.read
     monkeypatch.setattr(
-        mine.decoder, "read", lambda ids, video, mask, *rest: reads.append(mask.sum()) or read(ids, video, mask, *rest)
+        mine.language_model,
+        "read",
+        lambda ids, video, mask, *rest: reads.append(mask.sum()) or read(ids, video, mask, *rest),
     )
     sampling = SamplingConfig(max_new_tokens=4, stop_ids=(39,))
     first = prompt(clip(0), 7, 8)
@@ -149,7 +153,7 @@ def test_weights_on_a_cpu_are_not_copied():
     params = jax.device_put(tiny_hilight.params(config))
     mine = Generator(config, params, Letters(), 64)
     stacked = params["gemma"]["layers"]["mlp"]["up_proj"]["kernel"]
-    part = mine.decoder.variables["params"]["gemma"]["layers_1"]["mlp"]["up_proj"]["kernel"]
+    part = mine.language_model.variables["params"]["gemma"]["layers_1"]["mlp"]["up_proj"]["kernel"]
     assert part.unsafe_buffer_pointer() == stacked.unsafe_buffer_pointer() + stacked.nbytes // 2
 
 

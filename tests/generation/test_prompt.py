@@ -1,9 +1,19 @@
+import numpy as np
 import pytest
 
-from hilight_jax.generation.prompt import Context, bucket_length, slot_count
-from hilight_jax.models.gemma import init_cache
-from tests.generation.chat import clip, prompt
-from tests.models.tiny_hilight import GEMMA
+from hilight_jax.core.shapes import VIDEO_ID
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.conversations.context_length import TooLong
+from hilight_jax.data.conversations.conversation import Turn
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.generation.prompt import build_prompt
+from tests.generation.chat import clip, frames, generator, prompt
+from tests.serving.workdirs import TOKENIZER
+
+DATA = ConversationDataConfig(
+    num_frames=3, image_size=8, key_frames=KeyFrameConfig("explicit", 2, (0, 2)), num_video_tokens=4, max_length=40
+)
 
 
 def test_rows_tell_clips_apart():
@@ -13,26 +23,20 @@ def test_rows_tell_clips_apart():
     assert one.digest != other.digest
 
 
-@pytest.mark.parametrize(
-    ("rows", "count"), [([2, 5, 7], 2), ([2, 5, "clip", 3], 3), ([2, 5], 2), ([3], 0), ([2, 5, "other"], 2)]
-)
-def test_shared_rows_are_those_before_the_first_difference(rows, count):
-    assert Context([2, 5, "clip"], [4, 5, 8], None).shared(rows) == count
+def test_a_prompt_has_the_rows_and_the_key_frames_of_every_clip():
+    turns = [Turn("user", "<video> red?"), Turn("model", "No."), Turn("user", "<video> blue?")]
+    built = build_prompt(turns, [frames(0), frames(1)], GemmaTokenizer(TOKENIZER), DATA)
+    assert np.count_nonzero(built.ids == VIDEO_ID) == 8
+    assert [given.key_frames.tolist() for given in built.clips] == [[0, 2], [0, 2]]
+    encoded = built.encode(generator().encode_clip)
+    assert encoded.ids is built.ids and encoded.clips == (clip(0), clip(1))
 
 
-def test_a_cache_is_cut_behind_its_slot_and_grows_when_it_must():
-    context = Context([2, 5, "clip"], [4, 5, 8], init_cache(GEMMA, 1, 16))
-    cache, used = context.cut(2, 10)
-    assert (used, cache.length, cache.k.shape[2], cache.mask.shape) == (6, 6, 16, (1, 16))
-    cache, used = context.cut(3, 10)
-    assert (used, cache.length, cache.k.shape[2], cache.mask.shape) == (9, 9, 32, (1, 32))
-
-
-def test_lengths_are_few_and_at_most_a_quarter_too_long():
-    assert sorted({bucket_length(n) for n in range(1, 129)}) == [16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128]
-    assert bucket_length(424) == 448
-    assert all(n <= bucket_length(n) <= max(16, 1.25 * n) for n in range(1, 3000))
-
-
-def test_slots_are_powers_of_two():
-    assert [slot_count(n) for n in (1, 16, 17, 512, 513)] == [16, 16, 32, 512, 1024]
+def test_the_answer_needs_room():
+    turns, tokenizer = [Turn("user", "is it red?")], GemmaTokenizer(TOKENIZER)
+    length = len(build_prompt(turns, [], tokenizer, DATA).ids)
+    build_prompt(turns, [], tokenizer, DATA, 40 - length)
+    with pytest.raises(
+        TooLong, match=r"^the conversation cannot be answered: its .* do not fit into the context of 40"
+    ):
+        build_prompt(turns, [], tokenizer, DATA, 41 - length)

@@ -6,39 +6,39 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.generation.video_clip import read_footage
+from hilight_jax.generation.video_clip import read_video_clip
 from tests.serving.workdirs import write_video
 
 
 def test_frames_are_spread_evenly_and_keep_the_videos_shape_for_drawing(tmp_path):
     path = write_video(tmp_path / "a.mp4", num_frames=6)
-    footage = read_footage(path, 3, 32)
+    footage = read_video_clip(path, 3, 32)
     assert footage.frames.shape == (3, 32, 32, 3) and footage.pictures.shape == (3, 224, 358, 3)
     assert (footage.name, footage.num_total, footage.numbers.tolist()) == ("a.mp4", 6, [0, 2, 5])
-    in_memory = read_footage(path.read_bytes(), 3, 32)
+    in_memory = read_video_clip(path.read_bytes(), 3, 32)
     assert in_memory.name == "the video" and (in_memory.frames == footage.frames).all()
 
 
 def test_a_short_video_repeats_frames(tmp_path):
-    assert read_footage(write_video(tmp_path / "a.mp4", num_frames=2), 4, 16).numbers.tolist() == [0, 0, 0, 1]
+    assert read_video_clip(write_video(tmp_path / "a.mp4", num_frames=2), 4, 16).numbers.tolist() == [0, 0, 0, 1]
 
 
 def test_what_cannot_be_decoded_is_named(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(DataError, match=r"a\.mp4: the file of 8 bytes is not a readable video"):
-        read_footage(tmp_path / "a.mp4", 3, 32)
+        read_video_clip(tmp_path / "a.mp4", 3, 32)
     with pytest.raises(DataError, match=r"the video: the file is empty"):
-        read_footage(b"", 3, 32)
+        read_video_clip(b"", 3, 32)
 
 
 def test_pickled_clips_are_read_if_they_hold_arrays_alone(tmp_path):
     stored = np.zeros((1, 6, 3, 16, 16), np.float32)
     stored[0, 5] = 1.0
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(stored))
-    footage = read_footage(tmp_path / "a.pkl", 3, 16)
+    footage = read_video_clip(tmp_path / "a.pkl", 3, 16)
     assert footage.frames.shape == (3, 16, 16, 3) and footage.pictures.shape == (3, 224, 224, 3)
     assert footage.num_total == 6 and footage.numbers.tolist() == [0, 2, 5]
     assert footage.frames[:, 0, 0, 0].tolist() == [123, 123, 191]
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(print))
     with pytest.raises(DataError, match=r"b\.pkl: "):
-        read_footage(tmp_path / "b.pkl", 3, 16)
+        read_video_clip(tmp_path / "b.pkl", 3, 16)

@@ -14,12 +14,13 @@ from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.reference_outputs import ANSWER_LENGTH, QUESTION, Fingerprint, fixed_clip
-from hilight_jax.generation.generator import Generator, Prompt
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.losses.local import LocalLossConfig
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.stages.encoder_config import EncoderTrainConfig, LossConfig
-from hilight_jax.stages.trained_encoder import Encoder
+from hilight_jax.stages.trained_encoder import TrainedEncoder
 from hilight_jax.training.optimizer import OptimizerConfig
 
 _PLAIN = ComputeConfig()
@@ -64,7 +65,7 @@ def _measure_encoder(model: ExportedEncoder, params: Tree) -> Fingerprint:
         loss=_loss(model),
         data=model.data,
     )
-    encoder = Encoder(run, params)
+    encoder = TrainedEncoder(run, params)
     tokens = ClipTokenizer(model.data.text_length)(_CAPTION)
     return Fingerprint(
         {

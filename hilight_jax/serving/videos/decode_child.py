@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.video_clip import read_footage
+from hilight_jax.generation.video_clip import read_video_clip
 
 # Names of FFmpeg's demuxers, any of which a container may be known by.
 CONTAINERS = {"mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg", "gif", "flv", "asf"}
@@ -34,7 +34,7 @@ def main() -> int:
         except FileNotFoundError as error:
             raise DataError("it was deleted before it was read.") from error
         _check(content, limits)
-        footage = read_footage(content, limits["num_frames"], limits["image_size"])
+        footage = read_video_clip(content, limits["num_frames"], limits["image_size"])
     except UserError as error:
         sys.stderr.write(str(error))
         return 2

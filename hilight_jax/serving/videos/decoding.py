@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.video_clip import Footage
+from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.admission import Line
 
 _REMEMBERED = 32
@@ -75,11 +75,11 @@ class Decoding:
           limits: What a video may cost.
         """
         self._directory, self._num_frames, self._image_size, self._limits = directory, num_frames, image_size, limits
-        self._known: collections.OrderedDict[str, Footage] = collections.OrderedDict()
+        self._known: collections.OrderedDict[str, VideoClip] = collections.OrderedDict()
         self._children: set[subprocess.Popen[bytes]] = set()
         self._line = Line(limits.decoders, limits.max_waiting, "for their videos to be decoded")
 
-    async def frames(self, digest: str, video: Callable[[], bytes | Path], num_frames: int | None = None) -> Footage:
+    async def frames(self, digest: str, video: Callable[[], bytes | Path], num_frames: int | None = None) -> VideoClip:
         """The frames of a video.
 
         Args:
@@ -96,7 +96,7 @@ class Decoding:
         count = num_frames or self._num_frames
         name = f"{digest} {count}"
 
-        async def look() -> Footage:
+        async def look() -> VideoClip:
             footage = self._known.pop(name, None)
             if footage is None:
                 footage = await asyncio.to_thread(self._decode, video(), count)
@@ -112,14 +112,14 @@ class Decoding:
         for child in list(self._children):
             child.kill()
 
-    def _decode(self, video: bytes | Path, num_frames: int) -> Footage:
+    def _decode(self, video: bytes | Path, num_frames: int) -> VideoClip:
         if isinstance(video, Path):
             return self._decode_file(video, num_frames)
         with tempfile.NamedTemporaryFile(dir=self._directory) as file:
             write(Path(file.name), video)
             return self._decode_file(Path(file.name), num_frames)
 
-    def _decode_file(self, path: Path, num_frames: int) -> Footage:
+    def _decode_file(self, path: Path, num_frames: int) -> VideoClip:
         """Decodes in a process of its own, see ``decode_child``."""
         limits = {
             "num_frames": num_frames,
@@ -156,7 +156,7 @@ class Decoding:
                 "give another video."
             )
         arrays = np.load(io.BytesIO(result), allow_pickle=False)
-        return Footage("video", arrays["frames"], arrays["pictures"], arrays["numbers"], int(arrays["num_total"]))
+        return VideoClip("video", arrays["frames"], arrays["pictures"], arrays["numbers"], int(arrays["num_total"]))
 
 
 def write(path: Path, content: bytes) -> None:

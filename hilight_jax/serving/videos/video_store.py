@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.video_clip import Footage
+from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.admission import Line
 from hilight_jax.serving.videos.decoding import Decoding, NoRoom, VideoLimits, write
 
@@ -135,7 +135,7 @@ class Videos:
         self.path(file_id).unlink(missing_ok=True)
         del self._files[file_id]
 
-    async def footage(self, url: str, num_frames: int | None = None) -> Footage:
+    async def footage(self, url: str, num_frames: int | None = None) -> VideoClip:
         """The frames that a model sees of a video.
 
         Args:
@@ -154,7 +154,7 @@ class Videos:
             return await self._decoding.frames(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
         if scheme in ("http", "https"):
 
-            async def fetch() -> Footage:
+            async def fetch() -> VideoClip:
                 content = await self._from_host(url)
                 digest = await asyncio.to_thread(_digest, content)
                 return await self._decoding.frames(digest, lambda: content, num_frames)

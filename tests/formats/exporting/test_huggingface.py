@@ -20,8 +20,10 @@ from hilight_jax.formats.exporting.huggingface import write_huggingface
 from hilight_jax.formats.exporting.peft_adapter import write_adapter
 from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.huggingface_names import chat_from_huggingface
-from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
-from hilight_jax.generation.video_clip import read_footage
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
+from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.generation.video_clip import read_video_clip
 from hilight_jax.models.gemma import GemmaConfig
 from hilight_jax.models.long_clip import FrameTower, LongClip, LongClipConfig
 from hilight_jax.models.pixels import normalise
@@ -374,7 +376,7 @@ def test_from_a_video_file_to_the_answer(written, film):
         return_dict=True,
         return_tensors="pt",
     )
-    frames = read_footage(film, model.data.num_frames, model.data.image_size).frames
+    frames = read_video_clip(film, model.data.num_frames, model.data.image_size).frames
     pixels = np.moveaxis(inputs["pixel_values_videos"][0].numpy(), 1, -1)
     np.testing.assert_allclose(pixels, normalise(frames), atol=1e-6)
     key_frames = choose_key_frames(model.data.key_frames, frames)

@@ -21,7 +21,8 @@ from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.exporting.reference_outputs import fixed_clip
 from hilight_jax.formats.exporting.stablehlo import chat_programs, encoder_programs, unstack, write_stablehlo
 from hilight_jax.formats.exporting.stablehlo_loader import Model
-from hilight_jax.generation.generator import Generator, Prompt
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.models import hilight, video_text
 from hilight_jax.models.hilight import HiLightConfig
