@@ -6,7 +6,7 @@ from typing import Any
 from hilight_jax.benchmarks.run_table import RunTable, evaluation
 from hilight_jax.evals.encoder_evaluation import headline
 from hilight_jax.pages import ablation_table
-from hilight_jax.pages.results import read_result
+from hilight_jax.pages.report import read_result
 from hilight_jax.training.metrics import read_metrics
 
 

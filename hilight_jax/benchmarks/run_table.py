@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import Layout, markdown, write_page
-from hilight_jax.pages.results import read_result
+from hilight_jax.pages.report import read_result
 from hilight_jax.stages.load_config import load_config
 from hilight_jax.training.metrics import read_metrics
 from hilight_jax.training.run_config import FREE_KEYS

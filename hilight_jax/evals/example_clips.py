@@ -23,8 +23,8 @@ from hilight_jax.evals.encoder_evaluation import EncoderLike, default_similarity
 from hilight_jax.evals.grounding import Grid
 from hilight_jax.evals.named_words import known_things, naming_spans
 from hilight_jax.evals.similarity import word_maps, word_vectors
-from hilight_jax.pages.answer_examples import AskedClips
-from hilight_jax.pages.examples import Example, Place, Word
+from hilight_jax.pages.chat_report import AskedClips
+from hilight_jax.pages.word_maps import Example, Place, Word
 
 # A run of letters and digits, and the marks that join them: "3-ball" and "player's" are one word each.
 _WORD = regex.compile(r"[\p{L}\p{N}]+(?:['’\-][\p{L}\p{N}]+)*")

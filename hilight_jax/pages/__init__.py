@@ -1,1 +1,1 @@
-"""What people look at: heat maps over frames, charts, and the pages that hold them. Arrays and tables in, files out."""
+"""Heat maps over frames, charts, and pages that hold them: arrays and tables in, files out."""

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: they take the page's colours, light or dark, and scale to a phone."""
+"""Line charts as inline SVG, in the page's colours, light or dark, and scaled to its width."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ def line_chart(
     """Draws named lines over the training step.
 
     Args:
-      title: stands above the chart.
-      series: (step, value) points by name; non-finite values are left out, lines of many points are averaged down.
+      title: heading of the chart.
+      series: (step, value) points by name; non-finite values are left out, lines of many points are thinned.
       rules: dashed horizontal lines, for chance levels.
-      low: lower end of the value axis; by default what the points need.
+      low: lower end of the value axis; by default that of the points.
       high: upper end of the value axis.
 
     Returns:

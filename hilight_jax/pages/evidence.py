@@ -1,4 +1,4 @@
-"""Pictures of what an answer drew on: its words above the frames of its clips, attention painted over them."""
+"""Pictures of an answer's evidence: its words above the frames of its clips, with its attention painted over them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,10 +18,10 @@ class ShownClip(NamedTuple):
     """One clip of a conversation.
 
     Attributes:
-      title: Stands above its frames.
-      frames: In the video's own shape.
-      maps: What each patch of each frame gave to the answer.
-      notes: One per frame.
+      title: Title above its frames.
+      frames: Frames in the video's own shape.
+      maps: Share of each patch of each frame in the answer.
+      notes: A note for each frame.
     """
 
     title: str
@@ -36,9 +36,9 @@ def draw_evidence(question: str, answer: str, clips: Sequence[ShownClip]) -> UIn
     Colours run from the median patch to the best one of all clips together, so clips can be compared.
 
     Args:
-      question: The last one.
-      answer: What the model said to it.
-      clips: At least one.
+      question: The last question.
+      answer: The model's answer to it.
+      clips: At least one clip.
     """
     levels = heatmaps.scaled(np.concatenate([clip.maps for clip in clips]).astype(np.float32))
     ends = np.cumsum([len(clip.maps) for clip in clips])
@@ -52,7 +52,7 @@ def draw_evidence(question: str, answer: str, clips: Sequence[ShownClip]) -> UIn
 
 
 def _widen(frames):
-    """Room for words beside narrow frames."""
+    """Widens narrow frames, for the words above them."""
     missing = max(_MIN_WIDTH - frames.shape[2], 0)
     return _on_paper(frames, frames.shape[1], frames.shape[2] + missing)
 
@@ -63,7 +63,7 @@ def _under(caption, frames, height):
 
 
 def _on_paper(frames, height, width):
-    """Frames in the middle of a larger sheet."""
+    """Puts frames in the middle of a larger sheet."""
     sheet = np.empty((len(frames), height, width, 3), np.uint8)
     sheet[:] = _PAPER
     top, left = (height - frames.shape[1]) // 2, (width - frames.shape[2]) // 2

@@ -1,8 +1,8 @@
-"""Heat maps over video frames: which patches a word resembles, frame by frame.
+"""Heat maps over video frames, for the similarity of a word to every patch.
 
-A map is drawn from its median over the clip (clear) to its maximum (bright), so that half of the patches stay as they
-were filmed and frames of one clip can be compared. The colours rise evenly in lightness and read in print and by
-colour-blind eyes. Patch values are placed at patch centres and interpolated smoothly.
+A map is drawn from its median over the clip (clear) to its maximum (bright), so half of the patches stay unpainted and
+frames of one clip can be compared. The lightness of the colours rises evenly, for print and for colour-blind readers.
+Patch values are placed at patch centres and interpolated smoothly.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from hilight_jax.pages.page import text
 
 MIN_SIDE = 224
 MAX_SIDE = 480
@@ -44,7 +46,7 @@ def colours(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 3"
 
 
 def scaled(maps: Float[np.ndarray, "F rows columns"]) -> Float[np.ndarray, "F rows columns"]:
-    """A clip's map on the drawing scale: its median becomes 0, its maximum 1, all below 0. A flat map is 0."""
+    """Scales a clip's map for drawing: its median becomes 0, as do all values below, its maximum 1. A flat map is 0."""
     low, high = np.median(maps), maps.max()
     return np.clip((maps - low) / (high - low), 0, 1) if high > low else np.zeros_like(maps)
 
@@ -67,7 +69,7 @@ def enlarge(frames: UInt8[np.ndarray, "F Y X 3"]) -> UInt8[np.ndarray, "F y x 3"
 def overlay(
     frames: UInt8[np.ndarray, "F Y X 3"], maps: Float[np.ndarray, "F rows columns"]
 ) -> UInt8[np.ndarray, "F y x 3"]:
-    """Paints a word's map over a clip, at drawing size; the brighter the more opaque."""
+    """Paints a word's map over a clip, at drawing size; bright colours are more opaque."""
     return paint(enlarge(frames), scaled(np.asarray(maps, np.float32)))
 
 
@@ -115,10 +117,7 @@ def label(
     ringed: bool = False,
     more: str = "more similar",
 ) -> UInt8[np.ndarray, "F y_labelled x 3"]:
-    """Puts the word above every frame and the colour legend with a note (the frame's time) below.
-
-    `more` is what bright colours mean.
-    """
+    """Puts a title above every frame, and below it a note and the legend of colours, from "less" to `more`."""
     height, width = frames.shape[1:3]
     bold, small = ImageFont.load_default(15), ImageFont.load_default(11)
     labelled = []
@@ -146,6 +145,13 @@ def save_gif(path: Path, frames: UInt8[np.ndarray, "F y x 3"], seconds: float = 
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False)
 
 
+def save_clip(path: Path, frames: UInt8[np.ndarray, "F y x 3"], alternative: str) -> str:
+    """Writes a drawn clip as a GIF of about four seconds; returns its element for a page beside it."""
+    save_gif(path, frames, seconds=min(max(4.0 / len(frames), 0.2), 0.8))
+    size = f'width="{frames.shape[2]}" height="{frames.shape[1]}"'
+    return f'<img src="{path.name}" {size} loading="lazy" alt="{text(alternative)}">'
+
+
 def save_strip(path: Path, frames: UInt8[np.ndarray, "F y x 3"], height: int = 150) -> None:
     """Writes all frames side by side as one JPEG."""
     width = round(frames.shape[2] * height / frames.shape[1])
@@ -156,7 +162,7 @@ def save_strip(path: Path, frames: UInt8[np.ndarray, "F y x 3"], height: int = 1
 
 
 def _indexed(frame):
-    """256 colours, of which the heat colours get their share although a peak covers few pixels."""
+    """Reduces a frame to 256 colours; a swatch keeps heat colours in the palette, as a peak covers few pixels."""
     heat = colours(np.linspace(0, 1, 64)).astype(np.uint8)
     rows = max(frame.shape[0] // 4, 1)
     swatch = np.resize(heat, (rows, frame.shape[1], 3))
@@ -165,9 +171,9 @@ def _indexed(frame):
     return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def _shortened(text, font, width):
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
+def _shortened(title, font, width):
+    if font.getlength(title) <= width:
+        return title
+    while title and font.getlength(title + "…") > width:
+        title = title[:-1]
+    return title.rstrip() + "…"

@@ -1,4 +1,4 @@
-"""The shell of every page and its few elements: one HTML file, styles inside, no script and no other host."""
+"""Elements of HTML pages: each page is one file with its styles inside, and loads no script and no other host."""
 
 import html
 import importlib.resources
@@ -8,7 +8,7 @@ MISSING = "not run"
 
 
 def render(title: str, body: Iterable[str]) -> str:
-    """A whole page around ready HTML, light or dark as the reader's device is."""
+    """A whole page around HTML, light or dark as the reader's device is."""
     style = importlib.resources.files("hilight_jax.pages").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -20,17 +20,17 @@ def render(title: str, body: Iterable[str]) -> str:
 
 
 def text(value: object) -> str:
-    """Any value as text that is safe inside HTML and its attributes."""
+    """Any value as text, escaped for HTML and its attributes."""
     return html.escape(str(value), quote=True)
 
 
 def section(title: str, *parts: str) -> str:
-    """A heading and what stands below it."""
+    """A heading with HTML below it."""
     return f"<section>\n<h2>{text(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
-    """A table of ready HTML cells that scrolls sideways on a phone; a None cell says that it was not run."""
+    """A table of HTML cells that scrolls sideways on a phone; a None cell is shown as not run."""
     head = "".join(f"<th>{text(name)}</th>" for name in header)
     lines = []
     for row in rows:
@@ -40,7 +40,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
 
 
 def tiles(items: Iterable[tuple[str, str, str]]) -> str:
-    """Big figures: (name, figure, what to compare it with)."""
+    """Big figures: (name, figure, figures to compare it with)."""
     cards = (
         f'<div class="tile"><span>{text(n)}</span><b>{text(v)}</b><span>{text(c)}</span></div>' for n, v, c in items
     )

@@ -22,9 +22,8 @@ from hilight_jax.evals.video_qa import Asked, ask_about_one_clip, evaluate_video
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
-from hilight_jax.pages.chat_page import write_chat_report
-from hilight_jax.pages.evaluation_tables import checkpoint
-from hilight_jax.pages.reproduction import read_evaluations
+from hilight_jax.pages.chat_report import write_chat_report
+from hilight_jax.pages.report import checkpoint, read_evaluations
 from hilight_jax.runs.provenance import Origin, load_part
 from hilight_jax.runs.workdir import read_config_as, read_stage
 from hilight_jax.stages.chat_config import CHAT_STAGES, ChatTrainConfig

@@ -9,8 +9,8 @@ from PIL import Image
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.pages.ablation_table import LOSSES
-from hilight_jax.pages.examples import Example, Place, Word
-from hilight_jax.pages.run_page import write_report
+from hilight_jax.pages.encoder_report import write_report
+from hilight_jax.pages.word_maps import Example, Place, Word
 
 RANKS = {"R@1": 0.215, "R@5": 0.7, "R@10": 0.9, "median_rank": 3.0, "mean_rank": 7.25}
 DIRECTIONS = {"text_to_video": RANKS, "video_to_text": RANKS}

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilight_jax.pages.answer_examples import AskedClips
-from hilight_jax.pages.chat_page import write_chat_report
+from hilight_jax.pages.chat_report import AskedClips, write_chat_report
 
 GROUP = {
     "questions": 40, "exact": 0.611, "normalised": 0.622, "interval": [0.51, 0.73], "refused": 0.013, "unheard": 0.017,
