@@ -6,6 +6,7 @@
 #   make demo-encoder  its first part: the encoder, evaluated, with its report
 #   make test        every test that is not marked slow
 #   make lint        style and formatting
+#   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
 #   make controls    the demo's encoder under every other local loss, two seeds each: hours
 #   make connectors  the demo's stage align with every connector structure, two seeds each: half an hour after the demo
 #   make test-slow   the tests that train, kill and restart whole runs
@@ -22,12 +23,16 @@ WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/ready-$(EXTRAS)
 
+DOCS_VENV := .venv-docs
+DOCS_READY := $(DOCS_VENV)/ready
+DOCS_EXTRA := import runpy, setuptools; setuptools.setup = lambda **given: print(*given["extras_require"]["docs"], sep="\n"); runpy.run_path("setup.py")
+
 # tcmalloc keeps the large temporaries of a CPU train step mapped; without it each step pays for fresh pages.
 TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/lib/$(shell uname -m)-linux-gnu /usr/lib64 /usr/lib)))
 PRELOAD := $(if $(TCMALLOC),LD_PRELOAD=$(TCMALLOC) TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD=1000000000000)
 RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
-.PHONY: demo demo-encoder connectors test test-slow test-torch test-tpu lint controls venv allocator
+.PHONY: demo demo-encoder connectors test test-slow test-torch test-tpu lint docs controls venv allocator
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -69,6 +74,20 @@ test-tpu:
 lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+# mkdocstrings reads the source and does not import it: an environment of the extra's packages alone.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+$(DOCS_READY): setup.py
+	@echo "installing mkdocs into $(DOCS_VENV) (once)"
+	@rm -rf $(DOCS_VENV)
+	@$(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check setuptools
+	@$(DOCS_VENV)/bin/python -c '$(DOCS_EXTRA)' > $(DOCS_VENV)/requirements.txt
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(DOCS_VENV)/requirements.txt
+	@touch $@
 
 venv: $(READY)
 

@@ -29,10 +29,11 @@ setup(
     packages=find_packages(include=["hilight_jax", "hilight_jax.*"]),
     package_data={
         "hilight_jax": [
-            *("**/*.gz", "**/*.txt", "**/*.html", "**/*.css", "**/*.js", "**/*.md"),
+            *("py.typed", "**/*.gz", "**/*.txt", "**/*.html", "**/*.css", "**/*.js", "**/*.md"),
             "formats/exporting/remote_code/*",  # Files of an exported model; no part of this package.
         ]
     },
+    entry_points={"console_scripts": ["hilight = hilight_jax.__main__:main"]},
     install_requires=[
         # Compute.
         "jax>=0.10.2,<0.11",
@@ -71,6 +72,13 @@ setup(
         "serve": SERVE,
         # Loads what is exported, in tests and for `export --verify`.
         "loaders": ["torch>=2.13,<2.14", "transformers>=5.23,<6", "peft>=0.21,<0.22"],
+        # Builds docs/ by `make docs`, without the package's own requirements: its source is read and not imported.
+        "docs": [
+            "mkdocs>=1.6.1,<2",
+            "mkdocs-material>=9.8.2,<10",
+            "mkdocstrings[python]>=1.0.8,<2",
+            "ruff>=0.17.6,<0.18",  # Formats the signatures of the API reference.
+        ],
         "test": [
             *SERVE,
             "pytest>=9.2,<10",
