@@ -15,7 +15,8 @@ from pathlib import Path
 from hilight_jax.core import commands
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
-from hilight_jax.formats.exporting.export import DTYPES, FORMATS, ExportOptions, export, verify
+from hilight_jax.formats.exporting.export import DTYPES, FORMATS, ExportOptions, export
+from hilight_jax.formats.exporting.verification import verify
 
 DIFFERS = 1
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from hilight_jax import convert, export
 from hilight_jax.core.errors import UserError
 from hilight_jax.core.trees import flatten
-from hilight_jax.formats.exporting.gather import gather
+from hilight_jax.formats.exporting.exported_model import open_run
 from tests.formats.exporting import runs
 
 
@@ -31,7 +31,7 @@ def exported(workdir, directory, kind, *arguments):
 
 
 def leaves(workdir, merge=True):
-    tree = gather(pathlib.Path(workdir), "latest", "float32", merge).model.params
+    tree = open_run(pathlib.Path(workdir), "latest", "float32", merge).model.params
     return {path: np.asarray(x) for path, x in flatten(tree).items()}
 
 

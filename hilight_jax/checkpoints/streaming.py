@@ -1,4 +1,4 @@
-"""How orbax writes lazy arrays: one is read, written and dropped before the next is read."""
+"""Writes lazy arrays with orbax: each is read, written and dropped before the next is read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import orbax.checkpoint as ocp
 
 from hilight_jax.core import trees
 from hilight_jax.core.lazy import LazyArray
+from hilight_jax.core.progress import Progress
 
 # Pieces that an array is stored in, so that neither writing nor reading one takes much more memory than the array.
 _PIECE_BYTES = 2**27
@@ -17,7 +18,7 @@ class LazyArrayHandler(ocp.type_handlers.NumpyHandler):
     """Stores a ``LazyArray`` as orbax stores a numpy array; what comes back is one."""
 
     def __init__(self):
-        """Takes no copies: nobody else changes what was read for this."""
+        """Takes no copies: arrays that are read for this are changed by nothing else."""
         super().__init__(deepcopy_host_arrays=False)
         self._chunks: list[int] | None = None
 
@@ -36,17 +37,14 @@ class LazyArrayHandler(ocp.type_handlers.NumpyHandler):
         return []
 
     async def _open_and_write(self, value: np.ndarray, tspec: dict[str, Any], ts_context: Any) -> None:
-        """Orbax would cut an axis that is named to it into pieces of one row each."""
+        """Sets the pieces of an axis: orbax alone would make them one row each."""
         if self._chunks:
             tspec["metadata"]["chunks"] = self._chunks
         await super()._open_and_write(value, tspec, ts_context)
 
 
 def _chunks(value: LazyArray, args: ocp.SaveArgs) -> list[int] | None:
-    """The shape of a piece, where an axis is named; a multiple of the pieces that are asked for where those are large.
-
-    ``save_args`` says by ``chunk_byte_size`` how many.
-    """
+    """The shape of a piece, where an axis is named: ``chunk_byte_size`` gives the number; large ones are cut again."""
     if not args.shard_axes:
         return None
     (axis,), asked = args.shard_axes, value.nbytes // args.chunk_byte_size
@@ -63,10 +61,10 @@ def type_handlers() -> ocp.type_handlers.TypeHandlerRegistry:
 
 
 def save_args(tree: Mapping[str, Any], pieces: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """How each array of a part is cut for storage: arrays of jax as their sharding says, lazy ones as follows.
+    """The pieces to store each array of a part in: arrays of jax by their sharding, lazy ones as follows.
 
     Args:
-      tree: What is saved.
+      tree: The part.
       pieces: By path, the axis and the number of pieces to cut a lazy array into, so that as many hosts read one each;
         other arrays are cut where they are large.
     """
@@ -80,3 +78,25 @@ def save_args(tree: Mapping[str, Any], pieces: Mapping[str, tuple[int, int]]) ->
         return ocp.SaveArgs(chunk_byte_size=_PIECE_BYTES)
 
     return trees.map_with_path(args, tree)
+
+
+def with_progress(tree: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The same lazy arrays, which advance a progress line in megabytes as they are read."""
+    flat = trees.flatten(tree)
+    total, megabyte = sum(leaf.nbytes for leaf in flat.values()), 10**6
+    progress, read, shown = Progress(-(-total // megabyte), what, "MB"), 0, 0
+
+    def counted(leaf: LazyArray) -> LazyArray:
+        def read_leaf() -> np.ndarray:
+            nonlocal read, shown
+            x = leaf.read()
+            read += leaf.nbytes
+            done = -(-read // megabyte) if read >= total else read // megabyte
+            if done > shown:
+                progress.update(done - shown)
+                shown = done
+            return x
+
+        return LazyArray(leaf.shape, leaf.dtype, read_leaf)
+
+    return trees.unflatten({path: counted(leaf) for path, leaf in flat.items()})

@@ -10,30 +10,28 @@ from typing import Any
 import numpy as np
 
 from hilight_jax.core.trees import Tree
-from hilight_jax.formats.mapping import LEADING_ONE, LINEAR, PATCH_CONV, Entry, export_weights, import_weights
+from hilight_jax.formats.mapping import (
+    LEADING_ONE,
+    LINEAR,
+    PATCH_CONV,
+    Entry,
+    export_weights,
+    import_weights,
+    linear,
+    norm,
+)
 
 # Wrappers of the original: VidCLIP, HiLight's tower, DistributedDataParallel.
 PREFIXES = ("module.", "model.", "clipmodel.")
 
 
-def _linear(ours: str, theirs: str) -> tuple[Entry, Entry]:
-    return Entry(f"{ours}/kernel", f"{theirs}.weight", LINEAR), Entry(f"{ours}/bias", f"{theirs}.bias")
-
-
-def _norm(ours: str, theirs: str) -> tuple[Entry, Entry]:
-    return Entry(f"{ours}/scale", f"{theirs}.weight"), Entry(f"{ours}/bias", f"{theirs}.bias")
-
-
 def _encoder(ours: str, theirs: str) -> tuple[Entry, ...]:
     ours, theirs = f"{ours}/encoder/layers", f"{theirs}.encoder.layers.{{layer}}"
-    linears = [("self_attn", name) for name in ("q_proj", "k_proj", "v_proj", "out_proj")] + [
-        ("mlp", "fc1"),
-        ("mlp", "fc2"),
-    ]
-    entries = [entry for part, name in linears for entry in _linear(f"{ours}/{part}/{name}", f"{theirs}.{part}.{name}")]
-    for name in ("layer_norm1", "layer_norm2"):
-        entries += _norm(f"{ours}/{name}", f"{theirs}.{name}")
-    return tuple(entries)
+    parts = {"self_attn": ("q_proj", "k_proj", "v_proj", "out_proj"), "mlp": ("fc1", "fc2")}
+    return (
+        *(row for part in parts for x in parts[part] for row in linear(f"{ours}/{part}/{x}", f"{theirs}.{part}.{x}")),
+        *(row for x in ("layer_norm1", "layer_norm2") for row in norm(f"{ours}/{x}", f"{theirs}.{x}")),
+    )
 
 
 _VISION, _TEXT = "vision_model.embeddings", "text_model.embeddings"
@@ -46,13 +44,13 @@ TABLE: tuple[Entry, ...] = (
     Entry("vision/embeddings/patch_embedding/kernel", f"{_VISION}.patch_embedding.weight", PATCH_CONV),
     Entry("vision/embeddings/position_embedding", f"{_VISION}.position_embedding.weight"),
     Entry("vision/embeddings/temporal_embedding", f"{_VISION}.temporal_embedding", LEADING_ONE),
-    *_norm("vision/pre_layernorm", "vision_model.pre_layrnorm"),
+    *norm("vision/pre_layernorm", "vision_model.pre_layrnorm"),
     *_encoder("vision", "vision_model"),
-    *_norm("vision/post_layernorm", "vision_model.post_layernorm"),
+    *norm("vision/post_layernorm", "vision_model.post_layernorm"),
     Entry("text/token_embedding", f"{_TEXT}.token_embedding.weight"),
     Entry("text/position_embedding", f"{_TEXT}.position_embedding.weight"),
     *_encoder("text", "text_model"),
-    *_norm("text/final_layer_norm", "text_model.final_layer_norm"),
+    *norm("text/final_layer_norm", "text_model.final_layer_norm"),
 )
 
 

@@ -1,6 +1,6 @@
 """Gemma's names in transformers (``GemmaForCausalLM``) and in PEFT's LoRA adapters, and our language model's tree.
 
-The tables are ``checkpoints.hilight``'s too: HiLight's checkpoints keep the same names and add token mining's.
+HiLight's checkpoints keep the same names and add token mining's, see ``hilight_names``.
 """
 
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ def adapter_to_official(deltas: Tree) -> dict[str, np.ndarray]:
 
 
 def without_tied_head(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Drops what carries nothing: stored rotary frequencies, and an output head equal to the embedding.
+    """Drops redundant arrays: stored rotary frequencies, and an output head equal to the embedding.
 
     Raises:
       CheckpointError: The head differs from the embedding.

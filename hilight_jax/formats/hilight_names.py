@@ -1,6 +1,7 @@
 """HiLight's official state dict (motern88/HiLight, ``HiLightGemmaForCausalLM``) and our tree of parts.
 
-Token mining has its names here; towers and language model have theirs in ``clip``, ``long_clip`` and ``gemma``.
+Token mining has its names here; towers and language model have theirs in ``clip_names``, ``long_clip_names`` and
+``gemma_names``.
 """
 
 import re
@@ -12,10 +13,10 @@ import numpy as np
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.trees import Tree
 from hilight_jax.formats import clip_names, gemma_names, long_clip_names
-from hilight_jax.formats.mapping import LINEAR, Entry, export_weights, import_weights
+from hilight_jax.formats.mapping import Entry, export_weights, import_weights, linear, norm
 
 TOKEN_MINING_PREFIX = "model.token_mining."
-# What the official names of a part begin with; the language model's are whatever is left.
+# The prefixes of the official names by part; all other names are the language model's.
 PREFIXES: Mapping[str, str] = {
     "vision": "model.vision_tower.vision_tower.model.",
     "frames": "model.vision_tower_aux.vision_tower.",
@@ -28,26 +29,18 @@ _UNUSED = re.compile(
 )
 
 
-def _linear(ours: str, theirs: str) -> tuple[Entry, Entry]:
-    return Entry(f"{ours}/kernel", f"{theirs}.weight", LINEAR), Entry(f"{ours}/bias", f"{theirs}.bias")
-
-
-def _norm(ours: str, theirs: str) -> tuple[Entry, Entry]:
-    return Entry(f"{ours}/scale", f"{theirs}.weight"), Entry(f"{ours}/bias", f"{theirs}.bias")
-
-
 TOKEN_MINING_TABLE: tuple[Entry, ...] = (
-    *_linear("video_projector", "CLIP_VIP_projector.0"),
-    *_linear("frame_expansion", "LongCLIP_projector.0"),
-    *_norm("query/norm", "query_projector.0"),
-    *_linear("query/linear", "query_projector.1"),
-    *_norm("key/norm", "key_projector.0"),
-    *_linear("key/linear", "key_projector.1"),
-    *_norm("value/norm", "val_projector.0"),
-    *_linear("value/linear", "val_projector.1"),
-    *_norm("output/norm", "tokenizer_projector.0"),
-    *_linear("output/fc1", "tokenizer_projector.1"),
-    *_linear("output/fc2", "tokenizer_projector.3"),
+    *linear("video_projector", "CLIP_VIP_projector.0"),
+    *linear("frame_expansion", "LongCLIP_projector.0"),
+    *norm("query/norm", "query_projector.0"),
+    *linear("query/linear", "query_projector.1"),
+    *norm("key/norm", "key_projector.0"),
+    *linear("key/linear", "key_projector.1"),
+    *norm("value/norm", "val_projector.0"),
+    *linear("value/linear", "val_projector.1"),
+    *norm("output/norm", "tokenizer_projector.0"),
+    *linear("output/fc1", "tokenizer_projector.1"),
+    *linear("output/fc2", "tokenizer_projector.3"),
 )
 
 
@@ -58,7 +51,7 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree, fp16_rounde
       weights: State dict as numpy arrays. Checkpoints written before the towers were loaded hold no tower; ask for
         ``token_mining`` and ``gemma`` alone then, and take the towers from their own files.
       template: Our parameters by part, or their shapes and dtypes; names of parts that it lacks are left aside.
-      fp16_rounded: Round Long-CLIP's weights through float16 as the official loader does, see ``long_clip``.
+      fp16_rounded: Round Long-CLIP's weights through float16 as the official loader does, see ``long_clip_names``.
 
     Raises:
       CheckpointError: Names are missing, left over or misshaped.
@@ -79,7 +72,7 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree, fp16_rounde
 
 
 def to_official(params: Tree) -> dict[str, np.ndarray]:
-    """Exports the parts that ``params`` holds under the official names; ``lora`` is an adapter, see ``gemma``.
+    """Exports the parts that ``params`` holds under the official names; ``lora`` is an adapter, see ``gemma_names``.
 
     Raises:
       CheckpointError: A part has no official form.

@@ -1,7 +1,7 @@
 """Names of the arrays in exported Hugging Face directories, of chat models and of encoders, and our trees.
 
-A chat model's are names that are known already: the language model's of ``GemmaForCausalLM``, token mining's of HiLight's
-``token_mining.bin``, the video tower's of CLIP-ViP, and Long-CLIP's of transformers' ``CLIPModel``.
+A chat model keeps known names: the language model those of ``GemmaForCausalLM``, token mining those of HiLight's
+``token_mining.bin``, the video tower those of CLIP-ViP, and Long-CLIP those of transformers' ``CLIPModel``.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from hilight_jax.core.trees import Tree
 from hilight_jax.formats import clip_names, gemma_names
 from hilight_jax.formats.hilight_names import TOKEN_MINING_TABLE
 from hilight_jax.formats.long_clip_names import KEPT_POSITIONS
-from hilight_jax.formats.mapping import LINEAR, Entry, Layout, export_weights, import_weights
+from hilight_jax.formats.mapping import LINEAR, Entry, Layout, export_weights, import_weights, linear, norm
 
 _VIDEO_TOWER, _TOKEN_MINING = "video_tower.", "token_mining."
 _PROJECTION = "visual_projection.weight"
@@ -28,7 +28,7 @@ _FRAMES = tuple(
 )
 
 _GEMMA = tuple(dataclasses.replace(entry, ours=f"gemma/{entry.ours}") for entry in gemma_names.TABLE)
-# Of ``exporting/quantize.py``: scales with an axis of one, [1, out] of a linear map and [vocab, 1] of the table.
+# Scales of ``exporting/quantize.py``, with an axis of one, [1, out] of a linear map and [vocab, 1] of the table.
 _OF_OUTPUTS = Layout(lambda shape: shape[1:], lambda x: x[None], lambda x: x[0])
 _OF_ROWS = Layout(lambda shape: shape[:1], lambda x: x[:, None], lambda x: x[:, 0])
 _IN_8_BITS = tuple(
@@ -84,7 +84,7 @@ def chat_from_huggingface(weights: Mapping[str, Any], template: Tree) -> dict[st
 
 
 def chat_to_huggingface(params: Tree) -> dict[str, np.ndarray]:
-    """Exports the parts that ``params`` holds; ``lora`` is an adapter, see ``gemma``.
+    """Exports the parts that ``params`` holds; ``lora`` is an adapter, see ``gemma_names``.
 
     Raises:
       CheckpointError: A part has no such form.
@@ -115,19 +115,17 @@ def _table(part: str) -> tuple[Entry, ...]:
     return TABLES[part]
 
 
-# The deepest towers have so many tapped levels at most.
+# The largest number of tapped levels: those of the deepest towers.
 _MOST_LEVELS = 64
 
 
 def _level(i: int) -> tuple[Entry, ...]:
-    video = f"video_{i}"
+    ours, theirs = f"local/video_{i}", f"local.video_{i}"
     return (
-        Entry(f"local/{video}/kernel", f"local.{video}.weight", LINEAR),
-        Entry(f"local/{video}/norm/scale", f"local.{video}.norm.weight"),
-        Entry(f"local/{video}/norm/bias", f"local.{video}.norm.bias"),
-        Entry(f"local/{video}/fc1/kernel", f"local.{video}.fc1.weight", LINEAR),
-        Entry(f"local/{video}/fc1/bias", f"local.{video}.fc1.bias"),
-        Entry(f"local/{video}/fc2/kernel", f"local.{video}.fc2.weight", LINEAR),
+        Entry(f"{ours}/kernel", f"{theirs}.weight", LINEAR),
+        *norm(f"{ours}/norm", f"{theirs}.norm"),
+        *linear(f"{ours}/fc1", f"{theirs}.fc1"),
+        Entry(f"{ours}/fc2/kernel", f"{theirs}.fc2.weight", LINEAR),
         Entry(f"local/text_{i}/kernel", f"local.text_{i}.weight", LINEAR),
     )
 

@@ -1,7 +1,7 @@
 """OpenAI's CLIP and Long-CLIP state dicts (beichenzbc/Long-CLIP, ``CLIP``) and our ``LongClip`` tree.
 
-The official attention keeps q, k and v in one packed matrix; the table knows its three parts as
-``in_proj_weight[q]`` and so on, and they are cut and joined beside it.
+The official attention keeps q, k and v in one packed matrix. The table names its three parts ``in_proj_weight[q]`` and
+so on; they are cut before the import and joined after the export.
 """
 
 import re
@@ -13,53 +13,48 @@ import numpy as np
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray, Shared
 from hilight_jax.core.trees import Tree
-from hilight_jax.formats.mapping import LINEAR, PATCH_CONV, Entry, export_weights, import_weights
+from hilight_jax.formats.mapping import LINEAR, PATCH_CONV, Entry, export_weights, import_weights, linear, norm
 
 KEPT_POSITIONS = 20
 _STRETCH = 4
 _PACKED = re.compile(r".*\.attn\.in_proj_(weight|bias)")
 _PREFIX = "module."
-# What OpenAI's archives hold beside weights.
+# Names in OpenAI's archives that are no weights.
 _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
-# What the official loader keeps in float32: norms, embeddings and the logit scale.
+# Arrays that the official loader keeps in float32: norms, embeddings and the logit scale.
 _NOT_ROUNDED = re.compile(
     r"logit_scale|token_embedding\.weight|(visual\.)?positional_embedding(_res)?|visual\.class_embedding"
     r"|(.*\.)?ln_\w+\.(weight|bias)"
 )
 
 
-def _norm(ours: str, theirs: str) -> tuple[Entry, Entry]:
-    return Entry(f"{ours}/scale", f"{theirs}.weight"), Entry(f"{ours}/bias", f"{theirs}.bias")
-
-
 def _encoder(ours: str, theirs: str) -> tuple[Entry, ...]:
     ours, theirs = f"{ours}/encoder/layers", f"{theirs}.resblocks.{{layer}}"
-    entries = [*_norm(f"{ours}/layer_norm1", f"{theirs}.ln_1"), *_norm(f"{ours}/layer_norm2", f"{theirs}.ln_2")]
+    entries = [*norm(f"{ours}/layer_norm1", f"{theirs}.ln_1"), *norm(f"{ours}/layer_norm2", f"{theirs}.ln_2")]
     for part in "qkv":
         entries.append(Entry(f"{ours}/self_attn/{part}_proj/kernel", f"{theirs}.attn.in_proj_weight[{part}]", LINEAR))
         entries.append(Entry(f"{ours}/self_attn/{part}_proj/bias", f"{theirs}.attn.in_proj_bias[{part}]"))
     linears = {"self_attn/out_proj": "attn.out_proj", "mlp/fc1": "mlp.c_fc", "mlp/fc2": "mlp.c_proj"}
     for name, their_name in linears.items():
-        entries.append(Entry(f"{ours}/{name}/kernel", f"{theirs}.{their_name}.weight", LINEAR))
-        entries.append(Entry(f"{ours}/{name}/bias", f"{theirs}.{their_name}.bias"))
+        entries += linear(f"{ours}/{name}", f"{theirs}.{their_name}")
     return tuple(entries)
 
 
-# The projections are plain matrices that images and texts are multiplied with, not torch's [out, in].
+# The projections are plain matrices [in, out], not torch's [out, in].
 TABLE: tuple[Entry, ...] = (
     Entry("logit_scale", "logit_scale"),
     Entry("frames/embeddings/class_embedding", "visual.class_embedding"),
     Entry("frames/embeddings/position_embedding", "visual.positional_embedding"),
     Entry("frames/embeddings/patch_embedding/kernel", "visual.conv1.weight", PATCH_CONV),
-    *_norm("frames/pre_layernorm", "visual.ln_pre"),
+    *norm("frames/pre_layernorm", "visual.ln_pre"),
     *_encoder("frames", "visual.transformer"),
-    *_norm("frames/post_layernorm", "visual.ln_post"),
+    *norm("frames/post_layernorm", "visual.ln_post"),
     Entry("frames/projection/kernel", "visual.proj"),
     Entry("text/token_embedding", "token_embedding.weight"),
     Entry("text/position_embedding", "positional_embedding"),
     Entry("text/position_embedding_res", "positional_embedding_res"),
     *_encoder("text", "transformer"),
-    *_norm("text/final_layer_norm", "ln_final"),
+    *norm("text/final_layer_norm", "ln_final"),
     Entry("text/projection/kernel", "text_projection"),
 )
 

@@ -3,8 +3,8 @@
 A table is a tuple of ``Entry``. ``{layer}`` in a foreign name stands for the index of our leading stacked axis. Nothing
 is dropped or left at its initial value in silence: every missing, extra or misshaped name is reported.
 
-Names and shapes are checked before anything is read. Lazy arrays go in and lazy arrays come out, so that a model passes
-through one array at a time; numpy arrays come out as numpy arrays.
+Names and shapes are checked before any array is read. Lazy arrays come out as lazy arrays, so that a model is converted
+one array at a time; numpy arrays come out as numpy arrays.
 """
 
 import dataclasses
@@ -79,8 +79,18 @@ class Entry:
 
     @property
     def stacked(self) -> bool:
-        """Whether our array stacks one foreign array per layer."""
+        """True where our array stacks one foreign array per layer."""
         return "{layer}" in self.theirs
+
+
+def linear(ours: str, theirs: str) -> tuple[Entry, Entry]:
+    """The rows of a linear map: kernel and bias."""
+    return Entry(f"{ours}/kernel", f"{theirs}.weight", LINEAR), Entry(f"{ours}/bias", f"{theirs}.bias")
+
+
+def norm(ours: str, theirs: str) -> tuple[Entry, Entry]:
+    """The rows of a layer norm: scale and bias."""
+    return Entry(f"{ours}/scale", f"{theirs}.weight"), Entry(f"{ours}/bias", f"{theirs}.bias")
 
 
 def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], template: Tree) -> dict[str, Any]:
@@ -168,7 +178,7 @@ def _theirs(entry: Entry, leaf: Any) -> dict[str, Any]:
 
 
 def _is_whole(x: Any) -> bool:
-    """Whether an array holds whole numbers, as quantised weights do."""
+    """True for an array of whole numbers, as quantised weights are."""
     return np.dtype(x.dtype).kind in "iub"
 
 

@@ -16,9 +16,9 @@ from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.formats import clip_names
 from hilight_jax.formats.exporting.clip_tokenizer_json import write_clip_tokenizer
-from hilight_jax.formats.exporting.exportable import ExportedEncoder
-from hilight_jax.formats.exporting.shards import write_shards
+from hilight_jax.formats.exporting.exported_model import ExportedEncoder
 from hilight_jax.formats.huggingface_names import encoder_to_huggingface
+from hilight_jax.formats.safetensors_files import write_shards
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.video_text import DualEncoderConfig
 

@@ -21,8 +21,8 @@ from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.trees import Tree
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, EOS_ID, PAD_ID
 from hilight_jax.formats import clip_names, gemma_names, hilight_names, long_clip_names
-from hilight_jax.formats.exporting.exportable import ExportedChat
-from hilight_jax.formats.exporting.shards import SHARD_BYTES, write_shards
+from hilight_jax.formats.exporting.exported_model import ExportedChat
+from hilight_jax.formats.safetensors_files import SHARD_BYTES, write_shards
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig

@@ -22,7 +22,7 @@ from typing import Any
 from hilight_jax.core.atomic_files import write_object
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, PAD_ID, GemmaTokenizer
 from hilight_jax.formats.exporting.clip_tokenizer_json import write_clip_tokenizer
-from hilight_jax.formats.exporting.exportable import ExportedChat
+from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.gemma_tokenizer_json import write_tokenizer
 from hilight_jax.formats.exporting.huggingface_configs import (
     clip_config,
@@ -33,8 +33,8 @@ from hilight_jax.formats.exporting.huggingface_configs import (
     processor_config,
 )
 from hilight_jax.formats.exporting.quantize import Quantized
-from hilight_jax.formats.exporting.shards import SHARD_BYTES, write_index, write_shards
 from hilight_jax.formats.huggingface_names import chat_to_huggingface, long_clip_text_to_huggingface
+from hilight_jax.formats.safetensors_files import SHARD_BYTES, write_index, write_shards
 
 _REMOTE_CODE = Path(__file__).parent / "remote_code"
 REMOTE_FILES = (

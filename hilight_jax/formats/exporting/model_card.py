@@ -74,7 +74,7 @@ text = model.encode("encode_text", ids, mask)["text_embeds"]
 
 
 def model_card(record: Mapping[str, Any]) -> str:
-    """Writes the card of an export from its record, see ``formats/exporting/gather.py``."""
+    """Writes the card of an export from its record, see ``formats/exporting/exported_model.py``."""
     stablehlo = record["format"] == "stablehlo"
     lines = ["---", "library_name: transformers" if record["format"] == "huggingface" else "library_name: hilight_jax"]
     lines += ["tags: [video-language, billiards, hilight]", "---", "", f"# {_title(record)}", ""]

@@ -1,32 +1,50 @@
-"""What an exported model must still say: a fixed clip, and the numbers that the JAX model made of it.
+"""Reference outputs of an export: a fixed clip, and the arrays that the trained model computes from it.
 
-The file ``fingerprint.safetensors`` lies in every exported directory. Whoever loads the export can feed it the clip and
-compare, without this package; ``export --verify`` does.
+The file ``fingerprint.safetensors`` lies in every exported directory. Anybody who loads the export can run it on the
+clip and compare, without this package; ``export --verify`` does.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.formats.exporting.shards import write_safetensors
+from hilight_jax.core.lazy import LazyArray
+from hilight_jax.core.trees import Tree
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.prompts import expand, prompt_ids
+from hilight_jax.data.key_frames import choose_key_frames
+from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
+from hilight_jax.formats.safetensors_files import write_safetensors
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
+from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.losses.local import LocalLossConfig
+from hilight_jax.models.layers import ComputeConfig
+from hilight_jax.stages.encoder_config import EncoderTrainConfig, LossConfig
+from hilight_jax.stages.trained_encoder import TrainedEncoder
+from hilight_jax.training.optimizer import OptimizerConfig
 
 FILE = "fingerprint.safetensors"
-ANSWER_LENGTH = 32
-QUESTION = "What is hit first?"
+_ANSWER_LENGTH = 32
+_QUESTION = "What is hit first?"
+_CAPTION = "the cue ball hits the red ball"
 
 
 @dataclasses.dataclass(frozen=True)
-class Fingerprint:
+class ReferenceOutputs:
     """Inputs and outputs, by name.
 
     Of a chat model: ``frames`` uint8 [F, Y, X, C], ``key_frames`` int32 [keys], ``ids`` int32 [L] (expanded,
     ``VIDEO_ID`` at rows of the clip); ``video_tokens`` [V, D], ``logits`` [vocab] of the next token, ``answer_ids``
-    int32 [32], what follows greedily, no token ending it. Of an encoder: ``frames``, ``text_ids`` int32 [L],
+    int32 [32], the greedy continuation, which no token ends. Of an encoder: ``frames``, ``text_ids`` int32 [L],
     ``text_mask`` bool [L]; ``video_embeds`` and ``text_embeds`` [E].
     """
 
@@ -37,24 +55,75 @@ class Fingerprint:
         write_safetensors(directory / FILE, self.arrays)
 
 
-def read_fingerprint(directory: Path) -> Fingerprint:
+def read_reference_outputs(directory: Path) -> ReferenceOutputs:
     """Reads the file of an exported directory.
 
     Raises:
-      CheckpointError: There is none.
+      CheckpointError: There is none, or it is damaged.
     """
     if not (directory / FILE).is_file():
         raise CheckpointError(
             f"'{directory}' has no {FILE} to verify against: it was exported with --no_fingerprint, or is no export."
         )
     try:
-        return Fingerprint(load_file(directory / FILE))
+        return ReferenceOutputs(load_file(directory / FILE))
     except SafetensorError as error:
         raise CheckpointError(f"'{directory / FILE}' is damaged ({error}); export the model again.") from error
 
 
+def compute_reference_outputs(model: ExportedChat | ExportedEncoder) -> ReferenceOutputs:
+    """Runs the model on the fixed clip in float32; it must fit into memory."""
+    params = jax.tree.map(lambda x: np.asarray(x, np.float32), model.params, is_leaf=lambda x: isinstance(x, LazyArray))
+    return ReferenceOutputs((_of_encoder if isinstance(model, ExportedEncoder) else _of_chat)(model, params))
+
+
+def _of_chat(model: ExportedChat, params: Tree) -> dict[str, np.ndarray]:
+    data, config = model.data, dataclasses.replace(model.config, compute=ComputeConfig())
+    frames = fixed_clip(data.num_frames, data.image_size)
+    tokenizer = GemmaTokenizer(model.tokenizer)
+    ids = prompt_ids([Turn("user", f"{VIDEO_MARK}\n{_QUESTION}")], tokenizer)
+    ids = expand(ids, None, data.num_video_tokens)[0]
+    generator = Generator(config, params, tokenizer, len(ids) + _ANSWER_LENGTH)
+    keys = np.asarray(choose_key_frames(data.key_frames, frames), np.int32)
+    clip = generator.encode_clip(frames, keys)
+    prompt = Prompt(ids, (clip,))
+    (answer,) = generator.generate([prompt], SamplingConfig(max_new_tokens=_ANSWER_LENGTH, stop_ids=()))
+    return {
+        "frames": frames,
+        "key_frames": keys,
+        "ids": ids.astype(np.int32),
+        "video_tokens": clip.tokens.astype(np.float32),
+        "logits": generator.next_logits([prompt])[0].astype(np.float32),
+        "answer_ids": answer.ids.astype(np.int32),
+    }
+
+
+def _of_encoder(model: ExportedEncoder, params: Tree) -> dict[str, np.ndarray]:
+    frames = fixed_clip(model.data.num_frames, model.data.image_size)
+    contrast = "within_clip" if model.config.local.levels else "none"
+    config = EncoderTrainConfig(
+        name="encoder",
+        preset="export",
+        steps=1,
+        batch_size=1,
+        optimizer=OptimizerConfig(),
+        model=dataclasses.replace(model.config, compute=ComputeConfig()),
+        loss=LossConfig(local=LocalLossConfig(contrast=contrast)),
+        data=model.data,
+    )
+    encoder = TrainedEncoder(config, params)
+    tokens = ClipTokenizer(model.data.text_length)(_CAPTION)
+    return {
+        "frames": frames,
+        "text_ids": tokens.ids.astype(np.int32),
+        "text_mask": tokens.mask,
+        "video_embeds": encoder.encode_video(frames[None])["video_embeds"][0],
+        "text_embeds": encoder.encode_text(tokens.ids[None], tokens.mask[None])["text_embeds"][0],
+    }
+
+
 def fixed_clip(num_frames: int, size: int) -> np.ndarray:
-    """A clip that anybody can make again: coloured discs that move over a shaded cloth.
+    """Draws the fixed clip: coloured discs that move over a shaded cloth.
 
     Args:
       num_frames: F.
@@ -75,20 +144,3 @@ def fixed_clip(num_frames: int, size: int) -> np.ndarray:
             picture[inside] = colour
         clip[frame] = np.round(picture)
     return clip
-
-
-def deviations(expected: Fingerprint, found: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How far the outputs of an exported form lie off: the largest absolute difference of floats, the share of ids.
-
-    ``answer_ids`` gives the number of tokens, of all, that are other ones.
-    """
-    result = {}
-    for name, value in found.items():
-        wanted = np.asarray(expected.arrays[name])
-        if value.shape != wanted.shape:
-            raise CheckpointError(f"the exported model gives '{name}' of shape {value.shape}, expected {wanted.shape}.")
-        if np.issubdtype(wanted.dtype, np.integer):
-            result[name] = float(np.sum(value != wanted))
-        else:
-            result[name] = float(np.abs(value.astype(np.float64) - wanted.astype(np.float64)).max())
-    return result

@@ -27,9 +27,9 @@ from hilight_jax.core.lazy import Shared, lazy
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree, flatten, unflatten
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
-from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder
+from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.quantize import Quantized, quantize
-from hilight_jax.formats.exporting.shards import write_shards
+from hilight_jax.formats.safetensors_files import write_shards
 from hilight_jax.models import hilight
 from hilight_jax.models.gemma import Cache
 from hilight_jax.models.hilight import HiLight

@@ -1,24 +1,30 @@
-"""Runs an export as its user would, in a process of its own, on the fixed clip that lies in it."""
+"""Verifies an export: runs it as its user would, in a process of its own, and compares with its reference outputs."""
 
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from hilight_jax.core.atomic_files import read_object
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.formats.checkpoint_files import open_foreign
-from hilight_jax.formats.exporting.exportable import ExportedChat
-from hilight_jax.formats.exporting.fixed_clip import measure
-from hilight_jax.formats.exporting.reference_outputs import FILE, Fingerprint
+from hilight_jax.formats.exporting.exported_model import ExportedChat
+from hilight_jax.formats.exporting.reference_outputs import FILE, compute_reference_outputs, read_reference_outputs
 from hilight_jax.formats.importing.hilight import find_tokenizer
 from hilight_jax.formats.importing.imported_model import set_aside
-from hilight_jax.formats.importing.own_exports import import_exported
+from hilight_jax.formats.importing.own_exports import RECORD, import_exported
 from hilight_jax.formats.importing.workdirs import run_config
+from hilight_jax.runs.ancestry import sha256
+
+# The largest deviation of an output, as a share of its largest value (of 1 at least): other programs sum in another
+# order, half precision is rounded on the way, 8 bits are rounded beforehand.
+_TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+_INT8_TOLERANCE = 0.1
 
 # Every program reads the clip and writes what the export made of it. None of them can import this package.
 _BEGIN = """
@@ -79,17 +85,62 @@ with torch.no_grad():
 """
 
 
-def outputs(directory: Path, record: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What an export makes of its fixed clip, by the names of ``Fingerprint``.
+def verify(directory: Path, log: Callable[[str], None]) -> dict[str, Any]:
+    """Runs an export on its fixed clip.
 
-    The original's layout is read by this package, for the original's code is not ours to ship: its importer is held to
-    what that code loads by reference numbers.
+    Returns:
+      ``deviations`` by output (the largest absolute difference, or the number of tokens that differ), ``allowed``
+      deviations, files that ``changed``, ``same``, and ``why`` not.
 
     Raises:
-      CheckpointError: The export does not run; what its program said last.
+      CheckpointError: It is no export, has no reference outputs, or does not run.
+    """
+    path = directory / RECORD
+    if not path.is_file():
+        raise CheckpointError(f"'{directory}' is no export of this package: it has no {RECORD}.")
+    record = read_object(path, CheckpointError, "export the model again")
+    expected = read_reference_outputs(directory).arrays
+    files = record.get("files", {})
+    changed = [name for name, known in files.items() if not _is_file(directory / name, known)]
+    log(f"running the {record['format']} export in {directory}")
+    share = _INT8_TOLERANCE if record["quantize"] else _TOLERANCES[record["dtype"]]
+    deviations, allowed = {}, {}
+    for name, found in _outputs(directory, record).items():
+        wanted = np.asarray(expected[name])
+        if found.shape != wanted.shape:
+            raise CheckpointError(f"the exported model gives '{name}' of shape {found.shape}, expected {wanted.shape}.")
+        if np.issubdtype(wanted.dtype, np.integer):
+            deviations[name] = float(np.sum(found != wanted))
+            if share == _TOLERANCES["float32"]:
+                allowed[name] = 0.0  # Every token the same; rounded weights may choose others.
+        else:
+            deviations[name] = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max())
+            allowed[name] = share * max(1.0, float(np.abs(wanted).max()))
+    wrong = [name for name, most in allowed.items() if not deviations[name] <= most]
+    why = "" if not wrong else f": {wrong[0]} may be off by {allowed[wrong[0]]:.2g} in rounding, no more"
+    if changed:
+        why = f": {', '.join(changed[:3])} changed since, or is gone"
+    same = not wrong and not changed
+    return {"deviations": deviations, "allowed": allowed, "changed": changed, "same": same, "why": why}
+
+
+def _is_file(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def _outputs(directory: Path, record: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+    """The outputs of an export for its fixed clip, named as in ``ReferenceOutputs``.
+
+    The original's layout is read by this package, since the original's code is not part of it: the importer is tested
+    against what that code loads by reference numbers.
+
+    Raises:
+      CheckpointError: The export does not run; the last line of its program's errors.
     """
     if record["format"] == "hilight":
-        return dict(_imported(directory).arrays)
+        imported = import_exported(directory)
+        data, tokenizer = run_config(imported).data, find_tokenizer(directory / "hilight")
+        return compute_reference_outputs(ExportedChat(imported.model, imported.params, data, tokenizer)).arrays
     if record["format"] == "encoder":
         _compare_originals(directory)
     chat = record["stage"] != "encoder"
@@ -118,17 +169,8 @@ def _failure(directory: Path, said: str) -> str:
     return f"'{directory}' does not run: {last}"
 
 
-def _imported(directory: Path) -> Fingerprint:
-    """What this package makes of a directory in the original's layout."""
-    imported = import_exported(directory)
-    model = ExportedChat(
-        imported.model, imported.params, run_config(imported).data, find_tokenizer(directory / "hilight")
-    )
-    return measure(model)
-
-
 def _compare_originals(directory: Path) -> None:
-    """Both forms of an encoder hold the same weights.
+    """Checks that both forms of an encoder hold the same weights.
 
     Raises:
       CheckpointError: They do not.

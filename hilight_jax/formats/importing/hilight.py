@@ -9,7 +9,7 @@ from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.formats import clip_names, hilight_names, long_clip_names
 from hilight_jax.formats.checkpoint_files import Foreign, open_foreign
-from hilight_jax.formats.importing import gemma, towers
+from hilight_jax.formats.importing import clip, gemma
 from hilight_jax.formats.importing.imported_model import Imported, renamed, set_aside, shape_of
 from hilight_jax.models import hilight as hilight_model
 from hilight_jax.models import lora
@@ -111,8 +111,8 @@ def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE,
     frames = renamed(opened["frames"].weights, lambda name: name.removeprefix("module."))
     language = gemma.language_config(foreign, rule)
     config = HiLightConfig(
-        vision=towers.vision_config(vision, opened["vision"].config),
-        frames=towers.frame_config(frames, opened["frames"].config),
+        vision=clip.vision_config(vision, opened["vision"].config),
+        frames=clip.frame_config(frames, opened["frames"].config),
         token_mining=mining_config(mining),
         gemma=language,
     )

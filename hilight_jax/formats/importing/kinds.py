@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
 from hilight_jax.formats.checkpoint_files import Foreign
-from hilight_jax.formats.importing import gemma, hilight, towers
+from hilight_jax.formats.importing import clip, gemma, hilight
 from hilight_jax.formats.importing.imported_model import Imported
 
 # Kind: an expression that some name of such a checkpoint matches and, in this order, none of a kind before. Wrappers'
@@ -110,10 +110,10 @@ def import_as(kind: str, foreign: Foreign, options: ImportOptions) -> Imported:
             options.fp16_rounded is not False,
         ),
         "gemma": lambda: gemma.import_gemma(foreign, options.rule or gemma.GEMMA_RULE),
-        "clip_vip": lambda: towers.import_clip_vip(foreign),
-        "hf_clip": lambda: towers.import_clip_vip(foreign),
-        "long_clip": lambda: towers.import_long_clip(foreign, bool(options.fp16_rounded)),
-        "openai_clip": lambda: towers.import_openai_clip(foreign),
+        "clip_vip": lambda: clip.import_clip_vip(foreign),
+        "hf_clip": lambda: clip.import_clip_vip(foreign),
+        "long_clip": lambda: clip.import_long_clip(foreign, bool(options.fp16_rounded)),
+        "openai_clip": lambda: clip.import_openai_clip(foreign),
     }
     if kind not in importers:
         raise ConfigError(f"--kind is '{kind}', but must be one of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
@@ -131,4 +131,4 @@ def import_as(kind: str, foreign: Foreign, options: ImportOptions) -> Imported:
                 f"{option} is for {' and '.join(kinds)}, but this is {_WHAT[kind]} ({kind}); leave it out."
             )
     imported = importers[kind]()
-    return towers.stretch_clip(foreign, imported) if options.stretch else imported
+    return clip.stretch_clip(foreign, imported) if options.stretch else imported

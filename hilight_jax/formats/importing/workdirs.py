@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hilight_jax.checkpoints.store import Store
+from hilight_jax.checkpoints.streaming import with_progress
 from hilight_jax.core import trees
 from hilight_jax.core.atomic_files import whole_directory, write_object
 from hilight_jax.core.config import to_dict
@@ -18,7 +19,6 @@ from hilight_jax.core.lazy import lazy
 from hilight_jax.core.sharding import Rule, storage_axes
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.importing.imported_model import Imported
-from hilight_jax.formats.reading_progress import told
 from hilight_jax.models import hilight, long_clip, video_text
 from hilight_jax.runs.ancestry import ANCESTRY, converted
 from hilight_jax.stages.chat_tokenizer import TOKENIZER
@@ -90,7 +90,12 @@ def write_run(
         store = Store(partial / "checkpoints")
         pieces = storage_axes(leaves, rules(imported), shards, _WORTH_CUTTING) if shards > 1 else {}
         store.save(
-            0, told(params, "converting"), None, {"step": 0, "examples": 0, "seed": 0}, to_dict(run), pieces=pieces
+            0,
+            with_progress(params, "converting"),
+            None,
+            {"step": 0, "examples": 0, "seed": 0},
+            to_dict(run),
+            pieces=pieces,
         )
         store.close()
         write_object(partial / ANCESTRY, record.result())

@@ -8,7 +8,7 @@ import numpy as np
 
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.key_frames import KeyFrameConfig
-from hilight_jax.formats.exporting.exportable import ExportedChat
+from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.huggingface import write_huggingface
 from hilight_jax.models.hilight import HiLight, variables
 from tests.data.conversations.tiny_gemma import PATH

@@ -14,7 +14,7 @@ from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.formats.checkpoint_files import open_foreign
 from hilight_jax.formats.exporting.clip_tokenizer_json import clip_tokenizer
 from hilight_jax.formats.exporting.encoder_directory import write_encoder
-from hilight_jax.formats.exporting.exportable import ExportedEncoder
+from hilight_jax.formats.exporting.exported_model import ExportedEncoder
 from hilight_jax.formats.importing.kinds import ImportOptions, import_as
 from hilight_jax.formats.importing.own_exports import RECORD, import_exported
 from hilight_jax.models import video_text

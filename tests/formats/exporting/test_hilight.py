@@ -19,7 +19,7 @@ from hilight_jax.core.trees import flatten
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.checkpoint_files import open_foreign
-from hilight_jax.formats.exporting.exportable import ExportedChat
+from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.hilight import check, write_hilight
 from hilight_jax.formats.importing.hilight import ChatFiles, find_files, find_tokenizer, import_hilight
 from hilight_jax.models.clip_vip import VisionConfig

@@ -17,7 +17,7 @@ from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.formats.exporting.huggingface import write_huggingface
-from hilight_jax.formats.exporting.peft_adapter import write_adapter
+from hilight_jax.formats.exporting.lora import write_adapter
 from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.huggingface_names import chat_from_huggingface
 from hilight_jax.generation.generator import Generator

@@ -16,7 +16,7 @@ from hilight_jax.data.config import DataConfig
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import KeyFrameConfig
-from hilight_jax.formats.exporting.exportable import ExportedChat, ExportedEncoder
+from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.exporting.reference_outputs import fixed_clip
 from hilight_jax.formats.exporting.stablehlo import chat_programs, encoder_programs, unstack, write_stablehlo

@@ -19,7 +19,7 @@ import pytest
 from hilight_jax.core.trees import flatten
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.formats.checkpoint_files import open_foreign
-from hilight_jax.formats.exporting.exportable import ExportedChat
+from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.hilight import write_hilight
 from hilight_jax.formats.importing.hilight import ChatFiles, find_files, import_hilight
 from hilight_jax.formats.importing.imported_model import Imported

@@ -24,8 +24,8 @@ from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.formats import clip_names, hilight_names, long_clip_names
 from hilight_jax.formats.checkpoint_files import Foreign, open_foreign
 from hilight_jax.formats.exporting import hilight as exporter
-from hilight_jax.formats.exporting.exportable import ExportedChat
-from hilight_jax.formats.importing import hilight, towers
+from hilight_jax.formats.exporting.exported_model import ExportedChat
+from hilight_jax.formats.importing import clip, hilight
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig, gemma_config_from_json
@@ -102,7 +102,7 @@ def _check_tensors(sidecar: Mapping[str, Any]) -> None:
         x = bare[exporter.FRAME_TOWER][name.replace("{i}", "0")]
         assert len(x.shape) == len(shape), name
         assert not name.startswith("visual.") or list(x.shape) == shape, name
-    texts = towers.import_long_clip(Foreign(pathlib.Path("stand-in"), bare[exporter.FRAME_TOWER], {}, ()))
+    texts = clip.import_long_clip(Foreign(pathlib.Path("stand-in"), bare[exporter.FRAME_TOWER], {}, ()))
     assert texts.model.text.max_length == sidecar["longclip_pt_tensors"]["positional_embedding"][0]
 
 
@@ -124,10 +124,10 @@ def _described(sidecar: Mapping[str, Any]) -> ExportedChat:
     }
     video = {clip_names.bare_name(name): shape for name, shape in sidecar["clipvip_pt_tensors"].items()}
     images = Foreign(pathlib.Path("long"), _layers(sidecar["longclip_pt_tensors"], counts["longclip_B"]), {}, ())
-    whole = towers.import_long_clip(images)
+    whole = clip.import_long_clip(images)
     # Heads leave no trace in shapes.
     config = HiLightConfig(
-        vision=towers.vision_config(_layers(video, counts["clipvip"]), {"num_attention_heads": 1}),
+        vision=clip.vision_config(_layers(video, counts["clipvip"]), {"num_attention_heads": 1}),
         frames=whole.model.frames,
         token_mining=hilight.mining_config(_layers(sidecar["token_mining_bin"], counts["token_mining"])),
         gemma=gemma_config_from_json({**values, **sizes}, hilight.HILIGHT_RULE),
@@ -283,7 +283,7 @@ def _check_rounding(value: Any) -> None:
     drawn = {name: rng.normal(size=shape).astype(np.float32) for name, shape in texts.items()}
     whole = {**long_clip_names.to_official({"frames": images}), **drawn}
     whole = {name: np.asarray(x) + np.float32(1e-5) for name, x in whole.items()}
-    read = towers.import_long_clip(
+    read = clip.import_long_clip(
         Foreign(pathlib.Path("x"), {name: _array(x) for name, x in whole.items()}, {}, ()), fp16_rounded=True
     )
     back = {name: np.asarray(x) for name, x in long_clip_names.to_official(read.params).items()}
