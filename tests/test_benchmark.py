@@ -3,10 +3,10 @@ import json
 import pytest
 
 from hilight_jax import benchmark
-from hilight_jax.benchmarks import chat_speed as speed_of_chat
-from hilight_jax.benchmarks import train_step
+from hilight_jax.benchmarks import machine, train_step
+from hilight_jax.benchmarks.data_speed import world_of
 from hilight_jax.core.errors import UserError
-from hilight_jax.stages.encoder_flops import train_step_flops
+from hilight_jax.stages.flops import encoder_step_flops
 from hilight_jax.stages.load_config import load_config
 from tests.stages.tiny import SMALL
 
@@ -14,11 +14,11 @@ CONFIG = "configs/encoder.py:demo,setting=2"
 
 
 def test_the_last_line_is_json_with_the_promised_figures(capsys, monkeypatch):
-    monkeypatch.setattr(train_step, "SQUARE", {"cpu": 64})
+    monkeypatch.setattr(machine, "SQUARE", {"cpu": 64})
     monkeypatch.setattr(train_step, "SECONDS_PER_ROUND", 0.0)
     benchmark.main(["encoder", "--config", CONFIG, "--batch_size", "8", "--steps", "3", "--json", *SMALL])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert result["model_flops"] == train_step_flops(load_config(CONFIG, [*SMALL, "--config.batch_size=8"]))
+    assert result["model_flops"] == encoder_step_flops(load_config(CONFIG, [*SMALL, "--config.batch_size=8"]))
     assert result["clips_per_second"] == pytest.approx(8 / result["step_seconds"])
     assert result["model_flops_per_second"] == pytest.approx(result["model_flops"] / result["step_seconds"])
     assert result["fraction_of_peak"] == pytest.approx(
@@ -29,15 +29,15 @@ def test_the_last_line_is_json_with_the_promised_figures(capsys, monkeypatch):
 
 def test_the_flops_of_a_step_are_three_forward_passes_of_every_clip():
     one, four = (load_config(CONFIG, [f"--config.batch_size={size}"]) for size in (1, 4))
-    assert train_step_flops(four) == 4 * train_step_flops(one)
+    assert encoder_step_flops(four) == 4 * encoder_step_flops(one)
     without = load_config("configs/encoder.py:demo,setting=0", ["--config.batch_size=1"])
     # Setting 2 adds one linear head on 4 x 64 patches and one on 48 tokens, 128 wide on both sides.
-    assert train_step_flops(one) - train_step_flops(without) == 3 * 2 * (4 * 64 + 48) * 128 * 128
+    assert encoder_step_flops(one) - encoder_step_flops(without) == 3 * 2 * (4 * 64 + 48) * 128 * 128
 
 
 @pytest.mark.parametrize(("preset", "world"), [("demo", "demo-v1"), ("b32", "table-v1"), ("b16", "table-v1")])
 def test_the_world_is_the_one_of_the_config_or_of_its_size(preset, world):
-    assert benchmark.world_of(load_config(f"configs/encoder.py:{preset}")).name == world
+    assert world_of(load_config(f"configs/encoder.py:{preset}")).name == world
 
 
 def test_a_size_that_no_world_has_is_one_sentence():
@@ -45,7 +45,7 @@ def test_a_size_that_no_world_has_is_one_sentence():
     with pytest.raises(
         UserError, match=r"no billiards world has clips of 7 frames of 224 pixels; name one with --world"
     ):
-        benchmark.world_of(config)
+        world_of(config)
 
 
 def test_a_batch_of_no_clips_is_one_sentence():
@@ -55,15 +55,54 @@ def test_a_batch_of_no_clips_is_one_sentence():
 
 def test_a_chat_is_measured_at_the_config_s_size(capsys, monkeypatch):
     seen = []
-    monkeypatch.setattr(speed_of_chat, "measure", lambda *sizes: seen.append(sizes) or {"tokens_per_second": 2.0})
+
+    def measure(config, **sizes):
+        seen.append((config, sizes))
+        return {"tokens_per_second": 2.0}
+
+    monkeypatch.setitem(benchmark.BENCHMARKS, "chat", benchmark.BENCHMARKS["chat"]._replace(measure=measure))
     benchmark.main(["chat", "--config", "configs/align.py:2b", "--words", "30", "--new_tokens", "8", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["tokens_per_second"] == 2.0
-    assert seen == [(load_config("configs/align.py:2b").model, 12, 12, 30, 8, 3)]
+    config = load_config("configs/align.py:2b")
+    assert seen == [(config, {"words": 30, "new_tokens": 8, "rounds": 3})]
+    assert (config.data.num_frames, config.data.key_frames.count) == (12, 12)
 
 
-def test_an_encoder_that_shall_chat_is_one_sentence():
-    with pytest.raises(UserError, match="is a config of the stage 'encoder', which cannot chat; name one of align or"):
-        benchmark.main(["chat", "--config", CONFIG])
+@pytest.mark.parametrize(
+    ("verb", "config", "stage", "allowed"),
+    [
+        ("chat", CONFIG, "encoder", "align or tune, such as configs/align.py"),
+        ("convert", CONFIG, "encoder", "align or tune, such as configs/align.py"),
+        ("serve", CONFIG, "encoder", "align or tune, such as configs/align.py"),
+        ("encoder", "configs/align.py:demo", "align", "encoder, such as configs/encoder.py"),
+        ("data", "configs/align.py:demo", "align", "encoder, such as configs/encoder.py"),
+    ],
+)
+def test_a_config_of_another_stage_is_one_sentence(verb, config, stage, allowed):
+    sentence = f"is a config of the stage '{stage}', which 'benchmark {verb}' does not measure; name one of {allowed}"
+    with pytest.raises(UserError, match=sentence):
+        benchmark.main([verb, "--config", config])
+
+
+def test_a_model_of_one_tower_is_not_converted():
+    with pytest.raises(UserError, match="config.model.frames is None.* name a config with both towers"):
+        benchmark.main(["convert", "--config", "configs/align.py:demo"])
+
+
+def test_an_unknown_format_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="--formats names 'onnx', but may name hilight, huggingface, stablehlo"):
+        benchmark.main(["convert", "--config", "configs/align.py:2b", "--place", str(tmp_path), "--formats", "onnx"])
+
+
+@pytest.mark.parametrize("options", [[], ["--checkpoint", "runs/tune", "--config", "configs/align.py:demo"]])
+def test_a_server_needs_either_a_run_or_a_config(options):
+    with pytest.raises(UserError, match="give either --checkpoint, a trained run, or --config"):
+        benchmark.main(["serve", *options])
+
+
+def test_a_key_of_no_config_is_one_sentence():
+    with pytest.raises(UserError, match="'--config.seed=1' is not an argument"):
+        benchmark.main(["serve", "--checkpoint", "runs/tune", "--config.seed=1"])
 
 
 def test_an_answer_of_one_token_has_no_speed():

@@ -1,75 +1,77 @@
-"""How fast a chat model of a given size answers, and what share of the machine's own limits that is.
+"""Times the answers of a chat model of a given size and compares them with the machine's own limits.
 
-Reading a prompt is matrix products, and is compared with a plain one; every further token needs all of the language
-model's weights once, and is compared with a plain read of the same weights. Limits and model are measured in turns, for
-other work on a shared machine slows both alike; what is reported is the median over the rounds.
+Reading a prompt is matrix products and is compared with a plain one; every further token needs all of the language
+model's weights once and is compared with a plain read of the same weights.
 """
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
 
-from hilight_jax.benchmarks.machine import matmul, peak_memory, reads
-from hilight_jax.core import trees
+from hilight_jax.benchmarks.machine import Limit, allocator, peak_memory, products, reads, seconds
+from hilight_jax.benchmarks.random_models import random_params
+from hilight_jax.core.errors import UserError
 from hilight_jax.core.mesh import MeshConfig, make_mesh
 from hilight_jax.core.progress import Progress
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
-from hilight_jax.generation.generator import Generator, Prompt, SamplingConfig
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt
+from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.models.gemma import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.stages.chat_config import ChatTrainConfig
 
-SQUARE = {"cpu": 4096, "gpu": 8192, "tpu": 8192}
 REPEATS = 3
 # A question is asked, answered, and followed by a shorter one.
 NEXT_QUESTION = 16
 
 
-def measure(
-    config: HiLightConfig, num_frames: int, num_key_frames: int, words: int, new_tokens: int, rounds: int
-) -> dict[str, Any]:
+def measure(config: ChatTrainConfig, words: int, new_tokens: int, rounds: int) -> dict[str, Any]:
     """Times a model with random weights, on one device: a clip, a question about it, the answer, the next question.
 
     Args:
-      config: Sizes of the model.
-      num_frames: F, frames of the clip.
-      num_key_frames: Of which the frame tower sees so many.
+      config: Sizes of the model, frames and key frames of the clip; nothing is trained or loaded.
       words: Tokens of the prompt beside those of the clip.
       new_tokens: Tokens of the answer, at least 2.
-      rounds: How often.
+      rounds: Repeats, after one that is not counted.
 
     Returns:
       Seconds (of the clip, of the prompt, of one more token, of the prompt that goes on), tokens per second, the FLOPs
       and bytes per second that this makes, the limits measured beside them and the fractions of those, the peak memory
       (of the process on a CPU, of the device otherwise).
+
+    Raises:
+      UserError: The answer is too short to have a speed.
     """
-    prompt_length = config.num_video_tokens(num_key_frames) + words
+    if new_tokens < 2:
+        raise UserError(f"--new_tokens is {new_tokens}, but must be at least 2: the first one is the prompt's.")
+    model, num_frames, num_key_frames = config.model, config.data.num_frames, config.data.key_frames.count
+    prompt_length = model.num_video_tokens(num_key_frames) + words
     length = prompt_length + new_tokens + NEXT_QUESTION + 1
-    generator = Generator(config, random_params(config), _Characters(), length)
-    weights = jax.tree.leaves(generator.decoder.variables)
+    generator = Generator(model, random_params(model), _Characters(), length)
+    weights = jax.tree.leaves(generator.language_model.variables)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    products = _products(config, prompt_length, mesh)
-    readers = reads(weights)
-    seconds: dict[str, list[float]] = {"clip": [], "prompt": [], "token": [], "next_prompt": []}
-    limits: dict[str, list[dict[str, float]]] = {"matmul": [], "read": []}
+    dtype = model.compute.dtypes["dtype"]
+    matmul = Limit(products(prompt_length, model.gemma.width, model.gemma.mlp_dim, dtype, mesh), REPEATS)
+    read = Limit(reads(weights), REPEATS)
+    spent: list[dict[str, float]] = []
     progress = Progress(rounds + 1, "benchmark", unit="rounds")
-    for i in range(rounds + 1):  # The first one compiles.
-        limits["matmul"].append(_speeds(products))
-        spent, prompt, answer = _talk(generator, _frames(config, num_frames, i), num_key_frames, words, new_tokens)
-        limits["read"].append(_speeds(readers))
-        spent["next_prompt"] = _go_on(generator, prompt, answer)
-        for name, value in spent.items():
-            seconds[name].append(value)
+    for i in range(rounds + 1):
+        matmul.measure()
+        spent.append(_converse(generator, _frames(model, num_frames, i), num_key_frames, words, new_tokens))
+        read.measure()
+        if i == 0:  # Programs were compiled in it.
+            matmul.rounds, read.rounds, spent = [], [], []
         progress.update()
     progress.close()
 
-    took = {name: statistics.median(values[1:]) for name, values in seconds.items()}
-    peak, plain_read = (statistics.median(max(r.values()) for r in limits[name][1:]) for name in ("matmul", "read"))
-    size, flops = sum(x.nbytes for x in weights), prompt_flops(config.gemma, prompt_length)
+    took = {name: statistics.median(times[name] for times in spent) for name in spent[0]}
+    size, flops = sum(x.nbytes for x in weights), prompt_flops(model.gemma, prompt_length)
     return {
         "time_to_first_token_seconds": took["clip"] + took["prompt"],
         "tokens_per_second": 1 / took["token"],
@@ -78,41 +80,28 @@ def measure(
         "prompt_seconds": took["prompt"],
         "token_seconds": took["token"],
         "prompt_flops_per_second": flops / took["prompt"],
-        "matmul_peak_flops_per_second": peak,
-        "prompt_fraction_of_matmul": flops / took["prompt"] / peak,
+        "matmul_peak_flops_per_second": matmul.speed(),
+        "prompt_fraction_of_matmul": flops / took["prompt"] / matmul.speed(),
         "token_bytes_per_second": size / took["token"],
-        "read_peak_bytes_per_second": plain_read,
-        "token_fraction_of_read": size / took["token"] / plain_read,
-        "matmul_flops_per_second": _medians(limits["matmul"][1:]),
-        "read_bytes_per_second": _medians(limits["read"][1:]),
+        "read_peak_bytes_per_second": read.speed(),
+        "token_fraction_of_read": size / took["token"] / read.speed(),
+        "matmul_flops_per_second": matmul.speeds(),
+        "read_bytes_per_second": read.speeds(),
         "peak_memory_bytes": peak_memory(mesh.devices.flat),
-        "weights_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(param_shapes(config))),
+        "weights_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(param_shapes(model))),
         "language_model_bytes": size,
         "prompt_tokens": prompt_length,
         "video_tokens": prompt_length - words,
         "new_tokens": new_tokens,
         "rounds": rounds,
-        "dtype": config.compute.dtypes["dtype"].name,
+        "dtype": dtype.name,
         "platform": mesh.devices.flat[0].platform,
+        "allocator": allocator(),
     }
 
 
-def random_params(config: HiLightConfig) -> dict[str, Any]:
-    """Small random parameters of all parts, made largest first, so that memory never holds much more than they take.
-
-    A block of a million random numbers is repeated: what the values are changes no time.
-    """
-    block = 0.02 * np.random.default_rng(0).standard_normal(1_000_003, np.float32)
-    shapes = trees.flatten(param_shapes(config))
-    made = {}
-    for path in sorted(shapes, key=lambda path: -shapes[path].size):
-        made[path] = jax.device_put(np.resize(block, shapes[path].shape).astype(shapes[path].dtype, copy=False))
-        made[path].block_until_ready()
-    return trees.unflatten({path: made[path] for path in shapes})
-
-
 def prompt_flops(config: GemmaConfig, length: int) -> float:
-    """Multiplications and additions that reading a prompt needs: padding and what the causal mask hides not counted."""
+    """Multiplications and additions that reading a prompt needs, without padding and what the causal mask hides."""
     inner, kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     layer = config.width * (2 * inner + 2 * kv + 3 * config.mlp_dim)
     attention = 2 * inner * length * (length + 1) / 2
@@ -120,7 +109,7 @@ def prompt_flops(config: GemmaConfig, length: int) -> float:
 
 
 class _Characters:
-    """Every id is one character, so that every token is shown when it comes; none ends an answer."""
+    """A tokenizer of one character per id, so that every token is shown when it comes; none ends an answer."""
 
     vocab_size = 1
     stop_ids = ()
@@ -129,10 +118,10 @@ class _Characters:
         return "x" * len(list(ids))
 
 
-def _talk(
+def _converse(
     generator: Generator, frames: np.ndarray, num_key_frames: int, words: int, new_tokens: int
-) -> tuple[dict[str, float], Prompt, np.ndarray]:
-    """Encodes a clip, asks about it, and times both and the tokens of the answer."""
+) -> dict[str, float]:
+    """Encodes a clip, asks two questions about it, and returns the seconds of each part."""
     began = time.perf_counter()
     clip = generator.encode_clip(frames, choose_key_frames(KeyFrameConfig(count=num_key_frames), frames))
     encoded = time.perf_counter()
@@ -144,35 +133,14 @@ def _talk(
     (answer,) = generator.generate(
         [prompt], sampling, lambda row, text: times.append(time.perf_counter()), reuse_prefix=True
     )
-    spent = {
+    ids = np.concatenate([ids, answer.ids, np.arange(3, 3 + NEXT_QUESTION)]).astype(np.int32)
+    prompts, sampling = [prompt._replace(ids=ids)], SamplingConfig(max_new_tokens=1)
+    return {
         "clip": encoded - began,
         "prompt": times[0] - encoded,
         "token": statistics.median(np.diff(times).tolist()),
+        "next_prompt": seconds(lambda: generator.generate(prompts, sampling, reuse_prefix=True)),
     }
-    return spent, prompt, answer.ids
-
-
-def _go_on(generator: Generator, prompt: Prompt, answer: np.ndarray) -> float:
-    """Seconds until the first token of the answer to a further question."""
-    ids = np.concatenate([prompt.ids, answer, np.arange(3, 3 + NEXT_QUESTION)]).astype(np.int32)
-    began = time.perf_counter()
-    generator.generate([prompt._replace(ids=ids)], SamplingConfig(max_new_tokens=1), reuse_prefix=True)
-    return time.perf_counter() - began
-
-
-def _products(config: HiLightConfig, rows: int, mesh: jax.sharding.Mesh) -> dict[str, Callable[[], float]]:
-    """A large square product and the two that reading a prompt spends its time in."""
-    gemma, side = config.gemma, SQUARE.get(mesh.devices.flat[0].platform, 8192)
-    shapes = [(side, side, side), (rows, gemma.width, gemma.mlp_dim), (rows, gemma.mlp_dim, gemma.width)]
-    return {"x".join(map(str, shape)): matmul(shape, config.compute.dtypes["dtype"], mesh) for shape in shapes}
-
-
-def _speeds(measures: dict[str, Callable[[], float]]) -> dict[str, float]:
-    return {name: statistics.median(run() for _ in range(REPEATS)) for name, run in measures.items()}
-
-
-def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
 
 
 def _frames(config: HiLightConfig, num_frames: int, seed: int) -> np.ndarray:

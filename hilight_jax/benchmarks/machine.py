@@ -1,10 +1,16 @@
-"""What this machine can do at best: the limits that speeds are compared with, and the memory that was taken."""
+"""The limits of this machine that speeds are compared with: plain matrix products, plain reads, memory.
+
+On a shared machine other work slows a limit and what is compared with it alike, so both are measured in turns and the
+median over the rounds is reported: a best of many would catch the quiet moments that a long step cannot have.
+"""
 
 import os
 import resource
+import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +19,44 @@ from jax.sharding import Mesh
 
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
 
+# Side of the large square product, by platform.
+SQUARE = {"cpu": 4096, "gpu": 8192, "tpu": 8192}
 # Numbers that a thread reads in one go: long runs, and enough of them for the threads to end together.
 _RUN = 1 << 24
+
+
+class Limit:
+    """A limit of the machine: the speed of the fastest of some programs, measured round by round.
+
+    Each program returns its speed; in a round that is the median of its repeats.
+
+    Attributes:
+      rounds: Speeds of all programs, round by round.
+    """
+
+    def __init__(self, programs: Mapping[str, Callable[[], float]], repeats: int):
+        self._programs, self._repeats = programs, repeats
+        self.rounds: list[dict[str, float]] = []
+
+    def measure(self) -> None:
+        """Runs a round."""
+        speeds = {name: [run() for _ in range(self._repeats)] for name, run in self._programs.items()}
+        self.rounds.append({name: statistics.median(values) for name, values in speeds.items()})
+
+    def speed(self) -> float:
+        """The median over the rounds of the fastest program."""
+        return statistics.median(max(speeds.values()) for speeds in self.rounds)
+
+    def speeds(self) -> dict[str, float]:
+        """The median over the rounds of every program."""
+        return {name: statistics.median(speeds[name] for speeds in self.rounds) for name in self._programs}
+
+
+def products(rows: int, width: int, mlp_dim: int, dtype: jnp.dtype, mesh: Mesh) -> dict[str, Callable[[], float]]:
+    """Returns a large square product and those of an MLP by ``rowsxinnerxcolumns``; see ``matmul``."""
+    side = SQUARE.get(mesh.devices.flat[0].platform, 8192)
+    shapes = [(side, side, side), (rows, width, mlp_dim), (rows, mlp_dim, width)]
+    return {"x".join(map(str, shape)): matmul(shape, dtype, mesh) for shape in shapes}
 
 
 def matmul(shape: tuple[int, int, int], dtype: jnp.dtype, mesh: Mesh) -> Callable[[], float]:
@@ -32,16 +74,11 @@ def matmul(shape: tuple[int, int, int], dtype: jnp.dtype, mesh: Mesh) -> Callabl
     product = jax.jit(jnp.matmul, out_shardings=batch_sharding(mesh)).lower(left, right).compile()
     product(left, right).block_until_ready()
 
-    def run() -> float:
-        began = time.perf_counter()
-        product(left, right).block_until_ready()
-        return 2 * rows * inner * columns * shards / (time.perf_counter() - began)
-
-    return run
+    return _speed_of(lambda: product(left, right).block_until_ready(), 2 * rows * inner * columns * shards)
 
 
 def reads(arrays: Iterable[jax.Array]) -> dict[str, Callable[[], float]]:
-    """Returns, by who reads, functions that read all arrays once and return the bytes per second.
+    """Returns functions by reader that read all arrays once and return the bytes per second.
 
     The readers are a compiled program and, where the arrays lie in this process's memory, numpy on every usable core;
     on a CPU either may be the faster one.
@@ -60,20 +97,29 @@ def reads(arrays: Iterable[jax.Array]) -> dict[str, Callable[[], float]]:
         pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
         readers["numpy"] = lambda: [None for _ in pool.map(np.max, runs)]
 
-    def timed(read: Callable[[], object]) -> Callable[[], float]:
-        def run() -> float:
-            began = time.perf_counter()
-            read()
-            return size / (time.perf_counter() - began)
+    return {name: _speed_of(read, size) for name, read in readers.items()}
 
-        return run
 
-    return {name: timed(read) for name, read in readers.items()}
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def peak_memory(devices: Iterable[jax.Device]) -> int:
-    """Bytes of the process at its largest on a CPU, else of the device that was fullest."""
+    """Peak memory in bytes: of the process on a CPU, else of the fullest device."""
     stats = [device.memory_stats() for device in devices]
     if all(s and "peak_bytes_in_use" in s for s in stats):
         return max(s["peak_bytes_in_use"] for s in stats)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def allocator() -> str:
+    """The memory allocator of this process; tcmalloc saves a CPU train step many page faults."""
+    maps = Path("/proc/self/maps")
+    return "tcmalloc" if maps.is_file() and "tcmalloc" in maps.read_text() else "libc"
+
+
+def _speed_of(work: Callable[[], object], amount: float) -> Callable[[], float]:
+    return lambda: amount / seconds(work)

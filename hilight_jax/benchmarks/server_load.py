@@ -1,15 +1,104 @@
-"""Many clients on one server: does each get the answer that its question gets alone, how fast, in how much memory."""
+"""Puts many clients on a server: compares each answer with that of its question alone, times it, measures memory."""
 
 import asyncio
+import base64
+import contextlib
 import os
 import re
+import socket
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+
+from hilight_jax.benchmarks.random_models import write_random_run
+from hilight_jax.billiards.clips import make_clip
+from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.worlds import get_world
+from hilight_jax.core.errors import UserError
+from hilight_jax.stages.chat_config import ChatTrainConfig
+
+
+def compare_slots(
+    config: ChatTrainConfig | None, checkpoint: str, slots: int, clients: int, seconds: float, new_tokens: int
+) -> dict[str, Any]:
+    """Starts the server as a user does, with one slot and with ``slots``, and puts the same load on each.
+
+    Args:
+      config: Sizes of a model of random weights, in place of ``checkpoint``.
+      checkpoint: A trained run.
+      slots: Answers at a time.
+      clients: Clients at a time.
+      seconds: Duration of each load.
+      new_tokens: Tokens of an answer.
+
+    Returns:
+      The figures of ``measure`` for each server, and the ratio of their tokens per second.
+
+    Raises:
+      UserError: Not one of config and checkpoint is given, or the server did not start.
+    """
+    if bool(checkpoint) == (config is not None):
+        raise UserError("give either --checkpoint, a trained run, or --config, whose model is given random weights.")
+    bodies = questions(new_tokens)
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if config is not None:
+            checkpoint = str(Path(folder) / "random")
+            write_random_run(config.model, config.data, Path(checkpoint))
+        for number in (1, slots):
+            with running_server(checkpoint, number) as (address, pid):
+                figures[f"{number} slots"] = asyncio.run(measure(address, pid, bodies, clients, seconds))
+    one, several = (figures[f"{number} slots"]["tokens_per_second"] for number in (1, slots))
+    return figures | {"speedup": several / one}
+
+
+def questions(new_tokens: int) -> list[dict[str, Any]]:
+    """Requests that differ: twelve without a video and four about clips of the demo's world."""
+    asked = ("Which ball is hit first?", "How many balls are in view?", "Is a ball potted?", "Where is the cue ball?")
+    bodies = []
+    for number in range(16):
+        content: list[dict[str, Any]] = [{"type": "text", "text": f"{asked[number % 4]} ({number})"}]
+        if number < 4:
+            clip = make_clip(get_world("demo-v1"), "validation", number, fps=10)
+            film = base64.b64encode(encode_video(clip.frames, 10, watchable=True)).decode()
+            content.insert(0, {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{film}"}})
+        message = {"role": "user", "content": content}
+        bodies.append({"messages": [message], "max_tokens": new_tokens, "ignore_eos": True})
+    return bodies
+
+
+@contextlib.contextmanager
+def running_server(checkpoint: str, slots: int) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own, stopped at the end: its address and process id.
+
+    Raises:
+      UserError: It did not start; its output stands above.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["--checkpoint", checkpoint, "--port", str(port), "--slots", str(slots), "--quiet"]
+    process = subprocess.Popen([sys.executable, "-m", "hilight_jax.serve", *command], stdout=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
+                break
+            time.sleep(0.2)
+        else:
+            raise UserError(f"the server of '{checkpoint}' did not start; mend what it names above.")
+        yield address, process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
 async def measure(
@@ -18,11 +107,11 @@ async def measure(
     """Asks each question alone, then all of them again and again from several clients at once.
 
     Args:
-      address: Of the server, ``http://HOST:PORT``.
-      pid: Of its process.
+      address: ``http://HOST:PORT`` of the server.
+      pid: Its process id.
       bodies: Requests of ``/v1/chat/completions``.
-      clients: At a time.
-      seconds: For how long.
+      clients: Clients at a time.
+      seconds: Duration of the load.
 
     Returns:
       Answers, tokens a second, percentiles of the time to an answer, answers that are not the one that their question
@@ -78,7 +167,7 @@ def usage(pid: int) -> dict[str, float]:
 
 
 async def _answer(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
-    """One answer; a server that is busy is asked again."""
+    """One answer; a request that a busy server refuses is sent again."""
     while True:
         response = await http.post("/v1/chat/completions", json=body)
         if response.status_code != 429:

@@ -1,104 +1,100 @@
-"""How fast a train step runs, and what share of the machine's own matrix multiplication speed that is.
+"""Times the encoder's train step and compares it with the machine's own matrix multiplication speed."""
 
-Both are measured in turns, for other work on a shared machine slows both alike: a round measures the peak, then
-steps. A product's speed is the median of its repeats, a round's peak that of its fastest product, and what is
-reported the median over the rounds: a best of many would catch the quiet moments that a long step cannot have.
-"""
-
+import dataclasses
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from hilight_jax.benchmarks.machine import matmul, peak_memory
+from hilight_jax.benchmarks.machine import Limit, allocator, peak_memory, products, seconds
 from hilight_jax.core.mesh import batch_shards, make_mesh
 from hilight_jax.core.progress import Progress
+from hilight_jax.stages.encoder import EncoderObjective
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.encoder_flops import train_step_flops
-from hilight_jax.stages.encoder_objective import EncoderObjective
+from hilight_jax.stages.flops import encoder_step_flops
 from hilight_jax.training.trainer import Trainer
 
-SQUARE = {"cpu": 4096, "gpu": 8192, "tpu": 8192}
 REPEATS = 5
 # Fast steps are timed in runs of this length, so that waiting for the device is not what is timed.
 SECONDS_PER_ROUND = 0.5
 FEWEST_ROUNDS = 3
 
 
-def measure(config: EncoderTrainConfig, steps: int) -> dict[str, Any]:
+def measure(config: EncoderTrainConfig, batch_size: int | None, steps: int) -> dict[str, Any]:
     """Times the compiled train step of ``config`` on random clips, and the peak beside it.
 
     Args:
       config: The run whose step is measured, on all devices of its mesh.
-      steps: How many steps to time, at least.
+      batch_size: Clips of a step, by default the config's, or a few on a CPU; groups of the local loss shrink to it.
+      steps: Least number of steps to time.
 
     Returns:
       Seconds per step, clips per second, model FLOPs per second (all devices together), the measured peak, the
       fraction of it, and the peak memory (of the process on a CPU, of the fullest device otherwise).
     """
+    config = _with_batch_size(config, batch_size)
     mesh = make_mesh(config.mesh)
     trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
     state, batch = trainer.init_state(), trainer.put_batch(_random_batch(trainer))
     began = time.perf_counter()
     step = trainer.train_step.lower(state, batch).compile()
     compile_seconds = time.perf_counter() - began
-    products = matmuls(config, mesh)
-    state, _ = jax.block_until_ready(step(state, batch))
+    vision = config.model.vision
+    tokens = vision.num_proxy_tokens + config.data.num_frames * vision.num_patches
+    rows, dtype = (
+        config.batch_size // config.accumulate // batch_shards(mesh) * tokens,
+        config.model.compute.dtypes["dtype"],
+    )
+    peak = Limit(products(rows, vision.width, vision.mlp_dim, dtype, mesh), REPEATS)
 
-    began = time.perf_counter()
-    state, _ = jax.block_until_ready(step(state, batch))
-    steps_per_round = max(1, round(SECONDS_PER_ROUND / (time.perf_counter() - began)))
-    rounds = max(FEWEST_ROUNDS, -(-steps // steps_per_round))
-    progress = Progress(rounds, "benchmark", unit="rounds")
-    peaks: list[dict[str, float]] = []
-    seconds: list[float] = []
-    for _ in range(rounds):
-        peaks.append({name: statistics.median(product() for _ in range(REPEATS)) for name, product in products.items()})
-        began = time.perf_counter()
-        for _ in range(steps_per_round):
+    def run(number: int) -> None:
+        nonlocal state
+        for _ in range(number):
             state, metrics = step(state, batch)
         jax.block_until_ready((state, metrics))
-        seconds.append((time.perf_counter() - began) / steps_per_round)
+
+    run(1)
+    steps_per_round = max(1, round(SECONDS_PER_ROUND / seconds(lambda: run(1))))
+    rounds = max(FEWEST_ROUNDS, -(-steps // steps_per_round))
+    progress = Progress(rounds, "benchmark", unit="rounds")
+    spent: list[float] = []
+    for _ in range(rounds):
+        peak.measure()
+        spent.append(seconds(lambda: run(steps_per_round)) / steps_per_round)
         progress.update()
     progress.close()
 
-    step_seconds = statistics.median(seconds)
-    flops = train_step_flops(config)
-    peak = statistics.median(max(peak.values()) for peak in peaks)
+    step_seconds = statistics.median(spent)
+    flops = encoder_step_flops(config)
     return {
         "step_seconds": step_seconds,
         "clips_per_second": config.batch_size / step_seconds,
         "model_flops": flops,
         "model_flops_per_second": flops / step_seconds,
-        "matmul_peak_flops_per_second": peak,
-        "fraction_of_peak": flops / step_seconds / peak,
-        "matmul_flops_per_second": {name: statistics.median(peak[name] for peak in peaks) for name in products},
+        "matmul_peak_flops_per_second": peak.speed(),
+        "fraction_of_peak": flops / step_seconds / peak.speed(),
+        "matmul_flops_per_second": peak.speeds(),
         "peak_memory_bytes": peak_memory(mesh.devices.flat),
         "compile_seconds": compile_seconds,
         "steps": rounds * steps_per_round,
         "batch_size": config.batch_size,
-        "dtype": config.model.compute.dtypes["dtype"].name,
+        "dtype": dtype.name,
         "devices": mesh.size,
         "platform": mesh.devices.flat[0].platform,
+        "allocator": allocator(),
     }
 
 
-def matmuls(config: EncoderTrainConfig, mesh: Mesh) -> dict[str, Callable[[], float]]:
-    """Returns, by ``rowsxinnerxcolumns``, functions that run one matrix product and return its FLOPs per second.
-
-    The shapes are a large square and the two that the video tower spends its time in, per device; the type is that of
-    the model's activations. Rows are split over the devices, so that nothing is communicated.
-    """
-    vision, shards = config.model.vision, batch_shards(mesh)
-    tokens = vision.num_proxy_tokens + config.data.num_frames * vision.num_patches
-    rows = config.batch_size // config.accumulate // shards * tokens
-    side = SQUARE.get(mesh.devices.flat[0].platform, 8192)
-    shapes = [(side, side, side), (rows, vision.width, vision.mlp_dim), (rows, vision.mlp_dim, vision.width)]
-    return {"x".join(map(str, shape)): matmul(shape, config.model.compute.dtypes["dtype"], mesh) for shape in shapes}
+def _with_batch_size(config: EncoderTrainConfig, batch_size: int | None) -> EncoderTrainConfig:
+    """The default is the config's batch; on a CPU only 4 clips, or one group of those that the local loss contrasts."""
+    local = config.loss.local
+    if batch_size is None:
+        few = local.group_size if local.across_clips else 4
+        batch_size = min(config.batch_size, few) if jax.default_backend() == "cpu" else config.batch_size
+    local = dataclasses.replace(local, group_size=min(local.group_size, batch_size))
+    return dataclasses.replace(config, batch_size=batch_size, loss=dataclasses.replace(config.loss, local=local))
 
 
 def _random_batch(trainer: Trainer) -> dict[str, np.ndarray]:

@@ -1,17 +1,28 @@
+import dataclasses
+
 import jax
 import pytest
 
-from hilight_jax.benchmarks import chat_speed
+from hilight_jax.benchmarks import chat_speed, machine
+from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.key_frames import KeyFrameConfig
 from hilight_jax.models.gemma import GEMMA_2B, GemmaConfig
 from hilight_jax.models.hilight import param_shapes
+from hilight_jax.stages.load_config import load_config
 from tests.models import tiny_hilight
+
+CONFIG = dataclasses.replace(
+    load_config("configs/align.py:demo,frames=long_clip"),
+    model=tiny_hilight.CONFIG,
+    data=ConversationDataConfig(num_frames=3, image_size=8, key_frames=KeyFrameConfig(count=2), num_video_tokens=4),
+)
 
 
 @pytest.fixture(scope="module")
 def figures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chat_speed, "SQUARE", {"cpu": 64})
-        return chat_speed.measure(tiny_hilight.CONFIG, num_frames=3, num_key_frames=2, words=12, new_tokens=4, rounds=2)
+        patch.setattr(machine, "SQUARE", {"cpu": 64})
+        return chat_speed.measure(CONFIG, words=12, new_tokens=4, rounds=2)
 
 
 def test_a_prompt_is_compared_with_a_plain_product(figures):
@@ -44,9 +55,3 @@ def test_flops_of_a_prompt_by_hand():
     # over 2 heads of 2: 48. One row of logits: 28.
     assert chat_speed.prompt_flops(config, 3) == 2 * (3 * 84 + 48 + 28)
     assert chat_speed.prompt_flops(GEMMA_2B, 424) == pytest.approx(1.70e12, rel=0.01)
-
-
-def test_random_params_are_those_of_the_model():
-    made, shapes = chat_speed.random_params(tiny_hilight.CONFIG), param_shapes(tiny_hilight.CONFIG)
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), made) == jax.tree.map(lambda x: (x.shape, x.dtype), shapes)
-    assert all(float(abs(x).max()) > 0 for x in jax.tree.leaves(made))
