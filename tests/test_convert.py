@@ -15,7 +15,7 @@ from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import UserError
 from hilight_jax.core.trees import flatten, map_with_path
 from hilight_jax.formats.checkpoint_files import open_foreign
-from hilight_jax.formats.exporting.peft_adapter import write_adapter
+from hilight_jax.formats.exporting.lora import write_adapter
 from hilight_jax.formats.importing.gemma import import_adapter, lora_shapes
 from hilight_jax.models import hilight
 from hilight_jax.models.lora import LoraConfig
