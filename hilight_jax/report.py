@@ -9,14 +9,13 @@ import argparse
 import ast
 import functools
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hilight_jax.core import commands
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
-from hilight_jax.pages.results import read_result
+from hilight_jax.pages.report import read_result
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.load_config import build_run, load_config
 from hilight_jax.stages.stage import PageRequest
@@ -50,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         which=arguments.which,
         data=arguments.data,
         num_clips=arguments.num_clips,
-        controls=read_controls([arguments.controls] if arguments.controls else CONTROLS),
+        controls=(arguments.controls,) if arguments.controls else CONTROLS,
         overrides=overrides(arguments.workdir),
     )
     page, num_examples = write_page(arguments.workdir, request)
@@ -58,11 +57,6 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         commands.print_json({"page": str(page), "examples": num_examples})
     return 0
-
-
-def read_controls(paths: Sequence[Path]) -> dict[str, Any] | None:
-    """The first of these tables that exists."""
-    return next((table for path in paths if (table := read_result(path))), None)
 
 
 def overrides(workdir: Path) -> list[str] | None:

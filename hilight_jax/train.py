@@ -18,7 +18,6 @@ from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import commands, distributed, trees
 from hilight_jax.core.distributed import log
-from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.identity import fingerprints
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
@@ -84,11 +83,7 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, 
     check_init_from(config, workdir)
     mesh = make_mesh(config.mesh)
     ready = config.with_sources()
-    make_stage = STAGES[config.stage].stage
-    if make_stage is None:
-        trained = [name for name, row in STAGES.items() if row.stage is not None]
-        raise ConfigError(f"the stage '{config.stage}' is not trained; train one of {', '.join(trained)}.")
-    stage = make_stage(ready, mesh, workdir)
+    stage = STAGES[config.stage].stage(ready, mesh, workdir)
     trainer = Trainer(config, stage.objective, mesh, stage.given)
     if dry_run and lacks_world(ready):
         log(f"dry run: {ready.data.train} is missing and would be generated; shapes and shardings are in order")

@@ -6,13 +6,14 @@ import pytest
 
 from hilight_jax import evaluate
 from hilight_jax.core.errors import UserError
+from hilight_jax.stages import trained_encoder
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "load_encoder", lambda workdir, which: ColourEncoder())
-    monkeypatch.setattr(evaluate, "open_source", lambda specification: ColouredDiscs())
+    monkeypatch.setattr(trained_encoder, "load_encoder", lambda workdir, which: ColourEncoder())
+    monkeypatch.setattr(trained_encoder, "open_source", lambda specification: ColouredDiscs())
 
     def call(*arguments):
         assert evaluate.main(["--checkpoint", str(tmp_path), *arguments]) == 0
@@ -39,13 +40,13 @@ def test_json_is_the_last_line(run):
 
 
 def test_each_level_is_shown_where_several_are_tapped(run, monkeypatch):
-    monkeypatch.setattr(evaluate, "load_encoder", lambda workdir, which: ColourEncoder(levels=2))
+    monkeypatch.setattr(trained_encoder, "load_encoder", lambda workdir, which: ColourEncoder(levels=2))
     lines = [line.split() for line in run("--data", "clips.jsonl").splitlines()]
     assert ["embedding", "1.000", "0.062", "0.583"] in lines and ["last", "0.062", "0.062", "0.583"] in lines
 
 
 def test_what_was_left_out_says_why(run, monkeypatch):
-    monkeypatch.setattr(evaluate, "open_source", lambda specification: ColouredDiscs(broken=[2]))
+    monkeypatch.setattr(trained_encoder, "open_source", lambda specification: ColouredDiscs(broken=[2]))
     assert "left out: 1 clips (discs/2: not decodable: " in run("--data", "clips.jsonl")
 
 

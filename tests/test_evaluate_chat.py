@@ -8,6 +8,7 @@ import pytest
 
 from hilight_jax import evaluate
 from hilight_jax.core.errors import CheckpointError, DataError, UserError
+from hilight_jax.stages import trained_chat
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
 
 SOURCES = {
@@ -32,9 +33,9 @@ def data():
 def run(tmp_path, monkeypatch, capsys, data):
     model = SimpleNamespace(config=None, params=None, tokenizer=DATA.tokenizer, data=data, step=30)
     model.run = SimpleNamespace(data=data, eval_batch_size=4)
-    monkeypatch.setattr(evaluate, "load_chat_model", lambda workdir, which: model)
-    monkeypatch.setattr(evaluate, "Generator", lambda *arguments: ColourSpeaker())
-    monkeypatch.setattr(evaluate, "open_conversations", open_conversations)
+    monkeypatch.setattr(trained_chat, "load_chat_model", lambda workdir, which: model)
+    monkeypatch.setattr(trained_chat, "Generator", lambda *arguments: ColourSpeaker())
+    monkeypatch.setattr(trained_chat, "open_conversations", open_conversations)
     (tmp_path / "config.json").write_text('{"stage": "tune"}')
 
     def call(*arguments):
@@ -99,7 +100,7 @@ def test_training_answers_that_are_gone_are_done_without(tmp_path, monkeypatch, 
     gone = dataclasses.replace(data, train="questions:screens/gone")
     model = SimpleNamespace(config=None, params=None, tokenizer=DATA.tokenizer, data=gone, step=30)
     model.run = SimpleNamespace(data=gone, eval_batch_size=4)
-    monkeypatch.setattr(evaluate, "load_chat_model", lambda workdir, which: model)
+    monkeypatch.setattr(trained_chat, "load_chat_model", lambda workdir, which: model)
     assert "most frequent answer of the evaluated answers themselves" in run()
 
 

@@ -12,14 +12,16 @@ from hilight_jax.core.errors import CheckpointError, DataError, UserError
 from hilight_jax.evals.known_answers import count_answers
 from hilight_jax.evals.video_qa import evaluate_video_qa
 from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.stages import trained_chat, trained_encoder
 from hilight_jax.stages.load_config import load_config
+from hilight_jax.stages.trained_encoder import read_controls
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
 
 
 def test_it_writes_the_page_with_examples(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(report, "load_encoder", lambda workdir, which: ColourEncoder())
-    monkeypatch.setattr(report, "open_source", lambda specification: ColouredDiscs())
+    monkeypatch.setattr(trained_encoder, "load_encoder", lambda workdir, which: ColourEncoder())
+    monkeypatch.setattr(trained_encoder, "open_source", lambda specification: ColouredDiscs())
     records = [{"step": step, "loss": 5.0 / step, "learning_rate": 1e-4} for step in (1, 2)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     assert report.main([str(tmp_path), "--data", "discs", "--num_clips", "2", "--json"]) == 0
@@ -30,13 +32,13 @@ def test_it_writes_the_page_with_examples(tmp_path, monkeypatch, capsys):
 
 
 def test_a_broken_table_of_controls_is_one_sentence(tmp_path):
-    assert report.read_controls([tmp_path / "none.json"]) is None
+    assert read_controls([tmp_path / "none.json"]) is None
     (tmp_path / "controls.json").write_text("[1, 2")
     with pytest.raises(DataError, match="controls.json is not JSON"):
-        report.read_controls([tmp_path / "controls.json"])
+        read_controls([tmp_path / "controls.json"])
     (tmp_path / "controls.json").write_text("[1, 2]")
     with pytest.raises(DataError, match="holds no JSON object"):
-        report.read_controls([tmp_path / "controls.json"])
+        read_controls([tmp_path / "controls.json"])
 
 
 def test_overrides_give_the_runs_configuration_again(tmp_path):
@@ -59,7 +61,7 @@ def test_the_overrides_of_a_config_file_of_ones_own_are_not_known(tmp_path):
 def asked(tmp_path, monkeypatch):
     """The source of a chat run that was evaluated, which lies in tmp_path."""
     screens = ColouredScreens(("red", "green"))
-    monkeypatch.setattr(report, "read_config", lambda workdir: SimpleNamespace(data=DATA))
+    monkeypatch.setattr(trained_chat, "read_config_as", lambda config, workdir: SimpleNamespace(data=DATA))
     (tmp_path / "tokenizer.model").write_bytes(Path(DATA.tokenizer).read_bytes())
     (tmp_path / "config.json").write_text('{"stage": "align"}')
     known = count_answers(screens)
@@ -74,8 +76,8 @@ def asked(tmp_path, monkeypatch):
 
 
 def test_a_chat_run_shows_the_answers_of_its_evaluation(asked, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(report, "open_conversations", lambda specification: asked)
-    monkeypatch.setattr(report, "is_missing", lambda specification: False)
+    monkeypatch.setattr(trained_chat, "open_conversations", lambda specification: asked)
+    monkeypatch.setattr(trained_chat, "is_missing", lambda specification: False)
     assert report.main([str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["examples"] == 2
     html = (tmp_path / "report" / "index.html").read_text()

@@ -13,7 +13,7 @@ from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError
 from hilight_jax.stages.load_config import build_run
-from hilight_jax.train import check_workdir
+from hilight_jax.stages.start import check_workdir
 from tests.stages.tiny import SMALL
 
 RUN = (*SMALL, "--config.generate_missing=false", "--config.log_every=1")

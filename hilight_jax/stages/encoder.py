@@ -18,7 +18,6 @@ from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
 from hilight_jax.evals.encoder_evaluation import evaluate_encoder, headline
 from hilight_jax.losses import contrastive, local
-from hilight_jax.losses.gathered_contrast import LOSSES, gathered_contrast
 from hilight_jax.models import video_text
 from hilight_jax.models.local_heads import init_local_from_projections
 from hilight_jax.models.pixels import normalise
@@ -69,7 +68,11 @@ class EncoderObjective:
                 "frame": frame["video_embeds"],
             }
         chunk = self.config.loss.contrast_chunk
-        terms = {contrast: gathered_contrast(LOSSES[contrast], embeds, out["logit_scale"], self.mesh, chunk)}
+        terms = {
+            contrast: contrastive.contrastive_loss(
+                contrastive.LOSSES[contrast], embeds, out["logit_scale"], self.mesh, chunk
+            )
+        }
         if self.has_local:
             terms |= local.local_loss(
                 self.config.loss.local,

@@ -32,6 +32,10 @@ def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path =
     config = module.get_config(argument) if argument else module.get_config()
     for override in overrides:
         _override(config, override)
+    stage = config.get("stage", "encoder")
+    if stage in STAGES and STAGES[stage].stage is None:
+        trained = [name for name, row in STAGES.items() if row.stage is not None]
+        raise ConfigError(f"the stage '{stage}' is not trained; train one of {', '.join(trained)}.")
     return build_run({"data_dir": str(data_dir), **config.to_dict()})
 
 

@@ -99,14 +99,14 @@ class PageRequest:
       which: The checkpoint that draws the examples.
       data: Source of the example clips; None takes the run's validation clips.
       num_clips: Number of example clips.
-      controls: The table of control runs, if there is one.
+      controls: Tables of control runs; the first that exists is shown.
       overrides: Options that turn the preset's configuration into the run's; None where the preset is unknown.
     """
 
     which: Literal["best", "latest"] = "latest"
     data: str | None = None
     num_clips: int = 6
-    controls: Mapping[str, Any] | None = None
+    controls: Sequence[Path] = ()
     overrides: Sequence[str] | None = None
 
 

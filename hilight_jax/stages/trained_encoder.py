@@ -1,7 +1,7 @@
 """A trained encoder: loaded, evaluated on sources of clips, drawn on its report page."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from hilight_jax.evals.example_clips import held_out
 from hilight_jax.evals.result_tables import encoder_tables
 from hilight_jax.models import video_text
 from hilight_jax.models.pixels import normalise
-from hilight_jax.pages.run_page import write_report
+from hilight_jax.pages.encoder_report import write_report
+from hilight_jax.pages.report import read_result
 from hilight_jax.runs.workdir import read_config_as, read_stage
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.stage import EvaluationOptions, PageRequest
@@ -123,11 +124,16 @@ def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
         workdir,
         read_metrics(workdir),
         examples,
-        request.controls,
+        read_controls(request.controls),
         drawn_from=f"step {encoder.step}, {request.which}",
         overrides=request.overrides,
     )
     return page, len(examples)
+
+
+def read_controls(paths: Sequence[Path]) -> dict[str, Any] | None:
+    """The first of these tables that exists."""
+    return next((table for path in paths if (table := read_result(path))), None)
 
 
 def _grounding(out: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def test_sigterm_saves_and_the_same_command_goes_on_bitwise(tmp_path):
     whole = train(tmp_path / "whole", ToyTrainer())
     former = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted, match="step 4 is saved. Start the same command again: it resumes"):
-        train(tmp_path / "cut", ToyTrainer(), watch=asks_at(4))
+        train(tmp_path / "cut", ToyTrainer(), check_batch=asks_at(4))
     assert signal.getsignal(signal.SIGTERM) is former
     assert Store(tmp_path / "cut" / "checkpoints", read_only=True).latest() == 4
     gone_on = train(tmp_path / "cut", ToyTrainer())
@@ -43,14 +43,14 @@ def test_sigterm_saves_and_the_same_command_goes_on_bitwise(tmp_path):
 
 
 def test_sigterm_at_the_last_step_finishes_the_run(tmp_path):
-    assert int(train(tmp_path, ToyTrainer(), watch=asks_at(8)).step) == 8
+    assert int(train(tmp_path, ToyTrainer(), check_batch=asks_at(8)).step) == 8
 
 
 def test_skipped_steps_change_nothing_are_recorded_and_counted_over_restarts(tmp_path):
     said = []
     trainer = ToyTrainer(max_skipped_steps=2)
     with pytest.raises(Interrupted):
-        train(tmp_path, trainer, bad=(2,), tell=said.append, watch=asks_at(4))
+        train(tmp_path, trainer, bad=(2,), log=said.append, check_batch=asks_at(4))
     assert said[0] == "step 2 was skipped (1 of at most 2): gradient_norm is nan, line is nan, loss is nan"
     records = {record["step"]: record for record in read_metrics(tmp_path)}
     assert records[2]["skipped"] == 1.0 and "loss" not in records[2]
@@ -75,10 +75,10 @@ def test_the_time_adds_up_over_restarts_and_steps_done_again_are_lost(tmp_path):
             raise TrainingError("stop")
 
     with pytest.raises(TrainingError, match="stop"):
-        train(tmp_path, ToyTrainer(), watch=breaks)
+        train(tmp_path, ToyTrainer(), check_batch=breaks)
     first = json.loads((tmp_path / "goodput.json").read_text())
     time.sleep(0.1)
-    train(tmp_path, ToyTrainer(), tell=said.append)
+    train(tmp_path, ToyTrainer(), log=said.append)
     record = json.loads((tmp_path / "goodput.json").read_text())
     seconds = record["seconds"]
     assert sum(seconds.values()) == pytest.approx(record["total_seconds"], abs=1e-9)
@@ -104,7 +104,7 @@ def test_a_trace_of_the_asked_steps_is_written(tmp_path):
 
 def test_an_interrupted_trace_is_ended(tmp_path):
     with pytest.raises(Interrupted):
-        train(tmp_path, ToyTrainer(profile="3:8"), watch=asks_at(4))
+        train(tmp_path, ToyTrainer(profile="3:8"), check_batch=asks_at(4))
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
     train(tmp_path, ToyTrainer(profile="3:8"))
 
@@ -135,7 +135,7 @@ def flip_arrays(step):
 def test_a_damaged_newest_checkpoint_falls_back_and_the_run_ends_the_same(harm, tmp_path, capsys):
     whole = train(tmp_path / "whole", ToyTrainer())
     with pytest.raises(Interrupted):
-        train(tmp_path / "cut", ToyTrainer(), watch=asks_at(7))
+        train(tmp_path / "cut", ToyTrainer(), check_batch=asks_at(7))
     checkpoints = tmp_path / "cut" / "checkpoints"
     harm(checkpoints / "7")
     gone_on = train(tmp_path / "cut", ToyTrainer())
@@ -147,7 +147,7 @@ def test_a_damaged_newest_checkpoint_falls_back_and_the_run_ends_the_same(harm, 
 
 def test_where_no_checkpoint_can_be_read_the_run_does_not_begin_anew(tmp_path):
     with pytest.raises(Interrupted):
-        train(tmp_path, ToyTrainer(), watch=asks_at(5))
+        train(tmp_path, ToyTrainer(), check_batch=asks_at(5))
     for step in (3, 5):
         flip_arrays(tmp_path / "checkpoints" / str(step))
     for _ in range(2):

@@ -6,7 +6,7 @@ import pytest
 
 from hilight_jax.checkpoints.store import KeepConfig, Store
 from hilight_jax.core.mesh import MeshConfig, make_mesh
-from hilight_jax.stages.encoder_objective import EncoderObjective
+from hilight_jax.stages.encoder import EncoderObjective
 from hilight_jax.training.trainer import Trainer
 from tests.stages.tiny import tiny_config
 

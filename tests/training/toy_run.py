@@ -9,7 +9,7 @@ import optax
 
 from hilight_jax.checkpoints.store import KeepConfig, Store
 from hilight_jax.core.means import Mean
-from hilight_jax.train import start
+from hilight_jax.stages.start import start
 from hilight_jax.training import loop
 from hilight_jax.training.optimizer import OptimizerConfig
 from hilight_jax.training.run_config import RunConfig
@@ -73,9 +73,8 @@ def train(workdir: Path, trainer: ToyTrainer, bad: tuple[int, ...] = (), **optio
     """Starts, or goes on from the newest checkpoint."""
     workdir.mkdir(exist_ok=True)
     store = Store(workdir / "checkpoints", trainer.config.keep)
-    options = {"evaluate": lambda params, step: {}} | options
     try:
         state = start(trainer.config, trainer, store)
-        return loop.run(trainer, state, batches(int(state.step), bad), store, workdir, **options)
+        return loop.run(trainer, state, batches(int(state.step), bad), store, workdir, loop.Hooks(**options))
     finally:
         store.close()
