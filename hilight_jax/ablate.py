@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept (default: data)")
         add("--seeds", default="0,1", help="comma-separated (default: 0,1)")
         for source, default in table.sources.items():
-            what = f"run that gives all of them their {source} (default: {default or 'that of the config'})"
+            what = f"run whose {source} all of them use (default: {default or 'that of the config'})"
             add(f"--{source}", default=default, help=what)
         add("--steps", type=int, help="steps of every run (default: those of the config)")
         add("--only", action="append", default=[], metavar="TEXT", help="only rows whose name holds TEXT")

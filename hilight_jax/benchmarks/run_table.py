@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hilight_jax.core.config import differences, to_dict
+from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import Layout, markdown, write_page
-from hilight_jax.pages.report import read_result
+from hilight_jax.pages.report import points, read_result
+from hilight_jax.runs.workdir import changed_keys
 from hilight_jax.stages.load_config import load_config
 from hilight_jax.training.metrics import read_metrics
-from hilight_jax.training.run_config import FREE_KEYS
 
 
 class Cell(NamedTuple):
@@ -93,8 +93,7 @@ class RunTable:
             return "not trained"
         if not all(evaluation(cell.workdir, split).is_file() for split in self.splits):
             return "not finished"
-        changed = differences(own, json.loads(json.dumps(to_dict(load_config(cell.spec, cell.overrides)))))
-        if any(not line.removeprefix("config.").startswith(FREE_KEYS) for line in changed):
+        if changed_keys(own, json.loads(json.dumps(to_dict(load_config(cell.spec, cell.overrides))))):
             return "trained with another configuration than the row's"
         return None
 
@@ -121,7 +120,7 @@ class RunTable:
         (root / f"{self.name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (root / f"{self.name}.md").write_text(markdown(self.layout, table), encoding="utf-8")
         if self.curve:
-            curves = {f"{cell.row}, seed {cell.seed}": self._curve(cell) for cell in cells}
+            curves = {f"{c.row}, seed {c.seed}": points(read_metrics(c.workdir), self.curve) for c in cells}
             write_page(root / "index.html", self.layout, table, curves)
         return table
 
@@ -129,9 +128,6 @@ class RunTable:
         if reason := self.reason_not_run(cell):
             return {"seed": cell.seed, "not_run": reason}
         return {"seed": cell.seed, **self.figures(cell.workdir)}
-
-    def _curve(self, cell: Cell) -> list[tuple[float, float]]:
-        return [(r["step"], r[self.curve]) for r in read_metrics(cell.workdir) if self.curve in r]
 
 
 def evaluation(workdir: Path, split: str) -> Path:
