@@ -1,6 +1,6 @@
-"""Draws what each word of a text looks at in a video: ``python -m hilight_jax.visualize --checkpoint W --video a.mp4``.
+"""Draws the similarity of words to video patches: ``python -m hilight_jax.visualize --checkpoint W --video a.mp4``.
 
-Writes a GIF per word and ``index.html`` with every word over every frame. Works on any video that can be decoded.
+Writes a GIF per word and ``index.html`` with every word over every frame, for any video that can be decoded.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from hilight_jax.stages.trained_encoder import load_encoder
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the command line, encodes, draws and says where."""
+    """Parses the command line, encodes, draws and prints the page's path."""
     parser = argparse.ArgumentParser(
         prog="python -m hilight_jax.visualize",
         description=__doc__,

@@ -1,1 +1,1 @@
-"""What a trained model is worth: an encoder's retrieval and grounding, a chat model's answers, and their pictures."""
+"""Evaluations with controls: an encoder's retrieval and grounding, a chat model's answers, and clips for pages."""

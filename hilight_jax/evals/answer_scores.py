@@ -1,4 +1,4 @@
-"""Scores of answered questions: by kind of question, beside what answers without looking would score.
+"""Scores of answered questions, by kind of question, beside those of controls that answer without the clip.
 
 Every figure is a share of questions. A control is an answer of its own to the same question, scored by the same
 normalised match:
@@ -21,7 +21,7 @@ from hilight_jax.evals.grounding import bootstrap_interval
 
 CONTROLS = ("most_frequent", "question_only", "other_clip")
 GIVEN_AWAY = 0.9
-UNTYPED = "all questions"  # What a source without kinds of questions is reported under.
+UNTYPED = "all questions"  # The kind in reports of a source without kinds of questions.
 
 
 class Answered(NamedTuple):
@@ -30,12 +30,12 @@ class Answered(NamedTuple):
     Attributes:
       id: names the question within its source.
       index: number of its conversation in the source.
-      clip: the clips that it is about; questions about the same ones are not independent.
+      clip: names its clips; questions about the same clips are not independent.
       type: kind of question, '' where unknown.
       question: the question's words.
       truth: the true answer.
       answer: the answer to score.
-      heard: whether training ever answers this kind of question so; None where that is not known.
+      heard: true if training answers this kind of question so; None where that is not known.
       controls: answers of those of `CONTROLS` that were run.
     """
 

@@ -1,4 +1,4 @@
-"""When an answer counts as right: the rules of matching, stated once for our own models and for foreign predictions.
+"""Rules by which an answer matches the truth, the same for our own models and for foreign predictions.
 
 An answer matches *exactly* when it equals the truth, white space at both ends aside: the rule of the published
 evaluators of ActivityNet-QA, MSVD-QA and MSRVTT-QA. It matches *normalised* when both are equal after
@@ -28,7 +28,7 @@ _DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS.split())} | 
 _ARTICLES = {"a", "an", "the"}
 _APOSTROPHES = re.compile(r"['’‘`´]")
 _NO_WORD = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[^\w.,]|_")
-# Of the normalised answer, whose apostrophes and articles are gone.
+# Matched in the normalised answer, which has no apostrophes and articles.
 _REFUSALS = re.compile(
     r"\b((can ?not|cant|could not|couldnt) (tell|say|see|determine|answer|know|identify|be determined)"
     r"|(do not|dont) know|(am|im) not sure|unable to|no idea|not (clear|enough information)|unclear|unknown"
@@ -37,19 +37,19 @@ _REFUSALS = re.compile(
 
 
 def normalise(text: str) -> str:
-    """The text as rules 1 to 5 leave it; empty when nothing is left."""
+    """Applies rules 1 to 5 to a text; empty when nothing is left."""
     text = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).lower())
     words = (word for word in _NO_WORD.sub(" ", text).split() if word not in _ARTICLES)
     return " ".join(_DIGITS.get(word, word) for word in words)
 
 
 def matches_exactly(answer: str, truth: str) -> bool:
-    """Whether an answer is the truth, letter by letter."""
+    """True if an answer equals the truth, letter by letter."""
     return answer.strip() == truth.strip()
 
 
 def matches(answer: str, truth: str) -> bool:
-    """Whether an answer is the truth after normalisation, or begins with the yes or no that the truth is."""
+    """True if an answer equals the truth after normalisation, or begins with the yes or no that the truth is."""
     normalised = normalise(truth)
     if not normalised:
         return matches_exactly(answer, truth)
@@ -65,6 +65,6 @@ def yes_or_no(answer: str) -> Literal["yes", "no"] | None:
 
 
 def refuses(answer: str) -> bool:
-    """Whether an answer is empty or a stock phrase of not knowing."""
+    """True if an answer is empty or a stock phrase of not knowing."""
     normalised = normalise(answer)
     return not normalised or _REFUSALS.search(normalised) is not None

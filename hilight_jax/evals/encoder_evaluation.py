@@ -1,9 +1,9 @@
 """Evaluates an encoder on a source: retrieval over all clips and captions, grounding of every named thing.
 
-First all captions are encoded, and of their words only one small vector per level is kept; then the clips stream by.
+First all captions are encoded, and of their words only one small vector per level is kept; then clips are streamed.
 Batches are padded to one shape and the padding is dropped, so each clip and caption counts exactly once on any number
-of devices; every process must call this alike. A clip that cannot be decoded, has no text or is in the run's
-quarantine list is left out with its captions, and the result names it and says why.
+of devices; every process must make the same calls. A clip that cannot be decoded, has no text or is in the run's
+quarantine list is left out with its captions, and is listed in the result with the reason.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from hilight_jax.evals.similarity import word_vectors
 
 
 class EncoderLike(Protocol):
-    """What evaluation needs of an encoder; `training.encoder.Encoder` is one."""
+    """The interface of an encoder; `stages.trained_encoder.TrainedEncoder` implements it."""
 
     config: Any
     level_weights: Sequence[float]
@@ -69,7 +69,7 @@ def evaluate_encoder(
       batch_size: clips per batch; by default the configuration's `eval_batch_size`.
       num_clips: only the first so many clips.
       similarity: 'cosine' or 'dot' for grounding; by default 'dot' for a model trained only within clips (SPARC).
-      show_progress: a progress line on stderr.
+      show_progress: write a progress line on stderr.
 
     Returns:
       `{'clips', 'captions', 'skipped': [{'id', 'reason'}], 'retrieval': ..., 'grounding': ...}`, see
@@ -83,11 +83,10 @@ def evaluate_encoder(
     batch_size = batch_size or config.eval_batch_size
     similarity = similarity or default_similarity(config)
     num_clips = min(len(source), num_clips or len(source))
-    data, patch_size = config.data, config.model.vision.patch_size
+    data = config.data
     quarantine = read_quarantine(data.quarantine, source.name) if data.quarantine else frozenset()
     captions = encode_captions(encoder, source, num_clips, batch_size, similarity, quarantine)
-    grid = Grid(data.image_size // patch_size, data.image_size // patch_size, patch_size)
-    scorer = WordScorer(captions.words, encoder.level_weights, similarity, grid)
+    scorer = WordScorer(captions.words, encoder.level_weights, similarity, patch_grid(config))
     progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
     embeds: dict[int, np.ndarray] = {}
     skipped: list[int] = []
@@ -138,10 +137,7 @@ def encode_captions(
     similarity: str,
     quarantine: Collection[str] = (),
 ) -> Captions:
-    """Encodes every caption of the first clips, and the words in them that name things with known places.
-
-    Clips in the quarantine are passed over.
-    """
+    """Encodes every caption of the first clips, without those in the quarantine, and the words that name things."""
     tokenizer = ClipTokenizer(encoder.config.data.text_length)
     embeds, clip_of_text, words, unread = [], [], [], 0
     texts = _texts(source, num_clips, tokenizer, quarantine)
@@ -189,7 +185,7 @@ def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
 
 
 def level_names(encoder: EncoderLike) -> tuple[str, ...]:
-    """Names of the levels that the encoder gives local features of, in their order; without local heads the last."""
+    """Names of the levels of the encoder's local features, in their order; without local heads the last."""
     levels = tuple(encoder.config.model.local.levels)
     if levels == ("all",):
         return tuple(f"block {number}" for number in range(1, len(encoder.level_weights) + 1))
@@ -197,8 +193,15 @@ def level_names(encoder: EncoderLike) -> tuple[str, ...]:
 
 
 def map_levels(encoder: EncoderLike) -> list[str]:
-    """The levels that a word's map is made of."""
+    """The levels that make up a word's map."""
     return [name for name, weight in zip(level_names(encoder), encoder.level_weights, strict=True) if weight]
+
+
+def patch_grid(config: Any) -> Grid:
+    """The patches of a square frame."""
+    patch_size = config.model.vision.patch_size
+    side = config.data.image_size // patch_size
+    return Grid(side, side, patch_size)
 
 
 def default_similarity(config: Any) -> str:
@@ -207,7 +210,7 @@ def default_similarity(config: Any) -> str:
 
 
 def _why_skipped(record: Record, quarantine: Collection[str], num_frames: int) -> str:
-    """Finds out again why the pipeline, which only marks its rows, could not use a clip."""
+    """The reason why a clip was not used, found again, as the pipeline only marks its rows."""
     if record.id in quarantine:
         return "in the quarantine list"
     if not any(caption.text.strip() for caption in record.captions):

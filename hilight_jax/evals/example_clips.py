@@ -19,8 +19,7 @@ from hilight_jax.data.records import Source
 from hilight_jax.data.tokenizers import ClipTokenizer, Tokens
 from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.data.video import VideoError, decode
-from hilight_jax.evals.encoder_evaluation import EncoderLike, default_similarity
-from hilight_jax.evals.grounding import Grid
+from hilight_jax.evals.encoder_evaluation import EncoderLike, default_similarity, patch_grid
 from hilight_jax.evals.named_words import known_things, naming_spans
 from hilight_jax.evals.similarity import word_maps, word_vectors
 from hilight_jax.pages.chat_report import AskedClips
@@ -38,7 +37,7 @@ def held_out(encoder: EncoderLike, source: Source, num_clips: int = 6, num_words
     """
     config, examples = encoder.config, []
     quarantine = read_quarantine(config.data.quarantine, source.name) if config.data.quarantine else ()
-    tokenizer, grid = ClipTokenizer(config.data.text_length), _grid(encoder)
+    tokenizer, grid = ClipTokenizer(config.data.text_length), patch_grid(encoder.config)
     for index in range(len(source)):
         if len(examples) == num_clips:
             break
@@ -144,7 +143,7 @@ def whole_words(text: str, tokens: Tokens) -> list[Passage]:
 
 def _maps(encoder, frames, tokens, passages):
     """Maps [words, F, rows, columns] and the cosine of clip and text."""
-    similarity, grid = default_similarity(encoder.config), _grid(encoder)
+    similarity, grid = default_similarity(encoder.config), patch_grid(encoder.config)
     text = encoder.encode_text(tokens.ids[None], tokens.mask[None])
     video = encoder.encode_video(frames[None])
     text_local, video_local = ([level[0] for level in side] for side in (text["text_local"], video["video_local"]))
@@ -152,12 +151,6 @@ def _maps(encoder, frames, tokens, passages):
     maps = word_maps(video_local, vectors, encoder.level_weights, similarity)
     unit = [x[0] / np.linalg.norm(x[0]) for x in (video["video_embeds"], text["text_embeds"])]
     return maps.reshape(*maps.shape[:2], grid.rows, grid.columns), float(unit[0] @ unit[1])
-
-
-def _grid(encoder):
-    patch_size = encoder.config.model.vision.patch_size
-    side = encoder.config.data.image_size // patch_size
-    return Grid(side, side, patch_size)
 
 
 def _times(labels, num_frames):

@@ -1,17 +1,18 @@
-"""Grounding: does a word's most similar patch lie on the thing that the word names?
+"""Scores grounding: a word's most similar patch should lie on the thing that the word names.
 
-Array rules only; `evaluation.py` feeds them. A word is a span of a caption that names one visible thing ("the red
-3-ball"); its map over the patches is that of its content tokens ("red", "3", "-", "ball"), see `similarity.py`.
+This file has the array rules, `named_words.py` applies them to clips. A word is a span of a caption that names one
+visible thing ("the red 3-ball"); its map over the patches is that of its content tokens ("red", "3", "-", "ball"), see
+`similarity.py`.
 
 One question is one span in one frame in which the named thing can be seen: at least `MIN_VISIBLE` of it is
 unoccluded and its centre lies inside the image. It is answered rightly when the most similar patch lies on the thing:
 its centre is at most `REACH` patches from the thing's in x and in y. Patches that tie for the maximum share the
 answer, so a map without a peak scores the area chance, not luck.
 
-The classes of words are the kinds of things, with the cue ball by itself: it is white and in nearly every clip, so to
-find it is to know one thing, not to tell balls apart. `ball` is the object balls.
+The classes of words are the kinds of things, with the cue ball by itself: it is white and in nearly every clip, so
+finding it does not show that a model distinguishes balls. `ball` is the object balls.
 
-No figure is read without its controls: `area_chance` (a patch drawn at random), `random_ball` (a patch drawn from a
+Every figure has its controls: `area_chance` (a patch drawn at random), `random_ball` (a patch drawn from a
 visible ball drawn at random: what "finds balls, but not the ball" would score), `any_ball` (how often the peak lies
 on some visible ball) and `shuffled_word` (the map of a word that names another thing of the same kind).
 """
@@ -35,7 +36,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Track:
-    """Where one thing is in each of F frames, in pixels of the frames that the model sees."""
+    """Place of one thing in each of F frames, in pixels of the model's input frames."""
 
     x: Float[np.ndarray, " F"]
     y: Float[np.ndarray, " F"]
@@ -67,21 +68,21 @@ class Grid:
         return self.columns * self.patch_size
 
     def patches_on(self, track: Track) -> Bool[np.ndarray, "F P"]:
-        """The patches that lie on the thing, by the rule above, whether or not it is visible."""
+        """The patches that lie on the thing, by the rule above, visible or not."""
         row, column = np.divmod(np.arange(self.rows * self.columns), self.columns)
         dx = (column + 0.5) - track.x[:, None] / self.patch_size
         dy = (row + 0.5) - track.y[:, None] / self.patch_size
         return (np.abs(dx) <= REACH) & (np.abs(dy) <= REACH)
 
     def shares(self, track: Track) -> Float[np.ndarray, "F P"]:
-        """How the thing's disc is spread over the patches, by area; rows sum to 1, or to 0 where none of it shows."""
+        """Shares of the thing's disc that lie on each patch; rows sum to 1, or to 0 where none of it is visible."""
         area = patch_weights(track.x, track.y, track.radius, track.visible, self.height, self.width, self.patch_size)
         total = area.sum(-1, keepdims=True)
         return np.divide(area, total, out=np.zeros_like(area), where=total > 0)
 
 
 class Truth:
-    """What is true of the things of one clip, worked out once for all words that name them."""
+    """True places of the things of one clip, computed once for all words that name them."""
 
     def __init__(self, things: Mapping[str, Track], grid: Grid):
         """Args: `things` are all things of the clip by name; those called 'ball:...' are the balls of the controls."""
@@ -123,7 +124,7 @@ def score_words(
       maps: the words' maps.
       shuffled_maps: in the same clip, maps of words that name other things.
       names: the thing that each word names.
-      truth: where things are.
+      truth: places of the things.
       similarity: 'cosine' or 'dot', see `pooling_weights`.
     """
     seen, on, shares = (np.stack([known[name] for name in names]) for known in (truth.seen, truth.on, truth.shares))
@@ -167,7 +168,7 @@ def summarise_grounding(
 
     Returns:
       `{'classes': {kind: G}, 'objects': {object: G}}`; G holds every one of `FIGURES`, 'interval' (95 % bootstrap
-      interval of 'pointing', classes only), 'words' and 'questions'. What nobody could see is left out.
+      interval of 'pointing', classes only), 'words' and 'questions'. Things that are never visible are left out.
     """
     kinds, objects, clips = np.asarray(kinds), np.asarray(objects), np.asarray(clips)
 

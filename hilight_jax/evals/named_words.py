@@ -1,4 +1,4 @@
-"""The words of captions that name a thing whose place is known, and their scores clip by clip."""
+"""Words of captions that name a thing whose place is known, and their scores clip by clip."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -51,7 +51,7 @@ class WordScorer:
         self._hits: list[np.ndarray] = []
 
     def needs(self, clip: int) -> bool:
-        """Whether any word names something in this clip."""
+        """True if a word names a thing in this clip."""
         return clip in self._of_clip
 
     def add(self, clip: int, video_local: Sequence[Float[np.ndarray, "F P E"]], things: Mapping[str, Track]) -> None:
@@ -60,7 +60,7 @@ class WordScorer:
         Args:
           clip: its number in the source.
           video_local: its patches' features, one array per level.
-          things: where each named thing is.
+          things: place of each named thing.
         """
         numbers = self._of_clip[clip]
         words = [self._words[n] for n in numbers]
@@ -87,16 +87,15 @@ class WordScorer:
 
 
 def word_class(span: Span) -> str:
-    """The kind of what a span names, but 'cue_ball' for the cue ball: 'ball' is left to the object balls."""
+    """The kind of thing that a span names; 'cue_ball' for the cue ball, so that 'ball' is the object balls."""
     return "cue_ball" if span.object == CUE_BALL else span.kind
 
 
 def naming_spans(caption: Caption, tokens: Tokens) -> Iterator[tuple[Span, Int[np.ndarray, " tokens"]]]:
     """Yields the spans that name a thing in one place and the positions of their content tokens (no articles).
 
-    Things of the kinds `WITHOUT_PLACE` are left out: no one disc is where they are.
-
-    A span that was cut off with the end of a long caption has no position.
+    Things of the kinds `WITHOUT_PLACE` are left out: one disc cannot mark them. A span that was cut off with the end of
+    a long caption has no position.
     """
     content = content_mask(caption, tokens)
     for span in caption.spans or ():
@@ -106,7 +105,7 @@ def naming_spans(caption: Caption, tokens: Tokens) -> Iterator[tuple[Span, Int[n
 
 
 def known_things(labels: Mapping[str, Any] | None, num_frames: int, image_size: int) -> dict[str, Track]:
-    """Where each named thing of a clip is in the frames that the model sees, by name.
+    """Places of each named thing of a clip in the model's input frames, by name.
 
     `labels` places things in the stored frames; the pipeline spreads its frames evenly over them and squashes each to
     a square, and so are the places here.

@@ -1,4 +1,4 @@
-"""Scores answers that any model wrote to a file, on the published question-answering sets; no model, no video.
+"""Scores a file of answers by any model on the published question-answering sets; reads no model and no video.
 
 ```
 msvd_qa:test_qa.json              [{"id": 0, "video_id": 1301, "question": "...", "answer": "..."}, ...]
@@ -7,7 +7,7 @@ activitynet_qa:test_a.json        [{"question_id": "v_..._3", "type": 3, "answer
                                   test_q.json, [{"question_id", "video_name", "question"}, ...] (Yu et al., AAAI 2019)
 ```
 
-``train=train_qa.json`` (``train_a.json``) adds the training answers, which the controls are counted on; ``questions=``
+``train=train_qa.json`` (``train_a.json``) adds the training answers, for the controls; ``questions=``
 names ActivityNet's file of questions where it is not the one beside. Kinds of questions are those of the papers: the
 first word (what, who, how, when, where) for MSVD and MSRVTT, nine numbered types for ActivityNet-QA, whose types 3 to 8
 are also scored together as *free*.
@@ -35,12 +35,12 @@ ACTIVITYNET_TYPES = (
 )  # fmt: skip
 FREE = ACTIVITYNET_TYPES[3:]
 _ANSWER_KEYS = ("pred", "prediction", "answer")
-# What may stand beside an answer: the keys of the published sets, and of the answers that `evaluate` writes.
+# Keys that may stand beside an answer: those of the published sets, and of the answers that `evaluate` writes.
 _KEYS_BESIDE = {"question_id", "id", "video_id", "video_name", "category_id", "truth", "right", *Answered._fields}
 
 
 class Entry(NamedTuple):
-    """A question of a published set, with the video that it is about."""
+    """A question of a published set, with its video."""
 
     id: str
     video: str
@@ -94,7 +94,7 @@ def read_predictions(path: str) -> dict[str, str]:
     """Answers by the id of their question, in the order of the file; see the module for its forms.
 
     Raises:
-      DataError: an entry lacks its id or answer, one id occurs twice, or it cannot be told where the answers stand.
+      DataError: an entry lacks its id or answer, one id occurs twice, or the key of the answers is ambiguous.
     """
     found: dict[str, str] = {}
     entries = list(_entries(path))

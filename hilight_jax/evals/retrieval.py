@@ -1,12 +1,12 @@
 """Text-to-video and video-to-text retrieval from embeddings.
 
-Rules, stated once. Similarity is the cosine in float64, so that figures do not hang on float32 summation order.
+Rules. Similarity is the cosine in float64, so that figures do not depend on float32 summation order.
 Every caption is one text-to-video query; a video-to-text query counts the best rank among the video's own captions,
 its other captions not being rivals. Ties count against the model: a rival whose score is equal to the right answer's
 within one part in a million, or not a number, ranks before it, so a collapsed model scores nothing.
 
-Dual-softmax rescoring (DSL) sees all queries at once, which no search engine can: it is reported beside the plain
-figures, never instead of them (CAMoE, arXiv 2109.04290; its use in CLIP-ViP: src/tasks/run_video_retrieval.py).
+Dual-softmax rescoring (DSL) needs all queries at once, which a search engine does not have: its figures stand beside
+the plain ones, never instead of them (CAMoE, arXiv 2109.04290; in CLIP-ViP: src/tasks/run_video_retrieval.py).
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""How similar a word of the caption is to every patch of the clip, as the local losses see it.
+"""Similarity of a word of the caption to every patch of the clip, computed as in the local losses.
 
 A word's vector at every tapped level is the mean of its tokens' local features, so its map over the patches is the
 mean of its tokens' maps. Several levels are averaged with the levels' weights. Two similarities, as the two contrasts

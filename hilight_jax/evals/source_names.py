@@ -1,4 +1,4 @@
-"""Which sources an evaluation reads, and what its results are called after."""
+"""Sources of an evaluation, and the names of their results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from hilight_jax.core.errors import UserError
 
 
 def specifications(config: Any, data: str | None, split: str | None) -> list[str]:
-    """The sources to evaluate.
+    """Lists the sources to evaluate.
 
     Args:
-      config: the run's configuration, asked when `data` is None.
+      config: the run's configuration, read when `data` is None.
       data: a source, or a stored dataset's directory when `split` is given.
       split: the only split to evaluate.
 
@@ -34,7 +34,7 @@ def _split_of(specification: str, split: str) -> str:
 
 
 def source_name(specification: str) -> str:
-    """A file name for a source: its split, or its file's name without the suffix."""
+    """The name of a source's result: its split, or its file's name without the suffix."""
     return Path(specification.partition(",")[0].rpartition(":")[2]).stem
 
 

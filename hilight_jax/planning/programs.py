@@ -96,6 +96,19 @@ def one_host(devices: Sequence[Any]) -> list[Any]:
     return [device for device in devices if device.process_index == devices[0].process_index]
 
 
+def model_flops(config: RunConfig) -> int:
+    """Model FLOPs of a train step over the global batch, without recomputation; a chat stage's towers not included."""
+    return STAGES[config.stage].step_flops(config)
+
+
+def tower_flops(config: RunConfig) -> int:
+    """Model FLOPs of a chat stage's frozen towers on the clips of one step, without their cache; 0 for other stages."""
+    if not isinstance(config, ChatTrainConfig):
+        return 0
+    clips = config.batch_size * config.data.max_videos
+    return clips * towers_flops(config.model, config.data.num_frames, config.data.key_frames.count)
+
+
 def _compile(lowered: Any) -> Program:
     begin = time.monotonic()
     try:
@@ -109,16 +122,3 @@ def _compile(lowered: Any) -> Program:
 
 def _bytes(number: str, unit: str) -> int:
     return round(float(number) * 1024 ** " KMGT".index(unit or " "))
-
-
-def model_flops(config: RunConfig) -> int:
-    """Model FLOPs of a train step over the global batch, without recomputation; a chat stage's towers not included."""
-    return STAGES[config.stage].step_flops(config)
-
-
-def tower_flops(config: RunConfig) -> int:
-    """Model FLOPs of a chat stage's frozen towers on the clips of one step, without their cache; 0 for other stages."""
-    if not isinstance(config, ChatTrainConfig):
-        return 0
-    clips = config.batch_size * config.data.max_videos
-    return clips * towers_flops(config.model, config.data.num_frames, config.data.key_frames.count)

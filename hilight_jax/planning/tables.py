@@ -32,7 +32,7 @@ def plan_table(plan: Mapping[str, Any]) -> str:
         lines.append(_line("  together", f"{_gib(plan['needed'])} of {_gib(plan['capacity'])}"))
     lines.append(_line("  fits", "yes" if plan["fits"] else f"NO: {plan['advice']}"))
     if "compiler" in plan:
-        lines.append(_line("  the compiler says", plan["compiler"]))
+        lines.append(_line("  the compiler's message", plan["compiler"]))
     if "collectives" in plan:
         lines += ["", "sent between chips in a step (bytes of results on each chip; read from the program)"]
         lines += [_collective(row) for row in plan["collectives"]] or [_line("  nothing", "")]

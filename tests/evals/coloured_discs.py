@@ -58,7 +58,7 @@ def _caption(colours):
 
 
 class ColourEncoder:
-    """Knows colours and nothing else; counts the shapes that it is given."""
+    """An encoder of colours alone; notes the shapes of its inputs."""
 
     def __init__(self, contrast="across_clips", batch_size=4, levels=1, quarantine=""):
         self.config = SimpleNamespace(
@@ -85,7 +85,7 @@ class ColourEncoder:
         return {"text_embeds": _unit(tokens.max(1) + 1e-3), "text_local": self._levels(tokens)}
 
     def _levels(self, features):
-        """The second level knows nothing: its maps are flat."""
+        """The maps of the second level are flat."""
         return (features, np.zeros_like(features))[: len(self.level_weights)]
 
 

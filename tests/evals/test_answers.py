@@ -1,4 +1,4 @@
-"""Which answers count as right, case by case."""
+"""Rules of matching answers, case by case."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Axis ticks, thinning, and what a chart says."""
+"""Axis ticks, thinning, and names in a chart."""
 
 import pytest
 

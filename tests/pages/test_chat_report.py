@@ -1,4 +1,4 @@
-"""The page of a chat run: answers with their controls, clips with questions, and where the parts come from."""
+"""The report of a chat run: answers with their controls, clips with questions, and the origins of the parts."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The report holds what it must, says what was not run, and asks no other host for anything."""
+"""The encoder's report: figures with controls, "not run" where there are none, and nothing from other hosts."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is painted under question and answer, clip after clip."""
+"""Pictures of evidence: attention over the frames of every clip, below question and answer."""
 
 import numpy as np
 from PIL import ImageFont

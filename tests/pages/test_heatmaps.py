@@ -1,4 +1,4 @@
-"""What is painted where: heat on the right patch, the ring around the right place, one picture per frame."""
+"""Heat on the right patch, the ring around the right place, one picture per frame."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""The account of programs compiled for this machine: what the compiler says, and what it is made of."""
+"""Memory of programs compiled for this machine: the parts add up to the compiler's figures."""
 
 import jax
 import pytest

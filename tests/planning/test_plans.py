@@ -1,3 +1,5 @@
+"""Advice for a run that does not fit."""
+
 import dataclasses
 
 from hilight_jax.planning.plans import advice

@@ -1,3 +1,5 @@
+"""Programs of a run as they are compiled for a pod."""
+
 import dataclasses
 
 import jax

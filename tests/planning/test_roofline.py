@@ -1,3 +1,5 @@
+"""The roofline of a small program."""
+
 import pytest
 
 from hilight_jax.planning.hlo import kernel_costs

@@ -1,4 +1,4 @@
-"""Which settings are tried and how they are ranked, with a compiler that only counts."""
+"""Settings that a sweep tries, and their ranks, with a compiler that only counts."""
 
 import dataclasses
 

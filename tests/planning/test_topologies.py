@@ -1,3 +1,5 @@
+"""Names of slices, their chips and their devices."""
+
 import pytest
 
 from hilight_jax.core.errors import ConfigError
