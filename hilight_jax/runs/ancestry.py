@@ -1,7 +1,8 @@
-"""Where a model comes from, told by every working directory and handed on from run to run: ``ancestry.json``.
+"""The ancestry of a model: ``ancestry.json`` in every working directory.
 
-A converted checkpoint names its files with their SHA-256; a training run names its configuration and carries the whole
-record of every run that it started from, so that it is known still when those are gone. ``export`` passes it on.
+The record of a converted checkpoint lists its files with their SHA-256. The record of a training run holds its
+configuration and the whole record of every run that it started from, so it survives their deletion. ``export`` copies
+it into the model card.
 """
 
 import hashlib
@@ -22,13 +23,13 @@ ANCESTRY = "ancestry.json"
 
 
 def read_ancestry(workdir: str | Path) -> dict[str, Any]:
-    """The record of a working directory; empty for one that began before there were such records."""
+    """The record of a working directory; empty for one without it."""
     path = Path(workdir) / ANCESTRY
     return read_object(path, CheckpointError, "restore it from a copy, or delete it") if path.is_file() else {}
 
 
 def keep_ancestry(config: RunConfig, workdir: Path) -> None:
-    """Writes the record of a training run when it begins, by the first process."""
+    """Writes the record of a training run when it starts, by the first process."""
     if jax.process_index() or (workdir / ANCESTRY).exists():
         return
     sources = {"init_from": config.init_from.workdir} if config.init_from else {}
@@ -47,7 +48,7 @@ def converted(kind: str, files: Iterable[Path], facts: Mapping[str, Any]) -> dic
 
 
 def without_places(record: Any) -> Any:
-    """A record for publication: names of files and runs, not where they lay, and not what was typed."""
+    """Removes paths and command lines from a record, for publication; names of files and runs stay."""
     if isinstance(record, list):
         return [without_places(item) for item in record]
     if not isinstance(record, Mapping):
@@ -57,7 +58,7 @@ def without_places(record: Any) -> Any:
 
 
 def made_with() -> dict[str, str]:
-    """Versions of what computes."""
+    """The versions of this package and its libraries."""
     return {"hilight_jax": __version__, "libraries": versions()}
 
 

@@ -1,8 +1,8 @@
-"""Where the parts of a model come from: each stage saves what it trained and names the runs that made the rest.
+"""Provenance of a model's parts: a run saves the parts that it trained and names the runs that made the others.
 
 ``provenance.json`` in a working directory lists, for every part that the run took from another one, that run's working
-directory, step and a fingerprint of the values. So a run of 80 MB of adapters does not copy 11 GB of weights, and a
-part that was trained further, lost or exchanged in the meantime is found out by name.
+directory, its step and a fingerprint of the values. So a run of 80 MB of adapters does not copy 11 GB of weights, and
+a part that has been trained further, lost or exchanged since is reported by name.
 """
 
 import dataclasses
@@ -62,10 +62,10 @@ def load_part(workdir: str | Path, part: str, which: Which | int = "latest") -> 
 
 
 def load_known(part: str, origin: Origin) -> tuple[dict[str, Any], Origin]:
-    """Loads a part from where provenance says it is, and checks that it is still the same.
+    """Loads a part from its recorded place, and checks that its values have not changed.
 
     Raises:
-      CheckpointError: It is gone or another one.
+      CheckpointError: It is gone or has changed.
     """
     try:
         tree, found = load_part(origin.workdir, part, origin.step)
@@ -92,8 +92,8 @@ def read_provenance(workdir: str | Path) -> dict[str, Origin]:
 def write_provenance(workdir: Path, origins: Mapping[str, Origin]) -> None:
     """Writes ``provenance.json`` in one piece, by the first process alone.
 
-    Every place is written as it is and as seen from ``workdir``: a run finds its sources when it was moved alone, and
-    when a folder of runs was moved as a whole.
+    Every place is written absolute and relative to ``workdir``: a run finds its sources after it was moved alone, and
+    after a folder of runs was moved as a whole.
     """
     if jax.process_index():
         return
@@ -118,10 +118,10 @@ def _origin(workdir: Path, entry: Mapping[str, Any]) -> Origin:
 def lazy_part(
     workdir: str | Path, part: str, which: Which | int = "latest"
 ) -> tuple[dict[str, Any], Callable[[], None]]:
-    """One part of the model of a run as ``load_part`` gives it, but with its arrays not yet read.
+    """Like ``load_part``, with lazy arrays.
 
     Returns:
-      The tree of lazy arrays, and what to call when all of them were read: it compares them with what provenance says.
+      The tree, and a check to call after all arrays were read: it compares them with their recorded fingerprints.
 
     Raises:
       CheckpointError: The run has no such part or no checkpoint; when called at the end, a part is no longer what the
@@ -150,16 +150,8 @@ def lazy_part(
     return trees.unflatten(flat), check
 
 
-def has_part(workdir: str | Path, part: str) -> bool:
-    """Whether a run holds a part, in its own checkpoint or by provenance."""
-    store, step = _open_step(Path(workdir), "latest")
-    found = part in read_provenance(workdir) or part in store.param_shapes(step)
-    store.close()
-    return found
-
-
 class _Watched:
-    """The arrays of a part, which are fingerprinted while somebody else reads them."""
+    """The lazy arrays of a part, fingerprinted as they are read."""
 
     def __init__(self, tree: Mapping[str, Any]):
         self._seen: dict[str, bytes] = {}
@@ -175,7 +167,7 @@ class _Watched:
         return LazyArray(leaf.shape, leaf.dtype, read)
 
     def fingerprint(self) -> str:
-        """Of all arrays; those that nobody read are read now."""
+        """Returns the fingerprint of all arrays; reads those that have not been read."""
         for path in self._whole:
             if path not in self._seen:
                 self.flat[path].read()
@@ -183,12 +175,12 @@ class _Watched:
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:
-    """A short name for the values of a part: names, shapes, and values spread over every array."""
+    """Hashes the values of a part: names, shapes, and samples of every array."""
     return _digest({path: _sample(path, leaf) for path, leaf in trees.flatten(tree).items()})
 
 
 def _sample(path: str, leaf: Any) -> bytes:
-    """What of an array enters a fingerprint."""
+    """The bytes of an array that enter a fingerprint: its name, shape, dtype and samples."""
     flat = np.asarray(leaf).reshape(-1)
     stride = max(1, flat.size // _SAMPLES) | 1  # Odd, so that it does not walk down one column.
     return f"{path} {tuple(leaf.shape)} {leaf.dtype};".encode() + np.ascontiguousarray(flat[::stride]).tobytes()

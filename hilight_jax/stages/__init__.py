@@ -1,1 +1,1 @@
-"""What a run of each training stage is made of: its objective, its input, its evaluation."""
+"""Stages of training: configuration, objective, input and evaluation of each, and the table that registers them."""

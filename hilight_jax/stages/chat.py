@@ -82,7 +82,7 @@ class ChatObjective:
         }
 
     def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """How many labels the batch has, the first position left out."""
+        """The number of labels of the batch, without the first position."""
         return {"next_token": next_token_count(batch["labels"])}
 
     def clamp(self, params: dict[str, Any]) -> dict[str, Any]:

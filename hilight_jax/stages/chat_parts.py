@@ -1,4 +1,4 @@
-"""The parts that a chat stage builds on: found, checked against its configuration, and recorded."""
+"""The parts that a chat stage takes from other runs: found, checked against its configuration, recorded."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hilight_jax.stages.chat_config import ChatTrainConfig
 def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any], dict[str, Origin]]:
     """Loads every part that a run takes from others.
 
-    A run that goes on takes exactly the parts that it began with, whatever was trained since.
+    A resumed run takes exactly the parts that it started with, whatever was trained since.
 
     Returns:
       The parameters and the origins, by part.
@@ -72,13 +72,13 @@ def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) ->
 
 
 def keep_provenance(workdir: Path, origins: dict[str, Origin]) -> None:
-    """Records the origins of a run's parts when it begins; a run that goes on has them."""
+    """Records the origins of a run's parts when it starts; a resumed run has them already."""
     if not has_checkpoint(workdir):
         write_provenance(workdir, origins)
 
 
 def has_checkpoint(workdir: Path) -> bool:
-    """Whether a run has something to go on from; until then it may begin anew with other parts."""
+    """Returns True when a run can resume; until then it may start with other parts."""
     return (workdir / "checkpoints").is_dir() and Store(workdir / "checkpoints", read_only=True).latest() is not None
 
 

@@ -1,4 +1,4 @@
-"""The tokenizer of a chat run: every workdir keeps its own copy, so that a run can be moved and understood."""
+"""The tokenizer of a chat run: every workdir keeps its own copy, so that a run can be moved."""
 
 import os
 import shutil

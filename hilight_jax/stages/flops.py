@@ -1,10 +1,15 @@
-"""Matrix-multiplication FLOPs of the dual encoder, counted from its configuration alone.
+"""Matrix-multiplication FLOPs of a train step of every stage, counted from its configuration.
 
 Counted: every matrix product of the forward pass, two FLOPs per multiply-add, over the key positions that a query is
 allowed to see in the video tower (CLIP-ViP's proxy-guided attention) and over all positions in the text tower (its
 causal mask is applied after the product). Not counted: norms, activations, softmaxes, losses, the optimiser, and
 layers that are computed again in the backward pass. The backward pass has two products for each of the forward one,
-so a train step counts three forward passes. Letters: core/shapes.py.
+so a train step counts three forward passes.
+
+In the chat stages some weights are frozen. A frozen part that gradients must pass counts two passes, since its backward
+pass has one product for each of the forward one; a part before everything trained (the towers, and token mining when it
+is frozen) counts one. LoRA's deltas are always trained. Products without weights (attention) count three passes
+wherever gradients pass. Letters: core/shapes.py.
 """
 
 from hilight_jax.core import trees

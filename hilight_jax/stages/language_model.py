@@ -1,4 +1,4 @@
-"""A language model by itself: what a working directory holds that was converted and not trained here."""
+"""The configuration of a converted language model: it is a source of other runs and is not trained by itself."""
 
 import dataclasses
 from typing import Literal, Self
@@ -24,10 +24,10 @@ class LanguageModelRun:
 
     Attributes:
       stage: Always ``language_model``.
-      name: As of other runs.
-      preset: As of other runs.
+      name: See ``RunConfig``.
+      preset: See ``RunConfig``.
       model: Sizes.
-      keep: As of other runs.
+      keep: See ``RunConfig``.
     """
 
     stage: Literal["language_model"] = "language_model"
@@ -37,5 +37,5 @@ class LanguageModelRun:
     keep: KeepConfig = KeepConfig()
 
     def with_sources(self) -> Self:
-        """Itself: it has no data."""
+        """Returns itself, as it has no data."""
         return self

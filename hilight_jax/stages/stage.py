@@ -16,7 +16,7 @@ Batches = AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]
 
 
 class Stage(Protocol):
-    """One stage of training, ready to be trained; its constructor takes ``(config, mesh, workdir)``."""
+    """A stage of training, ready to run; its constructor takes ``(config, mesh, workdir)``."""
 
     objective: Objective
     given: Mapping[str, Any]  # Parameters that other runs made, by top-level name.
@@ -30,7 +30,7 @@ class Stage(Protocol):
         ...
 
     def prepare(self, workdir: Path) -> None:
-        """Writes what the run keeps beside its checkpoints, before the first step and at every resumption."""
+        """Writes the run's other files, before the first step and at every resumption."""
         ...
 
     def batches(self, start_step: int) -> Batches:

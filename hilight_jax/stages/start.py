@@ -12,7 +12,7 @@ from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableChec
 from hilight_jax.runs.workdir import changed_keys
 from hilight_jax.stages.load_config import build_run, read_config
 from hilight_jax.training.run_config import RunConfig
-from hilight_jax.training.state import TrainState
+from hilight_jax.training.steps import TrainState
 from hilight_jax.training.trainer import Trainer
 
 

@@ -1,4 +1,4 @@
-"""Batches on their way to the devices: a thread reads and places a few ahead, so that no step waits for a copy."""
+"""Prefetches batches to the devices: a thread reads and places a few ahead, so that no step waits for a copy."""
 
 import collections
 from collections.abc import Callable, Iterator, Mapping
@@ -14,24 +14,24 @@ class Placed(NamedTuple):
 
 
 class DeviceBatches(Iterator[Placed]):
-    """A context that reads ahead while it is open; what fails is raised where that batch is asked for."""
+    """A context that prefetches while it is open; a failure is raised at the ``next`` of its batch."""
 
     def __init__(
         self, batches: Iterator[Mapping[str, Any]], place: Callable[[Mapping], Mapping[str, Any]], depth: int = 2
     ):
-        """Waits to be entered.
+        """Prepares the thread; entering the context starts it.
 
         Args:
           batches: This host's rows.
           place: Puts them on its devices.
-          depth: Batches that are read and placed before they are asked for.
+          depth: Number of batches that are prefetched.
         """
         self._batches, self._place, self._depth = batches, place, depth
         self._thread = ThreadPoolExecutor(1, "device batches")
         self._ahead: collections.deque[Future[Placed]] = collections.deque()
 
     def __next__(self) -> Placed:
-        """Returns the next batch, waiting for it if need be."""
+        """Returns the next batch, blocks until it is placed."""
         self._ahead.append(self._thread.submit(self._read))
         return self._ahead.popleft().result()
 

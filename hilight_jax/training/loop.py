@@ -20,14 +20,13 @@ from hilight_jax.core.progress import Progress
 from hilight_jax.training.device_batches import DeviceBatches
 from hilight_jax.training.long_runs.clock import Clock, Pace
 from hilight_jax.training.long_runs.goodput import Goodput
-from hilight_jax.training.long_runs.maintenance import MaintenanceWatch
-from hilight_jax.training.long_runs.preemption import Preemption
+from hilight_jax.training.long_runs.preemption import MaintenanceWatch, Preemption
 from hilight_jax.training.long_runs.profiling import Profile, profiled_steps
 from hilight_jax.training.long_runs.watchdog import Watchdog
 from hilight_jax.training.metrics import MetricsWriter
 from hilight_jax.training.nonfinite import FiniteCheck
 from hilight_jax.training.optimizer import schedule
-from hilight_jax.training.state import TrainState
+from hilight_jax.training.steps import TrainState
 from hilight_jax.training.trainer import Trainer
 
 _LOG = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def run(
       state: Where to start.
       batches: This host's slices of the global batches, from step ``state.step`` on.
       store: Receives checkpoints.
-      workdir: Receives metrics, and where the time went.
+      workdir: Receives metrics and ``goodput.json``.
       hooks: What the stage does between steps.
       clock: The time of this start so far; None starts one now.
 
@@ -149,7 +148,7 @@ def _wait(store: Store, clock: Clock) -> None:
 
 
 def _watchdog(seconds: float, clock: Clock, workdir: Path) -> Watchdog:
-    """Every process speaks for itself: all stand still when one does, but each knows only its own reason."""
+    """The watchdog of this process: when one process stalls all do, and each reports its own activity."""
     number = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""
     stacks = workdir / f"stalls{f'-{jax.process_index()}' if number else ''}.txt"
     return Watchdog(seconds, lambda: clock.current, lambda line: _LOG.warning("%s%s", number, line), stacks)

@@ -16,7 +16,7 @@ class MetricsWriter:
     def __init__(self, workdir: Path, start_step: int):
         """Opens the files in ``workdir`` and keeps only records of steps up to ``start_step``.
 
-        Of several processes only the first writes; all know what was ``kept``.
+        Of several processes only the first writes; all of them read ``kept``.
         """
         self._writes = jax.process_index() == 0
         self.kept = [record for record in read_metrics(workdir) if record["step"] <= start_step]
@@ -51,7 +51,7 @@ class MetricsWriter:
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """Returns all whole records of a run, up to the first line that is none: a kill may tear the last."""
+    """Returns the records of a run up to the first damaged line: a kill may cut the last one short."""
     path = Path(workdir) / "metrics.jsonl"
     records = []
     for line in path.read_text().splitlines() if path.exists() else []:

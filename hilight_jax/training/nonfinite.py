@@ -1,4 +1,4 @@
-"""Looks at the metrics of every step: what is not a finite number stops the run, or is skipped a few times."""
+"""Checks that the metrics of every step are finite: stops the run, or lets a few steps be skipped."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -16,21 +16,21 @@ class FiniteCheck:
         most: int,
         before: Iterable[Mapping[str, float]],
         record: Callable[[int, dict[str, float]], None],
-        tell: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ):
         """Starts with what was skipped before.
 
         Args:
           most: How many steps of the whole run may be skipped.
-          before: The records of the steps that are kept; a skipped one says so.
+          before: The records of the steps that are kept; a skipped one has ``skipped``.
           record: Writes the record of a step.
-          tell: Says a line to the user.
+          log: Writes a line for the user.
         """
-        self._most, self._record, self._tell = most, record, tell
+        self._most, self._record, self._log = most, record, log
         self._skipped = {entry["step"] for entry in before if entry.get("skipped")}
 
     def __call__(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, float]:
-        """Fetches the metrics of a step, which waits for it; those of a skipped step that are no numbers are left out.
+        """Fetches the metrics of a step, which waits for it; drops the metrics of a skipped step that are not finite.
 
         Raises:
           TrainingError: One is not a finite number and the step was not skipped, or too many were.
@@ -54,5 +54,5 @@ class FiniteCheck:
                     f"{advice}"
                 )
             self._record(step, {"skipped": 1.0})
-            self._tell(f"step {step} was skipped ({len(self._skipped)} of at most {self._most}): {what}")
+            self._log(f"step {step} was skipped ({len(self._skipped)} of at most {self._most}): {what}")
         return {name: value for name, value in values.items() if name not in broken}

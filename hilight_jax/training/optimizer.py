@@ -17,7 +17,7 @@ class OptimizerConfig:
     """The update rule.
 
     Attributes:
-      name: ``adamw``, or ``sgd`` (no momentum, no decay), which shows a wrong gradient at once.
+      name: ``adamw``, or ``sgd`` (no momentum, no decay), for tests of gradients.
       learning_rate: Peak learning rate.
       warmup_fraction: Share of all steps over which the rate rises linearly from 0.
       end_fraction: The cosine ends at this share of the peak.

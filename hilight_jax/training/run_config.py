@@ -1,4 +1,4 @@
-"""What the configurations of all training stages share."""
+"""The configuration that the runs of all stages share."""
 
 import dataclasses
 import re
@@ -72,10 +72,10 @@ class RunConfig:
       eval_every: Steps between evaluations on the validation data; the last step is always evaluated.
       eval_batch_size: Examples of one evaluation batch.
       data_dir: Where generated worlds are kept; ``{data_dir}`` in a source of ``data`` stands for it.
-      generate_missing: Generate the named billiards world when its data is missing (the demo); else say so.
+      generate_missing: Generate the named billiards world when its data is missing (the demo), instead of an error.
       profile: Steps ``FIRST:LAST`` of which a trace is written; empty for none.
       max_skipped_steps: How many steps whose loss or gradient is not finite are skipped before the run gives up.
-      stall_seconds: A run is said to stand still when no step has finished for so long; 0 says nothing.
+      stall_seconds: Age of the last step from which a stall is reported; 0 reports none.
     """
 
     name: str
@@ -99,7 +99,7 @@ class RunConfig:
     stall_seconds: float = 300.0
 
     def __post_init__(self):
-        """Checks what every stage has."""
+        """Checks the keys that every stage has."""
         for key in ("steps", "batch_size", "accumulate", "log_every", "eval_every", "eval_batch_size"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"config.{key} is {getattr(self, key)}, but must be at least 1.")

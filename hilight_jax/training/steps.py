@@ -1,5 +1,6 @@
-"""The pure training step: losses, gradients, update. It knows no files, no clocks and no loop."""
+"""The state of training and the pure training step: losses, gradients, update."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,13 +10,34 @@ import optax
 
 from hilight_jax.core import trees
 from hilight_jax.core.means import Mean
-from hilight_jax.training.state import TrainState
 
 Batch = Mapping[str, jax.Array]
 # (all parameters, batch) -> named loss terms, each a sum and a count.
 LossTerms = Callable[[Any, Batch], dict[str, Mean]]
 # batch -> the counts that the loss terms of this batch will carry, by name.
 LossCounts = Callable[[Batch], dict[str, jax.Array]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class TrainState:
+    """The state after ``step`` finished steps; only ``trained`` has gradients and optimiser state."""
+
+    step: jax.Array
+    trained: dict[str, Any]
+    frozen: dict[str, Any]
+    optimizer: Any
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All parameters of the model as one tree."""
+        return trees.merge(self.frozen, self.trained)
+
+
+def create(params: dict[str, Any], freeze: tuple[str, ...], optimizer: Any) -> TrainState:
+    """Splits off the parameters whose path matches a pattern of ``freeze`` and starts the optimiser on the rest."""
+    frozen, trained = trees.split(params, freeze)
+    return TrainState(step=jnp.zeros((), jnp.int32), trained=trained, frozen=frozen, optimizer=optimizer.init(trained))
 
 
 def make_train_step(
@@ -45,7 +67,7 @@ def make_train_step(
       constrain: Pins the gradients to the shardings of the parameters.
       accumulate: Number of micro-batches that the batch is cut into.
       block: Consecutive clips that stay in one micro-batch.
-      skip: A step whose loss or gradient is not finite changes nothing but the step number; metric ``skipped`` says so.
+      skip: Let a step whose loss or gradient is not finite change the step number alone; its metric ``skipped`` is 1.
     """
 
     def loss(trained: dict, frozen: dict, batch: Batch, counts: dict) -> tuple[jax.Array, dict]:

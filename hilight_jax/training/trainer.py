@@ -19,12 +19,11 @@ from hilight_jax.core.mesh_context import under_mesh
 from hilight_jax.core.sharding import Rule, like, shardings
 from hilight_jax.training.optimizer import make_optimizer
 from hilight_jax.training.run_config import InitFrom, RunConfig
-from hilight_jax.training.state import TrainState, create
-from hilight_jax.training.steps import make_train_step
+from hilight_jax.training.steps import TrainState, create, make_train_step
 
 
 class Objective(Protocol):
-    """What a training stage brings to the trainer."""
+    """The part of a training step that a stage defines."""
 
     partition_rules: tuple[Rule, ...]
     weights: Mapping[str, float]
@@ -59,7 +58,7 @@ class Trainer:
     """Owns the compiled step of one objective on one mesh."""
 
     def __init__(self, config: RunConfig, objective: Objective, mesh: Mesh, given: Mapping[str, Any] | None = None):
-        """Works out all shapes and shardings; nothing is computed yet.
+        """Derives all shapes and shardings; nothing is computed yet.
 
         Args:
           config: The run.
@@ -142,7 +141,7 @@ class Trainer:
 
     @functools.cached_property
     def rows(self) -> HostRows:
-        """Which rows of every global batch are this host's."""
+        """The rows of every global batch that are this host's."""
         return HostRows(self.mesh, self.config.batch_size)
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -225,7 +224,7 @@ class Trainer:
 
 
 def _put(value: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
-    """Places what every host has whole: each takes its devices' pieces, and none asks the others to compare."""
+    """Places an array that every host holds whole: each takes its devices' pieces, without communication."""
     return jax.make_array_from_callback(np.shape(value), sharding, lambda index: np.asarray(value)[index])
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from hilight_jax.core.means import Mean
 from hilight_jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
-from hilight_jax.training.state import create
-from hilight_jax.training.steps import _micro_batches, make_train_step
+from hilight_jax.training.steps import _micro_batches, create, make_train_step
 
 # Ragged rows: a mean over all real entries is not the mean of the rows' means.
 BATCH = {

@@ -13,8 +13,7 @@ from hilight_jax.stages.start import start
 from hilight_jax.training import loop
 from hilight_jax.training.optimizer import OptimizerConfig
 from hilight_jax.training.run_config import RunConfig
-from hilight_jax.training.state import TrainState, create
-from hilight_jax.training.steps import make_train_step
+from hilight_jax.training.steps import TrainState, create, make_train_step
 
 
 def loss_terms(params, batch):

@@ -1,17 +1,17 @@
-"""Where the time of a run goes: at every moment it does exactly one thing, so the parts add up to the whole."""
+"""Accounts for the time of a run: at any moment exactly one activity counts, so the seconds add up."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-# What a run does. "start" is everything before the loop: opening data, restoring, fresh parameters. "step" is handing
-# a step to the devices and waiting for the one before it; "data" is waiting for a batch, while the devices may still
-# be busy with the step before; "checkpoint" is only what the loop waits for, the writing goes on behind.
+# "start" is everything before the loop: opening data, restoring, fresh parameters. "step" is dispatching a step and
+# waiting for the one before it; "data" is waiting for a batch, while the devices may still run the step before;
+# "checkpoint" is the time that the loop is blocked, the asynchronous writing left out.
 ACTIVITIES = ("start", "compile", "data", "step", "evaluation", "checkpoint", "other")
 
 
 class Clock:
-    """Counts the seconds of every activity from its making on; the innermost activity counts."""
+    """Counts the seconds of every activity since it was made; the innermost activity counts."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic):
         """Starts in ``start``."""
@@ -22,17 +22,17 @@ class Clock:
 
     @property
     def current(self) -> str:
-        """What the run does now; may be asked from another thread."""
+        """The current activity; safe to read from another thread."""
         return self._running[-1]
 
     def begin_loop(self) -> None:
-        """Ends ``start``: what is not named from here on is ``other``."""
+        """Ends ``start``: time outside any activity is ``other`` from here on."""
         self._settle()
         self._running[0] = "other"
 
     @contextlib.contextmanager
     def activity(self, name: str) -> Iterator[None]:
-        """Everything inside counts as ``name``, but for activities further inside."""
+        """Counts the time inside as ``name``, except that of activities nested in it."""
         self._settle()
         self._running.append(name)
         try:
@@ -53,7 +53,7 @@ class Clock:
 
 
 class Pace:
-    """How fast steps are between two records, compilation, evaluations and checkpoints left out."""
+    """The speed of steps between two records, without compilation, evaluations and checkpoints."""
 
     def __init__(self, clock: Clock, step: int, batch_size: int):
         """Starts counting after ``step`` steps of ``batch_size`` examples."""

@@ -1,8 +1,8 @@
-"""What a run's time was spent on, over all its interruptions: ``goodput.json`` in the workdir and one line at the end.
+"""Goodput: the share of a run's time spent on steps that count, over all its restarts, in ``goodput.json``.
 
-To the activities of the clock come two that only a later start can know: ``lost``, the steps, data and evaluations
-after the checkpoint that the run goes on from, which are done again; and ``down``, from the last word of the run before
-until this one began. All of them add up to the time since the first start.
+A restart adds two activities to those of the clock: ``lost``, the steps, data and evaluations after the checkpoint that
+it resumes from, which are repeated; and ``down``, the time from the last write of the former start until this one. All
+activities add up to the time since the first start.
 """
 
 import json
@@ -22,26 +22,26 @@ SECONDS_BETWEEN_WRITES = 10.0
 
 
 class Goodput:
-    """Adds this start's clock to what the file says of those before; a context that writes it at its end."""
+    """Adds this start's clock to the record of the earlier ones; a context that writes the record at its end."""
 
     def __init__(
         self,
         workdir: Path,
         step: int,
         clock: Clock,
-        tell: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
         now: Callable[[], float] = time.time,
     ):
-        """Reads what was before.
+        """Reads the record of the earlier starts.
 
         Args:
           workdir: Where ``goodput.json`` is; only the first process writes it.
-          step: The step that the run goes on from.
+          step: The step that the run resumes from.
           clock: The time of this start.
-          tell: Is given the summary at the end.
+          log: Writes the summary at the end.
           now: Seconds since 1970.
         """
-        self._path, self._clock, self._tell, self._now = workdir / "goodput.json", clock, tell, now
+        self._path, self._clock, self._log, self._now = workdir / "goodput.json", clock, log, now
         before = _read(self._path)
         self._starts = before.get("starts", 0) + 1
         self._before = dict.fromkeys((*ACTIVITIES, "lost", "down"), 0.0) | before.get("seconds", {})
@@ -61,12 +61,12 @@ class Goodput:
         return {name: value + now.get(name, 0.0) for name, value in self._before.items()}
 
     def saved(self, step: int) -> None:
-        """Notes that what was done up to ``step`` is kept, and writes the file."""
+        """Records the checkpoint of ``step``, and writes the file."""
         self._checkpoints.append({"saved": step} | {name: self.seconds()[name] for name in DONE_AGAIN})
         self.write()
 
     def touch(self) -> None:
-        """Writes the file if that was not done lately: what a killed run did is known up to here."""
+        """Writes the file if the last write is old, so that a killed run loses little of its record."""
         if self._now() - self._written >= SECONDS_BETWEEN_WRITES:
             self.write()
 
@@ -87,7 +87,7 @@ class Goodput:
         write_object(self._path, record)
 
     def summary(self) -> str:
-        """Returns one line: the share of the time that went into steps that count, and where the rest went."""
+        """Returns one line: the share of the time that went into steps that count, and the shares of the rest."""
         seconds = self.seconds()
         shares = {name: _share(seconds, name) for name in sorted(seconds, key=seconds.get, reverse=True)}
         rest = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if name != "step" and share >= 0.0005)
@@ -98,9 +98,9 @@ class Goodput:
         return self
 
     def __exit__(self, *_) -> None:
-        """Writes the file and tells the summary."""
+        """Writes the file and logs the summary."""
         self.write()
-        self._tell(self.summary())
+        self._log(self.summary())
 
 
 def spell(seconds: float) -> str:
@@ -116,7 +116,7 @@ def _share(seconds: dict[str, float], name: str) -> float:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What the starts before wrote; nothing when that is no such record: no run fails for its bookkeeping."""
+    """The record of the earlier starts; empty when it is damaged, since bookkeeping must not stop a run."""
     try:
         record = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

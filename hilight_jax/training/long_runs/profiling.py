@@ -9,7 +9,7 @@ from hilight_jax.core.errors import ConfigError
 
 
 def profiled_steps(text: str, steps: int) -> range:
-    """Reads ``FIRST:LAST``, both included; an empty text is no step.
+    """Reads ``FIRST:LAST``, both included; an empty text gives no steps.
 
     Raises:
       ConfigError: The text is something else, or no such steps are in a run of ``steps``.

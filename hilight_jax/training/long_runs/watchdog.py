@@ -1,4 +1,4 @@
-"""Says that a run stands still, and in what, when no step has finished for a while."""
+"""Reports a stall, and its cause, when no step has finished for a while."""
 
 import faulthandler
 import threading
@@ -16,10 +16,10 @@ WAITS_FOR = {
 
 
 class Watchdog:
-    """A thread that looks at the clock of the last step; a context around the loop.
+    """A thread that watches the time since the last step; a context around the loop.
 
-    It speaks once when a stall is ``seconds`` old, again at twice and four times that age and so on, and when steps go
-    on. Each time the stacks of all threads are added to a file.
+    It reports a stall when it is ``seconds`` old, again at twice and four times that age and so on, and its end. Each
+    report of a stall appends the stacks of all threads to a file.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class Watchdog:
         stacks: Path | None = None,
         now: Callable[[], float] = time.monotonic,
     ):
-        """Waits to be entered.
+        """Prepares the thread; entering the context starts it.
 
         Args:
-          seconds: From what age on no step is a stall; 0 never looks.
-          activity: What the run does now.
-          report: Is given each sentence, in the watchdog's thread.
+          seconds: Age from which a missing step is a stall; 0 switches the watchdog off.
+          activity: Returns the current activity of the run.
+          report: Receives each sentence, in the watchdog's thread.
           stacks: File that receives the threads' stacks.
           now: Seconds.
         """
@@ -46,7 +46,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def finished(self, step: int) -> None:
-        """Notes that a step is done."""
+        """Records that a step is done."""
         now = self._now()
         silent, stalled = now - self._last, self._due > self._seconds
         self._step, self._last, self._due = step, now, self._seconds
@@ -54,7 +54,7 @@ class Watchdog:
             self._report(f"step {step} is done after {silent:.0f} s; the run goes on.")
 
     def look(self) -> None:
-        """Speaks if it is time to."""
+        """Reports a stall if one is due."""
         silent, last, due = self._now() - self._last, self._step, self._due
         if silent < due:
             return
@@ -72,17 +72,17 @@ class Watchdog:
             file.flush()
             faulthandler.dump_traceback(file)
             file.write("\n")
-        self._report(f"{line}; {self._stacks} says where each thread stands.")
+        self._report(f"{line}; {self._stacks} holds the stack of each thread.")
 
     def __enter__(self) -> "Watchdog":
-        """Starts to look."""
+        """Starts the thread."""
         self._last = self._now()
         if self._seconds:
             self._thread.start()
         return self
 
     def __exit__(self, *_) -> None:
-        """Stops looking."""
+        """Stops the thread."""
         self._stop.set()
         if self._seconds:
             self._thread.join()

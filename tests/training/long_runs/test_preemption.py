@@ -4,8 +4,7 @@ import os
 import signal
 import time
 
-from hilight_jax.training.long_runs.maintenance import MaintenanceWatch
-from hilight_jax.training.long_runs.preemption import Preemption
+from hilight_jax.training.long_runs.preemption import MaintenanceWatch, Preemption
 
 
 def watch_of(*answers, **options):
