@@ -20,8 +20,8 @@ from typing import Any
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
-from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.evals.qa_files import score_predictions
+from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.evals.source_names import check_names, source_name, specifications
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.stage import EvaluationOptions
