@@ -27,6 +27,8 @@ HEIGHT = {room: len(FLOORS) - floor for floor, rooms in enumerate(FLOORS) for ro
 # The Python interface lies at the top as commands do, but is none: commands may import it, and it prints nothing.
 INTERFACE = f"{PACKAGE}.api"
 ROOMS_WITHOUT_JAX = {"data", "billiards"}
+# The one module that may import pickle, for its Unpickler; loads and load are called nowhere.
+UNPICKLER = f"{PACKAGE}.data.pickled_clips"
 # Distributions that are not named as the module that they install.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -45,6 +47,26 @@ SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 
 def test_the_house_rules_hold():
     assert violations(ROOT) == []
+
+
+def test_there_are_at_most_24_rooms_and_every_floor_is_used():
+    found = {_room(ROOT, path) for path in _sources(ROOT)}  # None is the room of commands.
+    assert found == {*HEIGHT, None} and len(found) <= 24
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert _circle(_import_graph(ROOT)) is None
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()}) == ["a", "b", "c", "a"]
+
+
+def test_no_folders_of_a_room_import_each_other_in_a_circle():
+    """As ``data`` and ``data/conversations``: one of them uses the other."""
+    folders: dict[str, set[str]] = {}
+    for module, imported in _import_graph(ROOT).items():
+        here = module.rpartition(".")[0]
+        same_room = {each.rpartition(".")[0] for each in imported if each.split(".")[1] == module.split(".")[1]}
+        folders.setdefault(here, set()).update(same_room - {here})
+    assert _circle(folders) is None
 
 
 def test_exported_code_imports_nothing_of_the_package():
@@ -87,6 +109,8 @@ def test_every_package_that_setup_always_installs_is_imported():
         ("formats/clip_names.py", "import torch", "imports torch at import time"),
         ("training/loop.py", "print('step')", "prints"),
         ("data/video.py", "from pickle import load", "imports pickle"),
+        ("data/pickled_clips.py", "from pickle import load", "unpickles"),
+        ("data/pickled_clips.py", "import pickle\npickle.loads(content)", "unpickles"),
         ("data/video.py", "np.load(path, allow_pickle=True)", "allows pickle"),
         ("data/utils.py", "x = 1", "is named utils.py"),
         ("training/steps.py", "jax.pmap(f)", "uses pmap"),
@@ -116,6 +140,7 @@ def test_what_is_allowed_passes(tmp_path):
         "core/errors.py": "import difflib",
         "models/clip.py": "import flax\nfrom hilight_jax.core import mesh",
         "data/video.py": "from hilight_jax.core.errors import UserError\nimport jaxtyping",
+        "data/pickled_clips.py": "import pickle\nclass Recorder(pickle.Unpickler):\n  pass",
         "formats/clip_names.py": "def read(path):\n  import torch",
         "train.py": "from hilight_jax.models import clip\nprint(clip)",
         "generation/generator.py": "from hilight_jax.models import clip",
@@ -158,6 +183,11 @@ def _file_rules(path: pathlib.Path, room: str | None, tree: ast.Module) -> Itera
             yield f"prints on line {node.lineno}; only command modules do"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True):
             yield f"allows pickle on line {node.value.lineno}"
+        if isinstance(node, ast.ImportFrom) and node.module == "pickle" and path.stem == UNPICKLER.rpartition(".")[2]:
+            yield f"unpickles on line {node.lineno}; import pickle and override its Unpickler"
+        if isinstance(node, ast.Attribute) and node.attr in ("load", "loads", "_Unpickler"):
+            if getattr(node.value, "id", None) == "pickle":
+                yield f"unpickles on line {node.lineno}; override pickle.Unpickler"
         if isinstance(node, ast.Attribute) and node.attr in ("pmap", "pjit"):
             yield f"uses {node.attr} on line {node.lineno}; use jax.jit and jax.shard_map"
 
@@ -173,7 +203,7 @@ def _import_rules(module: str, rooms: dict, imports: dict) -> Iterator[str]:
             yield "imports flax, which only models/ may"
         if first == "torch" and top_level:
             yield "imports torch at import time; import it in the function that reads the file"
-        if first in ("pickle", "cloudpickle", "dill"):
+        if first in ("cloudpickle", "dill") or (first == "pickle" and module != UNPICKLER):
             yield f"imports {first}"
     if room in ROOMS_WITHOUT_JAX and (chain := _chain_to_jax(module, imports)):
         yield f"needs jax: {' -> '.join(chain)}"
@@ -206,6 +236,33 @@ def _chain_to_jax(module: str, imports: dict) -> list[str] | None:
                 chains[imported] = chain
                 queue.append(imported)
     return None
+
+
+def _import_graph(root: pathlib.Path) -> dict[str, set[str]]:
+    """The modules of the package, those of its rooms, by the module that imports them."""
+    trees = _sources(root)
+    modules = {".".join(path.relative_to(root).with_suffix("").parts): path for path in trees}
+    graph = {}
+    for module, path in modules.items():
+        if path.name != "__init__.py" and path.parent.name != PACKAGE:
+            graph[module] = {imported for imported, _ in _imports(root, path, trees[path]) if imported in modules}
+    return graph
+
+
+def _circle(graph: dict[str, set[str]]) -> list[str] | None:
+    """A path through ``graph`` that ends where it begins, or None."""
+    done: set[str] = set()
+
+    def follow(path: list[str]) -> list[str] | None:
+        if path[-1] in path[:-1]:
+            return path[path.index(path[-1]) :]
+        for each in sorted(graph.get(path[-1], set()) - done):
+            if found := follow([*path, each]):
+                return found
+        done.add(path[-1])
+        return None
+
+    return next((found for each in sorted(graph) if (found := follow([each]))), None)
 
 
 def _imports(root: pathlib.Path, path: pathlib.Path, tree: ast.Module) -> Iterator[tuple[str, bool]]:

@@ -5,7 +5,7 @@ import numpy as np
 from hilight_jax.data import transforms, video
 from hilight_jax.data.conversations.conversation import PickledClip
 from hilight_jax.data.frame_sampling import uniform_indices
-from hilight_jax.data.pickled_arrays import read_pickled_clip
+from hilight_jax.data.pickled_clips import read_pickled_clip
 from hilight_jax.data.video import Video
 
 

@@ -13,7 +13,7 @@ class PickledClip(NamedTuple):
     """A clip stored as HiLight's ``.pkl``: float32 [F, C, Y, X], already resized and normalised.
 
     Attributes:
-      path: The file; ``data/pickled_arrays.read_pickled_clip`` reads it.
+      path: The file; ``data/pickled_clips.read_pickled_clip`` reads it.
     """
 
     path: str | os.PathLike

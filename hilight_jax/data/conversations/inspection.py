@@ -14,8 +14,7 @@ from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.loader import check_number_of_clips, tokenize_conversation
 from hilight_jax.data.conversations.sources import ConversationSource, open_conversations
 from hilight_jax.data.inspection import Finding, hash_video, video_findings
-from hilight_jax.data.pickle_reader import PickleError
-from hilight_jax.data.pickled_arrays import read_pickled_clip
+from hilight_jax.data.pickled_clips import PickleError, read_pickled_clip
 from hilight_jax.data.timed_workers import map_timed
 
 

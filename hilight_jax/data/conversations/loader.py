@@ -27,7 +27,7 @@ from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenize
 from hilight_jax.data.conversations.prompts import expand, training_example
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.key_frames import choose_key_frames
-from hilight_jax.data.pickle_reader import PickleError
+from hilight_jax.data.pickled_clips import PickleError
 from hilight_jax.data.pipelines import ALL_ROWS, Rows
 from hilight_jax.data.video import VideoError
 

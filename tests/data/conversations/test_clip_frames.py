@@ -5,7 +5,7 @@ import pytest
 
 from hilight_jax.data.conversations.clip_frames import load_clip
 from hilight_jax.data.conversations.conversation import PickledClip
-from hilight_jax.data.pickle_reader import PickleError
+from hilight_jax.data.pickled_clips import PickleError
 from hilight_jax.data.transforms import normalise
 from hilight_jax.data.video import VideoError
 from tests.data.clips import encode, grey_frames
