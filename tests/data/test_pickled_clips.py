@@ -238,9 +238,9 @@ def test_an_extension_code_that_was_used_before_is_refused(used_extension):
 
 
 def test_no_instruction_hides_behind_the_end_of_a_frame(used_extension):
-    """The frame ends two bytes into an argument: an Unpickler that reads frames drops these and goes on out of step."""
-    content = b"\x80\x04\x95" + struct.pack("<Q", 4) + b"C\x06xx" + b"yyyy" + b"C" + bytes([len(used_extension)])
-    content += used_extension + b"."
+    """The frame ends inside a length: an Unpickler that reads frames drops its half, and goes on two bytes later."""
+    text = b"\0\0" + used_extension
+    content = b"\x80\x04\x95" + struct.pack("<Q", 3) + b"B" + struct.pack("<I", len(text)) + text + b"."
     assert pickle.load(io.BytesIO(content)) == os.getpid()
     with pytest.raises(PickleError, match="it holds a bytes, not an array"):
         read_pickled_array(content)
