@@ -5,7 +5,7 @@
 #                    write the reports: a quarter of an hour on two CPU cores
 #   make demo-encoder  its first part: the encoder, evaluated, with its report
 #   make test        every test that is not marked slow
-#   make lint        style and formatting
+#   make lint        style, formatting and types
 #   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
 #   make controls    the demo's encoder under every other local loss, two seeds each: hours
 #   make connectors  the demo's stage align with every connector structure, two seeds each: half an hour after the demo
@@ -74,11 +74,12 @@ test-tpu:
 lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright
 
 # mkdocstrings reads the source and does not import it: an environment of the extra's packages alone.
 docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict --quiet
-	@echo "open site/index.html"
+	@echo "open site/index.html; with its search: python3 -m http.server -d site"
 
 $(DOCS_READY): setup.py
 	@echo "installing mkdocs into $(DOCS_VENV) (once)"

