@@ -1,4 +1,4 @@
-"""Python in five lines: what ``hilight_jax.load`` gives.
+"""The Python interface: ``hilight_jax.load`` and the model that it returns.
 
 ```python
 model = hilight_jax.load("runs/tune-demo")
@@ -45,7 +45,7 @@ def load(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> "M
       which: Which of its checkpoints; the best was chosen on validation data.
 
     Raises:
-      CheckpointError: It is no such directory, or holds no whole model.
+      CheckpointError: The directory is no such run, or has no complete model.
     """
     config = read_config(workdir)
     if isinstance(config, EncoderTrainConfig):
@@ -59,10 +59,10 @@ def load(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> "M
 
 
 class Model:
-    """A trained model: videos and texts in, vectors and answers out."""
+    """A trained model, which embeds videos and texts and answers questions."""
 
     def __init__(self, workdir: str | Path, encoder: TrainedEncoder | None = None, chat_model: ChatModel | None = None):
-        """Wraps what ``load`` found; use that."""
+        """Wraps a loaded model; call ``load`` instead."""
         self._workdir = workdir
         self._known_encoder = encoder
         self.data, self._generator = None, None
@@ -78,13 +78,13 @@ class Model:
         """The dual encoder: the run itself, or the one whose video tower the chat model sees with.
 
         Raises:
-          CheckpointError: It cannot be read any more.
+          CheckpointError: Its run cannot be read.
         """
         return self._known_encoder or load_encoder(self._origin.workdir, self._origin.step)
 
     @property
     def generator(self) -> Generator:
-        """The chat model at work.
+        """The chat model as a generator of answers.
 
         Raises:
           CheckpointError: This model only embeds.
@@ -98,20 +98,20 @@ class Model:
     def encode_video(self, video: Video) -> Float[np.ndarray, " E"]:
         """Embeds a video, by its path or its bytes, as a vector of length 1.
 
-        Products with other vectors of this model are cosines, whether of videos or texts.
+        Its product with another vector of this model, of a video or a text, is their cosine similarity.
 
         Raises:
-          DataError: It cannot be decoded.
+          DataError: The video cannot be decoded.
         """
         data = self.encoder.config.data
         frames = read_video_clip(video, data.num_frames, data.image_size).frames
         return _unit(self.encoder.encode_video(frames[None])["video_embeds"][0])
 
     def encode_text(self, text: str) -> Float[np.ndarray, " E"]:
-        """Embeds a text as a vector of length 1; what is longer than the encoder's captions is cut off.
+        """Embeds a text as a vector of length 1; a text longer than the encoder's captions is cut.
 
         Raises:
-          DataError: It has no words.
+          DataError: The text has no words.
         """
         if not any(character.isalnum() for character in text):
             raise DataError(f"the text is {text!r}; it needs at least one word.")
@@ -128,18 +128,17 @@ class Model:
         """Answers the last of some turns.
 
         Args:
-          turns: Of user and model, each a dict: ``role`` is ``user`` (if left out) or ``model``, ``text`` the words,
-            ``videos`` (of a user, optional) the videos that the turn shows. They are shown before the text, or where it
-            has ``<video>`` marks, which must then be as many.
-          on_text: Is called with every further piece of the answer.
+          turns: Dicts with ``role`` (``user``, the default, or ``model``), ``text``, and for the user optionally
+            ``videos``. The videos stand before the text, or at its ``<video>`` marks, which must then be as many.
+          on_text: Called with every new piece of the answer.
           **sampling: See ``SamplingConfig``: ``max_new_tokens=64``, ``temperature=0.0`` ...
 
         Returns:
-          The answer; ``dialogue`` gives what belongs to it as well.
+          The answer; use ``dialogue`` for its tokens and prompt.
 
         Raises:
           CheckpointError: This model only embeds.
-          DataError: A video cannot be decoded, or the turns are no conversation that can be answered.
+          DataError: A video cannot be decoded, or the conversation cannot be answered.
         """
         dialogue = self.dialogue(**sampling)
         for i, turn in enumerate(turns, 1):
@@ -164,7 +163,7 @@ class Model:
 
 
 def _check_turn(number: int, turn: Mapping[str, Any]) -> None:
-    """Every turn by itself; their order is checked with the prompt."""
+    """Checks one turn; ``check_prompt`` checks their order."""
     if not isinstance(turn, Mapping) or not isinstance(turn.get("text"), str):
         raise DataError(
             f"turn {number} is {turn!r:.80}, but a turn is a dict with a text: "

@@ -1,7 +1,7 @@
-"""Talks about videos: ``python -m hilight_jax.chat --checkpoint W --video a.mp4 [--video b.mp4] [--prompt "..."]``.
+"""Answers questions about videos: ``python -m hilight_jax.chat --checkpoint W --video a.mp4 [--prompt "..."]``.
 
-Without ``--prompt`` a conversation begins; /help lists what it understands beside questions. With ``--prompt`` only
-the answer is printed. Where a question does not say where its videos go (by ``<video>`` marks), they are shown first.
+With ``--prompt`` the answer is printed and nothing else. Without it a conversation starts; /help lists its commands.
+The videos of a question stand before its text, or at its ``<video>`` marks.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from hilight_jax.generation.evidence import write_evidence
 from hilight_jax.generation.generator import Generator
 
 HELP = """\
-/video PATH      show a video; your next question is about it (and about those before it)
-/evidence PATH   draw what the last answer drew on, as a GIF
-/reset           forget the conversation and its videos
-/help            this
+/video PATH      show a video with your next question; earlier videos stay in the conversation
+/evidence PATH   draw the evidence of the last answer as a GIF
+/reset           drop the conversation and its videos
+/help            print this help
 /quit            end (so does Ctrl-D); Ctrl-C stops an answer
-Everything else is a question. <video> in it puts a video there instead of in front of it."""
+Any other line is a question. Its videos stand before its text, or at its <video> marks."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError("--evidence needs --video: without a video there is nothing to draw.")
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # What a terminal cannot spell is no reason to end a conversation.
+            stream.reconfigure(errors="replace")  # Characters that the terminal cannot show end no conversation.
     model = hilight_jax.load(arguments.checkpoint, arguments.which)
     dialogue = model.dialogue(
         temperature=arguments.temperature,
@@ -75,25 +75,30 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", required=True, type=Path, help="working directory of a run of align or tune")
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
     add("--video", action="append", default=[], help="a video file; may be given several times")
-    add("--prompt", help="ask this, print the answer and end")
-    add("--evidence", type=Path, metavar="GIF", help="draw what each answer drew on (the last one stays)")
-    add("--temperature", type=float, default=0.0, help="0, the default, always takes the best token")
+    add("--prompt", help="a question; prints the answer and ends")
+    add(
+        "--evidence",
+        type=Path,
+        metavar="GIF",
+        help="draw the evidence of each answer to this file (the last one stays)",
+    )
+    add("--temperature", type=float, default=0.0, help="0, the default, takes the best token every time")
     add("--top_k", type=int, default=0, help="draw among the best k tokens only")
     add("--top_p", type=float, default=1.0, help="draw among the best tokens that together have this probability")
     add("--max_new_tokens", type=int, default=64, help="the longest answer (default: 64)")
-    add("--seed", type=int, default=0, help="of the draws")
+    add("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     add("--json", action="store_true", help="print the result as one JSON object instead; needs --prompt")
     return parser
 
 
 class Terminal:
-    """A conversation line by line on stdin and stdout."""
+    """A conversation on stdin and stdout, line by line."""
 
     def __init__(self, generator: Generator, dialogue: Dialogue, evidence: Path | None = None):
-        """Draws every answer's evidence to ``evidence``, if given."""
+        """Takes the path of the GIF that every answer's evidence is drawn to, if there is one."""
         self._generator, self._dialogue, self._evidence = generator, dialogue, evidence
         self._last: Reply | None = None
-        self._orders: dict[str, Callable[[str], None]] = {
+        self._commands: dict[str, Callable[[str], None]] = {
             "/video": self._show_video,
             "/evidence": self._draw,
             "/reset": self._reset,
@@ -101,7 +106,7 @@ class Terminal:
         }
 
     def talk(self) -> None:
-        """Reads until ``/quit`` or the end of the input; what goes wrong with a line is said, and the next one read."""
+        """Reads lines until ``/quit`` or the end of the input; an error is printed and ends no conversation."""
         if sys.stdin.isatty():
             with contextlib.suppress(ImportError):  # Line editing and history, where the platform has them.
                 importlib.import_module("readline")
@@ -111,7 +116,7 @@ class Terminal:
         while (line := self._read()) not in (None, "/quit"):
             try:
                 if line:
-                    self._obey(line)
+                    self._run(line)
             except UserError as error:
                 print(f"error: {error}")
             except OSError as error:
@@ -124,14 +129,14 @@ class Terminal:
             print()
             return None
 
-    def _obey(self, line: str) -> None:
+    def _run(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if not line.startswith("/"):
             self._ask(line)
-        elif word in self._orders:
-            self._orders[word](rest.strip())
+        elif word in self._commands:
+            self._commands[word](rest.strip())
         else:
-            raise UserError(f"'{word}' is unknown.{nearest(word, self._orders)} /help lists what there is.")
+            raise UserError(f"'{word}' is unknown.{nearest(word, self._commands)} /help lists the commands.")
 
     def _ask(self, question: str) -> None:
         try:

@@ -1,7 +1,7 @@
-"""Serves a chat model: ``python -m hilight_jax.serve --checkpoint W``: OpenAI's endpoints, and a page to try it on.
+"""Serves a chat model: ``python -m hilight_jax.serve --checkpoint W``, with OpenAI's endpoints and a page to try it on.
 
-The official client works as it is: ``OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any")``. SIGTERM finishes the
-answers that run, within ``--grace`` seconds, and ends.
+OpenAI's client connects with ``OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any")``. SIGTERM finishes the
+running answers within ``--grace`` seconds and ends the server.
 """
 
 import argparse
@@ -28,16 +28,16 @@ _ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Loads the model and serves until it is told to stop."""
+    """Loads the model and serves until SIGTERM or SIGINT."""
     try:
         import uvicorn
 
         from hilight_jax.serving.app import make_app
         from hilight_jax.serving.engine import Engine
-        from hilight_jax.serving.middleware import Rules
+        from hilight_jax.serving.middleware import AccessRules
         from hilight_jax.serving.service import Service, ServiceLimits
         from hilight_jax.serving.videos.decoding import VideoLimits
-        from hilight_jax.serving.videos.video_store import Videos
+        from hilight_jax.serving.videos.video_store import VideoStore
     except ImportError as error:
         raise UserError(f"the server needs more ({error}); pip install 'hilight_jax[serve]'.") from error
     arguments = _parser().parse_args(argv)
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         decoders=arguments.decoders,
         allowed_hosts=tuple(host.lower() for host in arguments.allow_host),
     )
-    videos = Videos(data.num_frames, data.image_size, limits)
+    videos = VideoStore(data.num_frames, data.image_size, limits)
     engine = Engine(generator, arguments.slots, arguments.max_waiting)
     service = Service(
         arguments.name or Path(arguments.checkpoint).resolve().name,
@@ -66,44 +66,49 @@ def main(argv: list[str] | None = None) -> int:
         ServiceLimits(max_new_tokens=arguments.max_new_tokens),
     )
     print(f"{arguments.checkpoint} is loaded; compiling ...", flush=True)
-    service.warm()
+    service.warm_up()
     host, port = listener.getsockname()[:2]
     local = host in ("127.0.0.1", "::1")
-    largest = 4 * limits.max_bytes // 3 + 10**6
-    app = make_app(service, Rules(keys, largest, tuple(arguments.allow_origin), local and not keys))
+    max_body_bytes = 4 * limits.max_bytes // 3 + 10**6
+    app = make_app(service, AccessRules(keys, max_body_bytes, tuple(arguments.allow_origin), local and not keys))
 
     class Server(uvicorn.Server):
-        told: float | None = None
+        stopped_at: float | None = None
 
         def handle_exit(self, sig: int, frame: Any) -> None:
-            self.told = self.told or time.monotonic()
-            left = engine.num_running + engine.num_waiting
-            print(f"stopping: no more questions; answers to finish within {arguments.grace} s: {left}", flush=True)
+            self.stopped_at = self.stopped_at or time.monotonic()
+            unfinished = engine.num_running + engine.num_waiting
+            print(f"stopping: no new requests; answers to finish within {arguments.grace} s: {unfinished}", flush=True)
             super().handle_exit(sig, frame)
 
     settings = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=arguments.grace, timeout_keep_alive=15, access_log=False
     )
     listener.listen(settings.backlog)
-    asks = f"{len(keys)} keys" if keys else "no key"
+    required = f"{len(keys)} keys" if keys else "no key"
     print(
-        f"serving {service.name} on http://{f'[{host}]' if ':' in host else host}:{port}, asks for {asks}", flush=True
+        f"serving {service.name} on http://{f'[{host}]' if ':' in host else host}:{port}, asks for {required}",
+        flush=True,
     )
     if not keys and not local:
-        print(f"warning: whoever reaches {host} may use it; set {KEYS} to ask for a key", file=sys.stderr, flush=True)
+        print(
+            f"warning: every client that reaches {host} may use it; set {KEYS} to ask for a key",
+            file=sys.stderr,
+            flush=True,
+        )
     server = Server(settings)
-    # The server repeats the signal that ended it, when all is done.
+    # uvicorn raises the signal that ended it again, after its shutdown.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     try:
         server.run(sockets=[listener])
     finally:
-        gone = time.monotonic() - server.told if server.told else 0.0
-        engine.close(max(0.0, arguments.grace - gone))
+        elapsed = time.monotonic() - server.stopped_at if server.stopped_at else 0.0
+        engine.close(max(0.0, arguments.grace - elapsed))
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuses numbers and names that cannot be, before anything is loaded."""
+    """Checks numbers and names before anything is loaded."""
     for name in ("slots", "max_waiting", "max_mb", "max_seconds", "decoders", "max_new_tokens"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} is {getattr(arguments, name)}, but must be at least 1.")
@@ -122,10 +127,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def read_keys() -> tuple[str, ...]:
-    """The keys that clients must send.
+    """Reads the API keys from the environment.
 
     Raises:
-      UserError: The variable is there and holds none, or one that cannot be sent.
+      UserError: The variable is set but has no key, or a key that cannot be sent in a header.
     """
     if (given := os.environ.get(KEYS)) is None:
         return ()
@@ -141,10 +146,10 @@ def read_keys() -> tuple[str, ...]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Takes the address before the model is loaded; nobody is answered yet.
+    """Binds the address before the model is loaded; connections are accepted later.
 
     Raises:
-      UserError: It cannot be had.
+      UserError: The address cannot be bound.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -157,30 +162,30 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class EncoderEmbedder:
-    """The encoder of a model, one text or clip at a time."""
+    """Embeds one text or clip at a time with a model's encoder."""
 
     def __init__(self, model: api.Model):
-        """Takes the sizes from the encoder's own run."""
+        """Reads the sizes from the encoder's run."""
         self._model = model
         data = model.encoder.config.data
         self.num_frames, self.image_size = data.num_frames, data.image_size
 
     def embed_text(self, text: str) -> np.ndarray:
-        """A text as a unit vector."""
+        """Embeds a text as a unit vector."""
         return self._model.encode_text(text)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text as it is embedded."""
+        """Counts the tokens of a text as it is embedded."""
         return int(ClipTokenizer(self._model.encoder.config.data.text_length)(text).mask.sum())
 
     def embed_frames(self, frames: np.ndarray) -> np.ndarray:
-        """Frames uint8 [F, Y, X, 3] as a unit vector."""
+        """Embeds frames uint8 [F, Y, X, 3] as a unit vector."""
         vector = self._model.encoder.encode_video(frames[None])["video_embeds"][0]
         return vector / np.linalg.norm(vector)
 
 
 def _embedder(model: api.Model) -> EncoderEmbedder | None:
-    """The encoder that the chat model sees with; None, said, where its run is gone."""
+    """Loads the encoder of the chat model; prints the reason and returns None where its run is missing."""
     try:
         return EncoderEmbedder(model)
     except CheckpointError as error:
@@ -193,29 +198,34 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m hilight_jax.serve",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"Keys that clients must send stand in the environment variable {KEYS}, with commas between.",
+        epilog=f"The environment variable {KEYS} holds the API keys that clients must send, separated by commas.",
     )
     add = parser.add_argument
     add("--checkpoint", required=True, help="working directory of a run of align or tune")
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
-    add("--name", default="", help="what the model is called (default: the directory's name)")
-    add("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    add("--name", default="", help="name of the model (default: the directory's name)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port (default: 8000)")
-    add("--slots", type=int, default=8, help="answers at a time (default: 8)")
-    add("--max_waiting", type=int, default=64, help="requests that may wait (default: 64)")
+    add("--slots", type=int, default=8, help="answers generated at a time (default: 8)")
+    add("--max_waiting", type=int, default=64, help="requests that wait, at most (default: 64)")
     add("--max_new_tokens", type=int, default=1024, help="the longest answer (default: 1024)")
-    add("--max_mb", type=int, default=100, help="megabytes of a video (default: 100)")
-    add("--max_seconds", type=int, default=600, help="length of a video (default: 600)")
-    add("--decoders", type=int, default=2, help="processes that decode at a time (default: 2)")
+    add("--max_mb", type=int, default=100, help="largest video, in megabytes (default: 100)")
+    add("--max_seconds", type=int, default=600, help="longest video, in seconds (default: 600)")
+    add("--decoders", type=int, default=2, help="decoding processes at a time (default: 2)")
     add(
         "--allow_host",
         action="append",
         default=[],
         help="HOST or HOST:PORT that videos may be fetched from; may be repeated",
     )
-    add("--allow_origin", action="append", default=[], help="a site whose pages may ask, https://HOST; may be repeated")
+    add(
+        "--allow_origin",
+        action="append",
+        default=[],
+        help="a site whose pages may send requests, https://HOST; may be repeated",
+    )
     add("--grace", type=int, default=60, help="seconds for running answers after SIGTERM (default: 60)")
-    add("--quiet", action="store_true", help="no line for every request")
+    add("--quiet", action="store_true", help="print no line for each request")
     return parser
 
 

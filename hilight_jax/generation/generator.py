@@ -62,7 +62,7 @@ class Generator:
         """
         if tokenizer.vocab_size > config.gemma.vocab_size:
             raise ConfigError(
-                f"the tokenizer has {tokenizer.vocab_size} pieces, but the model knows {config.gemma.vocab_size}; give "
+                f"the tokenizer has {tokenizer.vocab_size} pieces, but the model has {config.gemma.vocab_size}; give "
                 f"the tokenizer.model that the model was trained with."
             )
         self.config, self.tokenizer, self.max_length = config, tokenizer, max_length

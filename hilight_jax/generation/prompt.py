@@ -61,18 +61,18 @@ class UnencodedPrompt(NamedTuple):
         return Prompt(self.ids, tuple(encode_clip(*clip) for clip in self.clips))
 
 
-def build_prompt(
+def encode_turns(
     turns: Sequence[Turn],
-    clips: Sequence[np.ndarray],
+    num_clips: int,
     tokenizer: GemmaTokenizer,
     data: ConversationDataConfig,
     max_new_tokens: int = 1,
-) -> UnencodedPrompt:
-    """Builds the prompt of a conversation that the model is to continue.
+) -> np.ndarray:
+    """Encodes the turns of a conversation that the model is to continue: int32 [n], expanded.
 
     Args:
       turns: User and model alternate, a user turn last; each ``<video>`` mark stands for the next clip.
-      clips: Frames [F, Y, X, C] of each clip.
+      num_clips: Clips of the conversation.
       tokenizer: Gemma's.
       data: The data configuration that the model was trained with.
       max_new_tokens: Room that the answer needs in the context.
@@ -81,9 +81,25 @@ def build_prompt(
       ConversationError: The conversation cannot be answered; ``TooLong`` where only its length is wrong.
     """
     rows = data.num_video_tokens
+    check_prompt(turns, num_clips, tokenizer, rows, data.max_length, max_new_tokens)
+    return expand(prompt_ids(turns, tokenizer), None, rows)[0]
+
+
+def build_prompt(
+    turns: Sequence[Turn],
+    clips: Sequence[np.ndarray],
+    tokenizer: GemmaTokenizer,
+    data: ConversationDataConfig,
+    max_new_tokens: int = 1,
+) -> UnencodedPrompt:
+    """Encodes a conversation's turns as ``encode_turns`` does and chooses the key frames of its clips [F, Y, X, C].
+
+    Raises:
+      ConversationError: The conversation cannot be answered; the sentence begins so.
+    """
     try:
-        check_prompt(turns, len(clips), tokenizer, rows, data.max_length, max_new_tokens)
+        ids = encode_turns(turns, len(clips), tokenizer, data, max_new_tokens)
     except ConversationError as error:
         raise type(error)(f"the conversation cannot be answered: {error}") from error
     inputs = (ClipInput(c, np.asarray(choose_key_frames(data.key_frames, c), np.int32)) for c in clips)
-    return UnencodedPrompt(expand(prompt_ids(turns, tokenizer), None, rows)[0], tuple(inputs))
+    return UnencodedPrompt(ids, tuple(inputs))

@@ -1,1 +1,1 @@
-"""A chat model at work: clips and prompts in, answers out, word by word."""
+"""Serves a chat model over HTTP: OpenAI's endpoints and a page."""

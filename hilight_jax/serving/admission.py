@@ -1,61 +1,64 @@
-"""A line of limited length: so many at a time, so many that wait, and a word to everybody else."""
+"""Admission of requests: a limited number run at a time, a limited number wait, and the rest are refused."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+import anyio
 
 from hilight_jax.core.errors import UserError
 
 _Result = TypeVar("_Result")
 
 
-class Busy(UserError):
-    """As many requests wait as may; try again later."""
+class QueueFull(UserError):
+    """The queue of waiting requests is full; the client may retry later."""
 
 
-class Line:
-    """Work of one kind, for requests that come as they like."""
+class AdmissionQueue:
+    """Runs one kind of work for many requests.
 
-    def __init__(self, at_a_time: int, max_waiting: int, work: str):
-        """Nobody waits yet.
+    anyio's ``CapacityLimiter`` limits the running work and queues the rest; the limit of that queue is added here.
+    """
+
+    def __init__(self, max_running: int, max_waiting: int, work: str):
+        """Starts with an empty queue.
 
         Args:
-          at_a_time: Requests that work.
-          max_waiting: Requests that wait for it.
-          work: What they wait for, as it is told to one too many.
+          max_running: Requests whose work runs at a time.
+          max_waiting: Requests that may wait.
+          work: The work as the refusal names it, such as "for their videos to be decoded".
         """
-        self._turns, self._waiting = asyncio.Semaphore(at_a_time), 0
+        self._limiter = anyio.CapacityLimiter(max_running)
         self._max_waiting, self._work = max_waiting, work
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
-        """Waits for a turn and works in it.
+        """Waits for a free place and runs the work.
 
-        Who is cancelled leaves the line; work that has begun is not, and keeps its turn to its end, for a thread or a
-        process goes on whether anybody waits for it or not.
+        A waiting request that is cancelled leaves the queue. Work that has started is not cancelled and keeps its place
+        to its end, because its thread or process goes on.
 
         Raises:
-          Busy: Too many wait.
+          QueueFull: Too many requests wait.
         """
-        if self._waiting >= self._max_waiting:
-            raise Busy(f"{self._waiting} requests wait already {self._work}; try again in some seconds.")
-        self._waiting += 1
-        try:
-            await self._turns.acquire()
-        finally:
-            self._waiting -= 1
+        waiting = self._limiter.statistics().tasks_waiting
+        if waiting >= self._max_waiting:
+            raise QueueFull(f"{waiting} requests wait already {self._work}; try again in some seconds.")
+        borrower = object()
+        await self._limiter.acquire_on_behalf_of(borrower)
 
-        async def working() -> _Result:
+        async def run_and_release() -> _Result:
             try:
                 return await work()
             finally:
-                self._turns.release()
+                self._limiter.release_on_behalf_of(borrower)
 
-        task = asyncio.ensure_future(working())
-        task.add_done_callback(_look)
+        task = asyncio.ensure_future(run_and_release())
+        task.add_done_callback(_retrieve_exception)
         return await asyncio.shield(task)
 
 
-def _look(task: asyncio.Future[Any]) -> None:
-    """Looks at how it ended, should nobody else be there to do it."""
+def _retrieve_exception(task: asyncio.Future[Any]) -> None:
+    """Marks a failure as seen, so that asyncio logs nothing when the request was cancelled before its work failed."""
     if not task.cancelled():
         task.exception()

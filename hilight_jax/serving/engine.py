@@ -1,7 +1,7 @@
-"""Many conversations at once on one model: requests come and go while others are being answered.
+"""The engine: many conversations on one model, each request admitted and finished while others are being answered.
 
-A thread of its own owns the model. Between two tokens of the running answers it takes in waiting requests, as many as
-there are free rows, and lets go of those whose client has left. What an answer says does not depend on its neighbours.
+A thread of its own owns the model. Between two tokens of the running answers it admits waiting requests into free rows
+and evicts those whose clients have left. An answer does not depend on the other rows.
 """
 
 import collections
@@ -10,199 +10,93 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Key
 
 from hilight_jax.core.errors import UserError
 from hilight_jax.generation.generator import Generator
-from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample_rows
-from hilight_jax.generation.streaming import StopStrings, TextStream
-from hilight_jax.serving.admission import Busy
+from hilight_jax.generation.streaming import AnswerState
+from hilight_jax.serving.admission import QueueFull
+from hilight_jax.serving.answer_stream import AnswerStream, Chunk, FinishReason, GenerationRequest
 from hilight_jax.serving.slots import Slots
 
-_FAILED = "the model failed on this request; the server's log says why."
-_CLOSED = "the server is shutting down; ask another one, or later."
-FinishReason = Literal["stop", "length", "cancelled", "refused", "failed"]
+_FAILED = "the model failed on this request; see the server's log."
+_CLOSED = "the server is shutting down; retry later, or on another server."
 
 
 class Closed(UserError):
-    """The engine takes nothing more: it is shutting down."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """A clip of a request, as ``ClipEncoder`` takes it.
-
-    Attributes:
-      frames: [F, Y, X, C].
-      key_frames: int [keys].
-    """
-
-    frames: np.ndarray
-    key_frames: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What a client asks.
-
-    Attributes:
-      ids: int32 [n], expanded.
-      clips: Its clips, in the order of their rows.
-      sampling: How the answer is chosen.
-      stop: Strings before which the answer ends, should it come to one.
-    """
-
-    ids: np.ndarray
-    clips: tuple[Shown, ...] = ()
-    sampling: SamplingConfig = SamplingConfig()
-    stop: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """A further piece of an answer.
-
-    Attributes:
-      text: What was said since the last one; may be empty in the last one.
-      num_tokens: Tokens of the answer so far.
-      finish_reason: Set in the last piece: ``stop`` for an end of its own, ``length`` where it was cut, ``cancelled``
-        when the client left, ``refused`` where the request cannot be answered, ``failed`` where the model could not.
-      error: A sentence about why it was refused or failed.
-    """
-
-    text: str
-    num_tokens: int
-    finish_reason: FinishReason | None = None
-    error: str = ""
-
-
-class Ticket:
-    """A request in the engine: its pieces as they come.
-
-    Attributes:
-      request: What was asked.
-      prompt: As the model read it, once it has.
-      began: When it was put in line, by the monotonic clock.
-      first: When its first token was chosen, if it was.
-    """
-
-    def __init__(self, request: Request):
-        """Waits for its first piece."""
-        self.request = request
-        self.prompt: Prompt | None = None
-        self.began = time.monotonic()
-        self.first: float | None = None
-        self._pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
-        self._cancelled = threading.Event()
-        self._told: Callable[[], Any] | None = None
-        self._only_last = False
-
-    def pieces(self, timeout: float | None = None) -> Iterator[Piece]:
-        """The pieces in order, the last one with its ``finish_reason``.
-
-        Raises:
-          queue.Empty: None came for ``timeout`` seconds.
-        """
-        while True:
-            piece = self._pieces.get(timeout=timeout)
-            yield piece
-            if piece.finish_reason:
-                return
-
-    def take(self) -> list[Piece]:
-        """The pieces that have come since the last time."""
-        return [self._pieces.get_nowait() for _ in range(self._pieces.qsize())]
-
-    def listen(self, told: Callable[[], Any], *, only_last: bool = False) -> None:
-        """Has the engine's thread call ``told``, which must be quick, after every piece or after the last one only."""
-        self._told, self._only_last = told, only_last
-
-    def cancel(self) -> None:
-        """Tells the engine that nobody listens any more."""
-        self._cancelled.set()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether nobody listens any more."""
-        return self._cancelled.is_set()
-
-    def put(self, piece: Piece) -> None:
-        """For the engine: gives out a piece."""
-        self._pieces.put(piece)
-        if self._told is not None and (piece.finish_reason or not self._only_last):
-            self._told()
+    """The engine is shutting down and takes no more requests."""
 
 
 class Engine:
     """A model that answers several requests at a time.
 
     Attributes:
-      finished: Is called, quickly and in the engine's thread, with every request that has ended and its last piece.
+      on_finished: Called in the engine's thread with every finished stream and its last chunk; must be quick.
     """
 
     def __init__(self, generator: Generator, num_slots: int = 8, max_waiting: int = 64):
         """Starts the thread.
 
         Args:
-          generator: The model; nobody else may use it meanwhile.
-          num_slots: Answers in progress at most.
-          max_waiting: Requests that may wait for a slot.
+          generator: The model, which no other thread may use.
+          num_slots: Answers in progress, at most.
+          max_waiting: Requests that wait for a slot, at most.
         """
         self.generator, self.num_slots, self.max_waiting = generator, num_slots, max_waiting
-        self.finished: Callable[[Ticket, Piece], Any] = lambda ticket, piece: None
-        self._slots = Slots(generator.language_model, num_slots, generator.max_length)
+        self.on_finished: Callable[[AnswerStream, Chunk], Any] = lambda stream, chunk: None
+        self._slots = self._new_slots()
         self._rows: dict[int, _Row] = {}
         self._no_key = row_keys(SamplingConfig(), [np.zeros(1, np.int32)])
-        self._waiting: collections.deque[Ticket] = collections.deque()
+        self._waiting: collections.deque[AnswerStream] = collections.deque()
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._wake = threading.Condition()
-        self._closing, self._dropping, self._closed = False, False, _CLOSED
+        self._closing, self._aborting, self._closed_message = False, False, _CLOSED
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     @property
     def num_waiting(self) -> int:
-        """Requests that wait for a slot."""
-        return sum(not ticket.cancelled for ticket in list(self._waiting))
+        """Number of requests that wait for a slot."""
+        return sum(not stream.cancelled for stream in list(self._waiting))
 
     @property
     def num_running(self) -> int:
-        """Answers in progress."""
+        """Number of answers in progress."""
         return len(self._rows)
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """True while the thread runs."""
         return self._thread.is_alive()
 
-    def submit(self, request: Request) -> Ticket:
-        """Puts a request in line.
+    def submit(self, request: GenerationRequest) -> AnswerStream:
+        """Queues a request and returns the stream of its answer.
 
         Raises:
-          Busy: The line is full.
+          QueueFull: Too many requests wait.
           Closed: The engine is shutting down.
         """
-        ticket = Ticket(request)
+        stream = AnswerStream(request)
         with self._wake:
             if self._closing:
-                raise Closed(self._closed)
+                raise Closed(self._closed_message)
             if self.num_waiting >= self.max_waiting:
-                raise Busy(
+                raise QueueFull(
                     f"{self.max_waiting} requests wait already, and {self.num_running} are being answered; try again "
                     f"in some seconds."
                 )
-            self._waiting.append(ticket)
+            self._waiting.append(stream)
             self._wake.notify()
-        return ticket
+        return stream
 
     def call(self, work: Callable[[], Any]) -> Future[Any]:
-        """Lets the engine's thread, which owns the model, do something between two tokens.
+        """Calls a function in the engine's thread, which owns the model, between two tokens.
 
         Raises:
           Closed: The engine is shutting down.
@@ -210,177 +104,165 @@ class Engine:
         done: Future[Any] = Future()
         with self._wake:
             if self._closing:
-                raise Closed(self._closed)
+                raise Closed(self._closed_message)
             self._calls.put((work, done))
             self._wake.notify()
         return done
 
     def close(self, grace: float | None = None) -> None:
-        """Takes nothing more, finishes what runs and waits, and ends.
+        """Refuses new requests, finishes the running and waiting ones, and ends the thread.
 
         Args:
-          grace: Seconds after which what is not finished is cancelled; None waits as long as it takes.
+          grace: Seconds after which unfinished answers are cancelled; None waits without a limit.
         """
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join(grace)
         if self._thread.is_alive():
-            self._dropping = True
+            self._aborting = True
             self._thread.join()
 
     def _run(self) -> None:
-        """The thread: whatever ends it, nobody waits for an answer that does not come."""
+        """Works until the engine closes; however the thread ends, every stream gets its last chunk."""
         try:
             while self._has_work():
                 try:
                     self._work()
-                except Exception:  # Such as too little memory for a longer cache: what was in it is lost.
-                    logging.exception("the answers in progress are given up")
-                    self._drop_rows("failed", _FAILED)
-                    self._slots = Slots(self.generator.language_model, self.num_slots, self.generator.max_length)
+                except Exception:  # For example too little memory for a longer cache; its content is lost.
+                    logging.exception("the answers in progress have failed")
+                    self._abort_running("failed", _FAILED)
+                    self._slots = self._new_slots()
         except BaseException:
-            self._closed = "the model has stopped; the server's log says why."
+            self._closed_message = "the model has stopped; see the server's log."
             raise
         finally:
             with self._wake:
                 self._closing = True
-            self._drop("failed", self._closed)
+            self._abort_all("failed", self._closed_message)
 
     def _has_work(self) -> bool:
-        """Waits for some; there is none any more when it is closing and all is done."""
+        """Waits for work; returns False when the engine is closing and all work is done."""
         with self._wake:
             while not (self._rows or self._waiting or not self._calls.empty() or self._closing):
                 self._wake.wait()
             return bool(self._rows or self._waiting or not self._calls.empty())
 
     def _work(self) -> None:
-        """What stands between two tokens, and the next one."""
-        if self._dropping:
-            self._drop()
+        """Evicts, runs calls, admits, and computes the next token of every row."""
+        if self._aborting:
+            self._abort_all()
             return
-        self._let_go()
+        self._evict_cancelled()
         while not self._calls.empty():
-            self._do(*self._calls.get_nowait())
+            self._run_call(*self._calls.get_nowait())
         while self._slots.free and self._waiting:
-            self._take_in(self._waiting.popleft())
+            self._admit(self._waiting.popleft())
         if self._rows:
             self._step()
 
-    def _do(self, work: Callable[[], Any], done: Future[Any]) -> None:
+    def _run_call(self, work: Callable[[], Any], done: Future[Any]) -> None:
         if done.set_running_or_notify_cancel():
             try:
                 done.set_result(work())
-            except Exception as error:  # noqa: BLE001 - whatever it was, it is the asker's: the model goes on.
+            except Exception as error:  # noqa: BLE001 - the caller gets every error, and the engine goes on.
                 done.set_exception(error)
 
-    def _take_in(self, ticket: Ticket) -> None:
-        """Reads a request's prompt and gives it a row, with its first token."""
-        if ticket.cancelled:
-            self._finish(ticket, Piece("", 0, "cancelled"))
+    def _new_slots(self) -> Slots:
+        return Slots(self.generator.language_model, self.num_slots, self.generator.max_length)
+
+    def _admit(self, stream: AnswerStream) -> None:
+        """Reads a request's prompt, gives it a row and chooses its first token."""
+        if stream.cancelled:
+            self._finish(stream, Chunk("", 0, "cancelled"))
             return
-        request, generator = ticket.request, self.generator
+        request, generator = stream.request, self.generator
         try:
-            clips = tuple(generator.encode_clip(clip.frames, clip.key_frames) for clip in request.clips)
-            ticket.prompt = prompt = Prompt(request.ids, clips)
+            stream.prompt = prompt = request.prompt.encode(generator.encode_clip)
             generator.check([prompt], request.sampling)
             logits, cache, length = generator.read_prompt(prompt)
         except UserError as error:
-            self._finish(ticket, Piece("", 0, "refused", str(error)))
+            self._finish(stream, Chunk("", 0, "refused", str(error)))
             return
-        except Exception:  # Such as too little memory for this prompt; the others' answers are not touched.
+        except Exception:  # For example too little memory for this prompt; other answers are not affected.
             logging.exception("a request failed")
-            self._finish(ticket, Piece("", 0, "failed", _FAILED))
+            self._finish(stream, Chunk("", 0, "failed", _FAILED))
             return
         try:
-            # A greedy row's key is not looked at; making one takes longer than a step of a small model.
+            # A greedy row needs no key, and making one takes longer than a step of a small model.
             keys = row_keys(request.sampling, [prompt.ids]) if request.sampling.temperature else self._no_key
-            row = _Row(ticket, generator, prompt, keys)
-            token = int(sample_rows(logits, [row.keys], [0], [request.sampling])[0])
+            answer = generator.begin_answer(prompt, request.sampling, request.stop)
+            token = int(sample_rows(logits, [keys], [0], [request.sampling])[0])
             number = self._slots.begin(cache, length, len(prompt.ids))
         except Exception:
-            self._finish(ticket, Piece("", 0, "failed", _FAILED))
+            self._finish(stream, Chunk("", 0, "failed", _FAILED))
             raise
-        self._rows[number] = row
-        ticket.first = time.monotonic()
-        self._give(number, token)
+        self._rows[number] = _Row(stream, answer, keys)
+        stream.first_token_at = time.monotonic()
+        self._push(number, token)
 
     def _step(self) -> None:
-        """One more token of every row."""
+        """Computes one more token of every row."""
         ids = np.zeros(self.num_slots, np.int32)
         steps, configs = [0] * self.num_slots, [SamplingConfig()] * self.num_slots
         keys = [self._no_key] * self.num_slots
         for number, row in self._rows.items():
-            ids[number], steps[number] = row.last, row.count
-            configs[number], keys[number] = row.ticket.request.sampling, row.keys
+            ids[number], steps[number] = row.answer.ids[-1], len(row.answer.ids)
+            configs[number], keys[number] = row.stream.request.sampling, row.keys
         chosen = sample_rows(self._slots.step(ids), keys, steps, configs)
         tokens = np.asarray(chosen).tolist()
         for number in list(self._rows):
-            self._give(number, tokens[number])
+            self._push(number, tokens[number])
 
-    def _give(self, number: int, token: int) -> None:
-        """Takes a token of a row, and ends the row where the answer ends."""
+    def _push(self, number: int, token: int) -> None:
+        """Adds a token to a row's answer, and frees the row at the answer's end."""
         row = self._rows[number]
-        piece = row.take(token)
-        if piece.finish_reason:
-            self._release(number, piece)
-        elif piece.text:
-            row.ticket.put(piece)
+        text = row.answer.push(token)
+        chunk = Chunk(text, len(row.answer.ids), row.answer.finish_reason)
+        if chunk.finish_reason:
+            self._release(number, chunk)
+        elif text:
+            row.stream.put(chunk)
 
-    def _let_go(self) -> None:
-        """Frees the rows and the places in line of clients that have left."""
-        for ticket in [ticket for ticket in list(self._waiting) if ticket.cancelled]:
-            self._waiting.remove(ticket)
-            self._finish(ticket, Piece("", 0, "cancelled"))
-        for number in [number for number, row in self._rows.items() if row.ticket.cancelled]:
-            self._release(number, Piece("", self._rows[number].count, "cancelled"))
+    def _evict_cancelled(self) -> None:
+        """Frees the rows and the waiting places of cancelled requests."""
+        for stream in [stream for stream in list(self._waiting) if stream.cancelled]:
+            self._waiting.remove(stream)
+            self._finish(stream, Chunk("", 0, "cancelled"))
+        for number in [number for number, row in self._rows.items() if row.stream.cancelled]:
+            self._abort(number, "cancelled")
 
-    def _drop(self, reason: FinishReason = "cancelled", error: str = "") -> None:
-        """Ends everything."""
-        self._drop_rows(reason, error)
+    def _abort_all(self, reason: FinishReason = "cancelled", error: str = "") -> None:
+        """Ends all running and waiting requests and all calls."""
+        self._abort_running(reason, error)
         while self._waiting:
-            self._finish(self._waiting.popleft(), Piece("", 0, reason, error))
+            self._finish(self._waiting.popleft(), Chunk("", 0, reason, error))
         while not self._calls.empty():
             _, done = self._calls.get_nowait()
             if done.set_running_or_notify_cancel():
                 done.set_exception(Closed(error or _CLOSED))
 
-    def _drop_rows(self, reason: FinishReason, error: str) -> None:
+    def _abort_running(self, reason: FinishReason, error: str) -> None:
         for number in list(self._rows):
-            self._release(number, Piece("", self._rows[number].count, reason, error))
+            self._abort(number, reason, error)
 
-    def _release(self, number: int, piece: Piece) -> None:
+    def _abort(self, number: int, reason: FinishReason, error: str = "") -> None:
+        self._release(number, Chunk("", len(self._rows[number].answer.ids), reason, error))
+
+    def _release(self, number: int, chunk: Chunk) -> None:
         row = self._rows.pop(number)
         self._slots.end(number)
-        self._finish(row.ticket, piece)
+        self._finish(row.stream, chunk)
 
-    def _finish(self, ticket: Ticket, piece: Piece) -> None:
-        self.finished(ticket, piece)
-        ticket.put(piece)
+    def _finish(self, stream: AnswerStream, chunk: Chunk) -> None:
+        self.on_finished(stream, chunk)
+        stream.put(chunk)
 
 
+@dataclasses.dataclass
 class _Row:
-    """One answer as it grows."""
+    """A running answer."""
 
-    def __init__(self, ticket: Ticket, generator: Generator, prompt: Prompt, keys: Key[Array, "1"]):
-        sampling = ticket.request.sampling
-        self.ticket, self.keys, self.last, self.count = ticket, keys, 0, 0
-        self._budget = min(sampling.max_new_tokens, generator.max_length - len(prompt.ids))
-        self._stop_ids = sampling.stops(generator.tokenizer.stop_ids)
-        self._stream, self._stops = TextStream(generator.tokenizer), StopStrings(ticket.request.stop)
-
-    def take(self, token: int) -> Piece:
-        """The next token; the piece that it makes."""
-        ended = token in self._stop_ids
-        if not ended:
-            self.last, self.count = token, self.count + 1
-        cut = not ended and self.count == self._budget
-        text = "" if ended else self._stream.push(token)
-        if ended or cut:
-            text += self._stream.finish()
-        text = self._stops.push(text)
-        if self._stops.met:
-            return Piece(text, self.count, "stop")
-        if ended or cut:
-            return Piece(text + self._stops.finish(), self.count, "stop" if ended else "length")
-        return Piece(text, self.count)
+    stream: AnswerStream
+    answer: AnswerState
+    keys: Key[Array, "1"]

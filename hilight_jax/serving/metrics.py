@@ -1,4 +1,4 @@
-"""What the server has done, counted for Prometheus."""
+"""Counters and histograms of the server, for Prometheus."""
 
 import time
 from collections.abc import Sequence
@@ -6,33 +6,35 @@ from collections.abc import Sequence
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from hilight_jax.serving.engine import Piece, Ticket
+from hilight_jax.serving.answer_stream import AnswerStream, Chunk
 from hilight_jax.serving.service import Service
 
 
 class Metrics:
-    """Counters of one server."""
+    """Metrics of one server."""
 
     def __init__(self, service: Service):
-        """Watches a service."""
+        """Registers the metrics of a service."""
         self._registry = CollectorRegistry()
         engine = service.engine
         gauges = {
             "hilight_running": ("answers in progress", lambda: engine.num_running),
             "hilight_waiting": ("requests that wait for a slot", lambda: engine.num_waiting),
-            "hilight_slots": ("answers in progress at most", lambda: engine.num_slots),
+            "hilight_slots": ("the most answers in progress", lambda: engine.num_slots),
             "hilight_files": ("uploaded files that are kept", lambda: len(service.videos.files())),
         }
         for name, (what, read) in gauges.items():
             Gauge(name, what, registry=self._registry).set_function(read)
         self._requests = self._counter("hilight_requests", "requests by route and status", ["route", "status"])
         self._seconds = self._histogram("hilight_request_seconds", "time until the response has ended", ["route"])
-        self._answers = self._counter("hilight_answers", "answers by why they ended", ["reason"])
-        self._read = self._counter("hilight_prompt_tokens", "tokens of prompts read")
-        self._said = self._counter("hilight_answer_tokens", "tokens of answers said")
-        self._first = self._histogram("hilight_first_token_seconds", "time in line and to the first token")
-        self._whole = self._histogram("hilight_answer_seconds", "time in line and to the last token")
-        engine.finished = self._finished
+        self._answers = self._counter("hilight_answers", "answers by finish reason", ["reason"])
+        self._prompt_tokens = self._counter("hilight_prompt_tokens", "tokens of prompts read")
+        self._answer_tokens = self._counter("hilight_answer_tokens", "tokens of answers generated")
+        self._first_token_seconds = self._histogram(
+            "hilight_first_token_seconds", "time from submission to the first token"
+        )
+        self._answer_seconds = self._histogram("hilight_answer_seconds", "time from submission to the last token")
+        engine.on_finished = self._count_answer
 
     def _counter(self, name: str, what: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, what, labels, registry=self._registry)
@@ -40,28 +42,21 @@ class Metrics:
     def _histogram(self, name: str, what: str, labels: Sequence[str] = ()) -> Histogram:
         return Histogram(name, what, labels, registry=self._registry)
 
-    def _finished(self, ticket: Ticket, piece: Piece) -> None:
-        self._answers.labels(piece.finish_reason).inc()
-        self._said.inc(piece.num_tokens)
-        if ticket.prompt is not None:
-            self._read.inc(len(ticket.prompt.ids))
-        if ticket.first is not None:
-            self._first.observe(ticket.first - ticket.began)
-            self._whole.observe(time.monotonic() - ticket.began)
+    def _count_answer(self, stream: AnswerStream, last: Chunk) -> None:
+        self._answers.labels(last.finish_reason).inc()
+        self._answer_tokens.inc(last.num_tokens)
+        if stream.prompt is not None:
+            self._prompt_tokens.inc(len(stream.prompt.ids))
+        if stream.first_token_at is not None:
+            self._first_token_seconds.observe(stream.first_token_at - stream.submitted_at)
+            self._answer_seconds.observe(time.monotonic() - stream.submitted_at)
 
     def count(self, request: Request, status: int, seconds: float) -> None:
-        """Counts a request that was answered.
-
-        Args:
-          request: Its route is known.
-          status: Of the answer.
-          seconds: Until the answer had ended.
-        """
-        route = request.scope.get("route")
-        name = getattr(route, "path", "other")
-        self._requests.labels(name, str(status)).inc()
-        self._seconds.labels(name).observe(seconds)
+        """Counts a request by its route and status, and the seconds until its response has ended."""
+        route = getattr(request.scope.get("route"), "path", "other")
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """Writes all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,7 +1,7 @@
-"""What clients send and get: OpenAI's chat completions, embeddings, files and models, as far as they are served.
+"""OpenAI's protocol: requests for chat completions and embeddings, their validation, and the forms of responses.
 
-Where a field of a request would change the answer and is not served, or is not known at all, the request is refused.
-Messages and their parts may carry more, for clients send back what they got.
+A request is refused if it has an unknown field, or an unsupported one with a value that would change the answer.
+Messages and their parts may have unknown fields, because clients send back the messages that they received.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from hilight_jax.core.errors import nearest
+from hilight_jax.core.errors import DataError, nearest
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
 
 Text = Annotated[str, Field(max_length=100_000)]
 Phrase = Annotated[str, Field(max_length=10_000)]
 StopString = Annotated[str, Field(min_length=1, max_length=200)]
 
-# What OpenAI's own server knows and this does not, and the values with which it asks for nothing.
+# Types of errors.
+INVALID_REQUEST, SERVER_ERROR = "invalid_request_error", "server_error"
+# Unsupported fields of OpenAI's server, and their values that change nothing.
 _NOT_SERVED: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "tools": ([],),
@@ -32,8 +35,8 @@ _NOT_SERVED: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "dimensions": (),
 }
-# What says something about the request, and nothing about the answer.
-_REMARKS = (
+# Fields that never change an answer.
+_IGNORED = (
     "user",
     "metadata",
     "store",
@@ -43,18 +46,18 @@ _REMARKS = (
     "prompt_cache_key",
     "prompt_cache_retention",
 )
-# Marks of the forms that a field may have, which are no part of its place.
+# Tags of the forms that a field may have; they are no part of its path.
 FORMS = ("in words", "in parts", "a part")
 
 
 class _Strict(BaseModel):
-    """A request: a field that nothing here reads is refused."""
+    """A request; an unknown field is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_what_would_be_passed_over(cls, fields: Any) -> Any:
+    def _check_fields(cls, fields: Any) -> Any:
         if not isinstance(fields, dict):
             return fields
         kept = {}
@@ -64,39 +67,41 @@ class _Strict(BaseModel):
             elif name in _NOT_SERVED:
                 if value is not None and value not in _NOT_SERVED[name]:
                     raise ValueError(f"'{name}' is not served here; leave it out")
-            elif name not in _REMARKS:
-                raise ValueError(f"'{_whole(name[:60])}' is no field of this request.{nearest(name, cls.model_fields)}")
+            elif name not in _IGNORED:
+                raise ValueError(
+                    f"'{_sendable(name[:60])}' is no field of this request.{nearest(name, cls.model_fields)}"
+                )
         return kept
 
 
 class _Loose(BaseModel):
-    """A part of a request: clients send back what they got, with fields that say nothing."""
+    """A part of a request; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class VideoUrl(_Loose):
-    """Where a video is: a file's id, a ``data:`` URL, or ``http(s)`` on an allowed host."""
+    """The address of a video: a file's id, a ``data:`` URL, or ``http(s)`` on an allowed host."""
 
     url: str = Field(min_length=1)
 
 
 class TextPart(_Loose):
-    """Words."""
+    """Text of a message."""
 
     type: Literal["text"]
     text: Text
 
 
 class VideoPart(_Loose):
-    """A video that the user shows."""
+    """A video of a user's message."""
 
     type: Literal["video_url"]
     video_url: VideoUrl
 
 
 def _known_part(part: Any) -> Any:
-    """A part as it is meant: OpenAI's ``file`` with an id is a video, and so is an address by itself."""
+    """Normalises a part: OpenAI's ``file`` with an id becomes a video, and so does a bare address."""
     if not isinstance(part, dict) or "type" not in part:
         return part
     kind = part["type"]
@@ -106,13 +111,13 @@ def _known_part(part: Any) -> Any:
         return {"type": "video_url", "video_url": {"url": part["video_url"]}}
     if kind not in ("text", "video_url"):
         raise ValueError(
-            f"a part of the type '{_whole(str(kind)[:60])}' is not served here; send 'text' and 'video_url'"
+            f"a part of the type '{_sendable(str(kind)[:60])}' is not served here; send 'text' and 'video_url'"
         )
     return part
 
 
 def _form(given: Any) -> str:
-    """Which of the forms something has."""
+    """Returns the tag of a value's form."""
     return FORMS[1 if isinstance(given, (list, tuple)) else 2 if isinstance(given, (dict, BaseModel)) else 0]
 
 
@@ -136,20 +141,20 @@ Input = Annotated[
 
 
 class Message(_Loose):
-    """A turn."""
+    """A message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Content
 
 
 class StreamOptions(_Loose):
-    """What the stream ends with."""
+    """Options of a streamed answer."""
 
     include_usage: bool = False
 
 
 class ChatRequest(_Strict):
-    """``POST /v1/chat/completions``; ``top_k`` and ``ignore_eos`` are vLLM's, no OpenAI's."""
+    """``POST /v1/chat/completions``; ``top_k`` and ``ignore_eos`` are extensions, named as in vLLM."""
 
     model: str = ""
     messages: Annotated[list[Message], Field(min_length=1, max_length=256)]
@@ -174,7 +179,7 @@ class EmbeddingsRequest(_Strict):
 
 
 class EvidenceRequest(ChatRequest):
-    """``POST /v1/evidence``: a conversation, and what the model answered."""
+    """``POST /v1/evidence``: a conversation and the model's answer."""
 
     answer: Annotated[str, Field(min_length=1, max_length=100_000)]
 
@@ -187,31 +192,68 @@ class MomentsRequest(_Strict):
 
 
 class Usage(BaseModel):
-    """Tokens that were counted; rows of videos are tokens of the prompt."""
+    """Token counts; rows of videos are tokens of the prompt."""
 
     prompt_tokens: int
     completion_tokens: int = 0
     total_tokens: int
 
 
-def place(steps: Sequence[int | str]) -> str:
-    """Where in a request something is wrong, as ``messages.0.content.1.text``; nothing for the whole."""
+def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
+    """Converts messages to the turns of a conversation and the addresses of its videos, in order.
+
+    Gemma's template has no system turn, so a system message is put before the text of the next question. Consecutive
+    messages of one role become one turn.
+
+    Raises:
+      DataError: A message that is not the user's shows a video.
+    """
+    turns: list[Turn] = []
+    urls: list[str] = []
+    system = ""
+    for message in messages:
+        parts = message.content if isinstance(message.content, list) else []
+        text = message.content if isinstance(message.content, str) else ""
+        for part in parts:
+            if isinstance(part, VideoPart):
+                if message.role != "user":
+                    raise DataError(f"a message of the {message.role} shows a video, but only the user's may.")
+                urls.append(part.video_url.url)
+                text += VIDEO_MARK
+            else:
+                text += part.text.replace(VIDEO_MARK, "< video >")
+        if isinstance(message.content, str):
+            text = text.replace(VIDEO_MARK, "< video >")
+        if message.role in ("system", "developer"):
+            system += text.strip() + "\n"
+        else:
+            role = "model" if message.role == "assistant" else "user"
+            if role == "user":
+                text, system = system + text, ""
+            if turns and turns[-1].role == role:
+                text = f"{turns.pop().text}\n{text}"
+            turns.append(Turn(role, text))
+    return turns, urls
+
+
+def field_path(steps: Sequence[int | str]) -> str:
+    """Writes the path of a field, as ``messages.0.content.1.text``; empty for the whole body."""
     named = [str(step) for step in steps if step not in ("body", *FORMS)]
     return ".".join(step for step, before in zip(named, ["", *named], strict=False) if step != before or step.isdigit())
 
 
 def usage(prompt_tokens: int, completion_tokens: int = 0) -> dict[str, int]:
-    """The counts of an answer."""
+    """Returns the token counts of a response."""
     total = prompt_tokens + completion_tokens
     return Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, total_tokens=total).model_dump()
 
 
 def error_body(message: str, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """What a failed request gets, in OpenAI's form."""
-    named = None if param is None else _whole(param)
-    return {"error": {"message": _whole(message), "type": kind, "param": named, "code": code}}
+    """Returns the body of a failed request's response, in OpenAI's form."""
+    named = None if param is None else _sendable(param)
+    return {"error": {"message": _sendable(message), "type": kind, "param": named, "code": code}}
 
 
-def _whole(text: str) -> str:
-    """A text that can be sent: halves of characters, which a request may repeat to us, are marked."""
+def _sendable(text: str) -> str:
+    """Replaces lone surrogates, which a request may contain and a response may not."""
     return text.encode(errors="replace").decode()

@@ -1,10 +1,10 @@
-"""The caches of running answers side by side: one may begin or end at any time while the others go on.
+"""The shared cache of running answers, for continuous batching: a row starts or ends while the others go on.
 
-All rows write at the same place of the cache, the clock; masks say which places are a row's own and positions are given
-beside them, so that a row that begins later needs no program of its own. A row's places are a run that ends at the
-clock. Where the clock reaches the end everything moves to the left, where a long prompt needs more room before the
-clock it moves to the right. The cache is as long as the longest answer in progress needs, for every step reads all of
-it: of 2,048 places with answers of 70 a step of eight rows took 65 ms, of 256 places 38.
+All rows write at the same column of the cache, the head. A row's columns are a run that ends at the head; masks mark
+them, and token positions are passed beside them, so a row that starts later needs no program of its own. When the head
+reaches the last column, all columns shift left; when a long prompt needs more room before the head, they shift right.
+Every step reads the whole cache, so it is only as long as the longest answer in progress needs: a step of eight rows
+with answers of 70 tokens took 65 ms with 2,048 columns and 38 ms with 256.
 """
 
 import functools
@@ -14,94 +14,89 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hilight_jax.generation.language_model import LanguageModel
-from hilight_jax.generation.language_model import slot_count
+from hilight_jax.generation.language_model import LanguageModel, slot_count
 from hilight_jax.models.gemma import Cache
 
 
 class Slots:
-    """``num_rows`` answers in progress, or as many places for one."""
+    """A cache of ``num_rows`` rows, each free or in use by one answer.
 
-    def __init__(self, decoder: Decoder, num_rows: int, max_length: int):
-        """Makes room for answers that, with their prompts, have ``max_length`` tokens."""
-        self._decoder, self._num_rows, self._largest = decoder, num_rows, capacity_for(max_length)
-        self._cache = decoder.empty_cache(num_rows, capacity_for(1))
-        self._clock = 0
+    Attributes:
+      free: The free rows.
+    """
+
+    def __init__(self, model: LanguageModel, num_rows: int, max_length: int):
+        """Makes an empty cache; a prompt with its answer has at most ``max_length`` tokens."""
+        self._model, self._num_rows, self._largest = model, num_rows, capacity_for(max_length)
+        self._cache = model.empty_cache(num_rows, capacity_for(1))
+        self._head = 0
         self._begins: dict[int, int] = {}
         self._positions = np.zeros(num_rows, np.int32)
         self.free = list(range(num_rows))
 
     @property
-    def rows(self) -> list[int]:
-        """The rows in use."""
-        return list(self._begins)
-
-    @property
     def capacity(self) -> int:
-        """Places of the cache."""
+        """Columns of the cache."""
         return self._cache.mask.shape[1]
 
     def begin(self, prompt_cache: Cache, length: int, num_real: int) -> int:
-        """Gives a prompt that was read by itself a row.
+        """Copies the cache of a prompt into a free row and returns the row.
 
         Args:
-          prompt_cache: Of one prompt, as ``Decoder.read`` returned it; padding stands before it.
-          length: Its places that were written, padding counted.
+          prompt_cache: The cache of one prompt, as ``LanguageModel.read`` returned it; padding stands first.
+          length: Its columns that were written, padding included.
           num_real: Its tokens.
-
-        Returns:
-          The row.
         """
         row = self.free.pop(0)
         if not self._begins:
-            self._cache = self._decoder.empty_cache(self._num_rows, self._wanted(length))
-            self._clock = length
-        elif self._clock < length:
-            self._move(length - self._clock, max(self.capacity, self._wanted(length)))
-        start = self._clock - length
+            self._cache = self._model.empty_cache(self._num_rows, self._wanted(length))
+            self._head = length
+        elif self._head < length:
+            self._shift(length - self._head, max(self.capacity, self._wanted(length)))
+        start = self._head - length
         self._cache = _put(self._cache, prompt_cache, row, start, length)
         self._begins[row] = start + length - num_real
         self._positions[row] = num_real
         return row
 
     def end(self, row: int) -> None:
-        """Frees a row; what it holds is overwritten by the next one."""
+        """Frees a row; its next answer overwrites it."""
         del self._begins[row]
         self.free.append(row)
 
     def step(self, ids: Int[np.ndarray, " rows"]) -> Float[Array, "rows vocab"]:
-        """Reads one more token of every row, of free ones too, whose scores mean nothing; scores of the next ones."""
-        if self._clock == self.capacity:
+        """Reads one token of every row and scores the next; the scores of free rows have no meaning."""
+        if self._head == self.capacity:
             first = min(self._begins.values())
-            self._move(-first, self._wanted(self._clock - first))
-        cache = Cache(self._cache.k, self._cache.v, self._cache.mask, np.int32(self._clock))
-        logits, self._cache = self._decoder.read_one(ids, self._positions.copy(), cache)
-        self._clock += 1
-        self._positions[self.rows] += 1
+            self._shift(-first, self._wanted(self._head - first))
+        cache = Cache(self._cache.k, self._cache.v, self._cache.mask, np.int32(self._head))
+        logits, self._cache = self._model.read_one(ids, self._positions.copy(), cache)
+        self._head += 1
+        self._positions[list(self._begins)] += 1
         return logits
 
     def _wanted(self, length: int) -> int:
         return min(capacity_for(length), self._largest)
 
-    def _move(self, places: int, capacity: int) -> None:
-        """Moves everything, in a cache that was made longer before or shorter afterwards."""
+    def _shift(self, columns: int, capacity: int) -> None:
+        """Shifts all rows to the right, in a cache that is made longer before or shorter afterwards."""
         if capacity > self.capacity:
             self._cache = _resize(self._cache, capacity)
-        self._cache = _roll(self._cache, places)
+        self._cache = _roll(self._cache, columns)
         if capacity < self.capacity:
             self._cache = _resize(self._cache, capacity)
-        self._clock += places
-        self._begins = {row: start + places for row, start in self._begins.items()}
+        self._head += columns
+        self._begins = {row: start + columns for row, start in self._begins.items()}
 
 
 def capacity_for(length: int) -> int:
-    """Places of a cache in which ``length`` are taken: so many more that moving is rare."""
+    """Returns the columns of a cache with ``length`` in use: enough more that shifts are rare."""
     return slot_count(length + max(64, length // 2))
 
 
 @functools.partial(jax.jit, static_argnames="length", donate_argnames="cache")
 def _put(cache: Cache, prompt: Cache, row: Array, start: Array, length: int) -> Cache:
-    """Copies the first ``length`` places of a prompt into a row; nothing else of the row is seen any more."""
+    """Copies the first ``length`` columns of a prompt into a row, and masks the rest of the row."""
 
     def copy(old: Array, new: Array) -> Array:
         return jax.lax.dynamic_update_slice(old, new[:, :, :length].astype(old.dtype), (0, row, start, 0, 0))
@@ -113,15 +108,15 @@ def _put(cache: Cache, prompt: Cache, row: Array, start: Array, length: int) -> 
 
 
 @functools.partial(jax.jit, donate_argnames="cache")
-def _roll(cache: Cache, places: Array) -> Cache:
-    """Moves everything; what leaves at one end belongs to no row and comes in, unseen, at the other."""
-    k, v = (jnp.roll(x, places, axis=2) for x in (cache.k, cache.v))
-    return Cache(k, v, jnp.roll(cache.mask, places, axis=1), cache.length)
+def _roll(cache: Cache, columns: Array) -> Cache:
+    """Shifts all columns; those that wrap around belong to no row and are masked."""
+    k, v = (jnp.roll(x, columns, axis=2) for x in (cache.k, cache.v))
+    return Cache(k, v, jnp.roll(cache.mask, columns, axis=1), cache.length)
 
 
 @functools.partial(jax.jit, static_argnames="capacity")
 def _resize(cache: Cache, capacity: int) -> Cache:
-    """Adds places at the end, or drops the last ones, which nothing was written to."""
+    """Adds columns at the end, or drops the last ones, which are unused."""
 
     def resize(x: Array, axis: int) -> Array:
         missing = [(0, max(0, capacity - size) if i == axis else 0) for i, size in enumerate(x.shape)]

@@ -188,5 +188,5 @@ def test_a_stop_id_that_the_model_has_not_is_a_sentence():
 def test_a_tokenizer_of_another_model_is_a_sentence():
     letters = Letters()
     letters.vocab_size = 41
-    with pytest.raises(ConfigError, match="the tokenizer has 41 pieces, but the model knows 40; give the tokenizer"):
+    with pytest.raises(ConfigError, match="the tokenizer has 41 pieces, but the model has 40; give the tokenizer"):
         Generator(tiny_hilight.CONFIG, tiny_hilight.params(), letters, 64)

@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 from hilight_jax import api
 from hilight_jax.serving.app import make_app
 from hilight_jax.serving.engine import Engine
-from hilight_jax.serving.middleware import Rules
+from hilight_jax.serving.middleware import AccessRules
 from hilight_jax.serving.service import Service, ServiceLimits
 from hilight_jax.serving.videos.decoding import VideoLimits
-from hilight_jax.serving.videos.video_store import Videos
+from hilight_jax.serving.videos.video_store import VideoStore
 from tests.formats.exporting import runs
 from tests.formats.importing import checkpoints
 
@@ -58,11 +58,11 @@ def serving(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=
     """The application and its service; the engine is closed at the end."""
     model = api.load(run)
     engine = Engine(model.generator, slots, max_waiting)
-    videos = Videos(model.data.num_frames, model.data.image_size, limits or VideoLimits())
+    videos = VideoStore(model.data.num_frames, model.data.image_size, limits or VideoLimits())
     embed = LetterEmbedder() if embedder else None
     service = Service("small", engine, model.data, videos, embed, service_limits or ServiceLimits())
     try:
-        yield make_app(service, Rules(api_keys, **rules)), service
+        yield make_app(service, AccessRules(api_keys, **rules)), service
     finally:
         engine.close()
 

@@ -1,15 +1,15 @@
-"""A line of limited length."""
+"""The admission queue: who runs, who waits and who is refused."""
 
 import asyncio
 
 import pytest
 
-from hilight_jax.serving.admission import Busy, Line
+from hilight_jax.serving.admission import AdmissionQueue, QueueFull
 
 
 def test_one_works_one_waits_and_the_third_is_sent_away():
     async def three():
-        line, order, may_end = Line(1, 1, "for the ball"), [], asyncio.Event()
+        queue, order, may_end = AdmissionQueue(1, 1, "for the ball"), [], asyncio.Event()
 
         async def first():
             order.append("first")
@@ -19,35 +19,35 @@ def test_one_works_one_waits_and_the_third_is_sent_away():
             order.append(name)
             return name
 
-        tasks = [asyncio.create_task(line.run(first)), asyncio.create_task(line.run(lambda: later("second")))]
+        tasks = [asyncio.create_task(queue.run(first)), asyncio.create_task(queue.run(lambda: later("second")))]
         await asyncio.sleep(0)
-        with pytest.raises(Busy, match=r"^1 requests wait already for the ball; try again in some seconds\.$"):
-            await line.run(lambda: later("third"))
+        with pytest.raises(QueueFull, match=r"^1 requests wait already for the ball; try again in some seconds\.$"):
+            await queue.run(lambda: later("third"))
         may_end.set()
         assert await asyncio.gather(*tasks) == [None, "second"]
-        assert await line.run(lambda: later("fourth")) == "fourth"
+        assert await queue.run(lambda: later("fourth")) == "fourth"
         return order
 
     assert asyncio.run(three()) == ["first", "second", "fourth"]
 
 
-def test_who_leaves_the_line_is_forgotten_and_work_that_has_begun_keeps_its_turn():
+def test_who_leaves_the_queue_is_forgotten_and_work_that_has_begun_keeps_its_turn():
     async def leave():
-        line, order, may_end = Line(1, 1, "for the ball"), [], asyncio.Event()
+        queue, order, may_end = AdmissionQueue(1, 1, "for the ball"), [], asyncio.Event()
 
         async def work(name):
             order.append(name)
             await may_end.wait()
             order.append(f"{name} ends")
 
-        gone = asyncio.create_task(line.run(lambda: work("begun")))
-        left = asyncio.create_task(line.run(lambda: work("waiting")))
+        gone = asyncio.create_task(queue.run(lambda: work("begun")))
+        left = asyncio.create_task(queue.run(lambda: work("waiting")))
         await asyncio.sleep(0.01)
         for task in (gone, left):
             task.cancel()
         await asyncio.sleep(0.01)
         assert gone.cancelled() and left.cancelled()
-        after = asyncio.create_task(line.run(lambda: work("after")))
+        after = asyncio.create_task(queue.run(lambda: work("after")))
         await asyncio.sleep(0.01)
         assert order == ["begun"]
         may_end.set()
@@ -59,13 +59,13 @@ def test_who_leaves_the_line_is_forgotten_and_work_that_has_begun_keeps_its_turn
 
 def test_work_that_fails_ends_its_turn():
     async def fail():
-        line = Line(1, 1, "for the ball")
+        queue = AdmissionQueue(1, 1, "for the ball")
 
         async def work():
             raise ValueError("no ball")
 
         for _ in range(3):
             with pytest.raises(ValueError, match="no ball"):
-                await line.run(work)
+                await queue.run(work)
 
     asyncio.run(fail())

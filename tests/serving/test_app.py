@@ -407,7 +407,7 @@ def test_fields_that_ask_for_nothing_are_passed_over(client):
 
 def test_what_is_compiled_beforehand_changes_no_answer(run):
     with served(run) as client:
-        client.service.warm()
+        client.service.warm_up()
         warmed = ask(client).json()["choices"]
     with served(run) as client:
         assert ask(client).json()["choices"] == warmed

@@ -4,11 +4,13 @@ import time
 import numpy as np
 import pytest
 
-from hilight_jax.generation.prompt import slot_count
+from hilight_jax.generation.language_model import slot_count
+from hilight_jax.generation.prompt import ClipInput, Prompt, UnencodedPrompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, sample_rows
 from hilight_jax.serving import slots
-from hilight_jax.serving.admission import Busy
-from hilight_jax.serving.engine import Closed, Engine, Request, Shown
+from hilight_jax.serving.admission import QueueFull
+from hilight_jax.serving.answer_stream import GenerationRequest
+from hilight_jax.serving.engine import Closed, Engine
 from tests.generation.chat import clip, frames, generator, prompt
 
 
@@ -19,9 +21,13 @@ def engine():
     engine.close()
 
 
-def whole(ticket):
-    pieces = list(ticket.pieces(timeout=60))
-    return "".join(piece.text for piece in pieces), pieces[-1]
+def request(one, sampling=SamplingConfig()):
+    return GenerationRequest(UnencodedPrompt(one.ids), sampling)
+
+
+def whole(stream):
+    chunks = list(stream.chunks(timeout=60))
+    return "".join(chunk.text for chunk in chunks), chunks[-1]
 
 
 def alone(ids, sampling):
@@ -43,11 +49,13 @@ def requests(count):
 
 def test_every_answer_is_the_one_that_it_gets_alone():
     engine, ended = Engine(generator(), num_slots=3, max_waiting=40), []
-    engine.finished = lambda ticket, piece: ended.append(ticket.began < ticket.first and piece.finish_reason)
+    engine.on_finished = lambda stream, last: ended.append(
+        stream.submitted_at < stream.first_token_at and last.finish_reason
+    )
     asked = requests(24)
-    tickets = [engine.submit(Request(prompt(*ids).ids, sampling=sampling)) for ids, sampling in asked]
-    for (ids, sampling), ticket in zip(asked, tickets, strict=True):
-        expected, (text, last) = alone(ids, sampling), whole(ticket)
+    streams = [engine.submit(request(prompt(*ids), sampling)) for ids, sampling in asked]
+    for (ids, sampling), stream in zip(asked, streams, strict=True):
+        expected, (text, last) = alone(ids, sampling), whole(stream)
         assert text == expected.text
         assert (last.finish_reason, last.num_tokens) == (expected.finish_reason, len(expected.ids))
     engine.close()
@@ -57,32 +65,32 @@ def test_every_answer_is_the_one_that_it_gets_alone():
 def test_a_clip_is_shown(engine):
     keys = np.array([0, 2])
     one, wish = prompt(clip(0), 7, 8), SamplingConfig(max_new_tokens=6)
-    text, last = whole(engine.submit(Request(one.ids, (Shown(frames(0), keys),), wish)))
+    text, last = whole(engine.submit(GenerationRequest(UnencodedPrompt(one.ids, (ClipInput(frames(0), keys),)), wish)))
     (expected,) = generator().generate([one], wish)
     assert (text, last.finish_reason) == (expected.text, expected.finish_reason)
 
 
 def test_a_long_line_is_refused_and_what_was_taken_is_answered():
     engine = Engine(generator(), num_slots=1, max_waiting=2)
-    tickets, refused = [], 0
+    streams, refused = [], 0
     for _ in range(12):
         try:
-            tickets.append(engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=30))))
-        except Busy as error:
+            streams.append(engine.submit(request(prompt(5, 6), SamplingConfig(max_new_tokens=30))))
+        except QueueFull as error:
             refused += 1
             assert "2 requests wait already" in str(error)
     engine.close()
-    assert refused and {whole(ticket)[1].finish_reason for ticket in tickets} <= {"stop", "length"}
+    assert refused and {whole(stream)[1].finish_reason for stream in streams} <= {"stop", "length"}
 
 
 def test_a_client_that_leaves_frees_its_row(engine):
     wish = SamplingConfig(max_new_tokens=40, stop_ids=(39,))
-    gone = [engine.submit(Request(prompt(5, i).ids, sampling=wish)) for i in (3, 4, 5)]
-    for ticket in gone:
-        ticket.cancel()
-    text, last = whole(engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=4))))
+    gone = [engine.submit(request(prompt(5, i), wish)) for i in (3, 4, 5)]
+    for stream in gone:
+        stream.cancel()
+    text, last = whole(engine.submit(request(prompt(5, 6), SamplingConfig(max_new_tokens=4))))
     assert last.finish_reason in ("stop", "length")
-    assert all(whole(ticket)[1].finish_reason in ("cancelled", "length", "stop") for ticket in gone)
+    assert all(whole(stream)[1].finish_reason in ("cancelled", "length", "stop") for stream in gone)
     assert engine.num_running == 0
 
 
@@ -92,22 +100,22 @@ def test_clients_that_leave_the_line_make_room_in_it():
     done = engine.call(lambda: held.wait(30))
     while not done.running():
         time.sleep(0.01)
-    wish = Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=3))
+    wish = request(prompt(5, 6), SamplingConfig(max_new_tokens=3))
     gone = [engine.submit(wish) for _ in range(2)]
-    with pytest.raises(Busy):
+    with pytest.raises(QueueFull):
         engine.submit(wish)
-    for ticket in gone:
-        ticket.cancel()
+    for stream in gone:
+        stream.cancel()
     assert engine.num_waiting == 0
     kept = engine.submit(wish)
     held.set()
     assert whole(kept)[1].finish_reason in ("stop", "length")
-    assert [whole(ticket)[1].finish_reason for ticket in gone] == ["cancelled"] * 2
+    assert [whole(stream)[1].finish_reason for stream in gone] == ["cancelled"] * 2
     engine.close()
 
 
 def test_after_a_step_that_failed_the_next_request_is_answered(engine, monkeypatch):
-    wish = Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=4, stop_ids=()))
+    wish = request(prompt(5, 6), SamplingConfig(max_new_tokens=4, stop_ids=()))
     usual = whole(engine.submit(wish))
 
     def fail(*_):
@@ -130,34 +138,34 @@ def test_an_engine_that_has_stopped_says_so(monkeypatch):
         raise SystemExit
 
     monkeypatch.setattr(engine, "_step", fail)
-    ticket = engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=4, stop_ids=())))
-    assert "the model has stopped" in whole(ticket)[1].error
+    stream = engine.submit(request(prompt(5, 6), SamplingConfig(max_new_tokens=4, stop_ids=())))
+    assert "the model has stopped" in whole(stream)[1].error
     engine._thread.join(10)
     with pytest.raises(Closed, match="the model has stopped"):
-        engine.submit(Request(prompt(5, 6).ids))
+        engine.submit(request(prompt(5, 6)))
 
 
 def test_closing_finishes_what_runs_and_takes_nothing_more():
     engine = Engine(generator(), num_slots=2)
-    tickets = [engine.submit(Request(prompt(5, i).ids, sampling=SamplingConfig(max_new_tokens=8))) for i in (2, 3, 4)]
+    streams = [engine.submit(request(prompt(5, i), SamplingConfig(max_new_tokens=8))) for i in (2, 3, 4)]
     engine.close()
-    assert all(whole(ticket)[1].finish_reason in ("stop", "length") for ticket in tickets)
+    assert all(whole(stream)[1].finish_reason in ("stop", "length") for stream in streams)
     with pytest.raises(Closed, match="shutting down"):
-        engine.submit(Request(prompt(5).ids))
+        engine.submit(request(prompt(5)))
     assert not engine.alive
 
 
 def test_closing_without_grace_cancels():
     engine = Engine(generator(), num_slots=1)
     wish = SamplingConfig(max_new_tokens=60, stop_ids=(39,))
-    tickets = [engine.submit(Request(prompt(5, i).ids, sampling=wish)) for i in (2, 3, 4)]
+    streams = [engine.submit(request(prompt(5, i), wish)) for i in (2, 3, 4)]
     engine.close(grace=0.0)
-    assert "cancelled" in {whole(ticket)[1].finish_reason for ticket in tickets}
+    assert "cancelled" in {whole(stream)[1].finish_reason for stream in streams}
 
 
 def test_a_request_that_cannot_be_answered_fails_alone(engine):
-    bad = engine.submit(Request(np.array([999], np.int32)))
-    good = engine.submit(Request(prompt(5, 6).ids, sampling=SamplingConfig(max_new_tokens=3)))
+    bad = engine.submit(request(Prompt(np.array([999], np.int32))))
+    good = engine.submit(request(prompt(5, 6), SamplingConfig(max_new_tokens=3)))
     last = whole(bad)[1]
     assert last.finish_reason == "refused" and "an id of prompt 1 is 999" in last.error
     assert whole(good)[1].finish_reason in ("stop", "length")
@@ -198,9 +206,9 @@ def test_answers_stay_the_same_while_the_cache_grows_and_shrinks(monkeypatch):
         (tuple(rng.integers(2, 28, count).tolist()), SamplingConfig(max_new_tokens=new, stop_ids=(39,)))
         for count, new in [(3, 4), (40, 10), (2, 60), (5, 30), (1, 3), (2, 2), (3, 50), (50, 20), (1, 70), (4, 6)]
     ]
-    tickets = [engine.submit(Request(prompt(*ids).ids, sampling=sampling)) for ids, sampling in asked]
-    for (ids, sampling), ticket in zip(asked, tickets, strict=True):
-        assert whole(ticket)[0] == alone(ids, sampling).text
+    streams = [engine.submit(request(prompt(*ids), sampling)) for ids, sampling in asked]
+    for (ids, sampling), stream in zip(asked, streams, strict=True):
+        assert whole(stream)[0] == alone(ids, sampling).text
     engine.close()
     assert len(sizes) > 2
 
@@ -214,7 +222,7 @@ def test_what_goes_wrong_with_one_request_is_its_own(engine, monkeypatch):
         return plain(prompt)
 
     monkeypatch.setattr(engine.generator, "read_prompt", read_prompt)
-    bad, good = (engine.submit(Request(prompt(5, i).ids)) for i in (9, 8))
+    bad, good = (engine.submit(request(prompt(5, i))) for i in (9, 8))
     assert "the model failed on this request" in whole(bad)[1].error
     assert whole(good)[1].finish_reason in ("stop", "length")
     with pytest.raises(ZeroDivisionError):

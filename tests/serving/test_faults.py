@@ -118,7 +118,7 @@ def test_work_whose_client_has_left_is_given_up(run, monkeypatch):
             finally:
                 ended.set()
 
-        monkeypatch.setattr(service, "moments", wait)
+        monkeypatch.setattr(service.embedding, "moments", wait)
         with contextlib.suppress(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/moments", json={"video": {"url": "file-0"}, "text": "x"}, timeout=1.0)
         assert begun.is_set() and ended.wait(5)
@@ -139,8 +139,8 @@ def test_half_a_character_is_a_sentence(client, body):
 
 
 def test_what_is_much_too_long_is_not_even_split_into_tokens(client, monkeypatch):
-    monkeypatch.setattr("hilight_jax.serving.service.prompt_ids", None)
-    monkeypatch.setattr("hilight_jax.serving.service.check_prompt", None)
+    monkeypatch.setattr("hilight_jax.generation.prompt.prompt_ids", None)
+    monkeypatch.setattr("hilight_jax.generation.prompt.check_prompt", None)
     long = ask(client, "x" * 90_000)
     assert long.json()["error"]["code"] == "context_length_exceeded"
     assert "its 90,000 characters do not fit into" in long.json()["error"]["message"]

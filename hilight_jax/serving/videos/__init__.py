@@ -1,1 +1,1 @@
-"""Videos of clients: kept, fetched, and decoded in processes of their own."""
+"""The videos of clients: stored, fetched, and decoded in separate processes."""

@@ -1,8 +1,8 @@
-"""Decodes one video in a process of its own: ``python -m hilight_jax.serving.videos.decode_child FILE LIMITS``.
+"""Decodes an untrusted video in its own process: ``python -m hilight_jax.serving.videos.decode_child FILE LIMITS``.
 
-Whoever wrote the file may have meant harm: the process has little memory, little time and one file, and is thrown away.
-Only containers that hold their own pictures are opened; a playlist would open whatever it names. Frames go to stdout
-as numpy's archive; what is wrong goes to stderr, one sentence, with exit code 2.
+The process has limits on memory, time and files, and decodes one video. Only containers that hold their own pictures
+are opened, because a playlist makes FFmpeg open the files that it names. Frames go to stdout as a numpy archive. An
+error goes to stderr as one sentence, with exit code 2.
 """
 
 import io
@@ -17,12 +17,12 @@ import numpy as np
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import read_video_clip
 
-# Names of FFmpeg's demuxers, any of which a container may be known by.
+# FFmpeg's demuxers of such containers; one demuxer has several of these names.
 CONTAINERS = {"mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg", "gif", "flv", "asf"}
 
 
 def main() -> int:
-    """Decodes, within limits."""
+    """Decodes the video of the command line."""
     path, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
     _limit(resource.RLIMIT_AS, limits["memory_bytes"])
     _limit(resource.RLIMIT_CPU, limits["seconds"])
@@ -34,7 +34,7 @@ def main() -> int:
         except FileNotFoundError as error:
             raise DataError("it was deleted before it was read.") from error
         _check(content, limits)
-        footage = read_video_clip(content, limits["num_frames"], limits["image_size"])
+        clip = read_video_clip(content, limits["num_frames"], limits["image_size"])
     except UserError as error:
         sys.stderr.write(str(error))
         return 2
@@ -44,20 +44,20 @@ def main() -> int:
     archive = io.BytesIO()
     np.savez(
         archive,
-        frames=footage.frames,
-        pictures=footage.pictures,
-        numbers=footage.numbers,
-        num_total=np.array(footage.num_total),
+        frames=clip.frames,
+        pictures=clip.pictures,
+        numbers=clip.numbers,
+        num_total=np.array(clip.num_total),
     )
     sys.stdout.buffer.write(archive.getvalue())
     return 0
 
 
 def _check(content: bytes, limits: dict[str, float]) -> None:
-    """Refuses other containers, huge pictures and long films before a frame is decoded.
+    """Refuses other containers, too large pictures and too long videos before a frame is decoded.
 
     Raises:
-      DataError: What it is, and what may be.
+      DataError: The video is refused.
     """
     options = {"protocol_whitelist": "", "format_whitelist": ",".join(sorted(CONTAINERS))}
     try:

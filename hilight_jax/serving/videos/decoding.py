@@ -1,4 +1,4 @@
-"""Frames of videos that nobody vouches for, decoded in processes of their own and remembered."""
+"""Decodes untrusted videos in processes of their own, and caches the latest clips."""
 
 import asyncio
 import collections
@@ -17,29 +17,29 @@ import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.serving.admission import Line
+from hilight_jax.serving.admission import AdmissionQueue
 
-_REMEMBERED = 32
-# What the decoder is told of the environment: no keys, for what it reads may take it over.
+_NUM_CACHED = 32
+# The environment of a decoding process; it has no API keys, because a video may exploit a fault of the decoder.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
 _LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoLimits:
-    """What a client may ask of the machine.
+    """Limits of the clients' videos.
 
     Attributes:
-      max_bytes: Of one video.
-      max_total_bytes: Of all uploaded files together; the oldest go first.
-      max_pixels: Of a frame.
+      max_bytes: Size of one video.
+      max_total_bytes: Size of all uploaded files together; the oldest are deleted first.
+      max_pixels: Pixels of a frame.
       max_seconds: Length of a video.
-      decode_seconds: Time to decode it, of the processor and of the clock.
+      decode_seconds: CPU time and wall time of decoding it.
       decode_memory_bytes: Address space of the decoding process.
       decoders: Processes that decode at a time.
       max_waiting: Requests that may wait for one.
-      allowed_hosts: Where ``http(s)`` videos may be fetched from; none unless named.
-      fetch_seconds: Time to fetch one.
+      allowed_hosts: Hosts that ``http(s)`` videos may be fetched from; none by default.
+      fetch_seconds: Time to fetch a video.
     """
 
     max_bytes: int = 100 * 10**6
@@ -55,60 +55,60 @@ class VideoLimits:
 
 
 class NoRoom(UserError):
-    """The server's disk takes nothing more."""
+    """The server's disk is full."""
 
 
 class DecoderFailed(UserError):
-    """The decoder ended without a word: it was killed."""
+    """The decoding process was killed or could not start."""
 
 
-class Decoding:
-    """Decodes so many videos at a time, and remembers those that it decoded last."""
+class VideoDecoder:
+    """Decodes a limited number of videos at a time, and caches the latest clips."""
 
     def __init__(self, directory: Path, num_frames: int, image_size: int, limits: VideoLimits):
-        """Remembers nothing yet.
+        """Starts with an empty cache.
 
         Args:
-          directory: For videos that are in no file.
+          directory: Place of temporary files, for videos in memory.
           num_frames: F, frames that a model sees of a video.
           image_size: Rows and columns of a frame.
-          limits: What a video may cost.
+          limits: Limits of a video.
         """
         self._directory, self._num_frames, self._image_size, self._limits = directory, num_frames, image_size, limits
-        self._known: collections.OrderedDict[str, VideoClip] = collections.OrderedDict()
+        self._cached: collections.OrderedDict[str, VideoClip] = collections.OrderedDict()
         self._children: set[subprocess.Popen[bytes]] = set()
-        self._line = Line(limits.decoders, limits.max_waiting, "for their videos to be decoded")
+        self._queue = AdmissionQueue(limits.decoders, limits.max_waiting, "for their videos to be decoded")
 
-    async def frames(self, digest: str, video: Callable[[], bytes | Path], num_frames: int | None = None) -> VideoClip:
-        """The frames of a video.
+    async def decode(self, digest: str, video: Callable[[], bytes | Path], num_frames: int | None = None) -> VideoClip:
+        """Returns the clip of a video from the cache, or decodes it.
 
         Args:
-          digest: Names its content.
-          video: Its bytes or its file, asked for when its turn has come.
-          num_frames: How many; None: as many as the model sees.
+          digest: Hash of its content.
+          video: Returns its bytes or its file; called when the queue admits it.
+          num_frames: Frames to read; None for the model's number.
 
         Raises:
-          DataError: It is no video, or costs more than it may.
-          DecoderFailed: The decoder was killed.
+          DataError: It cannot be decoded, or exceeds a limit.
+          DecoderFailed: The decoding process was killed.
           NoRoom: The disk is full.
-          Busy: Too many videos wait.
+          QueueFull: Too many videos wait.
         """
         count = num_frames or self._num_frames
         name = f"{digest} {count}"
 
-        async def look() -> VideoClip:
-            footage = self._known.pop(name, None)
-            if footage is None:
-                footage = await asyncio.to_thread(self._decode, video(), count)
-            self._known[name] = footage
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-            return footage
+        async def look_up() -> VideoClip:
+            clip = self._cached.pop(name, None)
+            if clip is None:
+                clip = await asyncio.to_thread(self._decode, video(), count)
+            self._cached[name] = clip
+            if len(self._cached) > _NUM_CACHED:
+                self._cached.popitem(last=False)
+            return clip
 
-        return await self._line.run(look)
+        return await self._queue.run(look_up)
 
     def close(self) -> None:
-        """Ends what is being decoded."""
+        """Kills the decoding processes."""
         for child in list(self._children):
             child.kill()
 
@@ -120,7 +120,7 @@ class Decoding:
             return self._decode_file(Path(file.name), num_frames)
 
     def _decode_file(self, path: Path, num_frames: int) -> VideoClip:
-        """Decodes in a process of its own, see ``decode_child``."""
+        """Runs ``decode_child`` on a file."""
         limits = {
             "num_frames": num_frames,
             "image_size": self._image_size,
@@ -138,7 +138,7 @@ class Decoding:
             raise DecoderFailed(f"no decoder could be started ({error.strerror}); try again later.") from error
         self._children.add(child)
         try:
-            result, said = child.communicate(timeout=self._limits.decode_seconds + 10)
+            stdout, stderr = child.communicate(timeout=self._limits.decode_seconds + 10)
         except subprocess.TimeoutExpired as error:
             raise DataError(
                 f"the video took longer than {self._limits.decode_seconds:.0f} s to decode; give a shorter one."
@@ -148,23 +148,19 @@ class Decoding:
             child.communicate()
             self._children.discard(child)
         if child.returncode == 2:
-            raise DataError(f"the video cannot be used: {said.decode(errors='replace')[-300:]}")
+            raise DataError(f"the video cannot be used: {stderr.decode(errors='replace')[-300:]}")
         if child.returncode:
-            _LOG.warning("a decoder ended with %d: %s", child.returncode, said.decode(errors="replace")[-2000:])
+            _LOG.warning("a decoder ended with %d: %s", child.returncode, stderr.decode(errors="replace")[-2000:])
             raise DecoderFailed(
                 "the decoder was stopped while it read the video (more time or memory than it may take); try again, or "
                 "give another video."
             )
-        arrays = np.load(io.BytesIO(result), allow_pickle=False)
+        arrays = np.load(io.BytesIO(stdout), allow_pickle=False)
         return VideoClip("video", arrays["frames"], arrays["pictures"], arrays["numbers"], int(arrays["num_total"]))
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes a video to the server's disk.
-
-    Raises:
-      NoRoom: It is full.
-    """
+    """Writes a video to the server's disk, or raises a ``NoRoom``."""
     try:
         path.write_bytes(content)
     except OSError as error:

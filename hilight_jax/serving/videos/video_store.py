@@ -1,4 +1,4 @@
-"""The videos that clients show: kept under ids of their own, fetched from allowed hosts, decoded in processes apart."""
+"""The store of uploaded videos; also fetches videos from allowed hosts and decodes ``data:`` URLs."""
 
 import asyncio
 import base64
@@ -17,13 +17,13 @@ import httpx
 
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.serving.admission import Line
-from hilight_jax.serving.videos.decoding import Decoding, NoRoom, VideoLimits, write
+from hilight_jax.serving.admission import AdmissionQueue
+from hilight_jax.serving.videos.decoding import NoRoom, VideoDecoder, VideoLimits, write
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?(?P<base64>;base64)?,", re.ASCII)
-# Videos that are fetched at a time: all of them may be in memory.
-_FETCHES = 8
+# Videos that are fetched at a time; all of them may be in memory.
+_MAX_FETCHES = 8
 
 
 class UnknownFile(UserError):
@@ -31,11 +31,11 @@ class UnknownFile(UserError):
 
 
 class TooLarge(UserError):
-    """More bytes than may be sent."""
+    """A video exceeds the limit of bytes."""
 
 
 class Forbidden(UserError):
-    """A host that videos may not be fetched from."""
+    """Videos may not be fetched from this host."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +43,11 @@ class StoredFile:
     """An uploaded file.
 
     Attributes:
-      id: Its name here.
-      filename: Its name there.
-      digest: Names its content.
+      id: Its name on the server.
+      filename: Its name on the client.
+      digest: Hash of its content.
       size: Bytes.
-      created: Seconds since 1970.
+      created: Unix time.
     """
 
     id: str
@@ -58,12 +58,12 @@ class StoredFile:
 
 
 def is_file_id(text: str) -> bool:
-    """Whether a text is written as the id of an uploaded file."""
+    """Returns True if a text has the form of a file's id."""
     return bool(_ID.fullmatch(text))
 
 
-class Videos:
-    """Uploaded files in a directory of their own, and videos from elsewhere."""
+class VideoStore:
+    """Uploaded files in a temporary directory, and the clips of their and other videos."""
 
     def __init__(self, num_frames: int, image_size: int, limits: VideoLimits):
         """Makes the directory; ``close`` deletes it.
@@ -71,36 +71,36 @@ class Videos:
         Args:
           num_frames: F, frames that a model sees of a video.
           image_size: Rows and columns of a frame.
-          limits: What clients may ask.
+          limits: Limits of the videos.
         """
         self.limits = limits
         self._directory = tempfile.TemporaryDirectory(prefix="hilight-files-")
         self._files: collections.OrderedDict[str, StoredFile] = collections.OrderedDict()
-        self._decoding = Decoding(Path(self._directory.name), num_frames, image_size, limits)
-        self._fetching = Line(_FETCHES, limits.max_waiting, "for their videos to be fetched")
-        # Nothing is unpacked on the way: a small archive may be endless.
+        self._decoder = VideoDecoder(Path(self._directory.name), num_frames, image_size, limits)
+        self._fetch_queue = AdmissionQueue(_MAX_FETCHES, limits.max_waiting, "for their videos to be fetched")
+        # No compression: a small response could unpack without end.
         plain = {"accept-encoding": "identity"}
         self._client = httpx.AsyncClient(headers=plain, timeout=limits.fetch_seconds, trust_env=False)
 
     async def close(self) -> None:
-        """Forgets everything."""
-        self._decoding.close()
+        """Stops the decoders and deletes the directory."""
+        self._decoder.close()
         await self._client.aclose()
         self._directory.cleanup()
 
     def files(self) -> list[StoredFile]:
-        """The uploaded files, the newest last."""
+        """Lists the uploaded files, the newest last."""
         return list(self._files.values())
 
     async def add(self, filename: str, content: bytes) -> StoredFile:
-        """Keeps a video; the oldest make room.
+        """Stores a video; the oldest ones are deleted if the store is full.
 
         Raises:
-          UserError: It is larger than a video may be, or no video.
+          UserError: It is too large, or cannot be decoded.
         """
         self._check_size(len(content))
         digest = await asyncio.to_thread(_digest, content)
-        await self._decoding.frames(digest, lambda: content)
+        await self._decoder.decode(digest, lambda: content)
         name = Path(filename).name[:200] or "video"
         stored = StoredFile(f"file-{secrets.token_hex(16)}", name, digest, len(content), int(time.time()))
         path = Path(self._directory.name) / stored.id
@@ -115,10 +115,10 @@ class Videos:
         return stored
 
     def get(self, file_id: str) -> StoredFile:
-        """What is known of a file.
+        """Returns the record of a file.
 
         Raises:
-          UnknownFile: There is none of this id.
+          UnknownFile: No file has this id.
         """
         if not is_file_id(file_id) or file_id not in self._files:
             raise UnknownFile(
@@ -127,7 +127,7 @@ class Videos:
         return self._files[file_id]
 
     def path(self, file_id: str) -> Path:
-        """Where a file lies."""
+        """Returns the path of a file."""
         return Path(self._directory.name) / self.get(file_id).id
 
     def delete(self, file_id: str) -> None:
@@ -135,31 +135,32 @@ class Videos:
         self.path(file_id).unlink(missing_ok=True)
         del self._files[file_id]
 
-    async def footage(self, url: str, num_frames: int | None = None) -> VideoClip:
-        """The frames that a model sees of a video.
+    async def clip(self, url: str, num_frames: int | None = None) -> VideoClip:
+        """Reads the frames of a video that the model sees.
 
         Args:
           url: A file's id, a ``data:`` URL, or ``http(s)`` on an allowed host.
-          num_frames: How many; None: as many as the model sees.
+          num_frames: Frames to read; None for the model's number.
 
         Raises:
-          UserError: It is none of these, too large, forbidden, or no video.
-          Busy: Too many videos wait.
+          UserError: The address is not valid, or the video cannot be fetched or decoded or exceeds a limit.
+          QueueFull: Too many videos wait.
         """
         scheme = url.partition(":")[0].lower()
         if is_file_id(url):
-            return await self._decoding.frames(self.get(url).digest, lambda: self.path(url), num_frames)
+            return await self._decoder.decode(self.get(url).digest, lambda: self.path(url), num_frames)
         if scheme == "data":
             content = await asyncio.to_thread(self._from_data_url, url)
-            return await self._decoding.frames(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
+            return await self._decoder.decode(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
         if scheme in ("http", "https"):
 
             async def fetch() -> VideoClip:
                 content = await self._from_host(url)
                 digest = await asyncio.to_thread(_digest, content)
-                return await self._decoding.frames(digest, lambda: content, num_frames)
+                return await self._decoder.decode(digest, lambda: content, num_frames)
 
-            return await self._fetching.run(fetch)  # Until it is decoded: only so many wait in memory.
+            # The place is kept until the video is decoded, so that the videos in memory are limited.
+            return await self._fetch_queue.run(fetch)
         raise DataError(
             f"the video '{url[:60]}' is neither the id of an uploaded file (file-...), nor a data: URL, nor http(s)."
         )
@@ -179,7 +180,7 @@ class Videos:
         return content
 
     async def _from_host(self, url: str) -> bytes:
-        """Fetches from a host that is on the list; a redirect is not followed, wherever it leads."""
+        """Fetches a video from an allowed host, without following redirects."""
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").lower(), parts.port
@@ -199,8 +200,8 @@ class Videos:
                 if response.status_code != 200:
                     raise DataError(f"'{named}' answers {response.status_code} for this video.")
                 content = bytearray()
-                async for piece in response.aiter_raw():
-                    content += piece
+                async for chunk in response.aiter_raw():
+                    content += chunk
                     self._check_size(len(content))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise DataError(f"the video cannot be fetched from '{named}' ({type(error).__name__}).") from error
