@@ -67,7 +67,9 @@ def across_clips_loss(
         return x.reshape(groups, group_size, *x.shape[1:])
 
     tokens, patches, mask = grouped(unit(working(text_local))), grouped(unit(working(video_local))), grouped(mask)
-    cosines = jax.lax.map(lambda group: evidence(*group, sharpness, frames_axis), (tokens, mask, patches))
+    cosines = jax.lax.map(
+        lambda group: evidence(*group, sharpness=sharpness, frames_axis=frames_axis), (tokens, mask, patches)
+    )
     logits = cosines * jnp.exp(working(log_scale))
     false_negatives = None
     if token_object is not None:

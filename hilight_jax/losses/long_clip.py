@@ -7,16 +7,14 @@ mean of its two directions, with smoothed labels. (A weight of 0.1 for the short
 import dataclasses
 import functools
 
-import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
-from hilight_jax.losses.gathered_contrast import gathered_contrast, smoothed
+from hilight_jax.losses.contrastive import contrastive_loss, smoothed
 from hilight_jax.losses.principal_components import grouped_components
-from hilight_jax.losses.vectors import PRECISION, unit, working
+from hilight_jax.losses.vectors import unit, working
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,24 +79,6 @@ def long_clip_loss(
     texts = (unit(working(x)) for x in (long_embeds, short_embeds))
     per_row = functools.partial(smoothed, smoothing=config.label_smoothing)
     return {
-        name: gathered_contrast(per_row, {"image": rows, "text": text}, log_scale, mesh, config.contrast_chunk)
+        name: contrastive_loss(per_row, {"image": rows, "text": text}, log_scale, mesh, config.contrast_chunk)
         for name, rows, text in zip(("long", "short"), (images, coarse), texts, strict=True)
     }
-
-
-def smoothed_contrast(
-    image_embeds: Float[Array, "B E"], text_embeds: Float[Array, "B E"], log_scale: Float[Array, ""], smoothing: float
-) -> Mean:
-    """Mean of both directions' cross entropies over the batch, with smoothed labels; vectors are taken as they are.
-
-    On one device; ``gathered_contrast.smoothed`` is the same on a mesh.
-    """
-    logits = jnp.matmul(image_embeds, text_embeds.T, precision=PRECISION) * jnp.exp(working(log_scale))
-    own = jnp.diagonal(logits)
-
-    def cross_entropies(logits: Array) -> Array:
-        target = (1 - smoothing) * own + smoothing * jnp.mean(logits, axis=1)
-        return jax.nn.logsumexp(logits, axis=1) - target
-
-    per_image = (cross_entropies(logits) + cross_entropies(logits.T)) / 2
-    return Mean(jnp.sum(per_image), jnp.asarray(len(per_image), per_image.dtype))

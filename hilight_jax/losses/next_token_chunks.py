@@ -63,7 +63,7 @@ def next_token_in_chunks(
       dtype: Of the factors of all products; they are summed in float32 at least.
       unroll: Write the chunks out one after the other instead of as a loop, whose body a compiler counts once.
     """
-    total = _summed(chunk, jnp.dtype(dtype), unroll, tokens, table, _targets(labels))
+    total: Array = _summed(chunk, jnp.dtype(dtype), unroll, tokens, table, _targets(labels))
     return Mean(total, next_token_count(labels).astype(total.dtype))
 
 

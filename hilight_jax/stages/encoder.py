@@ -55,12 +55,14 @@ class EncoderObjective:
         """The named losses of one batch, each a sum and a count."""
         variables = {"params": params}
         video = normalise(batch["video"])
-        out = self.model.apply(variables, video, batch["text_ids"], batch["text_mask"])
+        out: dict[str, Any] = self.model.apply(variables, video, batch["text_ids"], batch["text_mask"])
         contrast = self.config.loss.contrast
         embeds = {"video": out["video_embeds"], "text": out["text_embeds"]}
         if contrast == "nce_vsc_fc":
-            caption = self.model.apply(variables, batch["caption_ids"], batch["caption_mask"], method="encode_text")
-            frame = self.model.apply(variables, normalise(batch["frame"]), method="encode_video")
+            caption: dict[str, Any] = self.model.apply(
+                variables, batch["caption_ids"], batch["caption_mask"], method="encode_text"
+            )
+            frame: dict[str, Any] = self.model.apply(variables, normalise(batch["frame"]), method="encode_video")
             embeds = {
                 "video": out["video_embeds"],
                 "subtitle": out["text_embeds"],

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hilight_jax.core.mesh import make_mesh
 from hilight_jax.core.trees import flatten
 from hilight_jax.formats.clip_names import from_official, to_official
+from hilight_jax.losses.contrastive import LOSSES, contrastive_loss
 from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.layers import ComputeConfig
@@ -71,6 +73,12 @@ def run(model: DualEncoder, params: dict[str, Any], video: Any, ids: Any, mask: 
 def compiled(function: Callable) -> Callable:
     """``jax.jit`` that compiles fast rather than well."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def contrast(loss: str, log_scale: Any, **embeds: Any) -> jax.Array:
+    """The value of a contrastive loss as training computes it, on a mesh of one device."""
+    mesh = make_mesh(devices=jax.devices()[:1])
+    return contrastive_loss(LOSSES[loss], embeds, log_scale, mesh).value()
 
 
 def differentiate(function: Callable[[Any], tuple[Any, Any]], params: dict[str, Any]) -> tuple[Any, Any, dict]:

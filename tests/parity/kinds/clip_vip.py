@@ -5,7 +5,6 @@ import re
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.losses.contrastive import nce
 from tests.parity import dual_encoder
 from tests.parity.case import Case
 
@@ -18,7 +17,8 @@ def check(case: Case) -> None:
 
     def objective(params):
         out, inner = dual_encoder.run(model, params, video, ids, mask)
-        return nce(out["video_embeds"], out["text_embeds"], out["logit_scale"]).value(), (out, inner)
+        embeds = {"video": out["video_embeds"], "text": out["text_embeds"]}
+        return dual_encoder.contrast("nce", out["logit_scale"], **embeds), (out, inner)
 
     loss, (out, inner), gradients = dual_encoder.differentiate(objective, params)
     rows = video.shape[2] // model.config.vision.patch_size

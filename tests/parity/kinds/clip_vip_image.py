@@ -6,7 +6,6 @@ Sub-case ``n1`` has one frame and caption per clip (``image``, ``caption_ids``),
 
 import jax.numpy as jnp
 
-from hilight_jax.losses.contrastive import nce, nce_vsc_fc
 from tests.parity import dual_encoder
 from tests.parity.case import Case
 
@@ -28,10 +27,12 @@ def check(case: Case) -> None:
             aux = clips, stills, inner
             if len(frames) != len(video):
                 return jnp.zeros(()), aux
-            subtitles, captions, images = clips["text_embeds"], stills["text_embeds"], stills["video_embeds"]
-            return nce_vsc_fc(clips["video_embeds"], subtitles, captions, images, clips["logit_scale"]).value(), aux
+            embeds = {"video": clips["video_embeds"], "subtitle": clips["text_embeds"]}
+            embeds |= {"caption": stills["text_embeds"], "frame": stills["video_embeds"]}
+            return dual_encoder.contrast("nce_vsc_fc", clips["logit_scale"], **embeds), aux
 
         loss, (clips, stills, inner), gradients = dual_encoder.differentiate(objective, params)
+        embeds = {"video": clips["video_embeds"], "text": clips["text_embeds"]}
         values = {
             "vis_features": clips["video_embeds"],
             "text_features": clips["text_embeds"],
@@ -40,7 +41,7 @@ def check(case: Case) -> None:
             "image_vision.embeddings": inner["vision/embeddings"],
             "image_vision.last_hidden_state": stills["video_tokens"],
             "image_vision.pooler_output": stills["video_pooled"],
-            "NCELearnableTempLoss": nce(clips["video_embeds"], clips["text_embeds"], clips["logit_scale"]).value(),
+            "NCELearnableTempLoss": dual_encoder.contrast("nce", clips["logit_scale"], **embeds),
         }
         if image.shape[1] == 1:
             values["NCELearnableTempLoss_vsc_fc"] = loss

@@ -1,6 +1,5 @@
 """CLIP-ViP on clips of other lengths than its temporal embedding: sub-case ``T{T}`` is the first T frames."""
 
-from hilight_jax.losses.contrastive import nce
 from hilight_jax.models.clip_vip import interpolate_frames
 from tests.parity import dual_encoder
 from tests.parity.case import Case
@@ -16,7 +15,8 @@ def check(case: Case) -> None:
 
         def objective(params, clip=video[:, :length]):
             out, inner = dual_encoder.run(model, params, clip, ids, mask)
-            return nce(out["video_embeds"], out["text_embeds"], out["logit_scale"]).value(), (out, inner)
+            embeds = {"video": out["video_embeds"], "text": out["text_embeds"]}
+            return dual_encoder.contrast("nce", out["logit_scale"], **embeds), (out, inner)
 
         loss, (out, inner), gradients = dual_encoder.differentiate(objective, params)
         values = {

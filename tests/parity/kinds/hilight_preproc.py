@@ -1,8 +1,10 @@
 """Kind ``hilight_preproc``: resize and normalise of HiLight, and CLIP-ViP's variant without antialias."""
 
+import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.data import transforms
+from hilight_jax.data.transforms import resize
+from hilight_jax.models.pixels import normalise
 
 
 def check(case):
@@ -10,12 +12,11 @@ def check(case):
     dtype = np.dtype(case.dtype).type
     for match in case.names("inputs/(.+)"):
         name = match[1]
-        frames, size = case.input(name), tuple(case.config["sizes"][name])
-        case.compare(f"outputs/{name}.hilight", _channels_first(transforms.preprocess(frames, size, dtype=dtype)))
-        resized = transforms.resize(frames.astype(dtype) / 255, size)
-        case.compare(f"outputs/{name}.resized_0_1", _channels_first(resized))
-        plain = transforms.preprocess(frames, size, antialias=False, dtype=dtype)
-        case.compare(f"outputs/{name}.clipvip_no_antialias", _channels_first(plain))
+        frames, size = case.input(name).astype(dtype), tuple(case.config["sizes"][name])
+        for output, antialias in (("hilight", True), ("clipvip_no_antialias", False)):
+            pixels = normalise(jnp.asarray(resize(frames, size, antialias)), dtype)
+            case.compare(f"outputs/{name}.{output}", _channels_first(pixels))
+        case.compare(f"outputs/{name}.resized_0_1", _channels_first(resize(frames / 255, size)))
 
 
 def _channels_first(frames):
