@@ -18,6 +18,9 @@ from typing import TypeVar
 VIDEO_ID = -200
 # A label that is not learned: prompts, video rows, padding. The original's and torch's cross entropy's.
 IGNORE_ID = -100
+# Mean and deviation of red, green and blue on the scale 0..1, which CLIP's pixels are normalised by.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Function = TypeVar("Function", bound=Callable)
 

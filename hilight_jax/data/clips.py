@@ -80,7 +80,7 @@ class ClipLoader:
         A quarantined clip gives its place to the next of its stand-ins as if it had never been there. A clip that then
         turns out to be bad gives its place too, but keeps its number in ``index`` and is marked in ``replaced``.
         """
-        asked = None
+        asked, candidate = None, index
         for candidate in with_stand_ins(index, self._seed, len(self._source)):
             record = self._source[candidate]
             if record.id in self._quarantine:

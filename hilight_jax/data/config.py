@@ -1,4 +1,4 @@
-"""What the input of a run is made of."""
+"""The configuration of a run's input: the fields that all kinds of input share, and those of clips with captions."""
 
 import dataclasses
 
@@ -6,37 +6,40 @@ from hilight_jax.core.errors import ConfigError, nearest
 from hilight_jax.data.frame_sampling import SAMPLINGS
 from hilight_jax.data.language_mask import LANGUAGE_MASKS
 
+_LOWEST = {
+    "num_frames": 1,
+    "image_size": 1,
+    "text_length": 3,
+    "num_video_tokens": 1,
+    "max_length": 8,
+    "length_group": 1,
+    "max_videos": 1,
+    "num_workers": 0,
+    "num_threads": 1,
+    "read_ahead": 1,
+}
 
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """Sources and how their records become arrays.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """Sources of examples and the effort of reading them.
 
     Attributes:
-      train: Source of the training clips (see ``data/sources.py``).
-      validation: Held-out clips.
-      unseen: Held-out clips from cameras and of cloths that training never shows.
-      num_frames: F, frames of a clip.
-      image_size: Rows and columns of a frame.
-      text_length: L, tokens of a text, start and end included; longer texts are cut.
-      language_mask: Tokens of the local loss: ``none``, ``padding`` or ``content``.
-      sampling: Frames of a training clip: ``uniform`` or ``jittered``; evaluation is always uniform.
-      frame_captions: Also give one frame of each clip with its own caption.
+      train: Source of the training examples (see ``data/sources.py`` and ``data/conversations/sources.py``).
+      validation: Held-out examples.
+      unseen: Held-out examples of another kind: clips from cameras and of cloths that training never shows.
+      image_size: Rows and columns of a frame; frames are resized to it without keeping their aspect.
       num_workers: Worker processes; 0 decodes in threads of this process.
       num_threads: Decoding threads, in each worker if there are any.
       read_ahead: Batches made ready in advance, by each worker if there are any.
-      max_bad_fraction: Share of clips that may be replaced because they cannot be used, before training stops.
-      quarantine: A list of clips to leave out, written by ``python -m hilight_jax.check``.
+      max_bad_fraction: Share of examples that may be replaced because they cannot be used, before training stops.
+      quarantine: A list of examples to leave out, written by ``python -m hilight_jax.check``.
     """
 
     train: str = ""
     validation: str = ""
     unseen: str = ""
-    num_frames: int = 12
     image_size: int = 224
-    text_length: int = 77
-    language_mask: str = "content"
-    sampling: str = "uniform"
-    frame_captions: bool = False
     num_workers: int = 0
     num_threads: int = 2
     read_ahead: int = 2
@@ -44,22 +47,37 @@ class DataConfig:
     quarantine: str = ""
 
     def __post_init__(self):
-        """Checks every value."""
-        lowest = {
-            "num_frames": 1,
-            "image_size": 1,
-            "text_length": 3,
-            "num_workers": 0,
-            "num_threads": 1,
-            "read_ahead": 1,
-        }
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
+        """Checks every number against its lowest value."""
+        for name, low in _LOWEST.items():
+            if hasattr(self, name) and getattr(self, name) < low:
                 raise ConfigError(f"config.data.{name} is {getattr(self, name)}, but must be at least {low}.")
+        if not 0 <= self.max_bad_fraction <= 1:
+            raise ConfigError(f"config.data.max_bad_fraction is {self.max_bad_fraction}, but must lie between 0 and 1.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(InputConfig):
+    """Clips with captions.
+
+    Attributes:
+      num_frames: F, frames of a clip.
+      text_length: L, tokens of a text, start and end included; longer texts are cut.
+      language_mask: Tokens of the local loss: ``none``, ``padding`` or ``content``.
+      sampling: Frames of a training clip: ``uniform`` or ``jittered``; evaluation is always uniform.
+      frame_captions: Also give one frame of each clip with its own caption.
+    """
+
+    num_frames: int = 12
+    text_length: int = 77
+    language_mask: str = "content"
+    sampling: str = "uniform"
+    frame_captions: bool = False
+
+    def __post_init__(self):
+        """Checks every value."""
+        super().__post_init__()
         for name, allowed in (("language_mask", LANGUAGE_MASKS), ("sampling", SAMPLINGS)):
             value = getattr(self, name)
             if value not in allowed:
                 hint = nearest(value, allowed)
                 raise ConfigError(f"config.data.{name} is '{value}', but must be one of {', '.join(allowed)}.{hint}")
-        if not 0 <= self.max_bad_fraction <= 1:
-            raise ConfigError(f"config.data.max_bad_fraction is {self.max_bad_fraction}, but must lie between 0 and 1.")

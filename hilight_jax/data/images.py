@@ -9,49 +9,22 @@ import dataclasses
 
 import numpy as np
 
-from hilight_jax.core.errors import ConfigError
 from hilight_jax.data import transforms, video
 from hilight_jax.data.clips import Batch, ClipLoader, TextError, captioned_frame
+from hilight_jax.data.config import InputConfig
 from hilight_jax.data.frame_sampling import middle_index
 from hilight_jax.data.records import Caption, Record
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageDataConfig:
-    """Sources and how their records become images and texts.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageDataConfig(InputConfig):
+    """Images with a text.
 
     Attributes:
-      train: Source of the training images (see ``data/sources.py``).
-      validation: Held-out images.
-      unseen: Held-out images of another kind.
-      image_size: Rows and columns of an image; as everywhere, images are resized to it without keeping their aspect.
       text_length: L, tokens of a text, start and end included; longer texts are cut.
-      num_workers: Worker processes; 0 decodes in threads of this process.
-      num_threads: Decoding threads, in each worker if there are any.
-      read_ahead: Batches made ready in advance, by each worker if there are any.
-      max_bad_fraction: Share of images that may be replaced because they cannot be used, before training stops.
-      quarantine: A list of records to leave out, written by ``python -m hilight_jax.check``.
     """
 
-    train: str = ""
-    validation: str = ""
-    unseen: str = ""
-    image_size: int = 224
     text_length: int = 248
-    num_workers: int = 0
-    num_threads: int = 2
-    read_ahead: int = 2
-    max_bad_fraction: float = 0.05
-    quarantine: str = ""
-
-    def __post_init__(self):
-        """Checks every value."""
-        lowest = {"image_size": 1, "text_length": 3, "num_workers": 0, "num_threads": 1, "read_ahead": 1}
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"config.data.{name} is {getattr(self, name)}, but must be at least {low}.")
-        if not 0 <= self.max_bad_fraction <= 1:
-            raise ConfigError(f"config.data.max_bad_fraction is {self.max_bad_fraction}, but must lie between 0 and 1.")
 
 
 class ImageTextLoader(ClipLoader):

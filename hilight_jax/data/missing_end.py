@@ -5,6 +5,7 @@ their header how long they are; an MPEG transport stream says nothing, but consi
 """
 
 import av
+import av.container
 
 # A sound track may be a little longer than the pictures, and clocks are rounded.
 _TOLERANCE_SECONDS = 0.5

@@ -21,6 +21,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from hilight_jax.data.config import InputConfig
 from hilight_jax.data.length_groups import LengthGroups
 
 _EPOCHS = 2**30  # Endless; grain's own endless repetition overflows when it is batched by one and sliced.
@@ -29,14 +30,6 @@ Batch = dict[str, np.ndarray]
 # Which rows of a batch are wanted; what an array can be indexed with.
 Rows = slice | np.ndarray
 ALL_ROWS = slice(None)
-
-
-class Reading(Protocol):
-    """How much is read at once, from the data's configuration; none of it changes a batch."""
-
-    num_workers: int
-    num_threads: int
-    read_ahead: int
 
 
 class Loader(Protocol):
@@ -58,7 +51,7 @@ class Loader(Protocol):
 class Pipeline:
     """Batches of one source."""
 
-    def __init__(self, config: Reading, source: Sized, loader: Loader, seed: int = 0):
+    def __init__(self, config: InputConfig, source: Sized, loader: Loader, seed: int = 0):
         """Joins a source with the loader of its examples and the seed of their order."""
         self.config, self.source, self.loader, self.seed = config, source, loader, seed
 

@@ -1,4 +1,6 @@
-"""Frames to CLIP's pixels, exactly as the originals do it: forced bicubic resize, no clamp, CLIP mean and deviation.
+"""Resizes frames to the model's size, exactly as the originals do it: forced bicubic resize, no clamp.
+
+CLIP's mean and deviation come after it, on the device (``models/pixels.normalise``).
 
 Two bicubic filters are in use. HiLight's and Long-CLIP's is PIL's: Keys' kernel with a = -0.5, widened when shrinking
 (antialias), its window cut at the border and renormalised. CLIP-ViP's own (torchvision <= 0.16 without ``antialias``)
@@ -13,42 +15,27 @@ import functools
 
 import numpy as np
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _RUN = 16
 
 
-def preprocess(
-    frames: np.ndarray, size: tuple[int, int], antialias: bool = True, dtype: type = np.float32
-) -> np.ndarray:
-    """Turns frames into the originals' model input.
+def resize(frames: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
+    """Resizes floating-point frames; values may leave the input's range.
 
     Args:
-      frames: uint8 [F, Y, X, 3].
+      frames: [F, Y, X, C].
       size: (y, x) to resize to.
-      antialias: True for HiLight's and Long-CLIP's filter, False for CLIP-ViP's.
-      dtype: Floating-point type of the arithmetic and of the result.
+      antialias: True for HiLight's and Long-CLIP's filter, which all pipelines use; False for CLIP-ViP's own.
 
     Returns:
-      [F, y, x, 3], normalised.
+      [F, y, x, C].
     """
-    return normalise(resize(frames.astype(dtype) / 255, size, antialias))
-
-
-def normalise(frames: np.ndarray) -> np.ndarray:
-    """Subtracts CLIP's mean and divides by its deviation; ``frames`` [..., 3] on the 0..1 scale."""
-    return (frames - np.asarray(CLIP_MEAN, frames.dtype)) / np.asarray(CLIP_STD, frames.dtype)
-
-
-def resize(frames: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
-    """Resizes floating-point frames [F, Y, X, C] to [F, y, x, C]; values may leave the input's range."""
     height, width = size
     rows = _resize_rows(frames, height, antialias)
     return _resize_rows(rows.swapaxes(1, 2), width, antialias).swapaxes(1, 2)
 
 
-def to_uint8_size(frames: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
-    """Brings uint8 frames to the model's size for a training pipeline, which hands uint8 to the device.
+def to_uint8_size(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes uint8 frames to uint8, which is what pipelines hand to the device.
 
     Frames that already have the size are returned untouched. Others are resized exactly (in float32) and then rounded
     and clamped to uint8, which the originals do not do: at most half a grey level per pixel, plus what overshoots.
@@ -56,11 +43,10 @@ def to_uint8_size(frames: np.ndarray, size: tuple[int, int], antialias: bool = T
     Args:
       frames: uint8 [F, Y, X, 3].
       size: (y, x) to resize to.
-      antialias: As in ``preprocess``.
     """
     if frames.shape[1:3] == tuple(size):
         return frames
-    resized = [resize(frame[None].astype(np.float32), size, antialias) for frame in frames]
+    resized = [resize(frame[None].astype(np.float32), size) for frame in frames]
     return np.concatenate([np.clip(np.rint(frame), 0, 255).astype(np.uint8) for frame in resized])
 
 

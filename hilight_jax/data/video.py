@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import av
+import av.container
+import av.stream
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -119,7 +121,7 @@ def _open(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoS
                 kinds = sorted({s.type for s in container.streams}) or ["nothing"]
                 raise VideoError(f"the file has no video stream (it holds {', '.join(kinds)}).")
             yield container, streams[0]
-    except av.error.FFmpegError as error:
+    except av.FFmpegError as error:
         raise VideoError(f"the file of {size} bytes is not a readable video ({error.strerror}).") from error
 
 
@@ -133,7 +135,7 @@ def _frames(
         num_packets += bool(packet.size)
         try:
             frames = packet.decode()
-        except av.error.FFmpegError:
+        except av.FFmpegError:
             undecodable.append(packet)
             continue
         num_frames += len(frames)
@@ -151,7 +153,7 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
+        except (StopIteration, av.FFmpegError):
             return
         if not packet.is_corrupt:
             yield packet
@@ -200,7 +202,7 @@ def _seek_frames(
             frames = container.decode(stream)
         try:
             frame = next((frame for frame in frames if frame.pts is None or frame.pts >= time), None)
-        except av.error.FFmpegError:
+        except av.FFmpegError:
             return None
         if frame is None or frame.pts != time:
             return None

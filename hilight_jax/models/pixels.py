@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
 
 
 def normalise(pixels: Num[Array, "... C"], dtype: jnp.dtype = jnp.float32) -> Float[Array, "... C"]:

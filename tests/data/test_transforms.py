@@ -46,8 +46,3 @@ def test_an_overshoot_is_kept_in_floats_and_clamped_in_uint8():
 def test_frames_of_the_right_size_pass_untouched():
     frames = np.zeros((2, 8, 8, 3), np.uint8)
     assert transforms.to_uint8_size(frames, (8, 8)) is frames
-
-
-def test_mean_grey_becomes_zero():
-    frames = np.ones((1, 2, 2, 3)) * transforms.CLIP_MEAN
-    np.testing.assert_allclose(transforms.normalise(frames), 0, atol=1e-15)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
 from hilight_jax.data import transforms, video
 from hilight_jax.data.conversations.conversation import PickledClip
 from hilight_jax.data.frame_sampling import uniform_indices
@@ -54,7 +55,7 @@ def read_frames(clip: Video | PickledClip, num_frames: int) -> tuple[np.ndarray,
 
 
 def _pixels(normalised: np.ndarray) -> np.ndarray:
-    """Undoes ``transforms.normalise``: float32 [F, C, Y, X] to uint8 [F, Y, X, C]."""
-    mean, deviation = (np.array(values, np.float32) for values in (transforms.CLIP_MEAN, transforms.CLIP_STD))
+    """Undoes CLIP's normalisation: float32 [F, C, Y, X] to uint8 [F, Y, X, C]."""
+    mean, deviation = (np.array(values, np.float32) for values in (CLIP_MEAN, CLIP_STD))
     frames = (np.moveaxis(normalised, 1, -1) * deviation + mean) * 255
     return np.clip(np.rint(frames), 0, 255).astype(np.uint8)

@@ -1,34 +1,19 @@
-"""What the input of the stages that learn to talk is made of."""
+"""The configuration of conversations: sources, sizes and lengths."""
 
 import dataclasses
 import itertools
 
 from hilight_jax.core.errors import ConfigError
+from hilight_jax.data.config import InputConfig
 from hilight_jax.data.key_frames import KeyFrameConfig
 
-_LOWEST = {
-    "num_frames": 1,
-    "image_size": 1,
-    "num_video_tokens": 1,
-    "max_length": 8,
-    "length_group": 1,
-    "max_videos": 1,
-    "num_workers": 0,
-    "num_threads": 1,
-    "read_ahead": 1,
-}
 
-
-@dataclasses.dataclass(frozen=True)
-class ConversationDataConfig:
-    """Sources of conversations and how they become arrays.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversationDataConfig(InputConfig):
+    """Conversations about clips.
 
     Attributes:
-      train: Source of the training conversations (see ``data/conversations/sources.py``).
-      validation: Held-out conversations.
-      unseen: Held-out conversations about clips from cameras and of cloths that training never shows.
       num_frames: F, frames of a clip, always spread evenly over it.
-      image_size: Rows and columns of a frame.
       key_frames: Which of the F frames the image tower looks at.
       num_video_tokens: V, tokens of one clip in the language model: key frames times tokens per frame.
       tokenizer: The language model's ``tokenizer.model``.
@@ -38,18 +23,9 @@ class ConversationDataConfig:
       length_group: Batches whose conversations are sorted by length among each other, so that padding is short; 1
         leaves them as they come.
       max_videos: U, clips that a conversation may have.
-      num_workers: Worker processes; 0 decodes in threads of this process.
-      num_threads: Decoding threads, in each worker if there are any.
-      read_ahead: Batches made ready in advance, by each worker if there are any.
-      max_bad_fraction: Share of conversations that may be replaced because they cannot be used, before training stops.
-      quarantine: A list of conversations to leave out, written by ``python -m hilight_jax.check``.
     """
 
-    train: str = ""
-    validation: str = ""
-    unseen: str = ""
     num_frames: int = 12
-    image_size: int = 224
     key_frames: KeyFrameConfig = KeyFrameConfig()
     num_video_tokens: int = 384
     tokenizer: str = ""
@@ -57,19 +33,10 @@ class ConversationDataConfig:
     buckets: tuple[int, ...] = ()
     length_group: int = 8
     max_videos: int = 1
-    num_workers: int = 0
-    num_threads: int = 2
-    read_ahead: int = 2
-    max_bad_fraction: float = 0.05
-    quarantine: str = ""
 
     def __post_init__(self):
         """Checks every value, and sizes against each other."""
-        for name, low in _LOWEST.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"config.data.{name} is {getattr(self, name)}, but must be at least {low}.")
-        if not 0 <= self.max_bad_fraction <= 1:
-            raise ConfigError(f"config.data.max_bad_fraction is {self.max_bad_fraction}, but must lie between 0 and 1.")
+        super().__post_init__()
         self.key_frames.check(self.num_frames)
         if not self.buckets:
             object.__setattr__(self, "buckets", (self.max_length,))

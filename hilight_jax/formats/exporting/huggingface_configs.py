@@ -1,11 +1,12 @@
-"""What transformers reads beside weights: ``config.json`` of each model, and the processor's rules."""
+"""The ``config.json`` of every exported model in transformers' words, and the configurations of its processors."""
 
 from typing import Any
 
+from hilight_jax.core.config import to_dict
+from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
 from hilight_jax.core.trees import Tree, flatten
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, EOS_ID, PAD_ID
-from hilight_jax.data.transforms import CLIP_MEAN, CLIP_STD
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig
@@ -19,7 +20,7 @@ _BICUBIC = 3
 
 
 def hilight_config(config: HiLightConfig, dtype: str, quantized: bool = False) -> dict[str, Any]:
-    """Of the whole chat model, see ``remote_code/configuration_hilight.py``."""
+    """The config.json of the whole chat model, see ``remote_code/configuration_hilight.py``."""
     mining = config.token_mining
     return {
         "architectures": ["HiLightForCausalLM"],
@@ -29,7 +30,7 @@ def hilight_config(config: HiLightConfig, dtype: str, quantized: bool = False) -
             "AutoModelForCausalLM": "modeling_hilight.HiLightForCausalLM",
         },
         "text_config": {**gemma_config(config.gemma, dtype), "architectures": None},
-        "video_config": _tower(config.vision),
+        "video_config": to_dict(config.vision),
         "frame_config": None if config.frames is None else _frame_tower(config.frames),
         "frame_width": mining.width_frames,
         "mining_config": {
@@ -46,15 +47,26 @@ def hilight_config(config: HiLightConfig, dtype: str, quantized: bool = False) -
 
 
 def gemma_config(config: GemmaConfig, dtype: str) -> dict[str, Any]:
-    """Of a ``GemmaForCausalLM``.
+    """The config.json of a ``GemmaForCausalLM``.
 
-    transformers 5 takes ``gelu`` for a slip of the pen and computes the approximation by tanh. Where a model computes
-    the exact function, as HiLight's does, it is written by its other name.
+    transformers 5 treats ``gelu`` as a mistake and computes the approximation by tanh. Where a model computes the exact
+    function, as HiLight's does, it is written by its other name.
     """
     act = {"gelu": "gelu_python"}.get(config.hidden_act, config.hidden_act)
-    return {
+    return gemma_sizes(config) | {
         "architectures": ["GemmaForCausalLM"],
         "model_type": "gemma",
+        "hidden_act": act,
+        "hidden_activation": act,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
+        "tie_word_embeddings": True,
+        "dtype": dtype,
+    }
+
+
+def gemma_sizes(config: GemmaConfig) -> dict[str, Any]:
+    """The values of a Gemma's config.json that all versions of transformers and the original share."""
+    return {
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
         "num_hidden_layers": config.depth,
@@ -62,26 +74,21 @@ def gemma_config(config: GemmaConfig, dtype: str) -> dict[str, Any]:
         "num_key_value_heads": config.num_kv_heads,
         "head_dim": config.head_dim,
         "intermediate_size": config.mlp_dim,
-        "hidden_act": act,
-        "hidden_activation": act,
         "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rope_base,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
         "max_position_embeddings": 8192,
         "attention_bias": False,
         "attention_dropout": 0.0,
         "initializer_range": 0.02,
-        "tie_word_embeddings": True,
         "pad_token_id": PAD_ID,
         "eos_token_id": EOS_ID,
         "bos_token_id": BOS_ID,
         "use_cache": True,
-        "dtype": dtype,
     }
 
 
 def clip_vision_config(config: FrameConfig, dtype: str) -> dict[str, Any]:
-    """Of a ``CLIPVisionModelWithProjection``: Long-CLIP's image tower alone."""
+    """The config.json of a ``CLIPVisionModelWithProjection``: Long-CLIP's image tower alone."""
     return {
         "architectures": ["CLIPVisionModelWithProjection"],
         "model_type": "clip_vision_model",
@@ -91,12 +98,12 @@ def clip_vision_config(config: FrameConfig, dtype: str) -> dict[str, Any]:
 
 
 def clip_config(config: FrameConfig, whole: Tree, dtype: str) -> dict[str, Any]:
-    """Of a ``CLIPModel``: the whole of Long-CLIP.
+    """The config.json of a ``CLIPModel``: the whole of Long-CLIP.
 
     Args:
       config: Sizes of the image tower.
-      whole: ``text`` and ``logit_scale`` of Long-CLIP; the text tower's sizes are read off its arrays, but
-        its heads, which are as wide as the image tower's, in CLIP and in every preset.
+      whole: ``text`` and ``logit_scale`` of Long-CLIP; the text tower's sizes are read off its arrays. Its heads are
+        as wide as the image tower's, as in CLIP and in every preset.
       dtype: Of the weights.
     """
     text = flatten(whole["text"])
@@ -126,7 +133,7 @@ def clip_config(config: FrameConfig, whole: Tree, dtype: str) -> dict[str, Any]:
 
 
 def clip_image_config(config: FrameConfig) -> dict[str, Any]:
-    """Of a ``CLIPImageProcessor``: images are squeezed to a square, as in training."""
+    """The configuration of a ``CLIPImageProcessor``: images are squeezed to a square, as in training."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,
@@ -143,7 +150,7 @@ def clip_image_config(config: FrameConfig) -> dict[str, Any]:
 
 
 def processor_config(data: ConversationDataConfig) -> dict[str, Any]:
-    """Of ``remote_code/processing_hilight.py``."""
+    """The configuration of ``remote_code/processing_hilight.py``."""
     return {
         "auto_map": {"AutoProcessor": "processing_hilight.HiLightProcessor"},
         "processor_class": "HiLightProcessor",
@@ -156,29 +163,25 @@ def processor_config(data: ConversationDataConfig) -> dict[str, Any]:
     }
 
 
-def _tower(config: VisionConfig) -> dict[str, Any]:
-    """Keyword arguments of ``remote_code/clip_vip_tower.py``."""
-    names = ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", "num_frames", "num_proxy_tokens")
-    return {name: getattr(config, name) for name in names} | {"temporal_embedding": config.temporal_embedding}
+def clip_vision_sizes(config: VisionConfig | FrameConfig) -> dict[str, Any]:
+    """The ``vision_config`` of a CLIP that all versions of transformers and CLIP-ViP's code share."""
+    return {
+        "hidden_size": config.width,
+        "intermediate_size": config.mlp_dim,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.num_heads,
+        "image_size": config.image_size,
+        "patch_size": config.patch_size,
+        "hidden_act": "quick_gelu",
+    }
 
 
 def _frame_tower(config: FrameConfig) -> dict[str, Any]:
     """CLIP's image tower as a video tower: a frame is a clip of one, its cls token the only proxy."""
-    names = ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim")
-    single = {"num_frames": 1, "num_proxy_tokens": 1, "temporal_embedding": False}
-    return {name: getattr(config, name) for name in names} | single
+    sizes = {name: value for name, value in to_dict(config).items() if name != "embed_dim"}
+    return sizes | {"num_frames": 1, "num_proxy_tokens": 1, "temporal_embedding": False}
 
 
 def _clip_vision(config: FrameConfig) -> dict[str, Any]:
-    return {
-        "image_size": config.image_size,
-        "patch_size": config.patch_size,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.depth,
-        "num_attention_heads": config.num_heads,
-        "intermediate_size": config.mlp_dim,
-        "projection_dim": config.embed_dim,
-        "num_channels": 3,
-        "hidden_act": "quick_gelu",
-        "layer_norm_eps": LAYER_NORM_EPSILON,
-    }
+    more = {"projection_dim": config.embed_dim, "num_channels": 3, "layer_norm_eps": LAYER_NORM_EPSILON}
+    return clip_vision_sizes(config) | more

@@ -6,8 +6,8 @@ import pytest
 from hilight_jax.data.conversations.clip_frames import load_clip
 from hilight_jax.data.conversations.conversation import PickledClip
 from hilight_jax.data.pickled_clips import PickleError
-from hilight_jax.data.transforms import normalise
 from hilight_jax.data.video import VideoError
+from hilight_jax.models.pixels import normalise
 from tests.data.clips import encode, grey_frames
 
 
@@ -20,7 +20,7 @@ def test_frames_are_spread_evenly_and_resized():
 
 def test_a_pickled_clip_gives_the_pixels_that_were_normalised(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
-    stored = np.moveaxis(normalise(pixels.astype(np.float32) / 255), -1, 1)
+    stored = np.moveaxis(normalise(pixels), -1, 1)
     path = tmp_path / "clip.pkl"
     path.write_bytes(pickle.dumps(np.ascontiguousarray(stored)))
     np.testing.assert_array_equal(load_clip(PickledClip(path), 4, 16), pixels)
