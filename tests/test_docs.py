@@ -209,6 +209,14 @@ def test_the_readme_is_one_page():
     assert 7_000 <= len((ROOT / "README.md").read_bytes()) <= 9_000
 
 
+def test_figures_of_the_readme_are_those_of_the_results():
+    def figures(page: pathlib.Path) -> set[str]:
+        return set(re.findall(r"\b0\.\d{2,3}\b", text_of(page)))
+
+    assert len(figures(ROOT / "README.md")) > 10
+    assert figures(ROOT / "README.md") - figures(DOCS / "results.md") == set()
+
+
 def test_every_page_is_in_the_contents():
     contents = text_of(ROOT / "mkdocs.yml").partition("\nnav:\n")[2].partition("\ntheme:")[0]
     assert sorted(re.findall(r": (\S+\.md)$", contents, re.MULTILINE)) == sorted(
