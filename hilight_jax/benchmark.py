@@ -71,7 +71,7 @@ BENCHMARKS = {
         {
             "words": _number(40, "tokens of the prompt beside the clip's"),
             "new_tokens": _number(16, "tokens of the answer"),
-            "rounds": _number(3, "repeats, after one that compiles"),
+            "rounds": _number(3, "repeats, after two that compile"),
         },
     ),
     "convert": Benchmark(

@@ -27,6 +27,8 @@ from hilight_jax.models.hilight import HiLightConfig, param_shapes
 from hilight_jax.stages.chat_config import ChatTrainConfig
 
 REPEATS = 3
+# Rounds that are not counted: programs are compiled for an empty cache, then for one that shares the prompt's start.
+WARM_UP = 2
 # A question is asked, answered, and followed by a shorter one.
 NEXT_QUESTION = 16
 
@@ -38,7 +40,7 @@ def measure(config: ChatTrainConfig, words: int, new_tokens: int, rounds: int) -
       config: Sizes of the model, frames and key frames of the clip; nothing is trained or loaded.
       words: Tokens of the prompt beside those of the clip.
       new_tokens: Tokens of the answer, at least 2.
-      rounds: Repeats, after one that is not counted.
+      rounds: Repeats, after those of the warm-up.
 
     Returns:
       Seconds (of the clip, of the prompt, of one more token, of the prompt that goes on), tokens per second, the FLOPs
@@ -60,13 +62,13 @@ def measure(config: ChatTrainConfig, words: int, new_tokens: int, rounds: int) -
     matmul = Limit(products(prompt_length, model.gemma.width, model.gemma.mlp_dim, dtype, mesh), REPEATS)
     read = Limit(reads(weights), REPEATS)
     spent: list[dict[str, float]] = []
-    progress = Progress(rounds + 1, "benchmark", unit="rounds")
-    for i in range(rounds + 1):
+    progress = Progress(WARM_UP + rounds, "benchmark", unit="rounds")
+    for i in range(WARM_UP + rounds):
+        if i == WARM_UP:
+            matmul.rounds, read.rounds, spent = [], [], []
         matmul.measure()
         spent.append(_converse(generator, _frames(model, num_frames, i), num_key_frames, words, new_tokens))
         read.measure()
-        if i == 0:  # Programs were compiled in it.
-            matmul.rounds, read.rounds, spent = [], [], []
         progress.update()
     progress.close()
 
