@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int, Num
 
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.trees import Tree
+from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig, variables
-from hilight_jax.models.pixels import normalise
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +93,8 @@ def _encode(
     model: HiLight, params: Tree, frames: Num[Array, "1 F Y X C"], key_frames: Int[Array, "1 keys"]
 ) -> tuple[Float[Array, "V D"], Float[Array, "V S"]]:
     video = normalise(frames, model.config.compute.dtypes["dtype"])
-    mined = model.apply(params, **model.apply(params, video, key_frames, method="encode_video"), method="mine")
+    seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
+    mined = model.apply(params, **seen, method="mine")
     return mined["tokens"][0], mined["attention"][0]
 
 

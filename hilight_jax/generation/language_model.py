@@ -156,7 +156,7 @@ def _attention(
 ) -> tuple[Array, Cache]:
     embeds = model.apply(params, ids, video_tokens, method="embed")
     positions = count_positions(mask) + first
-    out = model.apply(params, embeds, positions, mask, cache, method="language", keep_attention=True)
+    out: dict[str, Any] = model.apply(params, embeds, positions, mask, cache, method="language", keep_attention=True)
     return jnp.mean(out["attention"], axis=(0, 2)), out["cache"]
 
 
@@ -164,5 +164,5 @@ def _scores(
     model: HiLight, params: Tree, embeds: Array, positions: Array, mask: Array, cache: Cache
 ) -> tuple[Array, Cache]:
     """Reads a run of embedded tokens and scores the token after the last one."""
-    out = model.apply(params, embeds, positions, mask, cache, method="language")
+    out: dict[str, Any] = model.apply(params, embeds, positions, mask, cache, method="language")
     return model.apply(params, out["tokens"][:, -1:], method="logits")[:, 0], out["cache"]

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.means import Mean
-from hilight_jax.losses.over_frames import whole_max, whole_sum
-from hilight_jax.losses.vectors import PRECISION, REMOVED, unit, working
+from hilight_jax.losses.sparc import whole_max, whole_sum
+from hilight_jax.ops.vectors import PRECISION, REMOVED, at_least_float32, unit
 
 # Tokens that meet all clips of their group at once. The similarities of a chunk, [J, TOKENS_PER_CHUNK, F * P], are the
 # largest array of this file; 128 rows keep matrix units busy and waste little on the last chunk.
@@ -66,11 +66,15 @@ def across_clips_loss(
     def grouped(x: Array) -> Array:
         return x.reshape(groups, group_size, *x.shape[1:])
 
-    tokens, patches, mask = grouped(unit(working(text_local))), grouped(unit(working(video_local))), grouped(mask)
+    tokens, patches, mask = (
+        grouped(unit(at_least_float32(text_local))),
+        grouped(unit(at_least_float32(video_local))),
+        grouped(mask),
+    )
     cosines = jax.lax.map(
         lambda group: evidence(*group, sharpness=sharpness, frames_axis=frames_axis), (tokens, mask, patches)
     )
-    logits = cosines * jnp.exp(working(log_scale))
+    logits = cosines * jnp.exp(at_least_float32(log_scale))
     false_negatives = None
     if token_object is not None:
         false_negatives = _shows(grouped(token_object), grouped(clip_objects))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES, batch_shards
-from hilight_jax.losses.vectors import PRECISION, working
+from hilight_jax.ops.vectors import PRECISION, at_least_float32
 
 Embeds = Mapping[str, Array]
 # (rows of this device, gathered rows, mask of each row's own pair [rows, B], scale) -> the loss of each row.
@@ -69,7 +69,7 @@ def contrastive_loss(
 
     split, whole = PartitionSpec(BATCH_AXES), PartitionSpec()
     run = jax.shard_map(summed, mesh=mesh, in_specs=(split, whole), out_specs=whole)
-    total = run({name: working(x) for name, x in embeds.items()}, working(log_scale))
+    total = run({name: at_least_float32(x) for name, x in embeds.items()}, at_least_float32(log_scale))
     return Mean(total, jnp.asarray(size, total.dtype))
 
 

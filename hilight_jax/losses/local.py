@@ -11,13 +11,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES, batch_shards
 from hilight_jax.losses.across_clips import across_clips_loss
-from hilight_jax.losses.objects import first_tokens, pool_objects
 from hilight_jax.losses.sparc import MinMaxOver, Reduction, sparc_loss
 
 
@@ -217,3 +216,24 @@ def _check_sizes(
             f"{batch_size // shards} clips of the batch of {batch_size}; use a group_size that divides "
             f"{batch_size // shards}, or a larger batch."
         )
+
+
+def first_tokens(mask: Bool[Array, "B L"], token_object: Int[Array, "B L"]) -> Bool[Array, "B L"]:
+    """The tokens that take part and are the first of their caption to name their thing, or name no known thing."""
+    same = _same(mask, token_object)
+    return mask & (jnp.argmax(same, axis=2) == jnp.arange(mask.shape[1]))
+
+
+def pool_objects(
+    text_local: Float[Array, "B L E"], mask: Bool[Array, "B L"], token_object: Int[Array, "B L"]
+) -> Float[Array, "B L E"]:
+    """Replaces every token that takes part by the mean of all that name the same thing; others stay themselves."""
+    same = _same(mask, token_object).astype(text_local.dtype)
+    return jnp.einsum("BLS,BSE->BLE", same / jnp.sum(same, axis=2, keepdims=True), text_local)
+
+
+def _same(mask: Array, token_object: Array) -> Array:
+    """Whether two tokens of a caption name the same known thing, [B, L, L]; every token is the same as itself."""
+    known = mask & (token_object != 0)
+    same = (token_object[:, :, None] == token_object[:, None, :]) & known[:, :, None] & known[:, None, :]
+    return same | jnp.eye(mask.shape[1], dtype=bool)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import BATCH_AXES, batch_shards
-from hilight_jax.losses.vectors import PRECISION, working
+from hilight_jax.ops.vectors import PRECISION, at_least_float32
 
 _product = functools.partial(jnp.matmul, precision=PRECISION)
 
@@ -30,7 +30,7 @@ def principal_components(x: Float[Array, "B E"], k: int) -> Float[Array, "B E"]:
       x: Feature vectors of one group.
       k: Components to keep.
     """
-    x = working(x)
+    x = at_least_float32(x)
     if k >= min(len(x) - 1, x.shape[1]):
         return x
     mean = jnp.mean(x, axis=0)
@@ -58,7 +58,7 @@ def grouped_components(x: Float[Array, "B E"], k: int, group_size: int, mesh: Me
         runs = x.reshape(-1, group_size, x.shape[-1])
         return jax.vmap(lambda run: principal_components(run, k))(runs).reshape(x.shape)
 
-    return jax.shard_map(groups, mesh=mesh, in_specs=split, out_specs=split)(working(x))
+    return jax.shard_map(groups, mesh=mesh, in_specs=split, out_specs=split)(at_least_float32(x))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

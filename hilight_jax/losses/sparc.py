@@ -6,6 +6,7 @@ paper leaves a case open the convention stands beside the code: degenerate rows,
 finite losses and gradients.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -13,8 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hilight_jax.core.means import Mean
-from hilight_jax.losses.over_frames import highest, lowest, whole_max, whole_sum
-from hilight_jax.losses.vectors import PRECISION, REMOVED, unit, working
+from hilight_jax.ops.vectors import PRECISION, REMOVED, at_least_float32, unit
 
 MinMaxOver = Literal["clip", "frame"]
 Reduction = Literal["token", "sample"]
@@ -62,7 +62,7 @@ def sparc_loss(
     Returns:
       The sum over tokens or captions, and their number; an empty mask gives 0 and 0.
     """
-    tokens = working(text_local)
+    tokens = at_least_float32(text_local)
     alignment = align(video_local, tokens, minmax_over, frames_axis)
     vision_to_language, language_to_vision = token_losses(alignment.grouped, tokens, mask, log_scale)
     losses = (vision_to_language + language_to_vision) / 2
@@ -84,7 +84,7 @@ def align(
     A row of equal similarities points nowhere: its weights and its grouped vector are zero and carry no gradient
     (Listing 1 would divide by zero). Equal means equal up to the rounding of the dot products.
     """
-    patches, tokens = working(video_local), working(text_local)
+    patches, tokens = at_least_float32(video_local), at_least_float32(text_local)
     similarity = _product("BLE,BFPE->BLFP", tokens, video_local)
     axes = (2, 3) if minmax_over == "clip" else (3,)
     within = frames_axis if minmax_over == "clip" else None  # A frame is never split.
@@ -105,9 +105,9 @@ def _product(letters: str, x: Array, patches: Array) -> Array:
     """A product with all patches; those of a narrow dtype stay narrow in memory until the backward pass too."""
 
     def product(x: Array, patches: Array) -> Array:
-        return jnp.einsum(letters, x, working(patches), precision=PRECISION)
+        return jnp.einsum(letters, x, at_least_float32(patches), precision=PRECISION)
 
-    narrow = working(patches).dtype != patches.dtype
+    narrow = at_least_float32(patches).dtype != patches.dtype
     return (jax.checkpoint(product) if narrow else product)(x, patches)
 
 
@@ -121,8 +121,8 @@ def token_losses(
 
     A grouped vector of zero resembles every token alike, so its loss is the logarithm of the number of valid tokens.
     """
-    grouped, tokens = unit(working(grouped)), unit(working(text_local))
-    logits = jnp.matmul(grouped, jnp.swapaxes(tokens, 1, 2), precision=PRECISION) * jnp.exp(working(log_scale))
+    grouped, tokens = unit(at_least_float32(grouped)), unit(at_least_float32(text_local))
+    logits = jnp.matmul(grouped, jnp.swapaxes(tokens, 1, 2), precision=PRECISION) * jnp.exp(at_least_float32(log_scale))
     own = jnp.diagonal(logits, axis1=1, axis2=2)
 
     def cross_entropies(rows: Array) -> Array:
@@ -138,3 +138,41 @@ def _rounding(patches: Array, tokens: Array, frames_axis: str | None) -> Array:
     largest = whole_max(jnp.max(jnp.linalg.norm(patches, axis=-1), axis=(1, 2)), frames_axis)
     lengths = jnp.linalg.norm(tokens, axis=-1) * largest[:, None]
     return (4 * jnp.finfo(lengths.dtype).eps * lengths)[:, :, None, None]
+
+
+def whole_sum(x: Float[Array, "..."], axis: str | None) -> Float[Array, "..."]:
+    """Adds up what each device summed over its own frames."""
+    return x if axis is None else jax.lax.psum(x, axis)
+
+
+def whole_max(x: Float[Array, "..."], axis: str | None) -> Float[Array, "..."]:
+    """The largest of what each device found in its own frames; no gradient flows."""
+    x = jax.lax.stop_gradient(x)
+    return x if axis is None else jax.lax.pmax(x, axis)
+
+
+def lowest(x: Float[Array, "..."], over: Sequence[int], axis: str | None) -> Float[Array, "..."]:
+    """The minimum over the axes ``over``, which are kept, and over devices; the gradient is that of ``jnp.min``.
+
+    Equal smallest numbers share the gradient evenly, on whichever devices they lie.
+    """
+    if axis is None:
+        return jnp.min(x, axis=tuple(over), keepdims=True)
+    value = -whole_max(-jnp.min(jax.lax.stop_gradient(x), axis=tuple(over), keepdims=True), axis)
+    return _value_with_shared_gradient(x, value, over, axis)
+
+
+def highest(x: Float[Array, "..."], over: Sequence[int], axis: str | None) -> Float[Array, "..."]:
+    """The maximum, like ``lowest``."""
+    if axis is None:
+        return jnp.max(x, axis=tuple(over), keepdims=True)
+    value = whole_max(jnp.max(jax.lax.stop_gradient(x), axis=tuple(over), keepdims=True), axis)
+    return _value_with_shared_gradient(x, value, over, axis)
+
+
+def _value_with_shared_gradient(x: Array, value: Array, over: Sequence[int], axis: str) -> Array:
+    """``value``; its gradient goes in equal shares to all elements of ``x`` that equal it."""
+    ties = x == value
+    change = jnp.sum(jnp.where(ties, x - jax.lax.stop_gradient(x), 0), axis=tuple(over), keepdims=True)
+    count = jnp.sum(ties, axis=tuple(over), keepdims=True, dtype=x.dtype)
+    return value + jax.lax.psum(change, axis) / jax.lax.psum(count, axis)

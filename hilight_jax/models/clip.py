@@ -4,9 +4,10 @@ import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
 from hilight_jax.ops.attention import causal_attention, over_heads
@@ -94,3 +95,14 @@ class TextTower(nn.Module):
     def positions(self, length: int) -> Float[Array, "L D"]:
         """The position embeddings of the first ``length`` tokens."""
         return self.position_embedding[:length]
+
+
+def normalise(pixels: Num[Array, "... C"], dtype: jnp.dtype = jnp.float32) -> Float[Array, "... C"]:
+    """Maps colours of 0..255 to CLIP's zero mean and unit spread.
+
+    Args:
+      pixels: Colour last, red first; uint8, or the floats that resizing leaves, which are not clamped.
+      dtype: Of the result.
+    """
+    mean, std = jnp.asarray(CLIP_MEAN, dtype), jnp.asarray(CLIP_STD, dtype)
+    return (pixels.astype(dtype) / 255 - mean) / std

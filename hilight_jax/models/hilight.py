@@ -27,7 +27,6 @@ from hilight_jax.models.layers import ComputeConfig, projection
 from hilight_jax.models.long_clip import FRAME_PARTITION_RULES, FrameConfig, FrameTower
 from hilight_jax.models.lora import COLLECTION, LORA_PARTITION_RULES, LoraConfig
 from hilight_jax.models.token_mining import TOKEN_MINING_PARTITION_RULES, TokenMining, TokenMiningConfig
-from hilight_jax.ops.splice import splice
 
 # Top names of the whole tree; ``lora`` is a flax collection of its own, see ``variables``. A model has a frame tower or
 # the projection of its video tower.
@@ -157,9 +156,9 @@ class HiLight(nn.Module):
         chosen = jnp.take_along_axis(video, key_frames[:, :, None, None, None], axis=1)
         chosen = chosen.reshape(-1, *chosen.shape[2:])
         if self.config.frames is not None:
-            embeds = self.frames(chosen)["embeds"]
+            embeds: Array = self.frames(chosen)["embeds"]
         else:
-            embeds = self.visual_projection(self.vision(chosen[:, None])["pooled"])
+            embeds: Array = self.visual_projection(self.vision(chosen[:, None])["pooled"])
         return {
             "clip_tokens": self.vision(video)["tokens"],
             "frame_features": embeds.reshape(*key_frames.shape, embeds.shape[-1]),
@@ -248,3 +247,28 @@ def param_shapes(config: HiLightConfig) -> dict[str, Any]:
     init = functools.partial(HiLight(config).init, method="from_pixels")
     key_frames = jax.ShapeDtypeStruct((1, 1, 1), jnp.int32)
     return parts(jax.eval_shape(init, jax.random.key(0), ids, mask, video, key_frames))
+
+
+def splice(
+    text_embeds: Float[Array, "B L D"], video_tokens: Float[Array, "B rows D"], is_video: Bool[Array, "B L"]
+) -> Float[Array, "B L D"]:
+    """Fills the i-th video row of each sample with row i of its video tokens.
+
+    Every sample takes from its own tokens only, so nothing is communicated when the batch is sharded. A sample may use
+    fewer rows than it has (absent clips, text alone); more rows than tokens cannot be filled and repeat the last one:
+    whoever builds the ids counts them.
+
+    Args:
+      text_embeds: Embeddings of the text; whatever stands at video rows is replaced.
+      video_tokens: The video tokens of all of a sample's clips, one after the other.
+      is_video: True where a video token belongs.
+
+    Returns:
+      The merged sequence in ``text_embeds``' dtype.
+    """
+    last = video_tokens.shape[1] - 1
+    if last < 0:
+        return text_embeds
+    row = jnp.clip(jnp.cumsum(is_video, axis=1, dtype=jnp.int32) - 1, 0, last)
+    rows = jnp.take_along_axis(video_tokens, row[..., None], axis=1)
+    return jnp.where(is_video[..., None], rows.astype(text_embeds.dtype), text_embeds)

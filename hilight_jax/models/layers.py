@@ -104,11 +104,6 @@ def projection(width: int, fan_in: int, compute: ComputeConfig, name: str | None
     return nn.Dense(width, use_bias=False, kernel_init=init, name=name, **compute.dtypes)
 
 
-def at_least_float32(x: Array) -> Array:
-    """For what will be compared rather than transformed further: bfloat16 becomes float32, the rest stays."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def quick_gelu(x: Array) -> Array:
     """OpenAI's approximation of GELU, ``x * sigmoid(1.702 x)``."""
     return x * jax.nn.sigmoid(1.702 * x)

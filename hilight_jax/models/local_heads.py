@@ -16,7 +16,8 @@ from jaxtyping import Array, Float
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree, flatten, unflatten
-from hilight_jax.models.layers import ComputeConfig, at_least_float32, layer_norm, projection
+from hilight_jax.models.layers import ComputeConfig, layer_norm, projection
+from hilight_jax.ops.vectors import at_least_float32
 
 # Paths below ``local``.
 LOCAL_PARTITION_RULES: tuple[Rule, ...] = (

@@ -21,12 +21,12 @@ from hilight_jax.models.layers import (
     ENCODER_PARTITION_RULES,
     ComputeConfig,
     Encoder,
-    at_least_float32,
     check_sizes,
     layer_norm,
     projection,
 )
 from hilight_jax.ops.attention import attention, over_heads
+from hilight_jax.ops.vectors import at_least_float32
 
 # Paths below the image tower.
 FRAME_PARTITION_RULES: tuple[Rule, ...] = (

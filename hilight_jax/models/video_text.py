@@ -13,8 +13,9 @@ from hilight_jax.core.sharding import Rule
 from hilight_jax.models import local_heads
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
 from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
-from hilight_jax.models.layers import ComputeConfig, at_least_float32, projection
+from hilight_jax.models.layers import ComputeConfig, projection
 from hilight_jax.models.local_heads import LOCAL_PARTITION_RULES, LocalHeads, LocalHeadsConfig
+from hilight_jax.ops.vectors import at_least_float32
 
 PARTITION_RULES: tuple[Rule, ...] = (
     *((f"vision/{path}", axes) for path, axes in VISION_PARTITION_RULES),
@@ -137,6 +138,7 @@ class DualEncoder(nn.Module):
         tower = self.vision(video, hidden_states or "all" in config.local.levels)
 
         def patches(level):
+            x: Array
             if level == 0:
                 x = tower["embeddings"]
             elif level < config.vision.depth:

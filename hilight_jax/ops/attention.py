@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 
 def over_heads(attend: Callable[..., Array], num_heads: int) -> Callable[..., Array]:
@@ -105,3 +106,69 @@ def proxy_attention(
 
     patches = attention(by_frame(q), with_proxies(k), with_proxies(v))
     return jnp.concatenate([attention(q[:, :, proxies], k, v), patches.reshape(batch, heads, -1, head_dim)], axis=2)
+
+
+def grouped_attention(
+    q: Float[Array, "B L N H"],
+    k: Float[Array, "B S K H"],
+    v: Float[Array, "B S K H"],
+    visible: Bool[Array, "B L S"],
+) -> tuple[Float[Array, "B L N H"], Float[Array, "B N L S"]]:
+    """Softmax attention of L queries over S keys; query head n reads key head ``n // (N / K)``.
+
+    What is not visible gets the smallest finite score, as in the original: its weight is exactly 0 wherever a query
+    sees anything at all, and a query that sees nothing (a padding row) attends evenly instead of becoming NaN.
+
+    Args:
+      q: Queries; scaled by ``H ** -0.5`` here.
+      k: Keys.
+      v: Values.
+      visible: Which keys each query may see.
+
+    Returns:
+      The mixed values, and the weights (float32 at least).
+    """
+    batch, length, heads, head_dim = q.shape
+    kv_heads = k.shape[2]
+    precise = jnp.promote_types(q.dtype, jnp.float32)
+    q = (q * head_dim**-0.5).reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
+    scores = jnp.einsum("BLKGH,BSKH->BKGLS", q, k, preferred_element_type=precise)
+    scores = jnp.where(visible[:, None, None], scores, jnp.finfo(precise).min)
+    weights = jax.nn.softmax(scores, axis=-1)
+    out = jnp.einsum("BKGLS,BSKH->BLKGH", weights.astype(v.dtype), v)
+    return out.reshape(batch, length, heads, head_dim), weights.reshape(batch, heads, length, -1)
+
+
+def causal_visibility(key_mask: Bool[Array, "B S"], first_slot: Array | int, length: int) -> Bool[Array, "B L S"]:
+    """Which of S key slots the queries in slots ``first_slot .. first_slot + length - 1`` see.
+
+    A query sees the real slots at or before its own.
+
+    Args:
+      key_mask: True for slots that hold a real token.
+      first_slot: Slot of the first query, an integer scalar.
+      length: L, number of queries.
+    """
+    slots = jnp.arange(key_mask.shape[-1])
+    queries = first_slot + jnp.arange(length)
+    return key_mask[:, None, :] & (slots[None, None, :] <= queries[None, :, None])
+
+
+def rotary(x: Float[Array, "B L N H"], positions: Int[Array, "B L"], base: float) -> Float[Array, "B L N H"]:
+    """Turns channel pairs ``(i, i + H/2)`` of every head by ``position * base ** (-2i / H)``.
+
+    Angles, sine and cosine are float32 at least, whatever the dtype of ``x``; the result has that dtype.
+
+    Args:
+      x: Queries or keys.
+      positions: Position of each token, 0 for the first.
+      base: Base of the angles; the slowest pair turns by about ``1 / base`` a token.
+    """
+    half = x.shape[-1] // 2
+    precise = jnp.promote_types(x.dtype, jnp.float32)
+    frequencies = jnp.asarray(base ** (-np.arange(half) / half), precise)
+    angles = positions[..., None, None].astype(precise) * frequencies
+    sine, cosine = jnp.sin(angles), jnp.cos(angles)
+    first, second = jnp.split(x.astype(precise), 2, axis=-1)
+    turned = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+    return turned.astype(x.dtype)

@@ -19,8 +19,7 @@ from hilight_jax.data import pipelines
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import ConversationSource, open_conversations
 from hilight_jax.data.pipelines import Pipeline
-from hilight_jax.losses.next_token import next_token, next_token_count
-from hilight_jax.losses.next_token_chunks import likeliest_in_chunks, next_token_in_chunks
+from hilight_jax.losses.next_token import likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
 from hilight_jax.models.hilight import PARTITION_RULES, TOWER_PARTS, HiLight, parts, variables
 from hilight_jax.runs.provenance import fingerprint
 from hilight_jax.stages.chat_config import ChatTrainConfig
@@ -71,7 +70,7 @@ class ChatObjective:
         """The loss without dropout, and the answers whose every token is the likeliest one after the true ones."""
         collections = variables(params)
         labels = batch["labels"]
-        tokens = self.model.apply(collections, *(batch[name] for name in ("ids", "mask", *FEATURES)))
+        tokens: jax.Array = self.model.apply(collections, *(batch[name] for name in ("ids", "mask", *FEATURES)))
         if self.config.loss_chunk:
             right = likeliest_in_chunks(tokens, _table(collections), labels, *self._chunks)
         else:

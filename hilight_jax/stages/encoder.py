@@ -19,8 +19,8 @@ from hilight_jax.data.sources import open_source
 from hilight_jax.evals.encoder_evaluation import evaluate_encoder, headline
 from hilight_jax.losses import contrastive, local
 from hilight_jax.models import video_text
+from hilight_jax.models.clip import normalise
 from hilight_jax.models.local_heads import init_local_from_projections
-from hilight_jax.models.pixels import normalise
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.stage import Batches, training_specification
 from hilight_jax.stages.trained_encoder import TrainedEncoder

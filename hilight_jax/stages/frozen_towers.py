@@ -16,8 +16,8 @@ from jax.sharding import Mesh
 
 from hilight_jax.core.mesh import AXES, batch_sharding, replicated
 from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
-from hilight_jax.models.pixels import normalise
 from hilight_jax.stages.tower_cache import TowerCache
 
 FEATURES = ("clip_tokens", "frame_features")
@@ -109,7 +109,7 @@ def tower_program(config: HiLightConfig, devices: Sequence[jax.Device]) -> Any:
     model = HiLight(config)
 
     def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
-        out = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
+        out: dict[str, Any] = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
         return {name: out[name] for name in FEATURES}
 
     return jax.jit(under_mesh(mesh, run), in_shardings=(whole, split, split), out_shardings=split)

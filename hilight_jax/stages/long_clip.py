@@ -19,9 +19,9 @@ from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
 from hilight_jax.data.tokenizers import VOCABULARY_SIZE
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
-from hilight_jax.losses.long_clip import LongClipLossConfig, long_clip_loss
+from hilight_jax.losses.long_short_contrast import LongClipLossConfig, long_clip_loss
 from hilight_jax.models import long_clip
-from hilight_jax.models.pixels import normalise
+from hilight_jax.models.clip import normalise
 from hilight_jax.stages.stage import Batches, training_specification
 from hilight_jax.training.run_config import RunConfig
 

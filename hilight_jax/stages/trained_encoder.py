@@ -17,7 +17,7 @@ from hilight_jax.evals.encoder_evaluation import evaluate_encoder, map_levels
 from hilight_jax.evals.example_clips import held_out
 from hilight_jax.evals.result_tables import encoder_tables
 from hilight_jax.models import video_text
-from hilight_jax.models.pixels import normalise
+from hilight_jax.models.clip import normalise
 from hilight_jax.pages.encoder_report import write_report
 from hilight_jax.pages.report import read_result
 from hilight_jax.runs.workdir import read_config_as, read_stage

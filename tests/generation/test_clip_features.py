@@ -3,8 +3,8 @@ import pytest
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.generation.clip_features import ClipEncoder
+from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import HiLight, variables
-from hilight_jax.models.pixels import normalise
 from tests.generation.chat import frames
 from tests.models import tiny_hilight
 

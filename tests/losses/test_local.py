@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from hilight_jax.core.config import build
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, replicated
-from hilight_jax.losses.local import LocalLossConfig, local_counts, local_loss, term_weights
+from hilight_jax.losses.local import LocalLossConfig, first_tokens, local_counts, local_loss, pool_objects, term_weights
+from hilight_jax.losses.sparc import highest, lowest
 from tests.losses.clips import assert_close_to_absmax, random_batch
 
 LEVEL_WEIGHTS = (0.25, 0.75)
@@ -181,3 +183,102 @@ def test_batches_that_do_not_divide_are_refused_before_anything_runs(num_clips, 
             batch,
             jnp.float32(2),
         )
+
+
+# "the red ball hits the blue one , red": object 7 is red, 9 is blue, "hits" is content that names no known thing.
+OBJECT = jnp.array([[0, 7, 7, 0, 0, 9, 9, 0, 7]])
+MASK = jnp.array([[0, 1, 1, 1, 0, 1, 0, 0, 1]], bool)
+
+
+def test_the_first_token_of_every_thing_and_every_other_content_word_are_queries():
+    assert first_tokens(MASK, OBJECT).astype(int).tolist() == [[0, 1, 0, 1, 0, 1, 0, 0, 0]]
+
+
+def test_a_query_is_the_mean_of_the_tokens_that_take_part():
+    text = jnp.arange(9.0)[None, :, None]
+    pooled = pool_objects(text, MASK, OBJECT)[0, :, 0]
+    np.testing.assert_allclose(pooled[1], (1 + 2 + 8) / 3, rtol=1e-6)
+    np.testing.assert_allclose(pooled[3], 3.0)
+    np.testing.assert_allclose(pooled[5], 5.0)  # Token 6 names the same ball but is masked out.
+
+
+def test_counts_are_those_of_the_queries():
+    config = LocalLossConfig(contrast="across_clips", queries="objects", group_size=2)
+    batch = {"local_mask": jnp.concatenate([MASK, MASK & False]), "token_object": jnp.concatenate([OBJECT, OBJECT])}
+    counts = local_counts(config, batch)
+    assert float(counts["across_tokens"]) == 3.0
+    assert float(counts["across_captions"]) == 1.0
+
+
+FRAMES, PATCHES = 4, 7
+SETTINGS = {
+    "within": {"contrast": "within_clip"},
+    "samples_and_frames": {"contrast": "within_clip", "reduction": "sample", "minmax_over": "frame"},
+    "across": {"contrast": "across_clips", "group_size": 2},
+    "both": {"contrast": "both", "group_size": 4, "mask_false_negatives": True, "queries": "objects"},
+}
+
+
+def program(setting, mesh, inputs, **options):
+    """Loss and gradients of video, text and scale, compiled for ``mesh``."""
+    config = LocalLossConfig(**SETTINGS[setting], **options)
+
+    def loss(video, text, log_scale, batch):
+        terms = local_loss(config, video, text, (1.0,), batch, log_scale, mesh)
+        return sum(share * terms[name].value() for name, share in term_weights(config).items())
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2))).lower(*inputs).compile()
+
+
+def example(dtype="float32"):
+    video, text, batch = random_batch(8, dtype, frames=FRAMES, patches=PATCHES)
+    return video, text, jnp.asarray(2, dtype), batch
+
+
+@pytest.mark.parametrize(
+    ("setting", "mesh", "dtype"),
+    [(setting, MeshConfig(tensor=4), "float64") for setting in SETTINGS]
+    + [(setting, MeshConfig(fsdp=2, tensor=2), "float32") for setting in ("within", "across")],
+)
+def test_split_frames_give_the_loss_and_gradients_of_whole_clips(setting, mesh, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        inputs = example(dtype)
+        expected = program(setting, make_mesh(devices=jax.devices()[:1]), inputs)(*inputs)
+        found = program(setting, make_mesh(mesh), inputs, shard_patches=True)(*inputs)
+        if dtype == "float64":
+            assert_close_to_absmax(found, expected, 1e-12)
+        else:
+            assert_close_to_absmax(found, expected, 1e-5, of_largest=1e-6)
+
+
+@pytest.mark.parametrize("setting", ["within", "both"])
+def test_nothing_that_grows_with_patches_passes_between_devices(setting):
+    text = program(setting, make_mesh(MeshConfig(tensor=4)), example(), shard_patches=True).as_text()
+    kinds = r"all-reduce|reduce-scatter|all-gather|all-to-all|collective-permute"
+    loss = [line for line in text.splitlines() if re.search(rf" ({kinds})(-start)?\(", line)]
+    assert loss
+    for line in loss:
+        shapes = re.split(rf" ({kinds})", line)[0]
+        for shape in re.findall(r"\[([\d,]+)\]", shapes):
+            assert not {str(PATCHES), str(FRAMES * PATCHES), str(FRAMES * PATCHES // 4)} & set(shape.split(",")), line
+
+
+@pytest.mark.parametrize("extreme", [(lowest, jnp.min), (highest, jnp.max)], ids=["lowest", "highest"])
+def test_equal_extremes_share_the_gradient_as_in_one_array(extreme):
+    split, whole = extreme
+    x = jnp.array([[1.0, 1.0, 2.0, 1.0, 3.0, 3.0, 3.0, 2.0]])  # Two of three lie together on one of four devices.
+    mesh, spec = make_mesh(MeshConfig(data=2, tensor=4)), PartitionSpec(None, "tensor")
+
+    def over_devices(x):
+        return jax.shard_map(lambda x: split(x, (1,), "tensor"), mesh=mesh, in_specs=spec, out_specs=PartitionSpec())(x)
+
+    np.testing.assert_array_equal(over_devices(x), whole(x, axis=1, keepdims=True))
+    found = jax.grad(lambda x: over_devices(x).sum())(x)
+    np.testing.assert_array_equal(found, jax.grad(lambda x: whole(x, axis=1).sum())(x))
+
+
+def test_frames_that_do_not_divide_are_refused():
+    video, text, log_scale, batch = example()
+    config, mesh = LocalLossConfig(shard_patches=True), make_mesh(MeshConfig(tensor=8))
+    with pytest.raises(ConfigError, match="clips of 4 frames do not divide over the 8 devices of mesh axis 'tensor'"):
+        local_loss(config, video, text, (1.0,), batch, log_scale, mesh)

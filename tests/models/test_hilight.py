@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from hilight_jax.core import sharding, trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
-from hilight_jax.core.shapes import VIDEO_ID
+from hilight_jax.core.shapes import VIDEO_ID, check_shapes
 from hilight_jax.models.gemma import init_cache
 from hilight_jax.models.hilight import (
     PARTITION_RULES,
@@ -21,6 +21,7 @@ from hilight_jax.models.hilight import (
     count_positions,
     param_shapes,
     parts,
+    splice,
 )
 from hilight_jax.models.hilight import variables as collections
 from hilight_jax.models.lora import LoraConfig
@@ -197,3 +198,49 @@ def test_without_a_frame_tower_the_video_tower_sees_each_key_frame_as_a_clip_of_
             {"params": params}, video[:, frame : frame + 1], jnp.zeros((1, 1), jnp.int32), method="encode_video"
         )
         np.testing.assert_allclose(found[0, place], alone["frame_features"][0, 0], rtol=1e-5, atol=1e-5)
+
+
+WORDS = jnp.arange(1, 11, dtype=jnp.float32).reshape(2, 5, 1)
+ROWS = jnp.array([[[-1], [-2], [-3], [-4]], [[-5], [-6], [-7], [-8]]], jnp.float32)
+
+
+def test_video_rows_take_their_samples_tokens_in_order():
+    is_video = jnp.array([[0, 1, 1, 0, 1], [0, 0, 0, 1, 0]], bool)
+    merged = check_shapes(splice)(WORDS, ROWS, is_video)
+    np.testing.assert_array_equal(merged[..., 0], [[1, -1, -2, 4, -3], [6, 7, 8, -5, 10]])
+
+
+def test_text_alone_passes_through():
+    nothing = jnp.zeros((2, 5), bool)
+    np.testing.assert_array_equal(splice(WORDS, ROWS, nothing), WORDS)
+    np.testing.assert_array_equal(splice(WORDS, ROWS[:, :0], nothing), WORDS)
+
+
+def test_only_the_rows_that_were_used_get_gradients():
+    is_video = jnp.array([[0, 1, 1, 0, 1], [0, 0, 0, 1, 0]], bool)
+    of_text, of_video = jax.grad(lambda *x: jnp.sum(splice(*x, is_video)), argnums=(0, 1))(WORDS, ROWS)
+    np.testing.assert_array_equal(of_text[..., 0], ~is_video)
+    np.testing.assert_array_equal(of_video[..., 0], [[1, 1, 1, 0], [1, 0, 0, 0]])
+
+
+def test_rows_beyond_the_last_token_repeat_it():
+    merged = splice(WORDS, ROWS[:, :2], jnp.ones((2, 5), bool))
+    np.testing.assert_array_equal(merged[..., 0], [[-1, -2, -2, -2, -2], [-5, -6, -6, -6, -6]])
+
+
+def test_text_keeps_its_dtype():
+    assert splice(WORDS.astype(jnp.bfloat16), ROWS, jnp.ones((2, 5), bool)).dtype == jnp.bfloat16
+
+
+@pytest.mark.skipif(jax.device_count() < 2, reason="one device only")
+def test_a_sharded_batch_communicates_nothing():
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    place = NamedSharding(mesh, PartitionSpec("data"))
+
+    def gradients(text, video, is_video):
+        return jax.grad(lambda *x: jnp.sum(splice(*x, is_video) ** 2), argnums=(0, 1))(text, video)
+
+    step = jax.jit(gradients, in_shardings=place, out_shardings=place)
+    program = step.lower(WORDS, ROWS, jnp.ones((2, 5), bool)).compile().as_text()
+    found = [name for name in ("all-gather", "all-reduce", "all-to-all", "collective-permute") if name in program]
+    assert found == []

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.shapes import check_shapes
-from hilight_jax.ops.attention import attention, causal_attention, proxy_attention
+from hilight_jax.ops.attention import (
+    attention,
+    causal_attention,
+    causal_visibility,
+    grouped_attention,
+    proxy_attention,
+    rotary,
+)
 
 PROXIES, FRAMES, PATCHES = 2, 3, 4
 TOKENS = PROXIES + FRAMES * PATCHES
@@ -68,3 +75,59 @@ def test_bfloat16_scores_are_summed_in_float32(qkv):
     found = attention(*half)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(jnp.float32), attention(*qkv), atol=0.03)
+
+
+def heads(*shape, seed):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def test_query_heads_share_key_heads_in_runs():
+    """Four query heads, two key heads: heads 0 and 1 read the first, 2 and 3 the second."""
+    q, k, v = heads(2, 3, 4, 6, seed=0), heads(2, 5, 2, 6, seed=1), heads(2, 5, 2, 6, seed=2)
+    out, weights = check_shapes(grouped_attention)(q, k, v, jnp.ones((2, 3, 5), bool))
+    for head in range(4):
+        expected = attention(q[:, :, head], k[:, :, head // 2], v[:, :, head // 2])
+        np.testing.assert_allclose(out[:, :, head], expected, atol=1e-6)
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
+
+
+def test_what_is_not_visible_weighs_nothing_and_seeing_nothing_is_finite():
+    q, k, v = (heads(1, 2, 1, 4, seed=seed) for seed in range(3))
+    visible = jnp.array([[[True, False], [False, False]]])
+    out, weights = grouped_attention(q, k, v, visible)
+    np.testing.assert_array_equal(weights[0, 0], [[1, 0], [0.5, 0.5]])
+    np.testing.assert_allclose(out[0, :, 0], [v[0, 0, 0], v[0, :, 0].mean(0)], rtol=1e-6)
+
+
+def test_queries_see_real_slots_up_to_their_own():
+    """Two new tokens in slots 2 and 3 of 5; the first slot is padding."""
+    found = causal_visibility(jnp.array([[False, True, True, True, False]]), jnp.array(2), 2)
+    np.testing.assert_array_equal(found, [[[0, 1, 1, 0, 0], [0, 1, 1, 1, 0]]])
+
+
+def test_pairs_are_the_two_halves_and_turn_at_their_own_speed():
+    """H = 4, base 100: the first pair turns by 1 a token, the second by 1/10."""
+    x = jnp.array([1.0, 0.0, 0.0, 2.0]).reshape(1, 1, 1, 4)
+    found = rotary(x, jnp.array([[3]]), 100.0)[0, 0, 0]
+    np.testing.assert_allclose(found, [np.cos(3), -2 * np.sin(0.3), np.sin(3), 2 * np.cos(0.3)], rtol=1e-6)
+
+
+def test_position_0_changes_nothing_and_products_depend_on_the_distance_alone():
+    rng = np.random.default_rng(0)
+    q, k = (jnp.asarray(rng.normal(size=(1, 1, 2, 6)), jnp.float32) for _ in range(2))
+    np.testing.assert_array_equal(rotary(q, jnp.array([[0]]), 10000.0), q)
+
+    def product(i, j):
+        return jnp.sum(rotary(q, jnp.array([[i]]), 10000.0) * rotary(k, jnp.array([[j]]), 10000.0), axis=-1)
+
+    np.testing.assert_allclose(product(5, 2), product(105, 102), atol=1e-4)
+    assert np.abs(product(5, 2) - product(5, 3)).max() > 1e-2
+
+
+def test_angles_are_float32_whatever_the_dtype():
+    """Position 4097 is not a bfloat16 number."""
+    x = jnp.ones((1, 1, 1, 2), jnp.bfloat16)
+    found = rotary(x, jnp.array([[4097]]), 10000.0)
+    expected = np.array([np.cos(4097) - np.sin(4097), np.cos(4097) + np.sin(4097)])
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found[0, 0, 0].astype(np.float32), expected, atol=5e-3)

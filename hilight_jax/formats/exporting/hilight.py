@@ -4,7 +4,7 @@
 hilight/                            the language model with token mining: config.json, sharded safetensors
 model_zoo/CLIP-ViP/                 the video tower, and the config that the original reads its sizes from
 model_zoo/Long-CLIP/longclip-B.pt   a whole Long-CLIP
-model_zoo/TokenMining/              token mining once more: predict_cli wants it by itself
+model_zoo/TokenMining/              token mining once more: predict_cli needs it by itself
 model_zoo/LLM/gemma/tokenizer/      Gemma's tokenizer
 ```
 """
@@ -22,12 +22,13 @@ from hilight_jax.core.trees import Tree
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, EOS_ID, PAD_ID
 from hilight_jax.formats import clip_names, gemma_names, hilight_names, long_clip_names
 from hilight_jax.formats.exporting.exported_model import ExportedChat
+from hilight_jax.formats.exporting.huggingface_configs import clip_vision_sizes, gemma_sizes
 from hilight_jax.formats.safetensors_files import SHARD_BYTES, write_shards
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig
 
-# HiLight's pin; its files say so.
+# HiLight's pinned version, which its files name.
 _TRANSFORMERS = "4.38.0"
 _CLIP_PREFIX = "clipmodel."
 VIDEO_TOWER = Path("model_zoo/CLIP-ViP/pretrain_clipvip_base_16.pt")
@@ -36,7 +37,7 @@ FRAME_TOWER = Path("model_zoo/Long-CLIP/longclip-B.pt")
 TOKEN_MINING = Path("model_zoo/TokenMining/token_mining.bin")
 TOKENIZER = Path("model_zoo/LLM/gemma/tokenizer")
 LANGUAGE_MODEL = Path("hilight")
-# Sizes that the original's code has written into it.
+# Sizes that are constants in the original's code.
 _FRAMES, _PROXIES, _HEAD_WIDTH, _TOKENS_PER_FRAME = 12, 4, 64, 32
 _WIDTHS = (768, 512, 2048)
 
@@ -50,7 +51,7 @@ def write_hilight(model: ExportedChat, directory: Path, shard_bytes: int = SHARD
       shard_bytes: The largest size of a file of the language model's.
 
     Returns:
-      Sentences about what the original will do otherwise.
+      Sentences about differences in the original's results.
 
     Raises:
       ConfigError: The original has no such model: a size that is written into its code, another connector.
@@ -76,7 +77,7 @@ def write_hilight(model: ExportedChat, directory: Path, shard_bytes: int = SHARD
 
 
 def check(config: HiLightConfig) -> None:
-    """Refuses what the original's code cannot load.
+    """Refuses a model that the original's code cannot load.
 
     Raises:
       ConfigError: The key, its value and what the original has.
@@ -101,35 +102,18 @@ def check(config: HiLightConfig) -> None:
     for name, value, theirs in wanted:
         if value != theirs:
             raise ConfigError(
-                f"{name} is {value!r}, but the original's code knows only {theirs!r}; use --format huggingface."
+                f"{name} is {value!r}, but the original's code has only {theirs!r}; use --format huggingface."
             )
 
 
 def language_config(config: GemmaConfig, dtype: str) -> dict[str, Any]:
     """The config.json of ``HiLightGemmaForCausalLM`` as transformers 4.38 writes it."""
-    return {
+    return gemma_sizes(config) | {
         "architectures": ["HiLightGemmaForCausalLM"],
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "bos_token_id": BOS_ID,
-        "eos_token_id": EOS_ID,
-        "head_dim": config.head_dim,
-        "hidden_act": config.hidden_act,
-        "hidden_size": config.width,
-        "initializer_range": 0.02,
-        "intermediate_size": config.mlp_dim,
-        "max_position_embeddings": 8192,
         "model_type": "hilight_gemma",
-        "num_attention_heads": config.num_heads,
-        "num_hidden_layers": config.depth,
-        "num_key_value_heads": config.num_kv_heads,
-        "pad_token_id": PAD_ID,
-        "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope_base,
+        "hidden_act": config.hidden_act,
         "torch_dtype": dtype,
         "transformers_version": _TRANSFORMERS,
-        "use_cache": True,
-        "vocab_size": config.vocab_size,
     }
 
 
@@ -140,14 +124,13 @@ def generation_config() -> dict[str, Any]:
 
 
 def tokenizer_config() -> dict[str, Any]:
-    """What makes transformers read ``tokenizer.model`` as Gemma's."""
+    """The tokenizer_config.json with which transformers reads ``tokenizer.model`` as Gemma's."""
     names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
     return {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False, **names}
 
 
 def video_config(config: HiLightConfig, encoder: Tree) -> dict[str, Any]:
-    """The file that the original reads its video tower's sizes from; without a text tower it names the smallest."""
-    vision = config.vision
+    """The file that the original reads its video tower's sizes from, with a stand-in for the text tower's."""
     projection = encoder.get("visual_projection")
     text = {
         "hidden_size": 8,
@@ -158,30 +141,22 @@ def video_config(config: HiLightConfig, encoder: Tree) -> dict[str, Any]:
     }
     return {
         "projection_dim": projection["kernel"].shape[1] if projection else config.token_mining.width_frames,
-        "vision_config": {
-            "hidden_size": vision.width,
-            "intermediate_size": vision.mlp_dim,
-            "num_hidden_layers": vision.depth,
-            "num_attention_heads": vision.num_heads,
-            "image_size": vision.image_size,
-            "patch_size": vision.patch_size,
-            "hidden_act": "quick_gelu",
-        },
+        "vision_config": clip_vision_sizes(config.vision),
         "text_config": text,
     }
 
 
 def _video_tower(vision: Tree, encoder: Tree) -> dict[str, Any]:
-    """The video tower, with the projection and the scale of its encoder where they are known: nobody reads them."""
+    """The video tower, with the projection and the scale of its encoder where they are known; they are not used."""
     beside = {name: encoder[name] for name in ("visual_projection", "logit_scale") if name in encoder}
     named = clip_names.to_official({"vision": vision, **beside})
-    # A buffer that its transformers stored.
+    # A buffer that old versions of transformers stored.
     named["vision_model.embeddings.position_ids"] = np.arange(len(vision["embeddings"]["position_embedding"]))[None]
     return {f"{_CLIP_PREFIX}{name}": x for name, x in named.items()}
 
 
 def _frame_tower(config: HiLightConfig, frames: Tree, rest: Tree) -> dict[str, Any]:
-    """A whole Long-CLIP; its loader wants a text tower, of any size: unknown, it is the smallest there is."""
+    """A whole Long-CLIP; its loader needs a text tower: of any size, so where it is unknown, a tiny one of zeros."""
     if rest:
         return long_clip_names.to_official({"frames": frames, **rest})
     named = long_clip_names.to_official({"frames": frames})
@@ -214,13 +189,13 @@ def _smallest_text_tower(embed_dim: int) -> Mapping[str, tuple[int, ...]]:
 
 def _limits(model: ExportedChat) -> list[str]:
     config = model.config
-    said = [
+    limits = [
         "The original's loader rounds Long-CLIP's weights through float16, which moves features by about 1e-3.",
         "The original casts embeddings to float16 and does not mask padding when it generates.",
     ]
     widths = (config.vision.width, config.token_mining.width_frames, config.gemma.width)
     if widths != _WIDTHS:
-        said.append(f"The original's code has the widths {_WIDTHS} written into it; this model's are {widths}.")
+        limits.append(f"The original's code has the widths {_WIDTHS} written into it; this model's are {widths}.")
     if "long_clip" not in model.extra:
-        said.append("The text tower in longclip-B.pt is a stand-in of zeros: its run is gone, and nobody reads it.")
-    return said
+        limits.append("The text tower in longclip-B.pt is a stand-in of zeros: its run is gone, and it is not used.")
+    return limits

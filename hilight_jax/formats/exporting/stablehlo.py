@@ -1,4 +1,4 @@
-"""A model as programs that need none of this package: StableHLO for CPU, CUDA and TPU, with the weights beside them.
+"""Writes a model as programs that need none of this package: StableHLO for CPU, CUDA and TPU, and the weights.
 
 Programs take the weights as their first argument, a dict of arrays by name. Batch and lengths are free. Layers are
 written out with weights of their own, for a slice of stacked weights is copied at every token on some devices.
@@ -6,8 +6,8 @@ written out with weights of their own, for a slice of stacked weights is copied 
 Of a chat model: ``encode_video(weights, frames, key_frames)``; ``prefill(weights, ids, video_tokens, mask, positions,
 cache)`` and ``decode(weights, ids, positions, cache)``, both with scores of the next token and the cache, a dict of
 ``k``, ``v`` [depth, B, S, K, H], ``mask`` [B, S] and ``length``. Of an encoder: ``encode_video(weights, frames)`` and
-``encode_text(weights, ids, mask)``. jax ignores which arguments an exported program may overwrite;
-whoever calls it says so, as the loader does of the cache.
+``encode_text(weights, ids, mask)``. jax does not export the donation of arguments; callers donate the cache, as the
+loader does.
 """
 
 import dataclasses
@@ -23,22 +23,23 @@ import numpy as np
 
 from hilight_jax import __version__
 from hilight_jax.core.atomic_files import write_object
-from hilight_jax.core.lazy import Shared, lazy
+from hilight_jax.core.lazy import lazy
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree, flatten, unflatten
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.quantize import Quantized, quantize
+from hilight_jax.formats.gemma_names import layer_table
+from hilight_jax.formats.mapping import export_weights
 from hilight_jax.formats.safetensors_files import write_shards
 from hilight_jax.models import hilight
+from hilight_jax.models.clip import normalise
 from hilight_jax.models.gemma import Cache
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.models.layers import ComputeConfig
-from hilight_jax.models.pixels import normalise
 from hilight_jax.models.video_text import DualEncoder
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-_TARGETS = (r"gemma/layers_\d+/.*kernel", r"gemma/embedder/table")
 _CHAT_TOWERS = ("vision", "frames", "visual_projection", "token_mining")
 _LOADER = Path(__file__).with_name("stablehlo_loader.py")
 Program = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -59,9 +60,9 @@ def write_stablehlo(
     """
     chat = isinstance(model, ExportedChat)
     params = unstack(model.params) if chat else model.params
-    packed = quantize(params, _TARGETS) if chat and quantized else Quantized(params, {})
+    packed = quantize(params) if chat and quantized else Quantized(params, {})
     flat = flatten(packed.params)
-    # All layers of one stacked array after each other: it is read once and held no longer.
+    # All layers of one stacked array follow each other, so it is read once and then freed.
     weights = {name: lazy(flat[name]) for name in sorted(flat, key=lambda name: re.sub(r"layers_\d+", "layers", name))}
     programs = chat_programs(model, weights) if chat else encoder_programs(model, weights)
     for name, (function, arguments) in programs.items():
@@ -77,21 +78,12 @@ def write_stablehlo(
 
 
 def unstack(params: Tree) -> dict[str, Any]:
-    """A chat model's tree with a tree for each layer of the language model, ``gemma/layers_0`` and so on; lazy."""
-    flat = {}
-    for path, leaf in flatten(params).items():
-        if not path.startswith("gemma/layers/"):
-            flat[path] = leaf
-            continue
-        shared = Shared(lazy(leaf), leaf.shape[0])
-        for layer in range(leaf.shape[0]):
-            name = path.replace("gemma/layers/", f"gemma/layers_{layer}/")
-            flat[name] = shared.piece(lambda x, i=layer: x[i], leaf.shape[1:])
-    return unflatten(flat)
+    """A chat model's tree with a tree for each layer of the language model, ``gemma/layers_0`` and so on."""
+    return unflatten(export_weights(layer_table(params), params))
 
 
 def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, Program]:
-    """What to export of a chat model: functions, and the shapes of their arguments."""
+    """The programs of a chat model: functions, and the shapes of their arguments."""
     compute = _compute(weights)
     config = dataclasses.replace(model.config, compute=compute, lora=None)
     towers, language = HiLight(config), HiLight(config, stacked=False)
@@ -99,13 +91,13 @@ def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, 
 
     def encode_video(weights, frames, key_frames):
         variables = hilight.variables(_widened(weights))
-        seen = towers.apply(variables, normalise(frames, dtype), key_frames, method="encode_video")
+        seen: dict[str, Any] = towers.apply(variables, normalise(frames, dtype), key_frames, method="encode_video")
         return {"video_tokens": towers.apply(variables, **seen, method="mine")["tokens"].astype(jnp.float32)}
 
     def prefill(weights, ids, video_tokens, mask, positions, cache):
         variables = hilight.variables(_widened(weights))
         embeds = language.apply(variables, ids, video_tokens, method="embed")
-        out = language.apply(variables, embeds, positions, mask, Cache(**cache), method="language")
+        out: dict[str, Any] = language.apply(variables, embeds, positions, mask, Cache(**cache), method="language")
         logits = language.apply(variables, out["tokens"][:, -1:], method="logits")[:, 0]
         return {"logits": logits, "cache": _cache_dict(out["cache"])}
 
@@ -134,16 +126,18 @@ def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, 
 
     free = jax.export.symbolic_shape  # Each program has sizes of its own.
     seen = {name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.split("/")[0] in _CHAT_TOWERS}
-    said = {name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.split("/")[0] == "gemma"}
+    language_weights = {
+        name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.split("/")[0] == "gemma"
+    }
     return {
         "encode_video": (encode_video, (seen, *clips(*free("b")))),
-        "prefill": (prefill, (said, *run(*free("b, l, s, r", constraints=["l <= s"])))),
-        "decode": (decode, (said, *step(*free("b, s")))),
+        "prefill": (prefill, (language_weights, *run(*free("b, l, s, r", constraints=["l <= s"])))),
+        "decode": (decode, (language_weights, *step(*free("b, s")))),
     }
 
 
 def encoder_programs(model: ExportedEncoder, weights: Mapping[str, Any]) -> dict[str, Program]:
-    """What to export of an encoder."""
+    """The programs of an encoder."""
     compute = _compute(weights)
     encoder = DualEncoder(dataclasses.replace(model.config, compute=compute))
     (b,) = jax.export.symbolic_shape("b")
@@ -167,7 +161,7 @@ def encoder_programs(model: ExportedEncoder, weights: Mapping[str, Any]) -> dict
 
 
 def _compute(weights: Mapping[str, Any]) -> ComputeConfig:
-    """Half-precision weights of bfloat16 are computed with as they are, all others in float32."""
+    """Computes in bfloat16 where weights are bfloat16, else in float32."""
     kinds = {np.dtype(x.dtype).name for x in weights.values()}
     return ComputeConfig(dtype="bfloat16" if "bfloat16" in kinds else "float32", attention="plain")
 
@@ -189,7 +183,7 @@ def _cache_dict(cache: Cache) -> dict[str, Any]:
 
 
 def _manifest(model: ExportedChat | ExportedEncoder, reads: Mapping[str, Any]) -> dict[str, Any]:
-    """What a loader must know."""
+    """The manifest: the settings that a loader needs."""
     data = model.data
     known: dict[str, Any] = {
         "made_by": f"hilight_jax {__version__}",
@@ -201,8 +195,11 @@ def _manifest(model: ExportedChat | ExportedEncoder, reads: Mapping[str, Any]) -
         "(number floor((n - 1) i / (num_frames - 1)) of n), each resized to the square by antialiased bicubic",
     }
     if isinstance(model, ExportedEncoder):
-        return known | {"text_length": data.text_length, "text": "CLIP's BPE ids, padded; mask is true for real tokens"}
-    tokenizer, gemma = GemmaTokenizer(model.tokenizer), model.config.gemma
+        return known | {
+            "text_length": model.data.text_length,
+            "text": "CLIP's BPE ids, padded; mask is true for real tokens",
+        }
+    tokenizer, gemma, data = GemmaTokenizer(model.tokenizer), model.config.gemma, model.data
     sizes = {"depth": gemma.depth, "num_kv_heads": gemma.num_kv_heads, "head_dim": gemma.head_dim}
     return known | {
         "num_key_frames": data.key_frames.count,

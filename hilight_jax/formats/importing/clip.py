@@ -1,8 +1,10 @@
-"""CLIP and what grew from it: OpenAI's and Hugging Face's CLIP, CLIP-ViP, Long-CLIP. Sizes are read from the arrays."""
+"""Imports CLIP, OpenAI's and Hugging Face's, CLIP-ViP and Long-CLIP; sizes are read off the arrays."""
 
+import dataclasses
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.lazy import LazyArray, lazy
@@ -24,10 +26,40 @@ _NO_LOCAL_HEADS = LocalHeadsConfig(levels=())
 Weights = Mapping[str, LazyArray]
 
 
+class _Names(NamedTuple):
+    """The arrays that a tower's sizes are read from; norm and MLP are named below ``layers`` and a number."""
+
+    embedding: str
+    positions: str
+    layers: str
+    norm: str = "layer_norm1.weight"
+    mlp: str = "mlp.fc1.weight"
+
+
+_EMBEDDINGS, _TEXT = "vision_model.embeddings.", "text_model.embeddings."
+_VISION_NAMES = _Names(
+    _EMBEDDINGS + "patch_embedding.weight", _EMBEDDINGS + "position_embedding.weight", "vision_model.encoder.layers."
+)
+_TEXT_NAMES = _Names(
+    _TEXT + "token_embedding.weight", _TEXT + "position_embedding.weight", "text_model.encoder.layers."
+)
+_OPENAI = ("ln_1.weight", "mlp.c_fc.weight")
+_OPENAI_VISION_NAMES = _Names(
+    "visual.conv1.weight", "visual.positional_embedding", "visual.transformer.resblocks.", *_OPENAI
+)
+_OPENAI_TEXT_NAMES = _Names("token_embedding.weight", "positional_embedding", "transformer.resblocks.", *_OPENAI)
+
+
 def import_clip_vip(foreign: Foreign) -> Imported:
     """CLIP-ViP, pretrained or fine-tuned, with both towers; also CLIP as Hugging Face keeps it, which has no time."""
     weights, left = set_aside(renamed(foreign.weights, clip_names.bare_name))
-    vision, text = vision_config(weights, foreign.config), _text_config(weights, foreign.config)
+    vision = vision_config(weights, foreign.config)
+    if not any(name.startswith("text_model.") for name in weights):
+        raise CheckpointError(
+            "it holds a video tower without a text tower, which is no encoder yet; give it as --vision when a HiLight "
+            "is converted, or convert the whole CLIP-ViP."
+        )
+    text = TextConfig(**_text_sizes(weights, foreign.config, _TEXT_NAMES))
     embed_dim = shape_of(weights, "visual_projection.weight", 2)[0]
     config = DualEncoderConfig(vision=vision, text=text, embed_dim=embed_dim, local=_NO_LOCAL_HEADS)
     params = clip_names.from_official(weights, video_text.param_shapes(config))
@@ -37,153 +69,112 @@ def import_clip_vip(foreign: Foreign) -> Imported:
 
 def import_openai_clip(foreign: Foreign) -> Imported:
     """CLIP in OpenAI's names, as an encoder of clips that are single frames."""
-    weights, left, sizes = _openai(foreign)
+    weights, left, config = _openai(foreign)
+    positions = weights["positional_embedding"]
     tree = long_clip_names.from_official(
-        {**weights, "positional_embedding_res": weights["positional_embedding"]}, sizes[1]
+        {**weights, "positional_embedding_res": positions}, long_clip_model.param_shapes(config)
     )
-    frames, text = sizes[0].frames, sizes[0].text
-    config = DualEncoderConfig(
-        vision=VisionConfig(
-            image_size=frames.image_size,
-            patch_size=frames.patch_size,
-            width=frames.width,
-            depth=frames.depth,
-            num_heads=frames.num_heads,
-            mlp_dim=frames.mlp_dim,
-            num_proxy_tokens=1,
-            temporal_embedding=False,
-        ),
-        text=TextConfig(text.vocab_size, text.max_length, text.width, text.depth, text.num_heads, text.mlp_dim),
-        embed_dim=frames.embed_dim,
+    frames, text = dataclasses.asdict(config.frames), config.text
+    embed_dim = frames.pop("embed_dim")
+    encoder = DualEncoderConfig(
+        vision=VisionConfig(**frames, num_proxy_tokens=1, temporal_embedding=False),
+        text=TextConfig(**{field.name: getattr(text, field.name) for field in dataclasses.fields(TextConfig)}),
+        embed_dim=embed_dim,
         local=_NO_LOCAL_HEADS,
     )
     params, opened = _renamed(tree, _AS_ENCODER), {"weights": foreign}
-    return Imported("CLIP, in OpenAI's names", "encoder", config, params, len(weights), left, opened, _taken(foreign))
+    return Imported(
+        "CLIP, in OpenAI's names", "encoder", encoder, params, len(weights), left, opened, _assumed(foreign)
+    )
 
 
 def import_long_clip(foreign: Foreign, fp16_rounded: bool = False) -> Imported:
-    """Long-CLIP, both towers; ``fp16_rounded`` as in ``checkpoints.long_clip``."""
-    weights, left, (config, template) = _openai(foreign)
-    params = long_clip_names.from_official(weights, template, fp16_rounded)
+    """Long-CLIP, both towers; ``fp16_rounded`` as in ``long_clip_names``."""
+    weights, left, config = _openai(foreign)
+    params = long_clip_names.from_official(weights, long_clip_model.param_shapes(config), fp16_rounded)
     opened = {"weights": foreign}
-    return Imported("Long-CLIP", "long_clip", config, params, len(weights), left, opened, _taken(foreign))
+    return Imported("Long-CLIP", "long_clip", config, params, len(weights), left, opened, _assumed(foreign))
 
 
 def stretch_clip(foreign: Foreign, imported: Imported) -> Imported:
     """An imported CLIP as the beginning of Long-CLIP's training: its 77 positions stretched to 248, in both tables.
 
     Raises:
-      CheckpointError: It is CLIP-ViP, whose towers have grown apart from CLIP's, or has other positions.
+      CheckpointError: It is CLIP-ViP, whose towers differ from CLIP's, or has other positions.
     """
-    vision, text = imported.model.vision, imported.model.text
-    if vision.temporal_embedding or vision.num_proxy_tokens > 1:
+    model = imported.model
+    if model.vision.temporal_embedding or model.vision.num_proxy_tokens > 1:
         raise CheckpointError(f"'{foreign.path}' is {imported.kind}, but only CLIP itself can be stretched.")
     table = imported.params["text"]["position_embedding"]
     length = long_clip_names.KEPT_POSITIONS + 4 * (table.shape[0] - long_clip_names.KEPT_POSITIONS)
     stretched = table.map(long_clip_names.stretch_positions, (length, table.shape[1]))
-    frames = FrameConfig(
-        vision.image_size,
-        vision.patch_size,
-        vision.width,
-        vision.depth,
-        vision.num_heads,
-        vision.mlp_dim,
-        imported.model.embed_dim,
+    sizes = {field.name: getattr(model.vision, field.name, None) for field in dataclasses.fields(FrameConfig)}
+    text = dataclasses.asdict(model.text) | {"max_length": length}
+    config = LongClipConfig(
+        FrameConfig(**sizes | {"embed_dim": model.embed_dim}), LongTextConfig(**text, embed_dim=model.embed_dim)
     )
-    sizes = (text.vocab_size, length, text.width, text.depth, text.num_heads, text.mlp_dim)
-    config = LongClipConfig(frames, LongTextConfig(*sizes, embed_dim=imported.model.embed_dim))
     flat = flatten(_renamed(imported.params, {ours: theirs for theirs, ours in _AS_ENCODER.items()}))
     flat |= {"text/position_embedding": stretched, "text/position_embedding_res": stretched}
-    choices = (
-        *imported.choices,
-        f"its {table.shape[0]} positions were stretched to {length}, in both tables",
-    )
-    kind = f"{imported.kind}, stretched to Long-CLIP"
-    return Imported(
-        kind, "long_clip", config, unflatten(flat), imported.used, imported.left_over, imported.opened, choices
+    choice = f"its {table.shape[0]} positions were stretched to {length}, in both tables"
+    return dataclasses.replace(
+        imported,
+        kind=f"{imported.kind}, stretched to Long-CLIP",
+        stage="long_clip",
+        model=config,
+        params=unflatten(flat),
+        choices=(*imported.choices, choice),
     )
 
 
 def vision_config(weights: Weights, config: Mapping[str, Any]) -> VisionConfig:
     """The sizes of a video tower in CLIP-ViP's (or Hugging Face's CLIP's) bare names."""
-    prefix = "vision_model.embeddings."
-    width, _, patch, _ = shape_of(weights, f"{prefix}patch_embedding.weight", 4)
-    positions = shape_of(weights, f"{prefix}position_embedding.weight", 2)[0]
-    time, proxies = f"{prefix}temporal_embedding", f"{prefix}added_cls"
+    time, proxies = f"{_EMBEDDINGS}temporal_embedding", f"{_EMBEDDINGS}added_cls"
     has_time = time in weights
-    theirs = fields(config, "vision_config") or _own(config)
-    _check_act(theirs, "vision_config")
     return VisionConfig(
-        image_size=_side(positions, patch),
-        patch_size=patch,
-        width=width,
-        depth=count_layers(weights, r"vision_model\.encoder\.layers\.(\d+)\.layer_norm1\.weight"),
-        num_heads=_heads(width, theirs),
-        mlp_dim=shape_of(weights, "vision_model.encoder.layers.0.mlp.fc1.weight", 2)[0],
+        **_vision_sizes(weights, fields(config, "vision_config") or _own(config), _VISION_NAMES),
         num_frames=shape_of(weights, time, 3)[1] if has_time else VisionConfig.num_frames,
         num_proxy_tokens=1 + (shape_of(weights, proxies, 2)[0] if proxies in weights else 0),
         temporal_embedding=has_time,
     )
 
 
-def _text_config(weights: Weights, config: Mapping[str, Any]) -> TextConfig:
-    if not any(name.startswith("text_model.") for name in weights):
-        raise CheckpointError(
-            "it holds a video tower without a text tower, which is no encoder yet; give it as --vision when a HiLight "
-            "is converted, or convert the whole CLIP-ViP."
-        )
-    vocab_size, width = shape_of(weights, "text_model.embeddings.token_embedding.weight", 2)
-    theirs = fields(config, "text_config")
-    _check_act(theirs, "text_config")
-    return TextConfig(
-        vocab_size=vocab_size,
-        max_length=shape_of(weights, "text_model.embeddings.position_embedding.weight", 2)[0],
-        width=width,
-        depth=count_layers(weights, r"text_model\.encoder\.layers\.(\d+)\.layer_norm1\.weight"),
-        num_heads=_heads(width, theirs),
-        mlp_dim=shape_of(weights, "text_model.encoder.layers.0.mlp.fc1.weight", 2)[0],
-    )
-
-
-def _openai(foreign: Foreign) -> tuple[dict[str, LazyArray], dict[str, str], tuple[LongClipConfig, Tree]]:
-    """Arrays in OpenAI's names, what was left, and the sizes and shapes of both towers."""
-    weights, left = set_aside(renamed(foreign.weights, lambda name: name.removeprefix("module.")))
-    config = LongClipConfig(frame_config(weights, foreign.config), _long_text_config(weights, foreign.config))
-    return weights, left, (config, long_clip_model.param_shapes(config))
-
-
 def frame_config(weights: Weights, config: Mapping[str, Any]) -> FrameConfig:
     """The sizes of an image tower in OpenAI's names."""
-    width, _, patch, _ = shape_of(weights, "visual.conv1.weight", 4)
-    theirs = fields(config, "vision_config")
-    _check_act(theirs, "vision_config")
-    return FrameConfig(
-        image_size=_side(shape_of(weights, "visual.positional_embedding", 2)[0], patch),
-        patch_size=patch,
-        width=width,
-        depth=count_layers(weights, r"visual\.transformer\.resblocks\.(\d+)\.ln_1\.weight"),
-        num_heads=_heads(width, theirs),
-        mlp_dim=shape_of(weights, "visual.transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
-        embed_dim=shape_of(weights, "visual.proj", 2)[1],
-    )
+    sizes = _vision_sizes(weights, fields(config, "vision_config"), _OPENAI_VISION_NAMES)
+    return FrameConfig(**sizes, embed_dim=shape_of(weights, "visual.proj", 2)[1])
 
 
-def _long_text_config(weights: Weights, config: Mapping[str, Any]) -> LongTextConfig:
-    vocab_size, width = shape_of(weights, "token_embedding.weight", 2)
-    theirs = fields(config, "text_config")
-    _check_act(theirs, "text_config")
-    return LongTextConfig(
-        vocab_size=vocab_size,
-        max_length=shape_of(weights, "positional_embedding", 2)[0],
-        width=width,
-        depth=count_layers(weights, r"transformer\.resblocks\.(\d+)\.ln_1\.weight"),
-        num_heads=_heads(width, theirs),
-        mlp_dim=shape_of(weights, "transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
-        embed_dim=shape_of(weights, "text_projection", 2)[1],
-    )
+def _openai(foreign: Foreign) -> tuple[dict[str, LazyArray], dict[str, str], LongClipConfig]:
+    """Arrays in OpenAI's names, the arrays that were set aside, and the sizes of both towers."""
+    weights, left = set_aside(renamed(foreign.weights, lambda name: name.removeprefix("module.")))
+    frames, sizes = frame_config(weights, foreign.config), _text_sizes(weights, foreign.config, _OPENAI_TEXT_NAMES)
+    text = LongTextConfig(**sizes, embed_dim=shape_of(weights, "text_projection", 2)[1])
+    return weights, left, LongClipConfig(frames, text)
 
 
-# Where LongClip's tree keeps what the dual encoder's keeps elsewhere.
+def _vision_sizes(weights: Weights, config: Mapping[str, Any], names: _Names) -> dict[str, int]:
+    width, _, patch, _ = shape_of(weights, names.embedding, 4)
+    side = _side(shape_of(weights, names.positions, 2)[0], patch)
+    return {"image_size": side, "patch_size": patch} | _layer_sizes(weights, config, "vision_config", names, width)
+
+
+def _text_sizes(weights: Weights, config: Mapping[str, Any], names: _Names) -> dict[str, int]:
+    vocab_size, width = shape_of(weights, names.embedding, 2)
+    sizes = {"vocab_size": vocab_size, "max_length": shape_of(weights, names.positions, 2)[0]}
+    return sizes | _layer_sizes(weights, fields(config, "text_config"), "text_config", names, width)
+
+
+def _layer_sizes(weights: Weights, config: Mapping[str, Any], where: str, names: _Names, width: int) -> dict[str, int]:
+    _check_act(config, where)
+    return {
+        "width": width,
+        "depth": count_layers(weights, rf"{re.escape(names.layers)}(\d+)\.{re.escape(names.norm)}"),
+        "num_heads": _heads(width, config),
+        "mlp_dim": shape_of(weights, f"{names.layers}0.{names.mlp}", 2)[0],
+    }
+
+
+# Paths in LongClip's tree, and in the dual encoder's.
 _AS_ENCODER = {
     "frames/projection": "visual_projection",
     "text/projection": "text_projection",
@@ -192,7 +183,7 @@ _AS_ENCODER = {
 
 
 def _renamed(tree: Tree, prefixes: Mapping[str, str]) -> dict[str, Any]:
-    """A tree with beginnings of its paths changed; the second position table, which CLIP has not, is dropped."""
+    """A tree with other prefixes of its paths; the second position table, which CLIP has not, is dropped."""
     flat = {}
     for path, leaf in flatten(tree).items():
         if path == "text/position_embedding_res":
@@ -211,7 +202,7 @@ def _side(positions: int, patch: int) -> int:
 
 
 def _heads(width: int, config: Mapping[str, Any]) -> int:
-    """What the configuration says, else heads of 64 channels.
+    """The number of heads of the configuration, else heads of 64 channels.
 
     Raises:
       CheckpointError: There is no configuration and the width is not cut so, or it names no number.
@@ -226,19 +217,19 @@ def _heads(width: int, config: Mapping[str, Any]) -> int:
     if width % _HEAD_WIDTH:
         raise CheckpointError(
             f"a tower is {width} wide, which is no multiple of {_HEAD_WIDTH}, and no config.json beside the weights "
-            f"says how many heads it has; give one by --model_config."
+            f"gives its number of heads; add one by --model_config."
         )
     return width // _HEAD_WIDTH
 
 
-def _taken(foreign: Foreign) -> tuple[str, ...]:
-    """What is taken for granted where nothing says it: arrays in OpenAI's names may be of others' CLIPs."""
-    said = "its heads are 64 wide and its activation is quick_gelu, as OpenAI's, since no config.json says otherwise"
-    return () if foreign.config else (said,)
+def _assumed(foreign: Foreign) -> tuple[str, ...]:
+    """The assumptions about arrays without a configuration, which may be of others' CLIPs."""
+    assumed = "its heads are 64 wide and its activation is quick_gelu, as OpenAI's, since there is no config.json"
+    return () if foreign.config else (assumed,)
 
 
 def _own(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A configuration that is a tower's from the top on, not that of a language model whose directory it shares."""
+    """A configuration that is a tower's own, and not that of a language model in the same directory."""
     return config if str(config.get("model_type", "clip")).startswith("clip") else {}
 
 

@@ -1,4 +1,4 @@
-"""Gemma-1, alone or with an adapter of PEFT's."""
+"""Imports a Gemma-1, and LoRA adapters of PEFT's for it."""
 
 import math
 import re
@@ -19,15 +19,15 @@ from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining import TokenMiningConfig
 
-# Whose reading of config.json gives the activation that Gemma was trained with, whatever the file says.
+# The version of transformers that reads the activation that Gemma was trained with from any of its config.json files.
 GEMMA_RULE = "4.40.0"
 TIED_HEAD = (r"lm_head\.weight", "the output head, which is the embedding table (compared)")
-# Of adapter_config.json: what makes of an adapter more than a delta that is always added to the model as it is.
+# Fields of adapter_config.json that make an adapter more than a delta of the weights.
 _MORE_THAN_LORA = (
     *("use_dora", "lora_bias", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save"),
     *("layer_replication", "alora_invocation_tokens", "trainable_token_indices"),
 )
-# Beginnings of adapters that change the model's own weights too; PEFT can write their deltas as plain ones.
+# Initialisations of adapters that change the model's own weights too; PEFT can write their deltas as plain ones.
 _CHANGES_THE_MODEL = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
@@ -50,10 +50,10 @@ def import_gemma(foreign: Foreign, rule: str = GEMMA_RULE) -> Imported:
 
 
 def language_config(foreign: Foreign, rule: str) -> GemmaConfig:
-    """The sizes that a config.json names.
+    """The sizes in a config.json.
 
     Raises:
-      CheckpointError: There is none, or it is of a deeper model than the arrays can be of.
+      CheckpointError: There is none, or it has more layers than there are arrays.
     """
     if not foreign.config:
         raise CheckpointError(
@@ -70,7 +70,7 @@ def language_config(foreign: Foreign, rule: str) -> GemmaConfig:
 
 
 def language_params(weights: Mapping[str, LazyArray], template: Tree) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """The parameters, how many arrays they came from, and what was left over."""
+    """The parameters, the number of arrays that they came from, and the arrays left over with the reason."""
     checked = gemma_names.without_tied_head(weights)
     kept, left = set_aside(weights, [TIED_HEAD])
     return gemma_names.from_official({name: checked[name] for name in kept}, template), len(kept), left
@@ -116,10 +116,11 @@ def import_adapter(foreign: Foreign, gemma_template: Tree) -> tuple[LoraConfig, 
             f"numbers, and r at least 1; take the one that came with the adapter."
         )
     scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-    paths = {entry.ours.rpartition("/")[0] for entry in gemma_names.ADAPTER_TABLE if _is_there(entry.theirs, weights)}
+    table = gemma_names.ADAPTER_TABLE
+    paths = {entry.ours.rpartition("/")[0] for entry in table if entry.theirs.format(layer=0) in weights}
     if not paths:
-        raise CheckpointError(f"'{foreign.path}' holds no array of a LoRA adapter of Gemma's; its first is "
-                              f"'{next(iter(weights), None)}'.")  # fmt: skip
+        first = next(iter(weights), None)
+        raise CheckpointError(f"'{foreign.path}' holds no array of a LoRA adapter of Gemma's; its first is '{first}'.")
     adapter = LoraConfig(rank, scale * rank, float(dropout), tuple(sorted(paths)))
     shapes = lora_shapes(gemma_template, adapter)
     return adapter, {"gemma": gemma_names.adapter_from_official(weights, shapes)}
@@ -131,9 +132,5 @@ def lora_shapes(gemma_template: Tree, adapter: LoraConfig) -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    """PEFT puts the adapter's own name into those of a live model, not into files; some tools leave it there."""
+    """Removes the adapter's own name, which PEFT adds in memory and some tools leave in files."""
     return re.sub(r"\.lora_([AB])\.default\.weight$", r".lora_\1.weight", name)
-
-
-def _is_there(pattern: str, weights: Mapping[str, LazyArray]) -> bool:
-    return pattern.format(layer=0) in weights

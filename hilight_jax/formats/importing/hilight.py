@@ -1,4 +1,4 @@
-"""A whole HiLight: its language model with token mining, and the towers, connector and adapter from files beside it."""
+"""Imports a whole HiLight: its language model with token mining, and towers, connector and adapter from other files."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from hilight_jax.models.token_mining import TokenMiningConfig
 
 # HiLight pins this version of transformers.
 HILIGHT_RULE = "4.38.0"
-# Where the original keeps the other files, beside its language model's directory or in it.
+# The original's directory of the other files, beside its language model's directory or in it.
 _ZOO = "model_zoo"
 _ZOO_FILES = {
     "vision": ("CLIP-ViP/pretrain_clipvip_base_16.pt", "CLIP-ViP/*.pt"),
@@ -51,33 +51,28 @@ class ChatFiles:
 
 
 def find_files(directory: Path, given: ChatFiles) -> ChatFiles:
-    """Fills what was not given from ``model_zoo``, in the directory or beside it.
+    """Finds the towers' files that were not given in ``model_zoo``, in the directory or beside it.
 
-    A connector is taken from there only when asked for: the one in the directory is what was trained with it.
+    A connector is only used when given: the one in the directory was trained with the language model.
 
     Raises:
-      CheckpointError: A tower is nowhere.
+      CheckpointError: A tower is not found.
     """
-    zoo = _zoo_of(directory)
-    found = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
-    for name in ("vision", "frames"):
-        if found[name] is None:
-            found[name] = _in_zoo(zoo, name) if zoo else None
-    for name, what in (("vision", "CLIP-ViP"), ("frames", "Long-CLIP")):
+    found = {}
+    for name, tower in (("vision", "CLIP-ViP"), ("frames", "Long-CLIP")):
+        found[name] = getattr(given, name) or _in_zoo(directory, name)
         if found[name] is None:
             raise CheckpointError(
-                f"'{directory}' is a HiLight without its {what} tower, and there is no {_ZOO} beside it; name the "
+                f"'{directory}' is a HiLight without its {tower} tower, and there is no {_ZOO} beside it; name the "
                 f"tower's file by --{name}."
             )
-    return ChatFiles(**found)
+    return dataclasses.replace(given, **found)
 
 
 def find_tokenizer(directory: Path) -> Path | None:
     """The ``tokenizer.model`` of a checkpoint: in its directory, or in ``model_zoo``."""
-    if (directory / "tokenizer.model").is_file():
-        return directory / "tokenizer.model"
-    zoo = _zoo_of(directory)
-    return _in_zoo(zoo, "tokenizer") if zoo else None
+    beside = directory / "tokenizer.model"
+    return beside if beside.is_file() else _in_zoo(directory, "tokenizer")
 
 
 def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE, fp16_rounded: bool = True) -> Imported:
@@ -87,7 +82,7 @@ def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE,
       foreign: The directory of its language model and connector.
       files: The rest, see ``find_files``.
       rule: The version of transformers whose reading of config.json to follow.
-      fp16_rounded: Round Long-CLIP's weights as the original does, see ``checkpoints.long_clip``; its connector was
+      fp16_rounded: Round Long-CLIP's weights as the original does, see ``long_clip_names``; its connector was
         trained behind them.
 
     Raises:
@@ -154,13 +149,16 @@ def _by_prefix(weights: Mapping[str, LazyArray], prefix: str) -> tuple[dict[str,
     return inside, {name: x for name, x in weights.items() if name not in inside}
 
 
-def _zoo_of(directory: Path) -> Path | None:
+def _in_zoo(directory: Path, name: str) -> Path | None:
+    """The file of a part in the model zoo of a directory: the original's own name first, else the only one of its kind.
+
+    Raises:
+      CheckpointError: Several files may be meant.
+    """
     places = (directory, directory.absolute().parent)  # The parent of "." is "." otherwise.
-    return next((place / _ZOO for place in places if (place / _ZOO).is_dir()), None)
-
-
-def _in_zoo(zoo: Path, name: str) -> Path | None:
-    """The file of a part: the original's own name first, else the only one of its kind."""
+    zoo = next((place / _ZOO for place in places if (place / _ZOO).is_dir()), None)
+    if zoo is None:
+        return None
     exact, *patterns = _ZOO_FILES[name]
     if (zoo / exact).is_file():
         return zoo / exact

@@ -7,7 +7,7 @@ from hilight_jax.data.conversations.clip_frames import load_clip
 from hilight_jax.data.conversations.conversation import PickledClip
 from hilight_jax.data.pickled_clips import PickleError
 from hilight_jax.data.video import VideoError
-from hilight_jax.models.pixels import normalise
+from hilight_jax.models.clip import normalise
 from tests.data.clips import encode, grey_frames
 
 

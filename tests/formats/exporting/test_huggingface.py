@@ -24,9 +24,9 @@ from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import read_video_clip
+from hilight_jax.models.clip import normalise
 from hilight_jax.models.gemma import GemmaConfig
 from hilight_jax.models.long_clip import FrameTower, LongClip, LongClipConfig
-from hilight_jax.models.pixels import normalise
 from hilight_jax.models.token_mining import TokenMiningConfig
 from tests.data.clips import encode
 from tests.data.conversations.tiny_gemma import PATH, TOKENIZER

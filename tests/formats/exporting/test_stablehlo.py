@@ -25,10 +25,10 @@ from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.models import hilight, video_text
+from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.local_heads import LocalHeadsConfig
-from hilight_jax.models.pixels import normalise
 from hilight_jax.models.video_text import DualEncoder, DualEncoderConfig
 from tests.formats.exporting import runs
 from tests.formats.importing import checkpoints

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
+from hilight_jax.models.gemma import scale_embeds
 from hilight_jax.models.gemma_config import gemma_config_from_json
-from hilight_jax.models.gemma_layers import scale_embeds
 from tests.parity.case import Case
 
 _DTYPES = {"fp16": jnp.float16, "bf16": jnp.bfloat16, "fp32": jnp.float32}

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.data.transforms import resize
-from hilight_jax.models.pixels import normalise
+from hilight_jax.models.clip import normalise
 
 
 def check(case):

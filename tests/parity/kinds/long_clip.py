@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax.losses.vectors import unit
+from hilight_jax.ops.vectors import unit
 from tests.parity import dual_encoder, long_clip
 from tests.parity.case import Case
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.formats.long_clip_names import to_official
-from hilight_jax.losses.long_clip import LongClipLossConfig, long_clip_loss
+from hilight_jax.losses.long_short_contrast import LongClipLossConfig, long_clip_loss
 from hilight_jax.losses.principal_components import principal_components
-from hilight_jax.losses.vectors import unit
+from hilight_jax.ops.vectors import unit
 from tests.parity import dual_encoder, long_clip
 from tests.parity.case import Case
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.losses.sparc import align, sparc_loss, token_losses
-from hilight_jax.losses.vectors import unit
+from hilight_jax.ops.vectors import unit
 
 
 def check(case):
