@@ -124,7 +124,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         ask=arguments.ask,
     )
     if arguments.ask:
-        asked, table = evaluator.ask(sources[0], options)
+        asked, table = evaluator.ask(sources[0], options)  # pyright: ignore[reportAttributeAccessIssue]
         print(table)
         return {"asked": [item.as_json() for item in asked]}
     results = {}

@@ -51,6 +51,7 @@ def measure(config: EncoderTrainConfig, batch_size: int | None, steps: int) -> d
 
     def run(number: int) -> None:
         nonlocal state
+        metrics = None
         for _ in range(number):
             state, metrics = step(state, batch)
         jax.block_until_ready((state, metrics))

@@ -58,7 +58,7 @@ def initialize(
     index = _number("JAX_PROCESS_ID") if index is None else index
     local = None
     given = (address, count, index)
-    if None in given and not (given == (None, None, None) and jax.config.jax_platforms == "cpu"):
+    if None in given and not (given == (None, None, None) and jax.config.jax_platforms == "cpu"):  # pyright: ignore[reportAttributeAccessIssue]
         address, count, index, local = clusters.ClusterEnv.auto_detect_unset_distributed_params(
             *given, None, None, int(timeout)
         )

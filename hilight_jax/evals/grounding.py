@@ -188,13 +188,13 @@ def other_words(objects: Sequence[str], kinds: Sequence[str], seed: int = 0) -> 
     A word that has no such partner gets itself; then its shuffled control equals its score.
     """
     generator = np.random.default_rng(seed)
-    objects, kinds = np.asarray(objects), np.asarray(kinds)
-    chosen = np.arange(len(objects))
-    for kind in np.unique(kinds):
-        members = np.flatnonzero(kinds == kind)
-        pool = members if len(np.unique(objects[members])) > 1 else np.arange(len(objects))
-        order = pool[np.argsort(objects[pool], kind="stable")]
-        first, last = (np.searchsorted(objects[order], objects[members], side) for side in ("left", "right"))
+    named, of_kind = np.asarray(objects), np.asarray(kinds)
+    chosen = np.arange(len(named))
+    for kind in np.unique(of_kind):
+        members = np.flatnonzero(of_kind == kind)
+        pool = members if len(np.unique(named[members])) > 1 else np.arange(len(named))
+        order = pool[np.argsort(named[pool], kind="stable")]
+        first, last = (np.searchsorted(named[order], named[members], side) for side in ("left", "right"))
         strangers = len(order) - (last - first)
         drawn = (generator.random(len(members)) * strangers).astype(int)
         chosen[members] = np.where(strangers > 0, order[(last + drawn) % len(order)], members)

@@ -1,7 +1,8 @@
 """torch's files of weights (``.pt``, ``.bin``): read by torch's weights-only loader, written without torch.
 
-What is written is torch's zip format: a pickle that describes the tensors, spelt out here instruction by instruction,
-and the numbers of each tensor as one uncompressed entry. It loads with ``torch.load(weights_only=True, mmap=True)``.
+Files are written in torch's zip format: a pickle that describes the tensors, and the numbers of each tensor as one
+uncompressed entry. The pickle is written instruction by instruction, since a pickler needs the classes of torch that it
+names. The file loads with ``torch.load(weights_only=True, mmap=True)``.
 """
 
 import functools
@@ -18,8 +19,8 @@ import numpy as np
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray
 
-# torch's name of the storage of a dtype.
-_STORAGES = {
+# torch's storage classes by dtype.
+STORAGES = {
     "float64": "DoubleStorage",
     "float32": "FloatStorage",
     "float16": "HalfStorage",
@@ -31,7 +32,7 @@ _STORAGES = {
     "uint8": "ByteStorage",
     "bool": "BoolStorage",
 }
-# Where training scripts put the weights beside other things, the first that is there.
+# The keys under which training scripts save weights beside other things; the first that is there is used.
 _INSIDE = ("state_dict", "model_state_dict", "model", "module")
 _MOST_WRAPPERS = 4
 _ALIGNMENT = 64
@@ -40,7 +41,7 @@ _ZIP64_ABOVE = zipfile.ZIP64_LIMIT / 1.05  # As the standard library decides it.
 
 
 def read_torch_file(path: Path) -> dict[str, LazyArray]:
-    """The arrays of a state dict; large files are mapped anew for every ``read``, so that they never lie in memory.
+    """The arrays of a state dict; files are mapped, and mapped anew when much was read, so they never lie in memory.
 
     Raises:
       CheckpointError: torch is not installed, the file is cut off or no checkpoint, or it holds more than weights.
@@ -56,14 +57,14 @@ def write_torch_file(path: Path, tensors: Mapping[str, Any]) -> None:
     """Writes an ordered state dict of contiguous tensors.
 
     Args:
-      path: The file; what stands before its suffix names the archive inside, as torch does it.
+      path: The file; its stem names the archive inside, as torch does it.
       tensors: numpy or lazy arrays by name, read one after the other.
 
     Raises:
-      CheckpointError: torch knows no such dtype.
+      CheckpointError: torch has no such dtype.
     """
     for name, x in tensors.items():
-        if np.dtype(x.dtype).name not in _STORAGES:
+        if np.dtype(x.dtype).name not in STORAGES:
             raise CheckpointError(f"'{name}' has the dtype {x.dtype}, which torch's files do not know.")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         _write_entry(archive, f"{path.stem}/data.pkl", _describe(tensors))
@@ -93,7 +94,7 @@ class _File:
         tensor = self.tensors()[name].contiguous()
         self._bytes_read += tensor.nbytes
         if str(tensor.dtype) == "torch.bfloat16":
-            import torch
+            import torch  # pyright: ignore[reportMissingImports]
 
             x = tensor.view(torch.int16).numpy().copy().view(ml_dtypes.bfloat16)
         else:
@@ -106,7 +107,7 @@ class _File:
 def _load(path: Path, mapped: bool) -> dict[str, Any]:
     """The tensors of a file by name."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise CheckpointError(
             f"'{path}' is a file of torch's, and torch is not installed; pip install 'hilight_jax[torch]', or convert "
@@ -131,7 +132,7 @@ def _load(path: Path, mapped: bool) -> dict[str, Any]:
 
 
 def _tensors(path: Path, value: Any, torch: Any) -> Iterator[tuple[str, Any]]:
-    """The named tensors of a loaded value, out of what training scripts wrap around them."""
+    """The named tensors of a loaded value, below the keys of training scripts."""
     for _ in range(_MOST_WRAPPERS):
         key = next((key for key in _INSIDE if isinstance(value, Mapping) and isinstance(value.get(key), Mapping)), None)
         value = value if key is None else value[key]
@@ -151,9 +152,9 @@ def _numpy_dtype(path: Path, name: str, tensor: Any) -> np.dtype:
         raise CheckpointError(f"'{name}' in '{path}' is a {layout} tensor, but weights must be dense; call to_dense().")
     if tensor.is_meta:
         raise CheckpointError(f"'{name}' in '{path}' has a shape and no numbers; save the model after it was loaded.")
-    if kind not in _STORAGES:
-        raise CheckpointError(f"'{name}' in '{path}' has the dtype {kind}, but weights may be {', '.join(_STORAGES)}.")
-    return np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+    if kind not in STORAGES:
+        raise CheckpointError(f"'{name}' in '{path}' has the dtype {kind}, but weights may be {', '.join(STORAGES)}.")
+    return np.dtype(kind)
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:
@@ -163,7 +164,7 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
 
 
 def _first_line(error: Exception, word: str = "") -> str:
-    """The sentence of an error that says most, without its end: the first one, or that of the line with a word."""
+    """The first sentence of an error's first line, or of the line with ``word``."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     found = next((line for line in lines if word and word in line), lines[0])
     return re.split(r"\.\s", found)[0][:160].rstrip(".:")
@@ -173,20 +174,11 @@ def _describe(tensors: Mapping[str, Any]) -> bytes:
     """The pickle, protocol 2: an OrderedDict of calls that rebuild each tensor from its storage."""
     parts = [b"\x80\x02", _call("collections", "OrderedDict"), b"("]
     for i, (name, x) in enumerate(tensors.items()):
-        storage = b"".join(
-            [
-                b"(",
-                _text("storage"),
-                _name("torch", _STORAGES[np.dtype(x.dtype).name]),
-                _text(str(i)),
-                _text("cpu"),
-                _number(int(np.prod(x.shape, dtype=np.int64))),
-                b"tQ",
-            ]
-        )
+        kind, size = STORAGES[np.dtype(x.dtype).name], int(np.prod(x.shape, dtype=np.int64))
+        storage = [b"(", _text("storage"), _name("torch", kind), _text(str(i)), _text("cpu"), _number(size), b"tQ"]
         view = [_number(0), _numbers(x.shape), _numbers(_strides(x.shape)), b"\x89"]  # It needs no gradient.
         hooks = _call("collections", "OrderedDict")
-        parts += [_text(name), _name("torch._utils", "_rebuild_tensor_v2"), b"(", storage, *view, hooks, b"tR"]
+        parts += [_text(name), _name("torch._utils", "_rebuild_tensor_v2"), b"(", *storage, *view, hooks, b"tR"]
     return b"".join([*parts, b"u."])
 
 

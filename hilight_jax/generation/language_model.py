@@ -165,4 +165,5 @@ def _scores(
 ) -> tuple[Array, Cache]:
     """Reads a run of embedded tokens and scores the token after the last one."""
     out: dict[str, Any] = model.apply(params, embeds, positions, mask, cache, method="language")
-    return model.apply(params, out["tokens"][:, -1:], method="logits")[:, 0], out["cache"]
+    logits: Array = model.apply(params, out["tokens"][:, -1:], method="logits")
+    return logits[:, 0], out["cache"]

@@ -155,10 +155,11 @@ class HiLight(nn.Module):
         """
         chosen = jnp.take_along_axis(video, key_frames[:, :, None, None, None], axis=1)
         chosen = chosen.reshape(-1, *chosen.shape[2:])
+        embeds: Array
         if self.config.frames is not None:
-            embeds: Array = self.frames(chosen)["embeds"]
+            embeds = self.frames(chosen)["embeds"]
         else:
-            embeds: Array = self.visual_projection(self.vision(chosen[:, None])["pooled"])
+            embeds = self.visual_projection(self.vision(chosen[:, None])["pooled"])
         return {
             "clip_tokens": self.vision(video)["tokens"],
             "frame_features": embeds.reshape(*key_frames.shape, embeds.shape[-1]),

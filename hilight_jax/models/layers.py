@@ -81,7 +81,7 @@ class ComputeConfig:
         dtype = self.dtype
         if dtype == "auto":
             dtype = "float32" if platform() == "cpu" else "bfloat16"
-        if "float64" in (dtype, self.param_dtype) and not jax.config.jax_enable_x64:
+        if "float64" in (dtype, self.param_dtype) and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
             raise ConfigError("compute.dtype or param_dtype is float64, which needs the environment JAX_ENABLE_X64=1.")
         return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(self.param_dtype)}
 

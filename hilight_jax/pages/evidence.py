@@ -76,12 +76,12 @@ def _caption(question, answer, width):
     small, large = ImageFont.load_default(12), ImageFont.load_default(15)
     lines = [(line, small, _QUESTION) for line in _wrapped(question, small, width - 2 * _MARGIN)]
     lines += [(line, large, _ANSWER) for line in _wrapped(answer, large, width - 2 * _MARGIN)]
-    height = 2 * _MARGIN + sum(round(font.size) + _LINE_GAP for _, font, _ in lines)
+    height = 2 * _MARGIN + sum(round(font.size) + _LINE_GAP for _, font, _ in lines)  # pyright: ignore[reportAttributeAccessIssue]
     image = Image.new("RGB", (width, height), _PAPER)
     pen, top = ImageDraw.Draw(image), _MARGIN
     for line, font, colour in lines:
         pen.text((_MARGIN, top), line, colour, font)
-        top += round(font.size) + _LINE_GAP
+        top += round(font.size) + _LINE_GAP  # pyright: ignore[reportAttributeAccessIssue]
     return np.asarray(image)
 
 

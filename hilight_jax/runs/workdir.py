@@ -47,7 +47,8 @@ def read_config_as(config: type[C], workdir: str | Path) -> C:
       CheckpointError: There is none, or it is damaged.
       ConfigError: It is the configuration of another stage.
     """
-    return build(config, read_values(workdir)).with_sources()
+    run: Any = build(config, read_values(workdir))
+    return run.with_sources()
 
 
 def write_config(workdir: Path, config: Any) -> None:

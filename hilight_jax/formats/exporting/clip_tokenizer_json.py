@@ -1,8 +1,8 @@
 """CLIP's byte-pair vocabulary as the ``tokenizer.json`` of Hugging Face's tokenizers.
 
-Ids are those of ``data.tokenizers.ClipTokenizer``, whose mending (ftfy) and unescaping (HTML) are written out as far as
-tokenizers can: not text that was decoded wrongly, nor HTML's rarer escapes. After punctuation without a space a literal
-``<|endoftext|>`` is the end token here, but not there.
+Ids are those of ``data.tokenizers.ClipTokenizer``. Its repair (ftfy) and unescaping (HTML) of texts are written out as
+far as the library allows: text in a wrong encoding and HTML's rarer escapes are left as they are. After punctuation
+without a space a literal ``<|endoftext|>`` is the end token here, but not there.
 """
 
 import json
@@ -14,7 +14,7 @@ from hilight_jax.core.atomic_files import write_object
 from hilight_jax.data.tokenizers import END_ID, START_ID, vocabulary
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
-# HTML's escapes, at most doubly escaped; then what ftfy drops: colours of terminals and characters without a form.
+# HTML's escapes, at most doubly escaped; then what ftfy drops: terminal colours and control characters.
 _MENDING = (
     ("&(amp;)+", "&"),
     ("&lt;", "<"),
@@ -25,7 +25,7 @@ _MENDING = (
     (r"\x1b\[[\d;]*[A-Za-z]", ""),
     (r"[\x00-\x08\x0b\x0e-\x1f\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]", ""),
 )
-# The one letter whose small form depends on its place, which tokenizers' ``Lowercase`` does not know.
+# The one letter whose small form depends on its place, which tokenizers' ``Lowercase`` ignores.
 _LAST_SIGMA = r"(?<=[\p{Lu}\p{Ll}])Σ(?!'?[\p{Lu}\p{Ll}])"
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -111,13 +111,13 @@ def clip_tokenizer() -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "vocab": ids,
-            "merges": [list(pair) for pair in sorted(ranks, key=ranks.get)],
+            "merges": [list(pair) for pair in sorted(ranks, key=ranks.__getitem__)],
         },
     }
 
 
 def _folded() -> dict[str, str]:
-    """What ftfy spells out: ligatures and digraphs, and letters that are only wider or narrower than the usual."""
+    """The characters that ftfy replaces: ligatures and digraphs, and letters of full or half width."""
     ranges = ((0x132, 0x134), (0x149, 0x14A), (0x1C4, 0x1CD), (0x1F1, 0x1F4), (0xFB00, 0xFB07), (0xFF01, 0xFFF0))
     characters = [chr(code) for start, end in ranges for code in range(start, end)]
     spelt = {character: unicodedata.normalize("NFKC", character) for character in characters} | {"\ufb05": "\u017ft"}

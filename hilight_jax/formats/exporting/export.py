@@ -36,7 +36,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """What to write.
+    """The options of an export.
 
     Attributes:
       format: One of ``FORMATS``.
@@ -97,7 +97,7 @@ def export(workdir: Path, directory: Path, options: ExportOptions, log: Callable
         plain = dataclasses.replace(plain, params=with_progress(plain.params, "exporting"))
         limits, errors = _write(plain, partial, options)
         if deltas:
-            write_adapter(deltas, model.config.lora, partial / "adapter", _BASES[options.format])
+            write_adapter(deltas, model.config.lora, partial / "adapter", _BASES[options.format])  # pyright: ignore[reportAttributeAccessIssue]
         for check in run.checks:
             check()
         record |= {"limits": limits, "quantization_error": errors}

@@ -92,14 +92,15 @@ def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, 
     def encode_video(weights, frames, key_frames):
         variables = hilight.variables(_widened(weights))
         seen: dict[str, Any] = towers.apply(variables, normalise(frames, dtype), key_frames, method="encode_video")
-        return {"video_tokens": towers.apply(variables, **seen, method="mine")["tokens"].astype(jnp.float32)}
+        mined: dict[str, Any] = towers.apply(variables, **seen, method="mine")
+        return {"video_tokens": mined["tokens"].astype(jnp.float32)}
 
     def prefill(weights, ids, video_tokens, mask, positions, cache):
         variables = hilight.variables(_widened(weights))
         embeds = language.apply(variables, ids, video_tokens, method="embed")
         out: dict[str, Any] = language.apply(variables, embeds, positions, mask, Cache(**cache), method="language")
-        logits = language.apply(variables, out["tokens"][:, -1:], method="logits")[:, 0]
-        return {"logits": logits, "cache": _cache_dict(out["cache"])}
+        logits: jax.Array = language.apply(variables, out["tokens"][:, -1:], method="logits")
+        return {"logits": logits[:, 0], "cache": _cache_dict(out["cache"])}
 
     def decode(weights, ids, positions, cache):
         nothing = jnp.zeros((ids.shape[0], 1, gemma.width), jnp.float32)

@@ -1,4 +1,4 @@
-"""What an importer makes of somebody else's checkpoint."""
+"""A foreign checkpoint as a model of ours, and the functions that all importers share."""
 
 import dataclasses
 import re
@@ -7,11 +7,8 @@ from typing import Any, Literal
 
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray
-from hilight_jax.core.trees import Tree
+from hilight_jax.core.trees import Tree, flatten
 from hilight_jax.formats.checkpoint_files import Foreign
-from hilight_jax.models.hilight import HiLightConfig
-from hilight_jax.models.long_clip import LongClipConfig
-from hilight_jax.models.video_text import DualEncoderConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,21 +16,21 @@ class Imported:
     """A model of ours, its weights not yet read.
 
     Attributes:
-      kind: What the checkpoint was, in words.
-      stage: The stage whose run it takes the place of.
-      model: Sizes.
+      kind: The kind of the checkpoint, in words.
+      stage: The stage whose run it stands for.
+      model: Sizes: a ``DualEncoderConfig``, ``LongClipConfig`` or ``HiLightConfig``, by ``stage``.
       params: Our tree; leaves are lazy.
-      used: How many arrays went into it.
-      left_over: Arrays that were not needed, by name, and why.
-      opened: The checkpoints that it came from, by what they are to it.
-      choices: What was decided on the way, sentences.
-      ancestry: What the checkpoint itself says about where it comes from.
-      data: How its inputs were made, where that is known: fields of the stage's data configuration.
+      used: Number of arrays that went into it.
+      left_over: Arrays that were not needed, by name, with the reason.
+      opened: The checkpoints that it came from, by their part in it.
+      choices: The decisions of the import, as sentences.
+      ancestry: The ancestry that the checkpoint itself records.
+      data: The settings of its inputs, where they are known: fields of the stage's data configuration.
     """
 
     kind: str
     stage: Literal["encoder", "long_clip", "language_model", "chat"]
-    model: DualEncoderConfig | LongClipConfig | HiLightConfig
+    model: Any
     params: Tree
     used: int
     left_over: Mapping[str, str]
@@ -42,8 +39,13 @@ class Imported:
     ancestry: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def num_parameters(self) -> int:
+        """Number of elements of all arrays."""
+        return sum(leaf.size for leaf in flatten(self.params).values())
 
-# Arrays that carry nothing, wherever they are met.
+
+# Redundant arrays, of any checkpoint.
 _EMPTY = (
     (r".*\.position_ids", "positions 0, 1, 2, ... that old versions of transformers stored"),
     (r".*rotary_emb\.inv_freq", "rotary frequencies, which are computed"),
@@ -54,11 +56,11 @@ _EMPTY = (
 def set_aside(
     weights: Mapping[str, LazyArray], patterns: Sequence[tuple[str, str]] = ()
 ) -> tuple[dict[str, LazyArray], dict[str, str]]:
-    """Splits weights into those that an import must use, all of them, and those that it may leave, with the reason.
+    """Splits weights into those that an import must use and those that it may leave, with the reason.
 
     Args:
       weights: Arrays by name.
-      patterns: Expressions of whole names, and why such arrays are not needed, beside those that never are.
+      patterns: Expressions of whole names and the reasons why such arrays are not needed, beside redundant ones.
     """
     left = {}
     for name in weights:
@@ -73,7 +75,7 @@ def renamed(weights: Mapping[str, LazyArray], rename: Callable[[str], str]) -> d
     """Weights under other names.
 
     Raises:
-      CheckpointError: Two arrays come to one name.
+      CheckpointError: Two arrays get the same name.
     """
     found: dict[str, LazyArray] = {}
     for name, x in weights.items():
@@ -99,7 +101,7 @@ def shape_of(weights: Mapping[str, LazyArray], name: str, ndim: int) -> tuple[in
 
 
 def count_layers(weights: Mapping[str, LazyArray], pattern: str) -> int:
-    """How many layers there are: the numbers that a pattern's group finds must be 0, 1, 2, ...
+    """The number of layers: the numbers that a pattern's group matches must be 0, 1, 2, ...
 
     Raises:
       CheckpointError: There are none, or one is missing.

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import av
+import av.error
 import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
@@ -61,7 +62,7 @@ def _check(content: bytes, limits: dict[str, float]) -> None:
     """
     options = {"protocol_whitelist": "", "format_whitelist": ",".join(sorted(CONTAINERS))}
     try:
-        with av.open(io.BytesIO(content), options=options, metadata_errors="ignore") as container:
+        with av.open(io.BytesIO(content), "r", options=options, metadata_errors="ignore") as container:
             names = set(container.format.name.split(","))
             if not names & CONTAINERS:
                 raise DataError(f"it is a file of the format {container.format.name}, which is no video.")

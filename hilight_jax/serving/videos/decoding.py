@@ -131,9 +131,14 @@ class VideoDecoder:
         }
         command = [sys.executable, "-m", "hilight_jax.serving.videos.decode_child", str(path), json.dumps(limits)]
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         try:
-            child = subprocess.Popen(command, env=environment, **pipes)
+            child = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         except OSError as error:
             raise DecoderFailed(f"no decoder could be started ({error.strerror}); try again later.") from error
         self._children.add(child)

@@ -89,7 +89,7 @@ class Goodput:
     def summary(self) -> str:
         """Returns one line: the share of the time that went into steps that count, and the shares of the rest."""
         seconds = self.seconds()
-        shares = {name: _share(seconds, name) for name in sorted(seconds, key=seconds.get, reverse=True)}
+        shares = {name: _share(seconds, name) for name in sorted(seconds, key=seconds.__getitem__, reverse=True)}
         rest = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if name != "step" and share >= 0.0005)
         return f"goodput {shares['step']:.1%} of {spell(sum(seconds.values()))}: {rest or 'nothing else'}"
 
