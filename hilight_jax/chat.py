@@ -145,7 +145,7 @@ class Terminal:
             print(" ... stopped; the question is forgotten.")
             return
         if not reply.text.strip():
-            print("(the model says nothing; the question is forgotten)")
+            print("(the answer is empty; the question is forgotten)")
         elif not reply.remembered:
             print("\n(the answer spells a mark that structures conversations; question and answer are forgotten)")
         else:

@@ -4,16 +4,17 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hilight_jax.data.conversations.checks import check_prompt
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Turn
 from hilight_jax.data.conversations.loader import ConversationLoader
-from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.evals.answer_scores import Answered
 from hilight_jax.evals.known_answers import Question, questions_of
-from hilight_jax.generation.generator import ClipFeatures, Generator, Prompt, SamplingConfig
+from hilight_jax.generation.clip_features import ClipFeatures
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.prompt import Prompt, encode_turns
+from hilight_jax.generation.sampling import SamplingConfig
 
 
 class ClipQuestion(NamedTuple):
@@ -93,10 +94,7 @@ class Asker:
             turns = list(row.conversation.turns[: row.turn + 1])
             if turns[0].role == "model":  # The template drops it.
                 turns = turns[1:]
-        tokenizer, rows = self._generator.tokenizer, self._data.num_video_tokens
-        check_prompt(turns, len(row.clips), tokenizer, rows, self._data.max_length)
-        ids, _ = expand(prompt_ids(turns, tokenizer), None, rows)
-        return Prompt(ids, row.clips)
+        return Prompt(encode_turns(turns, len(row.clips), self._generator.tokenizer, self._data), row.clips)
 
     def _flush(self) -> None:
         count = len(self._waiting)

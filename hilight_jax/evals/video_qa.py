@@ -16,12 +16,14 @@ from typing import Any
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
 from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.context_length import ConversationError
+from hilight_jax.data.conversations.conversation import ConversationError
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.evals.answer_scores import Answered, summarise_answers
 from hilight_jax.evals.clip_questions import Asked, Asker, ClipQuestion, read_conversations
 from hilight_jax.evals.known_answers import KnownAnswers
-from hilight_jax.generation.generator import ClipFeatures, Generator, SamplingConfig
+from hilight_jax.generation.clip_features import ClipFeatures
+from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.sampling import SamplingConfig
 
 
 def evaluate_video_qa(

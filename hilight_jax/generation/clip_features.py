@@ -36,23 +36,23 @@ class ClipFeatures:
 class ClipEncoder:
     """Both towers and token mining, with a cache of the latest clips."""
 
-    def __init__(self, config: HiLightConfig, params: Tree, remembered: int = 16):
+    def __init__(self, config: HiLightConfig, params: Tree, cache_size: int = 16):
         """Takes the towers and token mining out of a model's parameters.
 
         Args:
           config: Sizes of the model.
           params: Its parts; the language model's are ignored.
-          remembered: Clips whose features are cached.
+          cache_size: Clips whose features are cached.
 
         Raises:
-          ConfigError: ``remembered`` is below 1.
+          ConfigError: ``cache_size`` is below 1.
         """
-        if remembered < 1:
-            raise ConfigError(f"{remembered} clips are to be remembered, but at least 1 must be.")
+        if cache_size < 1:
+            raise ConfigError(f"cache_size is {cache_size} clips, but must be at least 1.")
         parts = {name: params[name] for name in (*TOWER_PARTS, "token_mining") if name in params}
         self._model, self._variables = HiLight(config), variables(jax.device_put(parts))
-        self._size, self._remembered = config.vision.image_size, remembered
-        self._known: collections.OrderedDict[str, ClipFeatures] = collections.OrderedDict()
+        self._size, self._cache_size = config.vision.image_size, cache_size
+        self._cached: collections.OrderedDict[str, ClipFeatures] = collections.OrderedDict()
 
     def __call__(self, frames: np.ndarray, key_frames: np.ndarray) -> ClipFeatures:
         """Encodes a clip.
@@ -67,13 +67,13 @@ class ClipEncoder:
         frames, key_frames = np.asarray(frames), np.asarray(key_frames, np.int32)
         self._check(frames, key_frames)
         digest = _digest(frames, key_frames)
-        if digest not in self._known:
+        if digest not in self._cached:
             tokens, attention = _encode(self._model, self._variables, frames[None], key_frames[None])
-            self._known[digest] = ClipFeatures(digest, np.asarray(tokens), np.asarray(attention), key_frames)
-            if len(self._known) > self._remembered:
-                self._known.popitem(last=False)
-        self._known.move_to_end(digest)
-        return self._known[digest]
+            self._cached[digest] = ClipFeatures(digest, np.asarray(tokens), np.asarray(attention), key_frames)
+            if len(self._cached) > self._cache_size:
+                self._cached.popitem(last=False)
+        self._cached.move_to_end(digest)
+        return self._cached[digest]
 
     def _check(self, frames: np.ndarray, key_frames: np.ndarray) -> None:
         if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (self._size, self._size, 3):
@@ -94,7 +94,7 @@ def _encode(
 ) -> tuple[Float[Array, "V D"], Float[Array, "V S"]]:
     video = normalise(frames, model.config.compute.dtypes["dtype"])
     seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
-    mined = model.apply(params, **seen, method="mine")
+    mined: dict[str, Array] = model.apply(params, **seen, method="mine")
     return mined["tokens"][0], mined["attention"][0]
 
 

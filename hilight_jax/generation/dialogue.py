@@ -8,8 +8,7 @@ from jaxtyping import Int
 
 from hilight_jax.data.conversations.checks import check_words
 from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.context_length import ConversationError
-from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, ConversationError, Turn
 from hilight_jax.data.video import Video
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt, build_prompt

@@ -45,7 +45,7 @@ class Generator:
     """
 
     def __init__(
-        self, config: HiLightConfig, params: Tree, tokenizer: Tokenizer, max_length: int, remembered_clips: int = 16
+        self, config: HiLightConfig, params: Tree, tokenizer: Tokenizer, max_length: int, clip_cache_size: int = 16
     ):
         """Puts the parameters on the device.
 
@@ -55,7 +55,7 @@ class Generator:
             shared; unaligned numpy arrays are copied, so drop them afterwards.
           tokenizer: Its tokenizer.
           max_length: Tokens of a prompt and its answer together, those of clips included.
-          remembered_clips: Clips whose features are cached.
+          clip_cache_size: Clips whose features are cached.
 
         Raises:
           ConfigError: The tokenizer has more ids than the model.
@@ -67,7 +67,7 @@ class Generator:
             )
         self.config, self.tokenizer, self.max_length = config, tokenizer, max_length
         self.language_model = LanguageModel(config, params)
-        self._encode_clip = ClipEncoder(config, params, remembered_clips)
+        self._encode_clip = ClipEncoder(config, params, clip_cache_size)
         self._prefix: PrefixCache | None = None
 
     def encode_clip(self, frames: np.ndarray, key_frames: np.ndarray) -> ClipFeatures:

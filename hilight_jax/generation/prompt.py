@@ -8,8 +8,7 @@ import numpy as np
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.checks import check_prompt
 from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.context_length import ConversationError
-from hilight_jax.data.conversations.conversation import Turn
+from hilight_jax.data.conversations.conversation import ConversationError, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.key_frames import choose_key_frames

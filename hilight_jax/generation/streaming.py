@@ -18,6 +18,10 @@ class Tokenizer(Protocol):
     vocab_size: int
     stop_ids: tuple[int, ...]
 
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of a text."""
+        ...
+
     def decode(self, ids: Iterable[int]) -> str:
         """Decodes ids; incomplete characters become U+FFFD."""
         ...

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from hilight_jax.core.errors import UserError
-from hilight_jax.data.conversations.context_length import TooLong
+from hilight_jax.data.conversations.conversation import TooLong
 from hilight_jax.serving.admission import QueueFull
 from hilight_jax.serving.chat_routes import chat_router
 from hilight_jax.serving.engine import Closed

@@ -12,8 +12,7 @@ import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.context_length import TooLong
-from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, TooLong, Turn
 from hilight_jax.generation.evidence import ClipEvidence, trace_answer
 from hilight_jax.generation.prompt import UnencodedPrompt, build_prompt
 from hilight_jax.generation.sampling import SamplingConfig

@@ -27,7 +27,7 @@ def test_features_are_those_of_the_towers_and_token_mining(params):
 
 
 def test_a_clip_is_encoded_once_until_others_take_its_place(params):
-    encode = ClipEncoder(tiny_hilight.CONFIG, params, remembered=2)
+    encode = ClipEncoder(tiny_hilight.CONFIG, params, cache_size=2)
     first = encode(frames(0), KEYS)
     assert encode(frames(0).copy(), KEYS) is first
     encode(frames(1), KEYS)

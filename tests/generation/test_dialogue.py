@@ -1,4 +1,4 @@
-"""What a model reads as a conversation grows, and that nothing that fails changes it."""
+"""The prompt of a conversation as it grows; calls that fail leave it unchanged."""
 
 from types import SimpleNamespace
 

@@ -3,8 +3,7 @@ import pytest
 
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.context_length import TooLong
-from hilight_jax.data.conversations.conversation import Turn
+from hilight_jax.data.conversations.conversation import TooLong, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import KeyFrameConfig
 from hilight_jax.generation.prompt import build_prompt

@@ -7,7 +7,7 @@ import pytest
 from hilight_jax.serving.admission import AdmissionQueue, QueueFull
 
 
-def test_one_works_one_waits_and_the_third_is_sent_away():
+def test_one_runs_one_waits_and_the_third_is_refused():
     async def three():
         queue, order, may_end = AdmissionQueue(1, 1, "for the ball"), [], asyncio.Event()
 
@@ -31,7 +31,7 @@ def test_one_works_one_waits_and_the_third_is_sent_away():
     assert asyncio.run(three()) == ["first", "second", "fourth"]
 
 
-def test_who_leaves_the_queue_is_forgotten_and_work_that_has_begun_keeps_its_turn():
+def test_a_cancelled_request_leaves_the_queue_and_work_that_has_started_keeps_its_place():
     async def leave():
         queue, order, may_end = AdmissionQueue(1, 1, "for the ball"), [], asyncio.Event()
 
@@ -57,7 +57,7 @@ def test_who_leaves_the_queue_is_forgotten_and_work_that_has_begun_keeps_its_tur
     assert asyncio.run(leave()) == ["begun", "begun ends", "after", "after ends"]
 
 
-def test_work_that_fails_ends_its_turn():
+def test_work_that_fails_frees_its_place():
     async def fail():
         queue = AdmissionQueue(1, 1, "for the ball")
 

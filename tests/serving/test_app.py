@@ -304,7 +304,7 @@ def test_a_decoder_that_is_killed_or_takes_too_much_harms_nobody(run, film, monk
         assert ask(client).status_code == 200
 
 
-def test_a_full_line_is_told_to_come_again(run):
+def test_a_full_queue_answers_429(run):
     with served(run, slots=1, max_waiting=1) as client:
         found = []
 

@@ -70,7 +70,7 @@ def test_a_clip_is_shown(engine):
     assert (text, last.finish_reason) == (expected.text, expected.finish_reason)
 
 
-def test_a_long_line_is_refused_and_what_was_taken_is_answered():
+def test_a_full_queue_refuses_and_admitted_requests_are_answered():
     engine = Engine(generator(), num_slots=1, max_waiting=2)
     streams, refused = [], 0
     for _ in range(12):
@@ -94,7 +94,7 @@ def test_a_client_that_leaves_frees_its_row(engine):
     assert engine.num_running == 0
 
 
-def test_clients_that_leave_the_line_make_room_in_it():
+def test_cancelled_requests_free_their_places_in_the_queue():
     engine = Engine(generator(), num_slots=1, max_waiting=2)
     held = threading.Event()
     done = engine.call(lambda: held.wait(30))
@@ -131,7 +131,7 @@ def test_after_a_step_that_failed_the_next_request_is_answered(engine, monkeypat
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_engine_that_has_stopped_says_so(monkeypatch):
+def test_a_stopped_engine_refuses_with_the_reason(monkeypatch):
     engine = Engine(generator(), num_slots=1)
 
     def fail(*_):

@@ -1,4 +1,4 @@
-"""What goes wrong on the server's side or on the way is a sentence, and passes."""
+"""Faults of the server and of the network are answered with a sentence, and the server goes on."""
 
 import asyncio
 import base64
@@ -70,7 +70,7 @@ def test_a_video_that_is_deleted_while_it_waits_is_unknown(run, film):
         assert gone.status_code == 400 and "it was deleted before it was read" in gone.json()["error"]["message"]
 
 
-def test_too_many_videos_at_once_are_told_to_come_again(run, film):
+def test_too_many_videos_at_once_answer_429(run, film):
     with served(run, limits=VideoLimits(decoders=1, max_waiting=1)) as client:
         films = [base64.b64encode(film + bytes(number)).decode() for number in range(6)]
         asked = [[video_part(f"data:video/mp4;base64,{one}"), {"type": "text", "text": "x"}] for one in films]
@@ -146,7 +146,7 @@ def test_what_is_much_too_long_is_not_even_split_into_tokens(client, monkeypatch
     assert "its 90,000 characters do not fit into" in long.json()["error"]["message"]
 
 
-def test_the_decoder_knows_no_keys(run, film, monkeypatch):
+def test_the_decoder_has_no_keys_in_its_environment(run, film, monkeypatch):
     monkeypatch.setenv("HILIGHT_API_KEYS", "secret")
     known = []
 
