@@ -11,6 +11,8 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.codec.codec import UnknownCodecError
+from av.video.reformatter import VideoReformatter
 
 from hilight_jax.core.errors import DataError
 
@@ -42,7 +44,7 @@ def encode_video(frames: np.ndarray, fps: float, watchable: bool = False) -> byt
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixel_format
         stream.codec_context.thread_count = 1
-        reformatter = av.video.reformatter.VideoReformatter()
+        reformatter = VideoReformatter()
         for frame in frames:
             picture = reformatter.reformat(av.VideoFrame.from_ndarray(frame, format="rgb24"), format=pixel_format)
             container.mux(stream.encode(picture))
@@ -52,8 +54,8 @@ def encode_video(frames: np.ndarray, fps: float, watchable: bool = False) -> byt
 
 def _check_encoder(codec: str) -> None:
     try:
-        av.codec.Codec(codec, "w")
-    except av.codec.codec.UnknownCodecError as error:
+        av.Codec(codec, "w")
+    except UnknownCodecError as error:
         raise DataError(
             f"this build of PyAV ({av.__version__}) has no encoder '{codec}', which generated clips need; "
             "install PyAV from PyPI's wheels (pip install --force-reinstall av)."

@@ -13,8 +13,10 @@ Whole batches, not single clips, travel through grain: a thread decodes straight
 process hands over few large arrays rather than many small ones.
 """
 
+import collections
 import functools
-from collections.abc import Iterator, Sized
+import threading
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Protocol
 
 import grain
@@ -22,7 +24,6 @@ import numpy as np
 from absl import flags
 
 from hilight_jax.data.config import InputConfig
-from hilight_jax.data.length_groups import LengthGroups
 
 _EPOCHS = 2**30  # Endless; grain's own endless repetition overflows when it is batched by one and sliced.
 
@@ -30,6 +31,9 @@ Batch = dict[str, np.ndarray]
 # Which rows of a batch are wanted; what an array can be indexed with.
 Rows = slice | np.ndarray
 ALL_ROWS = slice(None)
+# Positions of rows in the endless order, and the numbers of their examples.
+Places = tuple[np.ndarray, np.ndarray]
+_REMEMBERED = 4  # Runs whose order is kept, for the threads that read ahead.
 
 
 class Loader(Protocol):
@@ -39,8 +43,12 @@ class Loader(Protocol):
     holds one, and whether it holds a stand-in for it.
     """
 
-    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: Rows = ALL_ROWS) -> Batch:
+    def train_batch(self, places: Places, rows: Rows = ALL_ROWS) -> Batch:
         """Makes this host's ``rows`` of the global batch whose places in the endless order and numbers are given."""
+        ...
+
+    def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Estimates the lengths of the rows of ``train_batch``, where the input has a ``length_group``."""
         ...
 
     def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
@@ -126,6 +134,49 @@ class Batches(Iterator[Batch]):
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+class LengthGroups:
+    """Batches of examples of similar length, so that padding is short, by number; can be sent to worker processes.
+
+    Runs of ``group`` global batches are taken together, sorted by length, and cut again; the new batches of a run come
+    in an order drawn from the seed, so that no run goes from short to long. The original sorts its "megabatches" by
+    word count to the same end.
+    """
+
+    def __init__(self, runs: Sequence[Places], lengths: Callable[[Places], np.ndarray], group: int, seed: int):
+        """Wraps places that come run by run.
+
+        Args:
+          runs: Positions in the endless order and numbers of the examples, of ``group`` batches at a time.
+          lengths: The length of every example at some places.
+          group: Batches of a run.
+          seed: Draws the order of the new batches.
+        """
+        self._runs, self._lengths, self._group, self._seed = runs, lengths, group, seed
+        self._orders: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, step: int) -> Places:
+        """The places of batch ``step``."""
+        number, part = divmod(int(step), self._group)
+        places = self._runs[number]
+        with self._lock:
+            if number not in self._orders:
+                self._orders[number] = np.argsort(self._lengths(places), kind="stable")
+                while len(self._orders) > _REMEMBERED:
+                    self._orders.popitem(last=False)
+            order = self._orders[number]
+        part = np.random.default_rng((self._seed, number)).permutation(self._group)[part]
+        rows = np.split(order, self._group)[part]
+        return tuple(x[rows] for x in places)
+
+    def __getstate__(self) -> dict:
+        """A lock does not travel; nor need what is remembered."""
+        return {"arguments": (self._runs, self._lengths, self._group, self._seed)}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(*state["arguments"])
 
 
 def _placed(position: int, index: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ class StoredSource:
         missing = {"video", "labels"} - set(builder.info.features)
         if missing:
             raise DataError(f"'{directory}' is no dataset of stored clips: its examples lack {sorted(missing)}.")
-        self._examples = builder.as_data_source(split=split)
+        self._examples = builder.as_data_source(split)  # pyright: ignore[reportCallIssue]
 
     def __len__(self) -> int:
         return len(self._examples)

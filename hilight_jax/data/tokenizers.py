@@ -6,15 +6,17 @@ first tokens, and its last position is overwritten with the end token (Long-CLIP
 literal ``<|endoftext|>`` in a text becomes the end token, as in the original: pooling then stops there.
 """
 
+import difflib
 import functools
 import gzip
+import html
 import importlib.resources
+import re
 from typing import NamedTuple
 
+import ftfy
 import numpy as np
 import regex
-
-from hilight_jax.data.clean_text import clean
 
 PAD_ID = 0
 START_ID = 49406
@@ -25,6 +27,7 @@ _WORD = regex.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE
 )
 _END_OF_WORD = "</w>"
+_SPACE = re.compile(r"\s+")
 
 
 class Tokens(NamedTuple):
@@ -68,7 +71,7 @@ class ClipTokenizer:
 
 def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
     """Returns the ids of a text, without start and end, and the span of the original text behind each."""
-    cleaned = clean(text)
+    cleaned = _clean(text)
     ids: list[int] = []
     spans: list[tuple[int, int]] = []
     for match in _WORD.finditer(cleaned.text):
@@ -150,3 +153,44 @@ def _byte_characters(in_vocabulary_order: bool = False) -> list[str]:
     others = [byte for byte in range(256) if byte not in printable]
     character = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
     return [character[byte] for byte in ([*printable, *others] if in_vocabulary_order else range(256))]
+
+
+class _CleanText(NamedTuple):
+    """A cleaned text and where it comes from.
+
+    Attributes:
+      text: Mended, unescaped, stripped, spaces collapsed, lower-cased.
+      first: For every character of ``text``, the first original character behind it.
+      last: For every character of ``text``, one past the last original character behind it.
+    """
+
+    text: str
+    first: list[int] | range
+    last: list[int] | range
+
+    def origin(self, start: int, end: int) -> tuple[int, int]:
+        """Returns the span of the original text behind ``text[start:end]``, which must not be empty."""
+        return min(self.first[start:end]), max(self.last[start:end])
+
+
+def _clean(text: str) -> _CleanText:
+    """Cleans like OpenAI's tokenizer: ftfy, HTML unescaping twice, strip, single spaces, lower case."""
+    if text.isascii() and text.isprintable() and "&" not in text and "  " not in text and text.strip() == text:
+        return _CleanText(text.lower(), range(len(text)), range(1, len(text) + 1))
+    mended = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    cleaned = _SPACE.sub(" ", mended).strip().lower()
+    return _CleanText(cleaned, *_align(text, cleaned))
+
+
+def _align(text: str, cleaned: str) -> tuple[list[int], list[int]]:
+    """Finds the original characters behind each cleaned one; a changed passage stands for the whole passage."""
+    lowered = [character.lower() for character in text]  # Some capitals have small forms of several characters.
+    origin = [i for i, small in enumerate(lowered) for _ in small] + [len(text)]
+    first, last = [0] * len(cleaned), [0] * len(cleaned)
+    matcher = difflib.SequenceMatcher(None, "".join(lowered), cleaned, autojunk=False)
+    for tag, a0, a1, b0, b1 in matcher.get_opcodes():
+        for b in range(b0, b1):
+            start, end = (a0 + b - b0, a0 + b - b0 + 1) if tag == "equal" else (a0, a1)
+            first[b] = origin[start]
+            last[b] = origin[end - 1] + 1 if end > start else first[b]
+    return first, last

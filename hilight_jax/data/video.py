@@ -15,17 +15,20 @@ from typing import NamedTuple
 
 import av
 import av.container
+import av.error
 import av.stream
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.missing_end import missing_end
 
 Video = bytes | str | os.PathLike
 _SMALL_BYTES = 64 * 2**20
 # Containers whose index lists every frame: fewer packets than listed means that the end of the file is missing.
 _INDEXED = "mov"
+# A sound track may be a little longer than the pictures, and clocks are rounded.
+_TOLERANCE_SECONDS = 0.5
+_TRANSPORT_PACKETS = (188, 192, 204)
 
 
 class VideoError(DataError):
@@ -96,7 +99,7 @@ def inspect(video: Video) -> VideoInfo:
                 first = frame.time if first is None else first
                 last = frame.time + float((frame.duration or 0) * stream.time_base)
         seconds = max(last - first, 0.0) if last is not None else 0.0
-        loss = missing_end(container, stream, last)
+        loss = _missing_end(container, stream, last)
         codec = stream.codec_context
         return VideoInfo(num_frames, len(undecodable), codec.height, codec.width, seconds, loss, codec.name)
 
@@ -121,7 +124,7 @@ def _open(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoS
                 kinds = sorted({s.type for s in container.streams}) or ["nothing"]
                 raise VideoError(f"the file has no video stream (it holds {', '.join(kinds)}).")
             yield container, streams[0]
-    except av.FFmpegError as error:
+    except av.error.FFmpegError as error:
         raise VideoError(f"the file of {size} bytes is not a readable video ({error.strerror}).") from error
 
 
@@ -135,7 +138,7 @@ def _frames(
         num_packets += bool(packet.size)
         try:
             frames = packet.decode()
-        except av.FFmpegError:
+        except av.error.FFmpegError:
             undecodable.append(packet)
             continue
         num_frames += len(frames)
@@ -153,7 +156,7 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, av.FFmpegError):
+        except (StopIteration, av.error.FFmpegError):
             return
         if not packet.is_corrupt:
             yield packet
@@ -202,7 +205,7 @@ def _seek_frames(
             frames = container.decode(stream)
         try:
             frame = next((frame for frame in frames if frame.pts is None or frame.pts >= time), None)
-        except av.FFmpegError:
+        except av.error.FFmpegError:
             return None
         if frame is None or frame.pts != time:
             return None
@@ -246,3 +249,38 @@ def _to_rgb(frames: list[av.VideoFrame]) -> np.ndarray:
 
 def _frame_bytes(stream: av.VideoStream) -> int:
     return 3 * stream.codec_context.width * stream.codec_context.height
+
+
+def _missing_end(container: av.container.InputContainer, stream: av.VideoStream, end: float | None) -> str:
+    """Returns a sentence if the end of a video is missing though the rest decodes, else an empty string.
+
+    An mp4 that is cut short does not decode (``_check_complete``). Matroska, WebM, AVI and FLV state their length in
+    the header; an MPEG transport stream does not, but consists of packets of one size.
+
+    Args:
+      container: The open file.
+      stream: Its video.
+      end: Seconds at which the last frame that decodes ends; None when the file has no times.
+    """
+    kind = container.format.name
+    if "mpegts" in kind:
+        if container.size > 0 and all(container.size % size for size in _TRANSPORT_PACKETS):
+            return f"its {container.size} bytes end within a packet of the transport stream."
+        return ""
+    stated = None if "mov" in kind else _stated_seconds(container, stream)
+    if stated is None or end is None:
+        return ""
+    frame = 1 / float(stream.average_rate) if stream.average_rate else 0.0
+    if stated - end <= _TOLERANCE_SECONDS + frame:
+        return ""
+    return f"its header says {stated:.1f} seconds, but its last frame is at {end:.1f}: the end is missing."
+
+
+def _stated_seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Seconds from the beginning to the end of the video as the file's header has them."""
+    if "avi" in container.format.name:  # FFmpeg shortens an AVI's duration to what the file holds.
+        return stream.frames / float(stream.average_rate) if stream.frames and stream.average_rate else None
+    for name, value in stream.metadata.items():  # Matroska's length of this one track: "00:00:03.000000000".
+        if name.startswith("DURATION") and len(parts := value.split(":")) == 3:
+            return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=True))
+    return container.duration / av.time_base if container.duration else None

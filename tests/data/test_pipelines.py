@@ -1,5 +1,6 @@
 import itertools
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.data.bad_clips import BadClips, UnusableClip, read_quarantine, write_quarantine
 from hilight_jax.data.clips import ClipLoader
 from hilight_jax.data.config import DataConfig
-from hilight_jax.data.pipelines import Pipeline
+from hilight_jax.data.pipelines import LengthGroups, Pipeline
 from hilight_jax.data.records import Caption, FrameCaption, Record, Span, object_id
 from hilight_jax.data.sources import open_source
 from tests.data.clips import encode, grey_frames, write_manifest
@@ -287,3 +288,39 @@ def test_a_host_may_hold_rows_that_are_apart_and_rows_of_others(manifest):
     for rows in ([0, 3], [1, 2, 3]):
         for part, batch in zip(batches(manifest, 2, rows=np.array(rows)), whole, strict=True):
             assert_same(part, {name: x[rows] for name, x in batch.items()})
+
+
+# Examples 0 to 11, each as long as its number's place here; runs of two batches of three.
+LENGTHS = np.array([9, 1, 8, 2, 7, 3, 5, 5, 5, 1, 1, 1])
+RUNS = [(np.arange(6), np.arange(6)), (np.arange(6, 12), np.arange(6, 12))]
+
+
+def lengths(places):
+    return LENGTHS[places[1]]
+
+
+def groups_at(groups, steps):
+    return [groups(step)[1].tolist() for step in steps]
+
+
+def test_a_run_holds_its_own_examples_short_ones_together():
+    assert sorted(groups_at(LengthGroups(RUNS, lengths, 2, 0), (0, 1))) == [[1, 3, 5], [4, 2, 0]]
+    assert sorted(groups_at(LengthGroups(RUNS, lengths, 2, 0), (2, 3))) == [[6, 7, 8], [9, 10, 11]]
+
+
+def test_the_short_batch_is_not_always_the_first():
+    runs = [RUNS[0]] * 20
+    firsts = {tuple(groups_at(LengthGroups(runs, lengths, 2, 0), (2 * run,))[0]) for run in range(20)}
+    assert firsts == {(1, 3, 5), (4, 2, 0)}
+
+
+def test_a_batch_is_a_function_of_its_number_and_the_seed():
+    groups = LengthGroups(RUNS, lengths, 2, 7)
+    forwards = groups_at(groups, range(4))
+    assert groups_at(pickle.loads(pickle.dumps(groups)), (3, 1, 0, 2)) == [forwards[i] for i in (3, 1, 0, 2)]
+
+
+def test_positions_stay_with_their_examples():
+    runs = [(np.arange(100, 106), np.arange(6))]
+    positions, indices = LengthGroups(runs, lengths, 2, 0)(0)
+    assert (positions - 100).tolist() == indices.tolist()

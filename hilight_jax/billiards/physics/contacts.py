@@ -55,8 +55,8 @@ class Obstacles(NamedTuple):
 @lru_cache(maxsize=16)
 def obstacles(table: Table) -> Obstacles:
     """Everything on the table that a ball can meet."""
-    noses = [Nose(*end.tolist(), BALL_RADIUS) for rail in table.rails for end in (rail.start, rail.end)]
-    holes = [Hole(pocket.name, *pocket.center.tolist(), pocket.radius) for pocket in table.pockets]
+    noses = [Nose(*end.tolist(), radius=BALL_RADIUS) for rail in table.rails for end in (rail.start, rail.end)]
+    holes = [Hole(pocket.name, *pocket.center.tolist(), radius=pocket.radius) for pocket in table.pockets]
     return Obstacles(
         table.width,
         table.length,

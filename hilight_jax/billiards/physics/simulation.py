@@ -115,7 +115,7 @@ def _check(table: Table, ball_ids: Sequence[str], positions: np.ndarray, strike:
         raise UserError(f"Ball {strike.ball} cannot be struck: there are {n} balls, counted from 0.")
     if not 0 < max_time < inf:
         raise UserError(f"max_time must be a positive number of seconds, not {max_time}.")
-    for i in np.flatnonzero(~table.holds(positions)):
+    for i in np.flatnonzero(~table.holds(positions)).tolist():
         raise UserError(
             f"Ball {ball_ids[i]!r} at {positions[i].tolist()} m is not on the cloth, clear of cushions and pockets."
         )

@@ -110,7 +110,7 @@ def _paint(hits: surfaces.Hits, table: Table, finish: Finish, rng: np.random.Gen
 
 def _bed(point, table, finish, rng):
     """Cloth with a grain, darker where the cushions keep the light away."""
-    from_cushion = -surfaces.recess_distance(*surfaces.fold(point, table), table)
+    from_cushion = -surfaces.recess_distance(*surfaces.fold(point, table), table=table)
     grain = rng.standard_normal(point.shape[1], np.float32)
     return finish.cloth * ((1 + 0.035 * grain) * (1 - 0.42 * np.exp(from_cushion * np.float32(-1 / 0.022))))
 
@@ -150,5 +150,5 @@ def _with_rims(color, x, y, table):
 def _floor(point, table, finish):
     """A floor with a faint pattern, dark under the table."""
     pattern = np.sin(9 * point[0] + 2 * np.sin(4 * point[1])) * np.sin(7 * point[1])
-    beside = surfaces.edge_distance(*surfaces.fold(point, table), table)
+    beside = surfaces.edge_distance(*surfaces.fold(point, table), table=table)
     return finish.floor * ((1 + 0.07 * pattern) * np.clip(0.35 + 0.8 * beside, 0.2, 1))

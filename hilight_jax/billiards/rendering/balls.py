@@ -4,8 +4,7 @@ import functools
 
 import numpy as np
 
-from hilight_jax.billiards.rendering.digits import bitmap
-from hilight_jax.billiards.rendering.looks import rgb
+from hilight_jax.billiards.rendering.looks import bitmap, rgb
 from hilight_jax.core.errors import ConfigError
 
 BALL_IDS = ("cue", *map(str, range(1, 16)))

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from hilight_jax.billiards.rendering.digits import bitmap
 from hilight_jax.billiards.rendering.layers import Box, Layer
+from hilight_jax.billiards.rendering.looks import bitmap
 
 _PANEL = (18, 24, 40)
 _TEXT = (244, 244, 240)

@@ -46,7 +46,7 @@ def cast_shadow(
             continue
         fallen = lamp + (ends - lamp) * (lamp[2] / (lamp[2] - height))
         soft = _SHADOW_SOFTNESS * height[:, 0]
-        rod = _Rod.seen(camera, *fallen, np.array([TIP_RADIUS, BUTT_RADIUS]) + soft)
+        rod = _Rod.seen(camera, *fallen, radii=np.array([TIP_RADIUS, BUTT_RADIUS]) + soft)
         if rod is None:
             continue
         _, _, across, alpha = rod.cover()
@@ -78,7 +78,7 @@ class _Rod:
         shares = (crossing if near < 0 else 0.0, crossing if far < 0 else 1.0)
         ends = [start + share * (end - start) for share in shares]
         at = np.array([radii[0] + share * (radii[1] - radii[0]) for share in shares])
-        rod = cls(camera, *ends, at, shares)
+        rod = cls(camera, *ends, radii=at, shares=shares)
         return rod if rod.box.area else None
 
     def cover(self):

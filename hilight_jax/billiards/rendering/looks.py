@@ -1,4 +1,4 @@
-"""Named looks of cloth, wood, floor and lighting; some are reserved for measuring what was never seen in training."""
+"""Named looks of cloth, wood, floor and lighting, some of them kept out of training, and the font of numbers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -47,6 +47,20 @@ LIGHTS = {
     "spot": Lighting(((0.5, 0.5, 1.7, 0.7),), 0.36, (1.03, 1.0, 0.93)),
 }
 
+# Five columns by seven rows a digit.
+_DIGITS = {
+    "0": "01110 10001 10011 10101 11001 10001 01110",
+    "1": "00100 01100 00100 00100 00100 00100 01110",
+    "2": "01110 10001 00001 00110 01000 10000 11111",
+    "3": "11110 00001 00001 01110 00001 00001 11110",
+    "4": "00010 00110 01010 10010 11111 00010 00010",
+    "5": "11111 10000 11110 00001 00001 10001 01110",
+    "6": "00110 01000 10000 11110 10001 10001 01110",
+    "7": "11111 00001 00010 00100 01000 01000 01000",
+    "8": "01110 10001 10001 01110 10001 10001 01110",
+    "9": "01110 10001 10001 01111 00001 00010 01100",
+}
+
 Look = TypeVar("Look")
 
 
@@ -64,3 +78,9 @@ def look(looks: Mapping[str, Look], kind: str, name: str) -> Look:
 def rgb(color: tuple[float, float, float]) -> np.ndarray:
     """The colour as float32 [3, 1], to be spread over pixels [3, n]."""
     return np.array(color, np.float32)[:, None]
+
+
+def bitmap(number: str) -> np.ndarray:
+    """The digits of ``number`` side by side, one empty column between them, bool [7, 6 n - 1]."""
+    digits = [np.array([list(map(int, row)) for row in _DIGITS[digit].split()], bool) for digit in number]
+    return np.concatenate([np.pad(digit, ((0, 0), (0, 1))) for digit in digits], 1)[:, :-1]

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from hilight_jax.billiards.physics.table import Table
-from hilight_jax.billiards.rendering import background, banner, cue, looks, shadows, spheres
+from hilight_jax.billiards.rendering import background, banner, cue, looks, spheres
 from hilight_jax.billiards.rendering.banner import Banner
 from hilight_jax.billiards.rendering.camera import Camera
 from hilight_jax.billiards.rendering.layers import lay_over
@@ -106,7 +106,7 @@ class Scene:
         camera, scenery, light = self.camera, self._background, self._light
         image, depth = scenery.image.copy(), scenery.barrier.copy()
         for _, position, _ in balls:
-            shadows.cast(image, scenery, camera, position, light)
+            spheres.cast_shadow(image, scenery, camera, position, light)
         if stick is not None:
             cue.cast_shadow(image, scenery, camera, *stick, light)
 

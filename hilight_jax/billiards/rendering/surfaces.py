@@ -125,10 +125,10 @@ def _enter_recess(kind, depth, recessed, eye, directions, steepness, table):
     (inside,) = np.nonzero(recessed < 0)
     to_bed = -eye[2] * steepness[inside]
     bed = fold(eye[:2] + to_bed * directions[:2, inside], table)
-    outside = recess_distance(*bed, table)
+    outside = recess_distance(*bed, table=table)
     kind[inside] = Surface.BED
-    (near,) = np.nonzero(edge_distance(*bed, table) > -SIDE_MOUTH)
-    over_hole = near[hole_distance(*bed[:, near], table) < 0]
+    (near,) = np.nonzero(edge_distance(*bed, table=table) > -SIDE_MOUTH)
+    over_hole = near[hole_distance(*bed[:, near], table=table) < 0]
     kind[inside[over_hole]] = Surface.POCKET
 
     (stopped,) = np.nonzero(outside > 0)
@@ -139,7 +139,7 @@ def _enter_recess(kind, depth, recessed, eye, directions, steepness, table):
         share = before / (before - after)
         to_bed[stopped] = depth[rays] + share * (to_bed[stopped] - depth[rays])
         face = fold(eye[:2] + to_bed[stopped] * directions[:2, rays], table)
-        kind[rays] = np.where(hole_distance(*face, table) < 0.003, Surface.POCKET, Surface.FACE)
+        kind[rays] = np.where(hole_distance(*face, table=table) < 0.003, Surface.POCKET, Surface.FACE)
     depth[inside] = to_bed
 
 

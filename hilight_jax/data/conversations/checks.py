@@ -7,10 +7,16 @@ never mentions on nothing. None of these gets past here.
 
 from collections.abc import Sequence
 
-from hilight_jax.data.conversations.context_length import ConversationError, TooLong, fit_context
-from hilight_jax.data.conversations.conversation import ROLES, VIDEO_MARK, Conversation, Turn
+from hilight_jax.data.conversations.conversation import (
+    ROLES,
+    VIDEO_MARK,
+    Conversation,
+    ConversationError,
+    TooLong,
+    Turn,
+)
 from hilight_jax.data.conversations.gemma_tokenizer import CONTROL_TOKENS, GemmaTokenizer
-from hilight_jax.data.conversations.prompts import ANSWER_START, expand, prompt_ids, training_example
+from hilight_jax.data.conversations.prompts import ANSWER_START, expand, fit_context, prompt_ids, training_example
 
 
 def check_conversation(
@@ -18,7 +24,7 @@ def check_conversation(
 ) -> None:
     """Checks a conversation that is to be learned.
 
-    Too long is no fault by itself: ``context_length.fit_context`` cuts the end off, and says what.
+    Too long is no fault by itself: ``prompts.fit_context`` cuts the end off, and says what.
 
     Args:
       conversation: What a source gave. A model turn at the very beginning is dropped by the template.

@@ -3,6 +3,7 @@
 import os
 from typing import NamedTuple
 
+from hilight_jax.core.errors import DataError
 from hilight_jax.data.video import Video
 
 VIDEO_MARK = "<video>"
@@ -48,3 +49,11 @@ class Conversation(NamedTuple):
     turns: tuple[Turn, ...]
     types: tuple[str, ...] = ()
     fault: str = ""
+
+
+class ConversationError(DataError):
+    """A conversation cannot be used; the message does not repeat its name, which the caller knows better."""
+
+
+class TooLong(ConversationError):
+    """It has more tokens than the context holds."""

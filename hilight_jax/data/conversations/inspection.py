@@ -8,8 +8,7 @@ from hilight_jax.core.progress import Progress
 from hilight_jax.data import video
 from hilight_jax.data.conversations.checks import check_conversation
 from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.context_length import ConversationError
-from hilight_jax.data.conversations.conversation import Conversation, PickledClip
+from hilight_jax.data.conversations.conversation import Conversation, ConversationError, PickledClip
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.loader import check_number_of_clips, tokenize_conversation
 from hilight_jax.data.conversations.sources import ConversationSource, open_conversations

@@ -21,10 +21,9 @@ from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stan
 from hilight_jax.data.conversations.checks import check_conversation
 from hilight_jax.data.conversations.clip_frames import load_clip
 from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.context_length import ConversationError, Fitted, fit_context
-from hilight_jax.data.conversations.conversation import Conversation
+from hilight_jax.data.conversations.conversation import Conversation, ConversationError
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
-from hilight_jax.data.conversations.prompts import expand, training_example
+from hilight_jax.data.conversations.prompts import Fitted, expand, fit_context, training_example
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.key_frames import choose_key_frames
 from hilight_jax.data.pickled_clips import PickleError

@@ -3,8 +3,7 @@ import pytest
 
 from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.conversations.checks import check_conversation, check_prompt
-from hilight_jax.data.conversations.context_length import ConversationError
-from hilight_jax.data.conversations.conversation import Conversation, Turn
+from hilight_jax.data.conversations.conversation import Conversation, ConversationError, Turn
 from hilight_jax.data.conversations.prompts import training_example
 from tests.data.conversations.tiny_gemma import TOKENIZER
 
