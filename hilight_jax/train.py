@@ -18,7 +18,7 @@ from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import commands, distributed, trees
 from hilight_jax.core.distributed import log
-from hilight_jax.core.identity import fingerprints
+from hilight_jax.core.identity import run_identity
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
 from hilight_jax.data.sources import is_missing
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     distributed.initialize(
         arguments.arrival_timeout, arguments.coordinator_address, arguments.num_processes, arguments.process_id
     )
-    distributed.agree(fingerprints(config))
+    distributed.agree(run_identity(config))
     workdir = arguments.workdir or Path("runs") / f"{config.name}-{re.sub('[^a-z0-9]+', '-', config.preset)}"
     result = train(config, workdir, arguments.dry_run)
     if arguments.json:

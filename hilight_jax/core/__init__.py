@@ -1,1 +1,1 @@
-"""Configs, errors, meshes, shapes and trees: what every room uses and none of which knows a model."""
+"""Configs, errors, meshes, shapes, trees and processes: the base of every room, independent of any model."""

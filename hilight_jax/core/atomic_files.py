@@ -28,30 +28,29 @@ def read_object(path: Path, error: type[UserError], advice: str) -> dict[str, An
 
 
 def write_object(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes one JSON object; whoever reads meanwhile finds the former file or this one, whole."""
+    """Writes one JSON object; a concurrent reader finds the complete old file or the complete new one."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(values, indent=2) + "\n")
     os.replace(partial, path)
 
 
 _SUFFIX = ".partial"
-# What lies in ``<path>.partial``, and nothing else: the directory itself while it is written, and its writer's lock.
+# The only entries of ``<path>.partial``: the directory while it is written, and its writer's lock.
 _CONTENT, _LOCK = "content", "lock"
 
 
 @contextlib.contextmanager
 def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
-    """Gives an empty directory to write into, which becomes ``path`` when the block ends well.
+    """Yields an empty directory to write into, which becomes ``path`` when the block ends without an error.
 
-    On an error nothing is left of it; a process that is killed leaves ``<path>.partial``, which the next one replaces.
+    An error removes it; a killed process leaves ``<path>.partial``, which the next writer replaces.
 
     Args:
-      path: Where the directory will be; nothing may be there yet.
-      needed: Bytes that will be written, as far as is known.
+      path: The directory to create; it must not exist.
+      needed: Estimate of the bytes that will be written.
 
     Raises:
-      UserError: Something is there already, ``<path>.partial`` is somebody else's or being written, or the disk has not
-        so many bytes left.
+      UserError: ``path`` exists, ``<path>.partial`` is being written or holds other files, or the disk is too small.
     """
     path = Path(path)
     if path.exists() or path.is_symlink():
@@ -81,10 +80,10 @@ def whole_directory(path: Path, needed: int = 0) -> Iterator[Path]:
 
 
 def _bytes_of_stale(partial: Path) -> int:
-    """Bytes of what a killed process left.
+    """Counts the bytes that a killed process left.
 
     Raises:
-      UserError: It is not what such a process leaves, and might be dear to somebody.
+      UserError: The directory holds other files, which are not to be deleted.
     """
     if not (partial.exists() or partial.is_symlink()):
         return 0

@@ -1,4 +1,4 @@
-"""What every command shares: one sentence instead of a traceback, and one JSON object as the last line."""
+"""The frame of every command: an error is one sentence, and ``--json`` prints one object as the last line."""
 
 import io
 import json
@@ -13,17 +13,16 @@ EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: the state is saved, start the same command
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's ``main`` and exits: 0 or its result, 2 for what the user can mend, 130 for Ctrl-C.
+    """Runs a command's ``main`` and exits: 0 or its result, 2 for an error that the user can mend, 130 for Ctrl-C.
 
-    A run that was asked to stop and has saved its state exits with 75: the same command goes on from there.
-    A file that cannot be read or written, a full disk among them, is one sentence too, wherever it was met. Characters
-    that the terminal cannot spell are printed by their numbers.
+    A run that was asked to stop and has saved its state exits with 75: the same command resumes it. An ``OSError``,
+    such as a full disk, is one sentence too. Characters outside the terminal's encoding are printed as escapes.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Libraries' own remarks and tracebacks.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Libraries log warnings and tracebacks of their own.
     try:
         code = main() or 0
     except UserError as error:

@@ -1,6 +1,6 @@
-"""How several processes come together, agree and wait for each other; nothing here knows a model.
+"""Several processes of one run: they connect, exchange values, check that they agree, and fail together.
 
-One process, started without any of this, pays nothing: every function returns at once.
+With a single process every function returns at once.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from hilight_jax.core.errors import DistributedError, MissingProcesses, UserErro
 from hilight_jax.core.roll_call import call_the_roll, numbered
 
 ARRIVAL_SECONDS = 300.0
-# The service must outlive a process that is late at the end, but not hold up a job whose other half has failed.
+# Seconds that JAX's service waits at the end for late processes; a job whose other half failed waits as long.
 _SHUTDOWN_SECONDS = 30
-# Process 0 holds the service, and whoever is left without it is ended by JAX in the middle of a word.
+# Seconds that a failing process 0 keeps the service alive: JAX aborts processes that lose it, in the middle of output.
 _FAREWELL_SECONDS = 5.0
 _numbers = itertools.count()
 
@@ -36,19 +36,19 @@ def initialize(
     count: int | None = None,
     index: int | None = None,
 ) -> None:
-    """Brings this process together with the others of its job; call it before anything touches a device.
+    """Connects this process with the others of its job; call it before the first use of a device.
 
-    What is not given is read from ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``, then
-    found out as JAX does: on Cloud TPU (GCE or GKE), Slurm and Open MPI. Nothing of it means a single process.
+    Missing arguments are read from ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``, then
+    detected as JAX does: on Cloud TPU (GCE or GKE), Slurm and Open MPI. Without any of them the run has one process.
 
     Args:
       timeout: Seconds to wait for the others.
       address: ``host:port`` of process 0.
       count: Number of processes.
-      index: This one.
+      index: Number of this process.
 
     Raises:
-      DistributedError: Something is given by halves.
+      DistributedError: Some of the three are known and others are not, or a number is out of range.
       MissingProcesses: A process did not arrive; it is named.
     """
     if jax.distributed.is_initialized():
@@ -92,8 +92,8 @@ def exchange(topic: str, value: Any, timeout: float = ARRIVAL_SECONDS) -> list[A
     """Returns the values of all processes, by their number; all must call it, in the same order.
 
     Args:
-      topic: What it is about, for the error.
-      value: Ready for JSON.
+      topic: Subject of the exchange, for the error.
+      value: A value that JSON can hold.
       timeout: Seconds to wait for the others.
 
     Raises:
@@ -121,22 +121,22 @@ def exchange(topic: str, value: Any, timeout: float = ARRIVAL_SECONDS) -> list[A
             f"{numbered(missing)} of {count} did not answer within {timeout:.0f} s ({topic}); see why on those hosts, "
             f"then start all again."
         )
-    if number >= 2:  # All have given their value of the exchange before, so all have read that of the one before it.
+    if number >= 2:  # All processes have reached exchange number - 1, so all have read number - 2.
         client.key_value_delete(f"hilight/{number - 2}/{jax.process_index()}")
     return found
 
 
-def agree(fingerprints: Mapping[str, str], timeout: float = ARRIVAL_SECONDS) -> None:
-    """Checks that all processes hold the same.
+def agree(identity: Mapping[str, str], timeout: float = ARRIVAL_SECONDS) -> None:
+    """Checks that all processes have the same identity.
 
     Args:
-      fingerprints: By name of what must be the same everywhere, such as ``code``.
+      identity: Values that must be the same on all processes, by name, such as ``code``.
       timeout: Seconds to wait for the others.
 
     Raises:
-      DistributedError: What differs, and on which processes.
+      DistributedError: A value differs; it is named with its processes.
     """
-    everyone = exchange(f"comparing {', '.join(fingerprints)}", dict(fingerprints), timeout)
+    everyone = exchange(f"comparing {', '.join(identity)}", dict(identity), timeout)
     lines = []
     for name, ours in everyone[0].items():
         others = [process for process, theirs in enumerate(everyone) if theirs.get(name) != ours]
@@ -149,12 +149,12 @@ def agree(fingerprints: Mapping[str, str], timeout: float = ARRIVAL_SECONDS) -> 
 
 
 def check_shared(directory: Path, seconds: float = 10.0) -> None:
-    """Checks that all processes see one ``directory`` and not each its own.
+    """Checks that all processes see the same ``directory``, by a file that process 0 writes there and removes again.
 
-    Process 0 writes a file there and takes it away again. A directory that must be made for this stays.
+    A missing directory is created and stays.
 
     Raises:
-      DistributedError: Which processes do not see it.
+      DistributedError: Some processes do not see it; they are named.
     """
     if jax.process_count() == 1:
         return
@@ -182,21 +182,12 @@ def check_shared(directory: Path, seconds: float = 10.0) -> None:
         )
 
 
-def wait_for_all(topic: str, timeout: float = ARRIVAL_SECONDS) -> None:
-    """Waits until all processes have come here.
-
-    Raises:
-      DistributedError: Which did not.
-    """
-    exchange(topic, None, timeout)
-
-
 def together(topic: str, work: Callable[[], Any], timeout: float = ARRIVAL_SECONDS) -> Any:
-    """Does something on all processes and returns what came of it here, once all are done.
+    """Runs ``work`` on all processes and returns this one's result once all have finished.
 
     Raises:
-      UserError: It failed here; an OSError passes through likewise.
-      DistributedError: It failed elsewhere; the sentence from there is repeated.
+      UserError: It failed on this process; an OSError passes through likewise.
+      DistributedError: It failed on another process, whose message is repeated.
     """
     failure, result = None, None
     try:
@@ -214,9 +205,9 @@ def together(topic: str, work: Callable[[], Any], timeout: float = ARRIVAL_SECON
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ends a process of several that fails without waiting for the others, which cannot go on.
+    """Ends a failing process of several at once, without JAX's wait for the others.
 
-    Process 0 gives those that fail with it a few seconds to say so first.
+    Process 0 waits a few seconds for the messages of those that fail with it.
     """
     try:
         yield
@@ -240,7 +231,7 @@ def _take_leave() -> None:
             left = max(0.05, deadline - time.monotonic())
             client.blocking_key_value_get(f"hilight/left/{process}", int(left * 1000))
         if jax.process_index() == 0:
-            time.sleep(0.5)  # They have said that they go; let them be gone.
+            time.sleep(0.5)  # They have announced their exit; wait for it.
 
 
 def _number(variable: str) -> int | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right; commands print it without a traceback and exit with ``exit_code``."""
+    """An error that the user can mend; commands print it without a traceback and exit with ``exit_code``."""
 
     exit_code = 2
 
@@ -23,25 +23,25 @@ class CheckpointError(UserError):
 
 
 class UnreadableCheckpoint(CheckpointError):
-    """The files of a checkpoint are damaged or incomplete; an earlier one may be whole."""
+    """The files of a checkpoint are damaged or incomplete; an earlier checkpoint may be intact."""
 
 
 class TrainingError(UserError):
-    """Training cannot go on; the last good checkpoint is kept."""
+    """Training cannot continue; the last good checkpoint is kept."""
 
 
 class DistributedError(UserError):
-    """The processes of a run did not come together, or are not alike."""
+    """The processes of a run did not connect, or differ in code, configuration or versions."""
 
 
 class MissingProcesses(DistributedError):
-    """Other processes of a run have not come, or are gone; the same command may find them a little later."""
+    """Other processes of a run did not arrive in time or have ended; a retry may find them."""
 
     exit_code = 1
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; its state is saved and the same command goes on from it."""
+    """The run was asked to stop; its state is saved, and the same command resumes it."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """The rows of a global batch that this host holds, and functions of a batch that every host holds whole.
 
-Hosts need not hold consecutive rows, nor rows of their own: several hosts hold the same ones where the axis ``tensor``
-goes across hosts, and meshes of several slices are in an order of their own.
+The rows of a host need not be consecutive, as on meshes of several slices, nor its own alone: several hosts hold the
+same rows where the axis ``tensor`` spans hosts.
 """
 
 import functools
@@ -22,11 +22,11 @@ class HostRows:
 
     Attributes:
       numbers: int64 [B]; the numbers of its rows in the global batch, in order.
-      counted: bool [B]; whether it is the first host to hold a row, for sums over hosts.
+      counted: bool [B]; True for rows that no earlier host holds, for sums over hosts.
     """
 
     def __init__(self, mesh: Mesh, batch_size: int, process: int | None = None):
-        """Asks the mesh for the rows of ``process``, by default this one.
+        """Finds the rows of ``process``, by default this one, on the mesh.
 
         Raises:
           ConfigError: The batch does not divide over the devices.
@@ -47,12 +47,12 @@ class HostRows:
         self.counted = holders[self.numbers] == process
 
     def place(self, local: np.ndarray) -> jax.Array:
-        """Makes a global array [batch size, ...] of this host's rows and those of the others."""
+        """Makes a global array [batch size, ...] of the rows of all hosts; ``local`` holds this host's."""
         shape = (self._size, *local.shape[1:])
         return jax.make_array_from_callback(shape, self._sharding, functools.partial(self._piece, local))
 
     def place_all(self, whole: np.ndarray) -> jax.Array:
-        """The same of a batch of which every host has all rows."""
+        """Makes the global array of a batch that is the same on every host."""
         return self.place(whole[self.numbers])
 
     def _piece(self, local: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
@@ -62,10 +62,12 @@ class HostRows:
 
 
 def on_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns ``function(params, *arrays)`` for parameters on ``mesh`` and whole batches of numpy arrays.
+    """Runs ``function(params, *arrays)`` on a batch that is replicated on every host; the results are replicated too.
 
-    What it gives must have the rows of the batch, too. Any number of rows will do: the batch is filled up with copies
-    of its last row to what the mesh can cut.
+    Results have the rows of the batch, whose number need not divide over the mesh: copies of the last row fill it up.
+
+    Returns:
+      A function of parameters on ``mesh`` and numpy arrays, which returns numpy arrays.
     """
     compiled = jax.jit(under_mesh(mesh, function), out_shardings=replicated(mesh))
     shards = batch_shards(mesh)

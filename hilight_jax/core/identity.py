@@ -1,4 +1,4 @@
-"""What must be the same on all hosts of a run, each as a short name: code, configuration, versions."""
+"""The identity of a run: code, configuration and library versions, which must be the same on all of its hosts."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from hilight_jax.core.config import to_dict
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
 
-def fingerprints(config: Any) -> dict[str, str]:
-    """The fingerprints of this process: code and configuration hashed, versions spelt out."""
-    return {"code": code(), "configuration": _hash(json.dumps(to_dict(config)).encode()), "versions": versions()}
+def run_identity(config: Any) -> dict[str, str]:
+    """Returns hashes of the code and the configuration, and the library versions, for ``distributed.agree``."""
+    return {"code": code_hash(), "configuration": _hash(json.dumps(to_dict(config))), "versions": library_versions()}
 
 
-def code() -> str:
+def code_hash() -> str:
     """Hashes the names and contents of all source files of the package."""
     root = Path(__file__).parents[1]
     digest = hashlib.blake2b(digest_size=8)
@@ -25,10 +25,10 @@ def code() -> str:
     return digest.hexdigest()
 
 
-def versions() -> str:
-    """Names the versions of the libraries that compute."""
+def library_versions() -> str:
+    """Lists the versions of the libraries that compute."""
     return ", ".join(f"{name} {metadata.version(name)}" for name in _LIBRARIES)
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""Arrays that are read when they are needed: 10 GB of weights pass through a machine that never holds them at once."""
+"""Arrays that are read on demand, so that 10 GB of weights stream through a machine with less memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -9,9 +9,9 @@ from hilight_jax.core.errors import UserError
 
 
 class LazyArray:
-    """An array that is known by shape and dtype and made anew by every ``read``.
+    """An array with a known shape and dtype, whose values every ``read`` loads again.
 
-    ``np.asarray`` reads it too, so what takes numpy arrays takes this.
+    ``np.asarray`` reads it too, so functions of numpy arrays accept it.
 
     Attributes:
       shape: Its shape.
@@ -19,15 +19,15 @@ class LazyArray:
     """
 
     def __init__(self, shape: Sequence[int], dtype: Any, read: Callable[[], np.ndarray]):
-        """Describes an array; ``read`` makes it."""
+        """Describes the array that ``read`` loads."""
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._read = read
 
     def read(self) -> np.ndarray:
-        """The array itself.
+        """Loads the array.
 
         Raises:
-          ValueError: It came out otherwise than it was described.
+          ValueError: Its shape or dtype is not the described one.
         """
         x = np.asarray(self._read())
         if x.shape != self.shape or x.dtype != self.dtype:
@@ -50,26 +50,26 @@ class LazyArray:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes once it is read."""
+        """Bytes of the loaded array."""
         return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def map(self, function: Callable[[np.ndarray], np.ndarray], shape: Sequence[int], dtype: Any = None) -> "LazyArray":
-        """What a function will make of it."""
+        """Applies ``function`` when the array is read; ``shape`` and ``dtype`` describe the result."""
         return LazyArray(shape, dtype or self.dtype, lambda: function(self.read()))
 
     def astype(self, dtype: Any) -> Self:
-        """The same values in another dtype."""
+        """Casts the values when the array is read."""
         return self if np.dtype(dtype) == self.dtype else self.map(lambda x: _cast(x, dtype), self.shape, dtype)
 
 
 def _cast(x: np.ndarray, dtype: Any) -> np.ndarray:
-    """The values in another dtype.
+    """Casts an array.
 
     Raises:
-      UserError: float16 cannot hold one of them.
+      UserError: A value is too large for float16.
     """
     with np.errstate(over="ignore"):
         y = x.astype(dtype)
@@ -82,14 +82,14 @@ def _cast(x: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def lazy(x: Any) -> LazyArray:
-    """An array as a lazy one; lazy ones stay as they are."""
+    """Wraps an array as a lazy one; returns a lazy one as it is."""
     return x if isinstance(x, LazyArray) else LazyArray(x.shape, x.dtype, lambda: np.asarray(x))
 
 
 class Shared:
-    """One array that several lazy pieces are cut from: read for the first of them, dropped after the last.
+    """An array that several lazy pieces are cut from: loaded for the first of them, released after the last.
 
-    Pieces must be read each once and one array's after the other, or everything is held at once.
+    Read every piece once, and all pieces of one array before those of the next; otherwise several arrays stay loaded.
     """
 
     def __init__(self, whole: LazyArray, uses: int):
@@ -98,7 +98,7 @@ class Shared:
         self._held: np.ndarray | None = None
 
     def piece(self, function: Callable[[np.ndarray], np.ndarray], shape: Sequence[int]) -> LazyArray:
-        """The piece that ``function`` cuts."""
+        """Returns the piece that ``function`` cuts."""
         return LazyArray(shape, self._whole.dtype, lambda: self._cut(function))
 
     def _cut(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -83,10 +83,10 @@ def axis_sizes(config: MeshConfig, devices: int, slices: int = 1) -> tuple[int, 
 
 
 def _lay_out(shape: tuple[int, int, int], slices: int, devices: list) -> np.ndarray:
-    """Puts devices where neighbours on an axis are neighbours on the links: along whole sides of a slice if it can be.
+    """Lays axes along the links between devices: along whole sides of a slice where possible, else along parts.
 
     Raises:
-      ConfigError: Not even parts of sides will do.
+      ConfigError: Parts of sides do not fit either.
     """
     inside, across = (shape[0] // slices, *shape[1:]), (slices, 1, 1)
     for split in (False, True):
@@ -101,7 +101,7 @@ def _lay_out(shape: tuple[int, int, int], slices: int, devices: list) -> np.ndar
 
 
 def number_of_slices(devices: list) -> int:
-    """How many slices the devices are of; devices that know of none are of one."""
+    """Counts the slices of the devices; devices without a slice index are of one."""
     return len({getattr(device, "slice_index", 0) or 0 for device in devices})
 
 

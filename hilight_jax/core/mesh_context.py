@@ -1,7 +1,7 @@
-"""What a model may know of the mesh that it runs on: that the batch is split over it, where there is one.
+"""The mesh that a function is traced under, and the activations that are pinned to it.
 
-The trainer traces its step under its mesh. Outside of a trainer (one device, a tower's own program, an export) there is
-no mesh, and nothing here does anything.
+The trainer traces its step under its mesh. Elsewhere (one device, a tower's own program, an export) there is no mesh,
+and activations are not pinned.
 """
 
 from collections.abc import Callable
@@ -22,24 +22,24 @@ def under_mesh(mesh: jax.sharding.Mesh, function: Callable) -> Callable:
     return run
 
 
-def ambient_mesh() -> AbstractMesh | None:
-    """The mesh that is traced under, if it is one of ``core.mesh``."""
+def current_mesh() -> AbstractMesh | None:
+    """Returns the mesh that is traced under, or None without one of ``core.mesh``."""
     mesh = jax.sharding.get_abstract_mesh()
     return mesh if set(BATCH_AXES) <= set(mesh.axis_names) else None
 
 
 def platform() -> str:
-    """Where the program that is traced will run: ``cpu``, ``gpu`` or ``tpu``; a mesh may be of a machine elsewhere."""
-    mesh = ambient_mesh()
+    """Returns the platform that is traced for, ``cpu``, ``gpu`` or ``tpu``; a mesh may be of another machine's."""
+    mesh = current_mesh()
     return jax.default_backend() if mesh is None else mesh.abstract_device.platform
 
 
 def split_over_batch(x: jax.Array) -> jax.Array:
     """Pins the leading axis of activations to the mesh's batch axes, all others whole.
 
-    The compiler finds this by itself in most places, but not behind a table whose width is split over ``fsdp``: it then
-    goes on with tokens split by width and copies of the whole batch everywhere.
+    The compiler infers this in most places, but not behind a table whose width is split over ``fsdp``: there it splits
+    the tokens by width and copies the whole batch to every device.
     """
-    if ambient_mesh() is None:
+    if current_mesh() is None:
         return x
     return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES))

@@ -1,7 +1,6 @@
-"""The roll call: process 0 waits until all have come, and all learn who has not.
+"""The roll call: process 0 waits for all others, and reports missing or misnumbered processes to everybody.
 
-It comes before JAX's own start, which ends a process without a word when one is missing. It listens where JAX's service
-will: on the coordinator's port.
+It runs before JAX's own start, which aborts a process without a message when another is missing, and on the same port.
 """
 
 import contextlib
@@ -12,21 +11,21 @@ from collections.abc import Iterable
 
 from hilight_jax.core.errors import DistributedError, MissingProcesses
 
-_GRACE = 15.0  # Seconds that the others wait longer for an answer than process 0 does for them.
+_GRACE = 15.0  # Seconds that the others wait for an answer beyond the timeout of process 0.
 
 
 def call_the_roll(address: str, count: int, index: int, timeout: float) -> None:
-    """Returns when all processes have come.
+    """Returns when all processes have arrived.
 
     Args:
-      address: ``host:port`` of process 0, as all others reach it.
+      address: ``host:port`` under which the others reach process 0.
       count: Number of processes.
-      index: This one.
+      index: Number of this process.
       timeout: Seconds to wait for the others.
 
     Raises:
       MissingProcesses: Some are missing after ``timeout`` seconds.
-      DistributedError: Two call themselves by one number.
+      DistributedError: Two processes have the same number, or disagree about ``count``.
     """
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 2**16):
@@ -45,7 +44,7 @@ def numbered(processes: Iterable[int]) -> str:
 
 
 def _wait_for_all(port: int, count: int, timeout: float) -> DistributedError | None:
-    """Process 0: collects the others and tells each what is wrong, or that nothing is."""
+    """Collects the arrivals on process 0 and answers each with the fault, if any."""
     deadline, fault = time.monotonic() + timeout, None
     present: set[int] = set()
     connections: list[socket.socket] = []
@@ -72,7 +71,7 @@ def _wait_for_all(port: int, count: int, timeout: float) -> DistributedError | N
         for connection in connections:
             with contextlib.suppress(OSError):
                 connection.sendall(json.dumps(answer).encode() + b"\n")
-        for connection in connections:  # Who closes first keeps the port busy: let it be them.
+        for connection in connections:  # The side that closes first keeps the port busy, so the others close.
             with contextlib.suppress(OSError):
                 connection.settimeout(2.0)
                 connection.recv(1)
@@ -80,7 +79,7 @@ def _wait_for_all(port: int, count: int, timeout: float) -> DistributedError | N
 
 
 def _admit(connection: socket.socket, count: int, present: set[int]) -> DistributedError | None:
-    """Reads one arrival; whatever is none (a stray connection) is passed over."""
+    """Reads one arrival; a stray connection is ignored."""
     try:
         connection.settimeout(2.0)
         arrival = json.loads(connection.makefile().readline())
@@ -99,7 +98,7 @@ def _admit(connection: socket.socket, count: int, present: set[int]) -> Distribu
 
 
 def _report(host: str, port: int, count: int, index: int, timeout: float) -> DistributedError | None:
-    """Any other process: finds process 0, says its number and returns what it hears to be wrong."""
+    """Announces another process to process 0 and returns the fault that it answers, if any."""
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:
         try:

@@ -1,4 +1,4 @@
-"""The legend of the project: a letter for each dimension, used in every einsum, annotation and docstring, and special ids.
+"""The letters of dimensions in every einsum, annotation and docstring, special ids, and statistics of pixels.
 
 ```
 B  batch (clips, or caption-clip pairs)      L  text length in tokens        E  shared embedding width

@@ -1,4 +1,4 @@
-"""From path rules to shardings: every parameter matches exactly one rule and divides evenly, or is named."""
+"""Shardings from path rules: every parameter must match exactly one rule and divide evenly, or an error names it."""
 
 import math
 import re
@@ -75,7 +75,7 @@ def _names(path: tuple) -> tuple[str, ...]:
 def storage_axes(
     leaves: Mapping[str, Any], rules: Sequence[Rule], count: int, smallest: int
 ) -> dict[str, tuple[int, int]]:
-    """How to cut arrays for storage, so that each of ``count`` hosts reads one piece: axis and number, by path.
+    """Chooses the axis and number of pieces, by path, in which arrays are stored: a piece for each of ``count`` hosts.
 
     The axis is the one that a mesh's ``fsdp`` splits, else ``tensor``; arrays with fewer than ``smallest`` numbers, or
     whose axis does not divide, stay whole.

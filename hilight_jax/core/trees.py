@@ -37,7 +37,7 @@ def map_with_path(function: Callable[[str, Any], Any], tree: Tree) -> dict[str, 
 
 
 def matches(path: str, patterns: Iterable[str]) -> bool:
-    """Says whether any regular expression matches the whole path or a leading part that ends at a ``/``."""
+    """Returns True if a regular expression matches the whole path or a leading part that ends at a ``/``."""
     return any(re.match(rf"(?:{pattern})(?:/|$)", path) for pattern in patterns)
 
 

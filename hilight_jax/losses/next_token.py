@@ -1,4 +1,13 @@
-"""Cross entropy of the next token, the language model's loss."""
+"""Cross entropy of the next token, the language model's loss: of all logits at once, or in chunks of positions.
+
+Gemma scores 256000 entries per token, so that the logits of a batch outweigh everything else in a step. In chunks, only
+the logits of some positions of every sample exist at a time. The loss is a sum, so the gradient of a chunk is known as
+soon as its logits are, up to one factor: the forward pass keeps the gradients of tokens and table, the backward pass
+only scales them, and no product is made twice. A frozen table gets no gradient.
+
+Under a mesh every device works on its own samples. The table's width is gathered once per pass, in the dtype of the
+products; its vocabulary stays split over ``tensor``, where only sums and maxima per token are exchanged.
+"""
 
 import functools
 from collections.abc import Callable
@@ -11,9 +20,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES
-from hilight_jax.core.mesh_context import ambient_mesh
+from hilight_jax.core.mesh_context import current_mesh
 from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.ops.vectors import at_least_float32
+
+# Split of the table over a mesh: the rule of an embedder in the language model's PARTITION_RULES.
+TABLE = PartitionSpec("tensor", "fsdp")
+BATCH, WHOLE = PartitionSpec(BATCH_AXES), PartitionSpec()
 
 
 def next_token(tokens: Float[Array, "B L D"], to_logits: Callable[[Array], Array], labels: Int[Array, "B L"]) -> Mean:
@@ -37,17 +50,12 @@ def next_token(tokens: Float[Array, "B L D"], to_logits: Callable[[Array], Array
 
 
 def next_token_count(labels: Int[Array, "B L"]) -> Float[Array, ""]:
-    """How many labels ``next_token`` counts: the first of a sequence has no row before it."""
+    """The number of labels that ``next_token`` counts: the first of a sequence has no row before it."""
     return jnp.sum(labels[:, 1:] != IGNORE_ID, dtype=jnp.float32)
 
 
-# How a mesh holds the table: the rule of an embedder in the language model's PARTITION_RULES.
-TABLE = PartitionSpec("tensor", "fsdp")
-BATCH, WHOLE = PartitionSpec(BATCH_AXES), PartitionSpec()
-
-
 class Chunk(NamedTuple):
-    """The logits of some positions, or of a device's share of the vocabulary there, and what they are compared with.
+    """The logits of some positions, of all the vocabulary or of a device's share of it, and their targets.
 
     Attributes:
       logits: [B, chunk, vocabulary], float32 at least.
@@ -78,7 +86,7 @@ def next_token_in_chunks(
       labels: The ids of the sequence itself, not shifted; ``IGNORE_ID`` is not learned.
       chunk: Positions of every sample whose logits exist at a time.
       dtype: Of the factors of all products; they are summed in float32 at least.
-      unroll: Write the chunks out one after the other instead of as a loop, whose body a compiler counts once.
+      unroll: Write the chunks out one after the other; of a loop, a compiler's cost analysis counts the body once.
     """
     total: Array = _summed(chunk, jnp.dtype(dtype), unroll, tokens, table, _targets(labels))
     return Mean(total, next_token_count(labels).astype(total.dtype))
@@ -87,7 +95,7 @@ def next_token_in_chunks(
 def likeliest_in_chunks(
     tokens: Float[Array, "B L D"], table: Float[Array, "v D"], labels: Int[Array, "B L"], chunk: int, dtype: Any
 ) -> Bool[Array, "B next"]:
-    """Whether each label from the second on is the likeliest one, the first such where several are."""
+    """True for each label from the second on that is the likeliest one, or the first of several equally likely."""
 
     def run(tokens: Array, table: Array, targets: Array) -> Array:
         table = _gathered(table, dtype)
@@ -105,7 +113,7 @@ def likeliest_in_chunks(
 
 
 def _targets(labels: Array) -> Array:
-    """The label that each row is asked for, [B, L]; the last row is asked for none."""
+    """The label that each row predicts, [B, L]; the last row predicts none."""
     return jnp.pad(labels[:, 1:], ((0, 0), (0, 1)), constant_values=IGNORE_ID)
 
 
@@ -153,7 +161,7 @@ def _run(
         start = _varying(jnp.zeros(whole.shape, wide)) if wanted[1] else None
         for_table, (losses, for_tokens) = _over_chunks(step, start, rows, whole, targets, chunk, unroll)
         total = jnp.sum(losses)
-        if ambient_mesh() is not None:
+        if current_mesh() is not None:
             total = jax.lax.psum(total, BATCH_AXES)
         if wanted[0]:
             for_tokens = _over_vocabulary(jax.lax.psum, for_tokens).astype(tokens.dtype)
@@ -168,11 +176,11 @@ def _run(
 def _over_chunks(
     step: Callable, carry: Any, tokens: Array, table: Array, targets: Array, chunk: int, unroll: bool = False
 ) -> tuple:
-    """Scans ``step`` over the chunks; what it returns per position comes back as [B, L, ...]."""
+    """Scans ``step`` over the chunks; its results per position are joined to [B, L, ...]."""
     length = tokens.shape[1]
     chunk = min(chunk, length)
     wide = jnp.promote_types(tokens.dtype, jnp.float32)
-    first = jax.lax.axis_index("tensor") * len(table) if ambient_mesh() is not None else 0
+    first = jax.lax.axis_index("tensor") * len(table) if current_mesh() is not None else 0
     ids = first + jnp.arange(len(table), dtype=jnp.int32)
 
     def cut(x: Array, fill: int) -> Array:
@@ -194,32 +202,32 @@ def _over_chunks(
 
 
 def _on_mesh(run: Callable, out_specs: Any) -> Callable:
-    """``run`` on every device's share of (tokens, table, targets); as it is where there is no mesh."""
-    if ambient_mesh() is None:
+    """``run`` on every device's share of (tokens, table, targets); unchanged without a mesh."""
+    if current_mesh() is None:
         return run
     return jax.shard_map(run, in_specs=(BATCH, TABLE, BATCH), out_specs=out_specs)
 
 
 def _gathered(table: Array, dtype: Any) -> Array:
-    """A device's rows of the table in their whole width, cast before they travel."""
+    """A device's rows of the table in their whole width, cast before they are gathered."""
     table = table.astype(dtype)
-    if ambient_mesh() is None:
+    if current_mesh() is None:
         return table
     return jax.lax.all_gather(table, "fsdp", axis=1, tiled=True)
 
 
 def _scattered(gradient: Array) -> Array:
     """The sum of all devices' gradients of the table, each device keeping its own part of the width."""
-    if ambient_mesh() is None:
+    if current_mesh() is None:
         return gradient
     return jax.lax.psum_scatter(jax.lax.psum(gradient, "data"), "fsdp", scatter_dimension=1, tiled=True)
 
 
 def _varying(x: Array) -> Array:
-    """Marks a constant as what differs between devices."""
-    return x if ambient_mesh() is None else jax.lax.pcast(x, (*BATCH_AXES, "tensor"), to="varying")
+    """Marks a constant as varying between devices."""
+    return x if current_mesh() is None else jax.lax.pcast(x, (*BATCH_AXES, "tensor"), to="varying")
 
 
 def _over_vocabulary(reduce: Callable, x: Array) -> Array:
     """Reduces over the devices that share a vocabulary."""
-    return x if ambient_mesh() is None else reduce(x, "tensor")
+    return x if current_mesh() is None else reduce(x, "tensor")

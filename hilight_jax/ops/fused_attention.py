@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
 from hilight_jax.core.mesh import BATCH_AXES
-from hilight_jax.core.mesh_context import ambient_mesh
+from hilight_jax.core.mesh_context import current_mesh
 
 KERNEL = "kernel"  # The name of the result, for policies of what a backward pass keeps.
 LANES, TILE = 128, 16
@@ -62,7 +62,7 @@ def fused_proxy_attention(
       interpret: Run as plain operations, on any device.
     """
     run = functools.partial(_attend, num_heads, num_proxy_tokens, num_frames, interpret)
-    mesh = ambient_mesh()
+    mesh = current_mesh()
     if mesh is None:
         return checkpoint_name(run(q, k, v), KERNEL)
     # A kernel is opaque to the partitioner, which would gather the whole batch for it.

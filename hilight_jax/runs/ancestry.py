@@ -16,7 +16,7 @@ from hilight_jax import __version__
 from hilight_jax.core.atomic_files import read_object, write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.core.identity import versions
+from hilight_jax.core.identity import library_versions
 from hilight_jax.training.run_config import RunConfig
 
 ANCESTRY = "ancestry.json"
@@ -59,7 +59,7 @@ def without_places(record: Any) -> Any:
 
 def made_with() -> dict[str, str]:
     """The versions of this package and its libraries."""
-    return {"hilight_jax": __version__, "libraries": versions()}
+    return {"hilight_jax": __version__, "libraries": library_versions()}
 
 
 def sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from hilight_jax.core import distributed
 from hilight_jax.core.errors import DistributedError
-from hilight_jax.core.identity import code, versions
+from hilight_jax.core.identity import code_hash, library_versions
 from tests.core.processes import run_processes
 
 
@@ -22,7 +22,7 @@ def test_one_process_needs_nothing(tmp_path):
     distributed.initialize()
     distributed.agree({"code": "1"})
     distributed.check_shared(tmp_path / "none")
-    distributed.wait_for_all("nothing")
+    distributed.exchange("nothing", None)
     assert distributed.exchange("a value", [1]) == [[1]]
     assert distributed.together("work", lambda: 5) == 5
     assert not (tmp_path / "none").exists()
@@ -84,7 +84,7 @@ def main():
     for turn in range(4):
         assert distributed.exchange("turn", [turn, index]) == [[turn, 0], [turn, 1]]
     distributed.agree({"code": "same"})
-    distributed.wait_for_all("the end")
+    distributed.exchange("the end", None)
     print("all well")
 """
     for status, said in run_processes(main, 2):
@@ -133,16 +133,16 @@ def test_a_process_that_does_not_answer_is_named():
     main = """
 def main():
     start()
-    distributed.wait_for_all("the start")
+    distributed.exchange("the start", None)
     if index:
         time.sleep(8.0)
-    distributed.wait_for_all("the first step", timeout=2.0)
+    distributed.exchange("the first step", None, timeout=2.0)
 """
     results = run_processes(main, 2)
     assert_one_sentence(results[:1], "process 1 of 2 did not answer within 2 s (the first step)", code=1)
     assert results[1][0] != 0
 
 
-def test_fingerprints_are_of_the_files_and_the_versions():
-    assert len(code()) == 16 and code() == code()
-    assert "jax " in versions() and "flax " in versions()
+def test_the_identity_of_a_run_is_of_the_files_and_the_versions():
+    assert len(code_hash()) == 16 and code_hash() == code_hash()
+    assert "jax " in library_versions() and "flax " in library_versions()
