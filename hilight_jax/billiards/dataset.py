@@ -114,23 +114,15 @@ def build(
 
 @functools.cache
 def generator_digest() -> str:
-    """SHA-256 over the source files of this package, in the order of their names: the state of the generator."""
-    digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    """SHA-256 over the source files of this room and its folders, in the order of their names."""
+    digest, root = hashlib.sha256(), pathlib.Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def is_built(world: World, data_dir: str | pathlib.Path, sizes: Mapping[str, int] | None = None) -> bool:
-    """Whether the dataset is there, complete.
-
-    Raises:
-      DataError: if something else is in its place: other sizes, an older definition of the world, no dataset at all.
-    """
-    return _is_built(world, dataset_dir(data_dir, world), split_sizes(world, sizes))
-
-
 def _is_built(world: World, final: pathlib.Path, sizes: dict[str, int]) -> bool:
+    """Returns True if the dataset is complete; raises if something else is in its place."""
     if not final.exists():
         return False
     found = read_metadata(final)

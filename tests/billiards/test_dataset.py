@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_an_interrupted_build_leaves_no_dataset_and_is_gone_on_with(built, tmp_p
     monkeypatch.setattr(production, "_make", make_until_the_power_fails)
     with pytest.raises(KeyboardInterrupt):
         dataset.build(DEMO, tmp_path, SIZES, clips_per_shard=4)
-    assert not dataset.is_built(DEMO, tmp_path, SIZES)
+    assert dataset.read_metadata(dataset.dataset_dir(tmp_path, DEMO)) is None
     assert not dataset.dataset_dir(tmp_path, DEMO).exists()
     again = dataset.build(DEMO, tmp_path, SIZES, clips_per_shard=4)
     assert again.clips_made == 15 - 4, "the finished shard of four clips is kept"
@@ -96,6 +97,17 @@ def test_shards_of_an_older_generator_are_not_mixed_in(tmp_path, monkeypatch):
             dataset.build(DEMO, tmp_path, sizes, clips_per_shard=1)
     assert dataset.build(DEMO, tmp_path, sizes, clips_per_shard=1).clips_made == 3
     assert dataset.read_metadata(dataset.dataset_dir(tmp_path, DEMO))["generator"] == dataset.generator_digest()
+
+
+def test_the_state_of_the_generator_covers_every_source_file(tmp_path, monkeypatch):
+    copy = shutil.copytree(pathlib.Path(dataset.__file__).parent, tmp_path / "billiards")
+    monkeypatch.setattr(dataset, "__file__", str(copy / "dataset.py"))
+    state = dataset.generator_digest.__wrapped__
+    assert state() == dataset.generator_digest()
+    for path in (copy / "worlds.py", *(copy / room / "__init__.py" for room in ("physics", "rendering", "language"))):
+        before = state()
+        path.write_text(path.read_text() + "\n")
+        assert state() != before
 
 
 def test_a_worker_that_is_killed_is_told_in_a_sentence():

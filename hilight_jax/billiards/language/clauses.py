@@ -4,9 +4,15 @@ A clause completes "In which of the two clips ...?". Only such statements are ma
 by the same rules as for ``questions``; nothing is drawn at random.
 """
 
-from hilight_jax.billiards.language.footage import SEEN, Footage
-from hilight_jax.billiards.language.names import ball_object
-from hilight_jax.billiards.language.questions import Namer, first_strike, potted_and_spared, struck_by_cue
+from hilight_jax.billiards.language.footage import Footage
+from hilight_jax.billiards.language.names import Namer, ball_object
+from hilight_jax.billiards.language.questions import (
+    cushion_touches,
+    first_strike,
+    potted_and_spared,
+    seen_and_absent,
+    spared_by_cue,
+)
 
 
 def clauses(footage: Footage, name: Namer) -> dict[str, bool]:
@@ -24,11 +30,8 @@ def clauses(footage: Footage, name: Namer) -> dict[str, bool]:
 
 
 def _in_view(footage: Footage, name: Namer) -> dict[str, bool]:
-    """A ball is in view in some frame or, of all that this world may show, glimpsed in none."""
-    seen = {ball for ball in footage.balls_seen() if ball != "ball:cue"}
-    glimpsed = {ball for ball, track in footage.balls.items() if track.visible.max() > 0}
-    pool = [ball_object(ball_id) for ball_id in name.pool]
-    return {f"is {name(ball)} in view": ball in seen for ball in pool if ball in seen or ball not in glimpsed}
+    seen, absent = seen_and_absent(footage, name)
+    return {f"is {name(ball)} in view": ball in seen for ball in map(ball_object, name.pool) if ball in seen + absent}
 
 
 def _hit(footage: Footage, name: Namer) -> dict[str, bool]:
@@ -36,9 +39,8 @@ def _hit(footage: Footage, name: Namer) -> dict[str, bool]:
     first = first_strike(footage)
     if first is None:
         return {}
-    met = struck_by_cue(footage)
-    spared = [ball for ball in footage.balls_seen(0) if ball not in met and ball != "ball:cue"]
-    return {f"does the cue ball hit {name(ball)}": ball == first.other for ball in (first.other, *spared)}
+    balls = (first.other, *spared_by_cue(footage))
+    return {f"does the cue ball hit {name(ball)}": ball == first.other for ball in balls}
 
 
 def _potted(footage: Footage, name: Namer) -> dict[str, bool]:
@@ -47,9 +49,5 @@ def _potted(footage: Footage, name: Namer) -> dict[str, bool]:
 
 
 def _touch(footage: Footage) -> dict[str, bool]:
-    """Whether the cue ball touches a cushion: it is watched all the time, and every touch is shown."""
-    touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
-    watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.has_place("cushion")
-    if not watched or "ball:cue" in footage.jaw_touches or not all(h.shown for h in touches):
-        return {}
-    return {"does the cue ball touch a cushion": bool(touches)}
+    touches = cushion_touches(footage)
+    return {} if touches is None else {"does the cue ball touch a cushion": touches > 0}

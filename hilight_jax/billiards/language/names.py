@@ -1,5 +1,6 @@
 """What commentary and questions call things: 'ball:3' is 'the red ball' or, with numbers, 'the red 3-ball'."""
 
+import dataclasses
 import re
 
 COLOURS = {1: "yellow", 2: "blue", 3: "red", 4: "purple", 5: "orange", 6: "green", 7: "brown", 8: "black"}
@@ -28,6 +29,23 @@ def phrase(name: str, numbers: bool) -> str:
     if not numbers:
         return f"the {COLOURS[number]} ball"
     return f"the {COLOURS[number]} {number}-ball" if number <= 8 else f"the {COLOURS[number - 8]}-striped {number}-ball"
+
+
+@dataclasses.dataclass(frozen=True)
+class Namer:
+    """Says what things are called.
+
+    Attributes:
+      numbers: call balls by colour and number, as in `Style.numbers`.
+      pool: ids of the object balls that clips of this world may show.
+    """
+
+    numbers: bool
+    pool: tuple[str, ...]
+
+    def __call__(self, name: str) -> str:
+        """The words for an object."""
+        return phrase(name, self.numbers)
 
 
 def count_tokens(text: str) -> int:

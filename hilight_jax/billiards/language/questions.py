@@ -6,35 +6,17 @@ those is asked about.
 """
 
 import collections
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from hilight_jax.billiards.language.footage import SEEN, Footage, Happening
-from hilight_jax.billiards.language.names import ball_object, phrase
+from hilight_jax.billiards.language.names import Namer, ball_object
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _QUIET_POTTED, _QUIET_CUSHIONS = 0.3, 0.2  # Shares of the clips with a count of none that are asked for it.
 _VERBS = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into", "hang": "stop{} in the jaws of"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Namer:
-    """Says what things are called.
-
-    Attributes:
-      numbers: call balls by colour and number, as in `Style.numbers`.
-      pool: ids of the object balls that clips of this world may show.
-    """
-
-    numbers: bool
-    pool: tuple[str, ...]
-
-    def __call__(self, name: str) -> str:
-        """The words for an object."""
-        return phrase(name, self.numbers)
 
 
 def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[dict]:
@@ -77,6 +59,28 @@ def potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
     return gone, [ball for ball in footage.balls_seen(0) if footage.balls[ball].seen(footage.last)]
 
 
+def spared_by_cue(footage: Footage) -> list[str]:
+    """The balls in view at the start that never meet the cue ball."""
+    met = struck_by_cue(footage)
+    return [ball for ball in footage.balls_seen(0) if ball not in met and ball != "ball:cue"]
+
+
+def cushion_touches(footage: Footage) -> int | None:
+    """How often the cue ball touches a cushion; None unless every touch is shown and none is of a pocket's jaws."""
+    touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
+    watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.has_place("cushion")
+    if not watched or "ball:cue" in footage.jaw_touches or not all(h.shown for h in touches):
+        return None
+    return len(touches)
+
+
+def seen_and_absent(footage: Footage, name: Namer) -> tuple[list[str], list[str]]:
+    """The object balls in view in some frame, and those of this world that are glimpsed in none."""
+    glimpsed = {ball for ball, track in footage.balls.items() if track.visible.max() > 0}
+    absent = [ball for ball in map(ball_object, name.pool) if ball not in glimpsed]
+    return [ball for ball in footage.balls_seen() if ball != "ball:cue"], absent
+
+
 Asked = tuple[str, str] | None
 
 
@@ -94,12 +98,8 @@ def _first_hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked
 
 
 def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    first = first_strike(footage)
-    if first is None:
-        return None
-    met = struck_by_cue(footage)
-    spared = [ball for ball in footage.balls_seen(0) if ball not in met and ball != "ball:cue"]
-    if not spared:
+    first, spared = first_strike(footage), spared_by_cue(footage)
+    if first is None or not spared:
         return None
     yes = _coin(rng)
     return f"Does the cue ball hit {name(first.other if yes else _pick(spared, rng))}?", _yes(yes)
@@ -155,14 +155,10 @@ def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 
 
 def _cushions(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    """How often the cue ball touches a cushion: every touch is shown, and none is of the jaws of a pocket."""
-    touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
-    watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.has_place("cushion")
-    if not watched or "ball:cue" in footage.jaw_touches or not all(h.shown for h in touches):
+    touches = cushion_touches(footage)
+    if touches is None or (not touches and rng.random() >= _QUIET_CUSHIONS):
         return None
-    if not touches and rng.random() >= _QUIET_CUSHIONS:
-        return None
-    return "How many times does the cue ball touch a cushion?", _number(len(touches))
+    return "How many times does the cue ball touch a cushion?", _number(touches)
 
 
 def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
@@ -192,9 +188,7 @@ def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 
 
 def _in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    clear = [ball for ball in footage.balls_seen() if ball != "ball:cue"]
-    glimpsed = {ball for ball, track in footage.balls.items() if track.visible.max() > 0}
-    absent = [ball for ball in map(ball_object, name.pool) if ball not in glimpsed]
+    clear, absent = seen_and_absent(footage, name)
     if not clear or not absent:
         return None
     yes = _coin(rng)

@@ -1,5 +1,5 @@
 from hilight_jax.billiards.language.clauses import clauses
-from hilight_jax.billiards.language.questions import Namer
+from hilight_jax.billiards.language.names import Namer
 from tests.billiards.pretend import footage, happening, track
 
 CUE, RED, BLUE = "ball:cue", "ball:3", "ball:2"

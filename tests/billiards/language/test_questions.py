@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hilight_jax.billiards.language.questions import TYPES, Namer, questions
+from hilight_jax.billiards.language.names import Namer
+from hilight_jax.billiards.language.questions import TYPES, questions
 from tests.billiards.pretend import footage, happening, track
 
 CUE, RED, BLUE = "ball:cue", "ball:3", "ball:2"
