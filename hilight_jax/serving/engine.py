@@ -36,6 +36,9 @@ class Closed(UserError):
 class Engine:
     """A model that answers several requests at a time.
 
+    Its queue is not an ``AdmissionQueue``, which belongs to one event loop: clients submit from any thread, and the
+    engine's thread takes the requests.
+
     Attributes:
       on_finished: Called in the engine's thread with every finished stream and its last chunk; must be quick.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from hilight_jax.generation.language_model import LanguageModel, slot_count
-from hilight_jax.models.gemma import Cache
+from hilight_jax.models.gemma_decoding import Cache
 
 
 class Slots:
