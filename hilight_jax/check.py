@@ -1,4 +1,4 @@
-"""Reads all videos and texts before training does: ``python -m hilight_jax.check SOURCE [SOURCE ...]``.
+"""Reads all videos and texts before training: ``python -m hilight_jax.check SOURCE [SOURCE ...]``.
 
 A source holds clips with captions, or conversations about clips (questions:, hilight:, video_instruct:, valley:). Give
 all splits together to find duplicates between them, and the config of the training to measure texts and videos against
@@ -25,7 +25,7 @@ CLIP_TEXT_LENGTH = 77
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Checks the sources, prints what was found, and writes the quarantine list if one is asked for."""
+    """Checks the sources, prints the findings, and writes the quarantine list if ``--quarantine`` is given."""
     arguments, overrides = _parser().parse_known_args(argv)
     data = _data_config(arguments.config, overrides)
     text_length = arguments.text_length
@@ -74,14 +74,14 @@ def _data_config(config: str | None, overrides: list[str]) -> Any:
         if overrides:
             raise UserError(f"'{overrides[0]}' is not an argument, or needs --config; see --help.")
         return None
-    # Imported here, because worker processes import this module too and have no use for jax.
+    # Imported here, because worker processes import this module too and do not need jax.
     from hilight_jax.stages.load_config import load_config
 
     return load_config(config, overrides).data
 
 
 def _conversation_sizes(data: Any, tokenizer: str) -> ConversationDataConfig:
-    """What conversations are measured against: the config's sizes, or those of the released model and two clips."""
+    """Returns the sizes to check conversations against: the config's, or those of the released model and two clips."""
     sizes = data if isinstance(data, ConversationDataConfig) else ConversationDataConfig(max_videos=2)
     if tokenizer:
         sizes = dataclasses.replace(sizes, tokenizer=tokenizer)

@@ -1,4 +1,4 @@
-"""Clips that cannot be used: the list of those known before, what stands in, and the count of those met on the way."""
+"""Clips that cannot be used: quarantine lists, stand-ins, and the limit on the share that a run may replace."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ _NAMED = 5
 
 
 class UnusableClip(NamedTuple):
-    """One line of a quarantine list: the specification of the source, the id of the clip in it, and why."""
+    """One line of a quarantine list: the specification of the source, the id of the clip in it, and the reason."""
 
     source: str
     id: str
@@ -23,10 +23,10 @@ class UnusableClip(NamedTuple):
 
 
 def read_quarantine(path: str, source: str) -> frozenset[str]:
-    """Returns the ids that a quarantine list bars from a source.
+    """Returns the ids that a quarantine list excludes from a source.
 
     Args:
-      path: JSON lines with ``id``, ``reason`` and ``source``; a line without ``source`` is about every source.
+      path: JSON lines with ``id``, ``reason`` and ``source``; a line without ``source`` applies to every source.
       source: The specification of the source.
     """
     ids = set()
@@ -38,26 +38,26 @@ def read_quarantine(path: str, source: str) -> frozenset[str]:
 
 
 def write_quarantine(path: str, clips: Iterable[UnusableClip]) -> None:
-    """Writes a quarantine list; in ASCII, so that ids survive that are no valid Unicode (names of old files)."""
+    """Writes a quarantine list in ASCII, which keeps ids that are not valid Unicode (names of old files)."""
     with open(path, "w", encoding="ascii") as file:
         for clip in clips:
             file.write(json.dumps(clip._asdict()) + "\n")
 
 
 def with_stand_ins(index: int, seed: int, num_examples: int) -> Iterator[int]:
-    """Yields ``index``, then the numbers that its rule, a draw from (seed, index), puts in its place."""
+    """Yields ``index``, then the numbers of its stand-ins, drawn from (seed, index)."""
     yield index
     rng = np.random.default_rng((seed, index))
     yield from rng.integers(num_examples, size=NUM_STAND_INS).tolist()
 
 
 class BadClips:
-    """Counts the clips that were replaced, and stops a run in which there are too many.
+    """Counts the clips that were replaced, and stops a run whose share of them is above the limit.
 
-    Of several hosts each counts its own; they add up, and are judged, at the same steps.
+    Each host counts its own clips; the counts are added up and checked at the same steps on all hosts.
 
     Attributes:
-      seen: Clips so far, at the last judgement those of all hosts.
+      seen: Clips so far; with several hosts, those of all hosts at the last check.
       count: Those of them that were replaced.
       truncated: Those of them whose caption was cut to the model's length.
     """
@@ -76,8 +76,8 @@ class BadClips:
           source: The specification of where the clips come from, for the error.
           name_of: The name of a clip by its number, for the error.
           max_fraction: Share of replaced clips that is still accepted.
-          patience: Clips to see, on each host, before the share is judged.
-          gather: The integers of every host, [H, n], for this one's, [n]; None for a single host.
+          patience: Clips to read, on each host, before the share is checked.
+          gather: Maps the integers of this host, [n], to those of all hosts, [H, n]; None for a single host.
         """
         self._source, self._name_of = source, name_of
         self._max_fraction, self._patience = max_fraction, patience
@@ -88,10 +88,10 @@ class BadClips:
         self._indices: dict[int, None] = {}
 
     def update(self, batch: Mapping[str, np.ndarray], counted: np.ndarray | slice = slice(None)) -> None:
-        """Counts the ``counted`` rows of a batch, those that no other host counts.
+        """Counts the ``counted`` rows of a batch; no other host counts them.
 
         Raises:
-          DataError: The share of replaced clips is too high, and enough clips were seen to say so.
+          DataError: The share of replaced clips is above the limit after ``patience`` clips.
         """
         replaced, truncated = batch["replaced"][counted], batch["truncated"][counted]
         self._rows += len(batch["replaced"])
@@ -100,15 +100,15 @@ class BadClips:
         if self._gather is None:
             self.seen, self.count, self.truncated = self._own.tolist()
         if self._rows >= self._patience:
-            if self._gather is not None:  # Hosts wait for each other to judge: ever more seldom.
+            if self._gather is not None:  # Hosts wait for each other at a check, so checks become rarer.
                 self._patience *= 2
             self.finish()
 
     def finish(self) -> None:
-        """Judges what was seen, however little: at the end of a run. All hosts must.
+        """Checks the share at the end of a run; all hosts must call it.
 
         Raises:
-          DataError: The share of replaced clips is too high.
+          DataError: The share of replaced clips is above the limit.
         """
         named = list(self._indices)[:_NAMED]
         if self._gather is not None:

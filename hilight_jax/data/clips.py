@@ -1,7 +1,7 @@
-"""Records become rows of a batch: decoded frames, tokens, masks and object ids.
+"""Turns records into the rows of a batch: decoded frames, tokens, masks and object ids.
 
-Everything random about a training row is drawn from (seed, epoch, index), so a row does not depend on when, where or
-beside which others it is made.
+Everything random about a training row is drawn from (seed, epoch, index), so a row depends neither on the process and
+the time at which it is made nor on the other rows.
 """
 
 import logging
@@ -27,7 +27,7 @@ Batch = dict[str, np.ndarray]
 
 
 class TextError(DataError):
-    """A record has no text that can be used."""
+    """A record has no usable text."""
 
 
 class ClipLoader:
@@ -40,7 +40,7 @@ class ClipLoader:
     """
 
     def __init__(self, config: DataConfig, source: Source, seed: int):
-        """Reads the quarantine list if there is one; nothing is decoded yet."""
+        """Reads the quarantine list, if there is one."""
         self._config, self._source, self._seed = config, source, seed
         self._tokenizer = ClipTokenizer(config.text_length)
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
@@ -77,8 +77,8 @@ class ClipLoader:
     def _train_row(self, batch: Batch, row: int, index: int, epoch: int) -> None:
         """Fills a row with record ``index`` or a stand-in.
 
-        A quarantined clip gives its place to the next of its stand-ins as if it had never been there. A clip that then
-        turns out to be bad gives its place too, but keeps its number in ``index`` and is marked in ``replaced``.
+        A quarantined clip is skipped for its next stand-in, which counts as the requested clip. A clip that cannot be
+        decoded is replaced too; the row keeps the clip's number in ``index`` and is marked in ``replaced``.
         """
         asked, candidate = None, index
         for candidate in with_stand_ins(index, self._seed, len(self._source)):
@@ -97,7 +97,7 @@ class ClipLoader:
         )
 
     def _fill(self, batch: Batch, row: int, index: int, record: Record, rng: np.random.Generator | None = None) -> bool:
-        """Fills a row and returns True, or leaves it as it was, remembers why, and returns False."""
+        """Fills a row and returns True, or leaves the row unchanged, notes the reason, and returns False."""
         try:
             self._fill_usable(batch, row, record, rng)
         except (VideoError, TextError) as error:
@@ -123,7 +123,7 @@ class ClipLoader:
         batch["clip_objects"][row, : len(objects)] = objects
 
     def _decode(self, record: Record, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the numbers of the clip's frames, and uint8 frames: these and, if asked for, the captioned one."""
+        """Returns the numbers of the clip's frames, and uint8 frames, the captioned one last if it is configured."""
         config = self._config
         if config.frame_captions and record.frame_caption is None:
             raise DataError(
@@ -149,7 +149,7 @@ class ClipLoader:
 
 
 def empty_batch(config: DataConfig, size: int) -> Batch:
-    """Returns a batch of ``size`` rows that hold nothing: zeros, ``index`` -1, ``valid`` False."""
+    """Returns a batch of ``size`` empty rows: zeros, ``index`` -1, ``valid`` False."""
     frame = (config.image_size, config.image_size, 3)
     batch = {
         "video": np.zeros((size, config.num_frames, *frame), np.uint8),
@@ -183,7 +183,7 @@ def visible_objects(labels: Mapping[str, Any] | None, indices: np.ndarray) -> np
 
 
 def captioned_frame(record: Record, num_total: int) -> int:
-    """Returns the number of the frame that a record's frame caption tells of.
+    """Returns the number of the frame that a record's frame caption describes.
 
     Raises:
       VideoError: The video has no such frame.

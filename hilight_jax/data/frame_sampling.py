@@ -1,7 +1,7 @@
-"""Which frames of a video the model sees.
+"""Rules that choose the frames of a video for the model.
 
-Frames are chosen by number, not by time, as in CLIP-ViP and HiLight; a video with fewer frames than are asked for
-repeats some, and a video of one frame gives that frame every time.
+Frames are chosen by number, not by time, as in CLIP-ViP and HiLight; a video with fewer frames than the model takes
+repeats some.
 """
 
 from typing import Protocol
@@ -25,8 +25,8 @@ def uniform_indices(num_total: int, num_frames: int = 12) -> np.ndarray:
     """Spreads ``num_frames`` indices over a video from its first to its last frame.
 
     Truncated float64 steps, as in the originals: at F = 12 (and for F up to 14, and 16, 18, 20, 24, 32) exactly
-    ``floor((n - 1) k / (F - 1))``. At some other F the product falls just below a whole number now and then and gives
-    the frame before; the released models saw those frames, so the rule stays.
+    ``floor((n - 1) k / (F - 1))``. At some other F the product can fall just below a whole number and give the
+    frame before; the released models were trained on those frames, so the rule stays.
 
     Args:
       num_total: n, frames in the video, at least 1.
@@ -39,7 +39,7 @@ def uniform_indices(num_total: int, num_frames: int = 12) -> np.ndarray:
 
 
 def jittered_endpoints(num_total: int, num_frames: int, random_integers: RandomIntegers) -> tuple[int, int, int]:
-    """Draws where CLIP-ViP's training sampling begins and ends: ``(interval, first, last)``.
+    """Draws the ends of CLIP-ViP's training sampling: ``(interval, first, last)``.
 
     The first frame lies within one interval of the start, the last within one interval of the end.
     """
@@ -53,7 +53,7 @@ def jittered_indices(num_total: int, num_frames: int, random_integers: RandomInt
     """Spreads indices evenly between two random ends (CLIP-ViP, ``get_sample_idx`` with ``sample_jitter``).
 
     The first draw is the start, the second the end. With F <= 2 the ends can lie outside the video, as in the original;
-    ``sample_indices`` brings such indices back.
+    ``sample_indices`` clips such indices.
 
     Args:
       num_total: n, frames in the video, at least 1.
@@ -68,7 +68,7 @@ def jittered_indices(num_total: int, num_frames: int, random_integers: RandomInt
 
 
 def middle_index(num_total: int) -> int:
-    """The frame that CLIP-ViP's pretraining captions: ``int(n / 2)``."""
+    """Returns the frame that CLIP-ViP's pretraining captions: ``int(n / 2)``."""
     return num_total // 2
 
 

@@ -1,4 +1,4 @@
-"""Single frames with a long and a short text: what Long-CLIP learns from.
+"""Loads single frames with a long and a short text, the input of Long-CLIP's training.
 
 A record with a frame caption gives that frame and that caption; any other record gives one of its captions and one of
 its frames (an image is a video of one). The short text is the caption's first sentence, as in Long-CLIP's
@@ -75,5 +75,5 @@ class ImageTextLoader(ClipLoader):
 
 
 def first_sentence(text: str) -> str:
-    """Everything before the first full stop that a space follows, line breaks counting as spaces; Long-CLIP's rule."""
+    """Returns the text before the first full stop that a space or line break follows; Long-CLIP's rule."""
     return text.replace("\n", " ").split(". ")[0]

@@ -1,4 +1,4 @@
-"""Reads every record of some sources before training does, and tells what is wrong with them."""
+"""Reads every record of some sources before training, and reports unusable, damaged and repeated ones."""
 
 import hashlib
 from collections import defaultdict
@@ -18,12 +18,12 @@ _SHOWN_CHARACTERS = 60
 
 
 class Facts(NamedTuple):
-    """What one record holds.
+    """Facts about one record.
 
     Attributes:
       id: The record's id.
       video_hash: SHA-256 of the video file, empty when it cannot be read.
-      error: Why the video cannot be decoded, or an empty string.
+      error: The reason why the video cannot be decoded, or an empty string.
       info: Frames, size and duration of the video, or None.
       texts: The captions.
       frame_texts: The caption of one frame, if there is one.
@@ -40,7 +40,7 @@ class Facts(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong: its kind, the source and the record, and a sentence."""
+    """One fault: its kind, the source and the record, and a sentence."""
 
     kind: str
     source: str
@@ -99,7 +99,7 @@ def inspect_record(record: Record) -> Facts:
 
 
 def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int = 1) -> Iterator[Finding]:
-    """Yields all that is wrong within and between sources.
+    """Yields the faults within and between sources.
 
     Args:
       reports: The facts.
@@ -124,7 +124,7 @@ def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int 
 def video_findings(
     source: str, record_id: str, error: str, info: video.VideoInfo | None, num_frames: int
 ) -> Iterator[Finding]:
-    """Yields what is wrong with one video: why it cannot be decoded, what of it is lost, that it is short."""
+    """Yields the faults of one video: it cannot be decoded, part of it is lost, or it is short."""
     if error:
         yield Finding("undecodable video", source, record_id, error)
     elif info and info.num_undecodable:
@@ -144,7 +144,7 @@ def hash_video(clip: video.Video) -> str:
     try:
         with open(clip, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):  # The latter for a name that cannot be spelt to the system.
+    except (OSError, ValueError):  # ValueError: the system accepts no such name.
         return ""
 
 
@@ -181,7 +181,7 @@ def _findings_of_one(source: str, facts: Facts, text_length: int, num_frames: in
 
 
 def _repeats(kind: str, places: dict[str, list[tuple[str, str]]], relation: str) -> Iterator[Finding]:
-    """Yields a finding for each further place of anything that has several; worse when the sources differ."""
+    """Yields a finding for each further place of a video or text; its kind states whether the sources differ."""
     for (first_source, first_id), *others in places.values():
         for source, clip_id in others:
             where = "" if source == first_source else " between sources"

@@ -1,4 +1,4 @@
-"""Key frames: which of a clip's sampled frames the image tower looks at."""
+"""Rules that choose key frames: the sampled frames of a clip that the image tower encodes."""
 
 import dataclasses
 from typing import Literal
@@ -47,10 +47,10 @@ class KeyFrameConfig:
             )
 
     def check(self, num_frames: int) -> None:
-        """Says whether clips of ``num_frames`` sampled frames have the key frames that are asked for.
+        """Checks the rule against the number of a clip's sampled frames.
 
         Raises:
-          ConfigError: They do not.
+          ConfigError: Clips of ``num_frames`` frames do not have the configured key frames.
         """
         if self.rule == "explicit" and self.indices[-1] >= num_frames:
             raise ConfigError(
@@ -69,7 +69,7 @@ def choose_key_frames(config: KeyFrameConfig, frames: np.ndarray) -> np.ndarray:
 
     Args:
       config: The rule.
-      frames: The clip's sampled frames, uint8 [F, Y, X, C]; only ``content`` looks at them.
+      frames: The clip's sampled frames, uint8 [F, Y, X, C]; only ``content`` reads them.
 
     Returns:
       int32 [count], numbers among the F frames, never falling.
@@ -86,9 +86,9 @@ def choose_key_frames(config: KeyFrameConfig, frames: np.ndarray) -> np.ndarray:
 
 
 def _changes(frames: np.ndarray) -> np.ndarray:
-    """Change from each frame to the next, int64 [F - 1], in whole numbers: no rounding can change a choice.
+    """Returns the change from each frame to the next, int64 [F - 1]; whole numbers keep rounding out of the choice.
 
-    It is the sum of absolute differences over all pixels, and one more: a clip that stands still is taken evenly.
+    It is the sum of absolute differences over all pixels, plus one, so that a still clip is sampled evenly.
     """
     pairs = zip(frames[:-1], frames[1:], strict=True)
     return np.array([np.abs(b.astype(np.int16) - a).sum(dtype=np.int64) + 1 for a, b in pairs], np.int64)

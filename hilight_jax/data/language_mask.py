@@ -57,7 +57,7 @@ def token_objects(caption: Caption, tokens: Tokens) -> np.ndarray:
 
 
 def _words(text: str, left_out: frozenset[str]) -> list[tuple[int, int]]:
-    """Returns the spans of all words and numbers but those of a list; punctuation is no word."""
+    """Returns the spans of all words and numbers except those in a list; punctuation is not a word."""
     return [match.span() for match in _WORD.finditer(text) if match.group().lower().replace("’", "'") not in left_out]
 
 

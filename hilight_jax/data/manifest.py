@@ -5,7 +5,7 @@
 
 ``video`` is relative to the manifest. ``text`` or ``texts`` is required; ``spans`` marks what is visible in ``text``;
 ``caption`` (a string or an object with ``text`` and ``spans``) describes one frame, number ``frame`` or the middle one;
-``id`` is optional. Other keys are left alone, unless they look like a misspelling of one of these.
+``id`` is optional. Other keys are ignored, unless they look like a misspelling of one of these.
 """
 
 import difflib
@@ -21,7 +21,7 @@ _KEYS = ("id", "video", "text", "texts", "spans", "caption", "frame")
 
 
 class RecordList:
-    """A source whose records were all read from an annotation file."""
+    """A source of records read from an annotation file."""
 
     def __init__(self, name: str, records: list[Record]):
         """Keeps ``records``; an id that occurs again is given a number."""
@@ -70,7 +70,7 @@ def read_text(path: str) -> str:
 
 
 def required(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
-    """Returns ``entry[key]``, or raises a ``DataError`` saying that it is missing or of another type."""
+    """Returns ``entry[key]``; raises a ``DataError`` if it is missing or of another type."""
     if key not in entry:
         present = ", ".join(map(repr, entry)) or "nothing"
         raise DataError(f"{where}: the key '{key}' is missing; the line has {present}.{nearest(key, entry)}")
@@ -80,7 +80,7 @@ def required(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
 
 
 def refuse_misspelled(entry: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
-    """Raises a ``DataError`` about a key that is none of ``keys`` but looks like one; other keys are left alone."""
+    """Raises a ``DataError`` about a key that looks like a misspelling of one of ``keys``; ignores other keys."""
     for key in set(entry) - set(keys):
         if close := difflib.get_close_matches(key, keys, n=1, cutoff=0.8):
             raise DataError(f"{where}: the key '{key}' is not known; did you mean '{close[0]}'?")

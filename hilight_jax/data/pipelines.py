@@ -1,16 +1,14 @@
-"""The input of training and evaluation: batches of numpy arrays, each host its own rows of every global batch.
+"""The order of batches in training and evaluation; each host reads its own rows of every global batch.
 
-What is in a batch is the loader's matter (``clips``, ``images``, ``conversation_loader``); its order is settled here.
+A loader (``clips``, ``images``, ``conversations/loader``) makes the batches. Their endless order is a function of the
+seed alone: every epoch is shuffled differently, and epochs are concatenated and cut into global batches. Batch ``s`` is
+therefore a function of ``s``, the seed and the batch size; it does not change with hosts, worker processes or restarts,
+and only the step needs to be saved. A host reads the rows that its devices hold (``core/host_rows.py``). A loader
+receives the places of all rows and the selection of its own: values that all hosts must agree on, such as the length of
+padded texts, follow from the places.
 
-The endless order of clips is a function of the seed alone: every epoch shuffled anew, epochs end to end, cut into
-global batches. Batch ``s`` is therefore a function of ``s``, the seed and the batch size; it does not change with
-hosts, worker processes or restarts, and nothing but the step needs to be saved. A host reads the rows that its devices
-hold (``core.rows``). A loader is told the places of all rows and which are its own: what all hosts must agree on, such
-as the length of padded texts, follows from the former. Where the config asks for it, examples of similar length share a
-batch (``length_groups``).
-
-Whole batches, not single clips, travel through grain: a thread decodes straight into its batch's array, and a worker
-process hands over few large arrays rather than many small ones.
+Whole batches, not single clips, go through grain: a thread decodes straight into its batch's array, and a worker
+process sends few large arrays rather than many small ones.
 """
 
 import collections
@@ -28,7 +26,7 @@ from hilight_jax.data.config import InputConfig
 _EPOCHS = 2**30  # Endless; grain's own endless repetition overflows when it is batched by one and sliced.
 
 Batch = dict[str, np.ndarray]
-# Which rows of a batch are wanted; what an array can be indexed with.
+# The rows of a batch that a host reads, as an index of an array.
 Rows = slice | np.ndarray
 ALL_ROWS = slice(None)
 # Positions of rows in the endless order, and the numbers of their examples.
@@ -39,8 +37,8 @@ _REMEMBERED = 4  # Runs whose order is kept, for the threads that read ahead.
 class Loader(Protocol):
     """Makes batches of rows; can be sent to worker processes.
 
-    Every batch has ``index`` int64, ``valid`` and ``replaced`` bool, [B]: the number of the example, whether the row
-    holds one, and whether it holds a stand-in for it.
+    Every batch has ``index`` int64, [B], the number of the example; ``valid`` bool, [B], True where the row holds one;
+    and ``replaced`` bool, [B], True where it holds a stand-in.
     """
 
     def train_batch(self, places: Places, rows: Rows = ALL_ROWS) -> Batch:
@@ -60,7 +58,7 @@ class Pipeline:
     """Batches of one source."""
 
     def __init__(self, config: InputConfig, source: Sized, loader: Loader, seed: int = 0):
-        """Joins a source with the loader of its examples and the seed of their order."""
+        """Stores a source, the loader of its examples and the seed of their order."""
         self.config, self.source, self.loader, self.seed = config, source, loader, seed
 
     def batches(self, batch_size: int, start_step: int = 0, rows: Rows = ALL_ROWS) -> "Batches":
@@ -108,7 +106,7 @@ class Pipeline:
 
 
 class Batches(Iterator[Batch]):
-    """An iterator of batches that knows its step. Close it when done: worker processes may be behind it."""
+    """An iterator of batches that counts steps. Close it when done: it may own worker processes."""
 
     def __init__(self, dataset: grain.IterDataset, step: int = 0):
         """Starts reading ``dataset``, whose first batch is number ``step``."""
@@ -122,7 +120,7 @@ class Batches(Iterator[Batch]):
         return batch
 
     def state(self) -> dict[str, int]:
-        """Returns where reading goes on: ``pipeline.batches(..., start_step=state["step"])``."""
+        """Returns the position to resume from with ``pipeline.batches(..., start_step=state["step"])``."""
         return {"step": self.step}
 
     def close(self) -> None:
@@ -158,7 +156,7 @@ class LengthGroups:
         self._lock = threading.Lock()
 
     def __call__(self, step: int) -> Places:
-        """The places of batch ``step``."""
+        """Returns the places of batch ``step``."""
         number, part = divmod(int(step), self._group)
         places = self._runs[number]
         with self._lock:
@@ -172,7 +170,7 @@ class LengthGroups:
         return tuple(x[rows] for x in places)
 
     def __getstate__(self) -> dict:
-        """A lock does not travel; nor need what is remembered."""
+        """Leaves out the lock, which cannot be sent, and the cached orders."""
         return {"arguments": (self._runs, self._lengths, self._group, self._seed)}
 
     def __setstate__(self, state: dict) -> None:

@@ -1,4 +1,4 @@
-"""What every source gives: one record per video, with its captions and what is known about them."""
+"""Records, the items of every source: a video with its captions and labels."""
 
 import zlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Span(NamedTuple):
     Attributes:
       start: First character.
       end: One past the last character.
-      kind: What sort of thing (``ball``, ``pocket``, ...), empty when unknown.
+      kind: The sort of thing (``ball``, ``pocket``, ...), empty when unknown.
       object: Name of the thing in the record's labels (``ball:3``), empty when it has none.
     """
 
@@ -25,7 +25,7 @@ class Span(NamedTuple):
 
 
 class Caption(NamedTuple):
-    """A text about a video; ``spans`` is None when nobody marked what is visible."""
+    """A text about a video; ``spans`` is None where visible things are not marked."""
 
     text: str
     spans: tuple[Span, ...] | None = None
@@ -46,7 +46,7 @@ class Record(NamedTuple):
       video: Bytes of a video file, or its path.
       captions: At least one caption.
       frame_caption: A caption of one frame, if there is one.
-      labels: Everything else that the source knows (objects, questions), or None.
+      labels: Everything else that the source holds (objects, questions), or None.
     """
 
     id: str
@@ -79,7 +79,7 @@ def caption_from_json(entry: Any, where: str) -> Caption:
     """Builds a caption from a string or from ``{"text": ..., "spans": [{"start", "end", "kind", "object"}, ...]}``.
 
     Raises:
-      DataError: The entry has another form, or a span lies outside its text; ``where`` tells which.
+      DataError: The entry has another form, or a span lies outside its text; the message begins with ``where``.
     """
     if isinstance(entry, str):
         return Caption(entry)

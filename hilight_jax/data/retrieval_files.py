@@ -66,7 +66,7 @@ def read_json(path: str) -> Any:
 
 
 def video_path(directory: pathlib.Path, video_id: str) -> str:
-    """The file of a video id: as named, or with the first of the usual suffixes that exists (``.mp4`` if none does)."""
+    """Returns the file of a video id: as named, or with the first usual suffix that exists (``.mp4`` if none does)."""
     name = video_id if video_id.endswith(_SUFFIXES) else None
     candidates = [name] if name else [video_id + suffix for suffix in _SUFFIXES]
     for candidate in candidates:

@@ -29,13 +29,13 @@ def open_source(specification: str) -> Source:
     """Opens a source; a path alone is recognised by its suffix and content.
 
     Raises:
-      DataError: The kind or an option is unknown, nothing is there, or an annotation is wrong (file and line named).
+      DataError: The kind or an option is unknown, the path is missing, or an annotation is wrong (file and line named).
     """
     return open_by_kind(specification, KINDS, _recognise)
 
 
 def open_by_kind(specification: str, kinds: Mapping[str, Callable[..., Any]], recognise: Callable[[str], str]) -> Any:
-    """Opens what ``KIND:PATH[,OPTION=VALUE...]`` names.
+    """Opens the source that ``KIND:PATH[,OPTION=VALUE...]`` names.
 
     Args:
       specification: As the user wrote it; becomes the ``name`` of what was opened.
@@ -64,7 +64,7 @@ def open_by_kind(specification: str, kinds: Mapping[str, Callable[..., Any]], re
 
 
 def is_missing(specification: str) -> bool:
-    """Says whether the file or dataset directory that a specification names does not exist."""
+    """Returns True if the file or dataset directory that a specification names does not exist."""
     kind, path, _ = _parse(specification)
     if kind in ("tfds", "questions") or (not kind and not pathlib.Path(path).exists()):
         return not is_stored_dataset(path.rstrip("/").rpartition("/")[0])
@@ -72,7 +72,7 @@ def is_missing(specification: str) -> bool:
 
 
 def same_file(specification: str, other: str) -> bool:
-    """Says whether two specifications read the same file or dataset split, whatever their options."""
+    """Returns True if two specifications read the same file or dataset split, whatever their options."""
     first, second = (pathlib.Path(_parse(each)[1]).resolve() for each in (specification, other))
     return first == second
 

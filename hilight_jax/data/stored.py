@@ -55,7 +55,7 @@ class StoredSource:
 
 
 def is_stored_dataset(directory: str) -> bool:
-    """Says whether a directory holds a TFDS dataset."""
+    """Returns True if a directory holds a TFDS dataset."""
     path = pathlib.Path(directory)
     return (path / "dataset_info.json").is_file() and (path / "features.json").is_file()
 
@@ -69,5 +69,5 @@ def _record(video: bytes, labels: Mapping[str, Any], where: str) -> Record:
 
 
 def _bytes(value: Any) -> bytes:
-    """TFDS gives a byte string as itself or in a zero-dimensional array."""
+    """Unwraps a byte string, which TFDS returns as such or in a zero-dimensional array."""
     return value if isinstance(value, bytes) else value.item()

@@ -1,4 +1,9 @@
-"""A pool of worker processes in which one item may not take longer than a time limit: a decoder can hang."""
+"""A pool of worker processes with a time limit for each item, because a decoder can hang.
+
+``serving/videos/decoding.py`` has another mechanism because the isolation differs: it decodes strangers' uploads, each
+in a new process without keys and with limits of memory and CPU, while ``check`` reads a user's own files by the
+thousand and cannot start an interpreter for each, so its workers are reused and have the user's rights.
+"""
 
 import multiprocessing
 import multiprocessing.connection
@@ -8,16 +13,16 @@ from typing import Any, NamedTuple
 
 from hilight_jax.core.errors import UserError
 
-_STARTED = None  # What a worker sends when it takes up an item; results come in a tuple.
+_STARTED = None  # A worker sends this when it starts on an item; results come in a tuple.
 
 
 class Outcome(NamedTuple):
-    """What became of one item.
+    """The outcome of one item.
 
     Attributes:
       item: The item.
       result: What the function returned, or None.
-      failure: Why there is no result (time limit, crashed process), or an empty string.
+      failure: The reason why there is no result (time limit, crashed process), or an empty string.
     """
 
     item: Any
@@ -26,7 +31,7 @@ class Outcome(NamedTuple):
 
 
 class _Worker:
-    """One process that answers one item at a time over a pipe."""
+    """One process that works on one item at a time, over a pipe."""
 
     def __init__(self, function: Callable[[Any], Any]):
         context = multiprocessing.get_context("spawn")
@@ -38,7 +43,7 @@ class _Worker:
         self.began: float | None = None
 
     def give(self, item: Any) -> bool:
-        """Hands over an item; False when the process has died while it had nothing to do."""
+        """Sends an item; returns False if the process died while it was idle."""
         self.item, self.began = item, None
         try:
             self.pipe.send(item)
@@ -61,12 +66,12 @@ def map_timed(
 
     Args:
       function: Called in the workers; it and the items must pickle.
-      items: What to work on.
+      items: The arguments, one a call.
       num_workers: Worker processes.
-      time_limit: Seconds per item, from when its worker takes it up.
+      time_limit: Seconds per item, from when its worker starts on it.
 
     Raises:
-      UserError: There would be no worker, or no time.
+      UserError: There would be no worker, or no time for an item.
     """
     if num_workers < 1:
         raise UserError(
@@ -107,7 +112,7 @@ def _replaced(worker: _Worker, function: Callable[[Any], Any], workers: list[_Wo
 
 
 def _poll(worker: _Worker, time_limit: float) -> tuple[Outcome | None, bool]:
-    """Looks for a worker's answer: its outcome, None while it still works, and whether the worker can go on."""
+    """Returns a worker's outcome, None while it works, and True if the worker can take another item."""
     try:
         while worker.pipe.poll():
             message = worker.pipe.recv()
@@ -122,7 +127,7 @@ def _poll(worker: _Worker, time_limit: float) -> tuple[Outcome | None, bool]:
 
 
 def _serve(function: Callable[[Any], Any], pipe: multiprocessing.connection.Connection) -> None:
-    """Answers items until the other end closes: first that work has started, then the result in a tuple."""
+    """Serves items until the other end closes: sends the start of the work, then the result in a tuple."""
     while True:
         try:
             item = pipe.recv()

@@ -1,9 +1,10 @@
-"""CLIP's byte-pair tokenizer, which also tells which characters of the original text each token stands for.
+"""CLIP's byte-pair tokenizer, with the span of the original text that each token stands for.
 
-Ids are those of OpenAI's ``SimpleTokenizer`` with its 49,408-entry vocabulary: text is mended (ftfy), unescaped (HTML),
-stripped, lower-cased, split into words, and every word is merged pair by pair. A text longer than the model keeps its
-first tokens, and its last position is overwritten with the end token (Long-CLIP's ``tokenize(truncate=True)``). A
-literal ``<|endoftext|>`` in a text becomes the end token, as in the original: pooling then stops there.
+Ids are those of OpenAI's ``SimpleTokenizer`` with its 49,408-entry vocabulary: text is repaired (ftfy), unescaped
+(HTML), stripped, lower-cased, split into words, and every word is merged pair by pair. A text longer than the model
+keeps its first tokens, and its last position is overwritten with the end token (Long-CLIP's
+``tokenize(truncate=True)``). A literal ``<|endoftext|>`` in a text becomes the end token, as in the original: pooling
+then stops there.
 """
 
 import difflib
@@ -38,7 +39,7 @@ class Tokens(NamedTuple):
       mask: bool [L], True on real tokens, start and end included.
       spans: int32 [L, 2], first and last + 1 character of the original text that a token stands for; (0, 0) for the
         start token, the end token and padding.
-      truncated: Whether tokens were cut off.
+      truncated: True if tokens were cut off.
     """
 
     ids: np.ndarray
@@ -108,7 +109,7 @@ def _split_word(word: str) -> tuple[tuple[int, int, int], ...]:
 
 
 def _merge(symbols: list[str]) -> list[str]:
-    """Joins, again and again, the neighbouring pair that comes first in the merge list, everywhere it occurs."""
+    """Joins the neighbouring pair of the lowest rank everywhere it occurs, until no pair has a rank."""
     ranks = vocabulary().ranks
     while len(symbols) > 1:
         best = min(zip(symbols, symbols[1:], strict=False), key=lambda pair: ranks.get(pair, len(ranks)))
@@ -127,7 +128,7 @@ def _merge(symbols: list[str]) -> list[str]:
 
 
 class Vocabulary(NamedTuple):
-    """Ids of all pieces, and the rank of every pair of pieces that is joined."""
+    """Ids of all pieces, and the rank of every pair of pieces that can be joined."""
 
     ids: dict[str, int]
     ranks: dict[tuple[str, str], int]
@@ -135,7 +136,7 @@ class Vocabulary(NamedTuple):
 
 @functools.cache
 def vocabulary() -> Vocabulary:
-    """Ids in OpenAI's order: bytes, bytes that end a word, merges by rank, the start and the end token."""
+    """Reads the vocabulary in OpenAI's order: bytes, bytes that end a word, merges by rank, start and end token."""
     packed = importlib.resources.files("hilight_jax.data").joinpath("clip_vocabulary/merges.txt.gz").read_bytes()
     merges = [tuple(line.split()) for line in gzip.decompress(packed).decode().splitlines()]
     alphabet = _byte_characters(in_vocabulary_order=True)
@@ -145,7 +146,7 @@ def vocabulary() -> Vocabulary:
 
 @functools.cache
 def _byte_characters(in_vocabulary_order: bool = False) -> list[str]:
-    """The printable character that stands for each byte: itself where printable, else one from U+0100 on.
+    """Returns the printable character that stands for each byte: itself where printable, else one from U+0100 on.
 
     The vocabulary lists the printable bytes first, then the others.
     """
@@ -156,10 +157,10 @@ def _byte_characters(in_vocabulary_order: bool = False) -> list[str]:
 
 
 class _CleanText(NamedTuple):
-    """A cleaned text and where it comes from.
+    """A cleaned text and the original characters behind it.
 
     Attributes:
-      text: Mended, unescaped, stripped, spaces collapsed, lower-cased.
+      text: Repaired, unescaped, stripped, spaces collapsed, lower-cased.
       first: For every character of ``text``, the first original character behind it.
       last: For every character of ``text``, one past the last original character behind it.
     """

@@ -1,9 +1,9 @@
-"""Decoding: the frames of a video file, or of its bytes in memory, at given frame numbers.
+"""Decodes the frames of a video file, or of its bytes in memory, at given frame numbers.
 
-Frame numbers count the frames that the decoder gives, in the order they are shown; what the header says is not
-trusted. Clips in memory are decoded once, whole. In a longer file the frames are found through the times of its
-packets, by seeking; where that is not possible (times missing or repeated, packets that do not decode) all of it is
-decoded, once to count and once to fetch.
+Frame numbers count the decoded frames in the order of their display; the header's count is not used. Clips in memory
+are decoded once, whole. In a longer file the frames are found through the times of its packets, by seeking; where that
+is not possible (times missing or repeated, packets that do not decode) the whole file is decoded, once to count and
+once to fetch.
 """
 
 import bisect
@@ -32,11 +32,11 @@ _TRANSPORT_PACKETS = (188, 192, 204)
 
 
 class VideoError(DataError):
-    """A video cannot be decoded; the message does not repeat its name, which the caller knows better."""
+    """A video cannot be decoded; the caller adds the video's name to the message."""
 
 
 class VideoInfo(NamedTuple):
-    """What a full decode found.
+    """The results of decoding a whole video.
 
     Attributes:
       num_frames: Frames that decode.
@@ -44,7 +44,7 @@ class VideoInfo(NamedTuple):
       height: Rows.
       width: Columns.
       seconds: Time from the first to the end of the last frame; 0 when the file has no times.
-      loss: What the file itself says about a missing end, as a sentence, or an empty string.
+      loss: A sentence if the end of the file is missing, else an empty string.
       codec: FFmpeg's name of the codec.
     """
 
@@ -58,7 +58,7 @@ class VideoInfo(NamedTuple):
 
 
 def decode(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> np.ndarray:
-    """Decodes the frames that ``choose`` asks for.
+    """Decodes the frames that ``choose`` selects.
 
     Args:
       video: The bytes of a video file, or its path.
@@ -89,7 +89,7 @@ def decode(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) ->
 
 
 def inspect(video: Video) -> VideoInfo:
-    """Decodes a whole video and tells what is in it; raises ``VideoError`` as ``decode`` does."""
+    """Decodes a whole video and returns its facts; raises ``VideoError`` as ``decode`` does."""
     with _open(video) as (container, stream):
         undecodable: list[av.Packet] = []
         num_frames, first, last = 0, None, None
@@ -131,7 +131,7 @@ def _open(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoS
 def _frames(
     container: av.container.InputContainer, stream: av.VideoStream, undecodable: list[av.Packet] | None = None
 ) -> Iterator[av.VideoFrame]:
-    """Yields all frames that decode, and collects the packets that do not; raises when the rest is of no use."""
+    """Yields the frames that decode, and collects the packets that do not; raises if too few decode."""
     undecodable = [] if undecodable is None else undecodable
     num_packets = num_frames = 0
     for packet in _packets(container, stream):
@@ -151,7 +151,7 @@ def _frames(
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """Yields packets up to the end or the first place that cannot be read; a broken last packet is left out."""
+    """Yields packets up to the end or the first unreadable place; a broken last packet is left out."""
     packets = container.demux(stream)
     while True:
         try:
@@ -168,7 +168,7 @@ def _check_complete(container: av.container.InputContainer, stream: av.VideoStre
 
 
 class _Timeline(NamedTuple):
-    """Times of the packets that are shown, rising, and of the places where decoding can start."""
+    """Times of the displayed packets, rising, and of the places where decoding can start."""
 
     times: list[int]
     key_times: list[int]
@@ -176,7 +176,7 @@ class _Timeline(NamedTuple):
 
 
 def _read_timeline(container: av.container.InputContainer, stream: av.VideoStream) -> _Timeline | None:
-    """Reads all packets without decoding; None when their times do not number the frames."""
+    """Reads all packets without decoding; returns None if their times do not number the frames."""
     packets = [packet for packet in _packets(container, stream) if packet.size]
     _check_complete(container, stream, len(packets))
     shown = [packet for packet in packets if not packet.is_discard]
@@ -193,7 +193,7 @@ def _read_timeline(container: av.container.InputContainer, stream: av.VideoStrea
 def _seek_frames(
     container: av.container.InputContainer, stream: av.VideoStream, timeline: _Timeline, indices: list[int]
 ) -> dict[int, av.VideoFrame] | None:
-    """Fetches frames by number, rising; None when one of them is not where the packets say."""
+    """Fetches frames by number, rising; returns None if one of them is not at the time of its packet."""
     stream.thread_type = "AUTO"
     found: dict[int, av.VideoFrame] = {}
     frames, position = iter(()), None

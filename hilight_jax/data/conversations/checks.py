@@ -1,8 +1,8 @@
-"""The step in front of template and splice: refuses, in a sentence, what the original mishandles without a word.
+"""Checks conversations before the template and the splice, and refuses those that the original silently mishandles.
 
 The original trains a conversation that ends with a question, or whose text holds ``<eos>``, with no label at all; an
-answer that begins with a newline with its labels one off; one clip where the text marks two; and a clip that the text
-never mentions on nothing. None of these gets past here.
+answer that begins with a newline with its labels one off; and one clip where the text marks two. It ignores a clip that
+the text never mentions.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from hilight_jax.data.conversations.prompts import ANSWER_START, expand, fit_con
 def check_conversation(
     conversation: Conversation, tokenizer: GemmaTokenizer | None, num_video_tokens: int, max_length: int
 ) -> None:
-    """Checks a conversation that is to be learned.
+    """Checks a conversation for training.
 
-    Too long is no fault by itself: ``prompts.fit_context`` cuts the end off, and says what.
+    A conversation that is too long is accepted: ``prompts.fit_context`` cuts off its end and reports the cut.
 
     Args:
-      conversation: What a source gave. A model turn at the very beginning is dropped by the template.
-      tokenizer: Gemma's; None leaves out what only shows in the tokens (merged newlines, the length).
+      conversation: From a source. A model turn at the very beginning is dropped by the template.
+      tokenizer: Gemma's; None leaves out the checks of tokens (merged newlines, the length).
       num_video_tokens: V, the rows of one clip.
       max_length: Tokens that the context holds, video rows counted.
 
@@ -69,7 +69,7 @@ def check_prompt(
     max_length: int,
     max_new_tokens: int = 1,
 ) -> None:
-    """Checks a conversation that the model is to go on with.
+    """Checks a conversation that the model is to continue.
 
     Args:
       turns: User and model in turn, a user turn last; each ``<video>`` mark stands for the next clip.
@@ -77,10 +77,10 @@ def check_prompt(
       tokenizer: Gemma's.
       num_video_tokens: V, the rows of one clip.
       max_length: Tokens that the context holds, video rows and the answer counted.
-      max_new_tokens: Room that the answer needs.
+      max_new_tokens: Tokens that the answer may have.
 
     Raises:
-      ConversationError: The prompt cannot be answered; ``TooLong`` where only its length is wrong.
+      ConversationError: The prompt cannot be answered; ``TooLong`` if only its length is wrong.
     """
     check_words(turns)
     _check_order(turns)
@@ -96,10 +96,10 @@ def check_prompt(
 
 
 def check_words(turns: Sequence[Turn]) -> None:
-    """Checks every turn by itself, whatever its place.
+    """Checks every turn by itself.
 
     Raises:
-      ConversationError: A role is unknown, a text spells what structures a sequence, or an answer shows a clip.
+      ConversationError: A role is unknown, a text holds a control token, or an answer shows a clip.
     """
     for i, turn in enumerate(turns, 1):
         if turn.role not in ROLES:
@@ -121,7 +121,7 @@ def check_words(turns: Sequence[Turn]) -> None:
 
 
 def _check_order(turns: Sequence[Turn]) -> None:
-    """Whose turn it is, and that every question has words."""
+    """Checks that user and model alternate and that every question has words."""
     if not turns:
         raise ConversationError("it is empty: it has no question; give at least one turn of the user.")
     if len(turns) > 1 and len({turn.role for turn in turns}) == 1:

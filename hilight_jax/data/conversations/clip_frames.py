@@ -1,4 +1,4 @@
-"""A conversation's clip, however it is stored, becomes the frames that the model sees."""
+"""Loads a conversation's clip, from a video file or a pickle, as frames of the model's size."""
 
 import numpy as np
 
@@ -32,8 +32,8 @@ def load_clip(clip: Video | PickledClip, num_frames: int, image_size: int) -> np
 def read_frames(clip: Video | PickledClip, num_frames: int) -> tuple[np.ndarray, int]:
     """Reads the frames that `load_clip` resizes.
 
-    HiLight's pickled clips were resized and normalised before they were stored. They become pixels again, at most half
-    a grey level off, but for what the bicubic filter overshot black or white by.
+    HiLight's pickled clips were resized and normalised before they were stored. They are turned into pixels again, at
+    most half a grey level off, except where the bicubic filter overshot black or white.
 
     Returns:
       uint8 [F, Y, X, C] in the clip's own shape, and the number of frames that the clip has.

@@ -1,4 +1,4 @@
-"""Questions about stored clips as conversations: of one or several turns, about one clip or two.
+"""Conversations made of the questions of stored clips: of one or several turns, about one clip or two.
 
 Clips are stored with questions, each with its answer and type, and with *clauses*, statements that hold or do not hold
 of a clip ("is the yellow ball in view"). Two clips of which one fulfils a clause and the other does not give the
@@ -34,7 +34,7 @@ class ClipQuestions:
     With a random generator, a conversation has ``turns`` of its clip's questions, or all that there are, in random
     order: its beginnings are shorter conversations, so that a model learns from one what it would from them. The share
     ``two_clips`` of them ends with a question about two clips, half of these with both clips at once and no other
-    question, half with the second clip shown in mid-conversation. The form that is evaluated asks all questions of the
+    question, half with the second clip shown in mid-conversation. The evaluated form has all questions of the
     clip and, unless ``two_clips`` is 0, one about it and another clip.
     """
 

@@ -14,7 +14,7 @@ class ConversationDataConfig(InputConfig):
 
     Attributes:
       num_frames: F, frames of a clip, always spread evenly over it.
-      key_frames: Which of the F frames the image tower looks at.
+      key_frames: The rule that chooses, of the F frames, those that the image tower encodes.
       num_video_tokens: V, tokens of one clip in the language model: key frames times tokens per frame.
       tokenizer: The language model's ``tokenizer.model``.
       max_length: Tokens that a conversation may have, those of its clips counted; the last of a longer one are cut.

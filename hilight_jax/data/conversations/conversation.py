@@ -1,4 +1,4 @@
-"""What a conversation about clips is, whichever file it came from."""
+"""Conversations about clips, the items of every source of conversations."""
 
 import os
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class PickledClip(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What one side says.
+    """One message.
 
     Attributes:
       role: ``user`` or ``model``.
@@ -40,8 +40,8 @@ class Conversation(NamedTuple):
       videos: The clips, in the order of their ``<video>`` marks; empty for a conversation without.
       turns: User and model in turn, user first. In training the last turn is the model's.
       types: Kind of question that each answer answers, one per model turn, '' where unknown; empty where all are.
-      fault: Why its entry in a file could not be read, as a sentence; it then has neither videos nor turns, and
-        ``conversation_checks`` refuses it for this reason.
+      fault: A sentence if its entry in a file could not be read, else empty; a faulty one has neither videos nor turns,
+        and ``checks.check_conversation`` refuses it.
     """
 
     id: str
@@ -52,8 +52,8 @@ class Conversation(NamedTuple):
 
 
 class ConversationError(DataError):
-    """A conversation cannot be used; the message does not repeat its name, which the caller knows better."""
+    """A conversation cannot be used; the caller adds its name to the message."""
 
 
 class TooLong(ConversationError):
-    """It has more tokens than the context holds."""
+    """A conversation has more tokens than the context holds."""

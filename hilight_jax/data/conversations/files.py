@@ -1,9 +1,9 @@
-"""Conversations from the field's annotation files: HiLight's and LLaVA's, VideoInstruct-100K's and Valley's.
+"""Reads conversations from the field's annotation files: HiLight's and LLaVA's, VideoInstruct-100K's and Valley's.
 
 All of them name their clips; ``videos`` is the directory with the files (default: the annotation file's own). A name
 that ends with ``.pkl`` is a pickled clip, as HiLight stores them. Opening a file checks that it holds a list; an entry
-that cannot be read becomes a conversation with a ``fault``, which is refused, as any other bad conversation, when it is
-used (``data/conversations/checks.py``).
+that cannot be read becomes a conversation with a ``fault``, which is refused when it is used
+(``data/conversations/checks.py``).
 """
 
 import os
@@ -25,7 +25,7 @@ _KEYS = ("video", "image", "conversations")
 
 
 class Entry(NamedTuple):
-    """One conversation of a file, or why there is none; ``folder`` of the directory of all clips may hold its own."""
+    """One conversation of a file, or its fault; ``folder`` names a folder of its clips inside the directory of all."""
 
     id: str
     clips: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 class ConversationFile:
-    """A source whose conversations were all read from one file; they have one form, in training and evaluation."""
+    """A source of conversations read from one file; they have the same form in training and evaluation."""
 
     def __init__(self, name: str, entries: list[Entry], videos: pathlib.Path):
         """Keeps ``entries``; an id that occurs again is given a number."""
@@ -55,7 +55,7 @@ class ConversationFile:
         return Conversation(entry.id, clips, entry.turns, fault=entry.fault)
 
     def _clip(self, name: str, folder: str) -> Video | PickledClip:
-        """The place of a clip: in its folder if that is there, else in the directory of all clips."""
+        """Returns the file of a clip: in its folder if that exists, else in the directory of all clips."""
         directory = self._videos / folder if folder and os.path.isdir(self._videos / folder) else self._videos
         if name.endswith(".pkl"):
             return PickledClip(str(directory / name))
@@ -68,7 +68,7 @@ def open_hilight(path: str, videos: str = "") -> ConversationFile:
         {"id": "1", "video": "a.pkl", "conversations": [{"from": "human", "value": "<video>\nWhat happens?"},
                                                         {"from": "gpt", "value": "The red ball drops."}]}
 
-    ``video`` may be a list of several names, or be left out when a conversation is about words alone. LLaVA's ``image``
+    ``video`` may be a list of several names, or be left out in a conversation without a clip. LLaVA's ``image``
     is a clip of one frame, and its mark ``<image>`` that of a clip.
 
     Args:
@@ -136,7 +136,7 @@ def _entries(path: str, id_keys: tuple[str, ...], read: Callable[[str, Mapping[s
 
 
 def _names(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """The clips of an entry; an image is one of them."""
+    """Returns the names of an entry's clips; an image is a clip of one frame."""
     refuse_misspelled(entry, _KEYS, where)
     given = {key: entry[key] for key in ("video", "image") if entry.get(key) not in (None, "", [])}
     if len(given) == 2:

@@ -1,6 +1,6 @@
 """Gemma's tokenizer: a user's own SentencePiece ``tokenizer.model``, or a small one with Gemma's layout, trained here.
 
-The project ships no Gemma tokenizer; Google gives it out with the weights. Ids are those of Hugging Face's
+The project ships no Gemma tokenizer; Google distributes it with the weights. Ids are those of Hugging Face's
 ``GemmaTokenizer``: a literal ``<eos>`` in a text becomes the token, where SentencePiece alone would spell it out.
 """
 
@@ -15,7 +15,7 @@ from hilight_jax.core.errors import DataError
 
 PAD_ID, EOS_ID, BOS_ID, UNK_ID = range(4)
 START_OF_TURN, END_OF_TURN = "<start_of_turn>", "<end_of_turn>"
-# Pieces that structure a sequence; a text that spells one out would be read as structure.
+# Pieces that structure a sequence; a text that holds one would be read as structure.
 CONTROL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>", START_OF_TURN, END_OF_TURN)
 _LAYOUT = {"<pad>": PAD_ID, "<eos>": EOS_ID, "<bos>": BOS_ID, "<unk>": UNK_ID}
 _WHERE_FROM = "Gemma's tokenizer.model comes with its weights (Hugging Face or Kaggle, after accepting the licence)"
@@ -28,14 +28,14 @@ class GemmaTokenizer:
       vocab_size: Number of pieces; every id is below it.
       start_of_turn: Id of ``<start_of_turn>``.
       end_of_turn: Id of ``<end_of_turn>``.
-      stop_ids: Ids after which an answer is over: ``<eos>``, and ``<end_of_turn>``, after which only ``<eos>`` comes.
+      stop_ids: Ids that end an answer: ``<eos>``, and ``<end_of_turn>``, which only ``<eos>`` follows.
     """
 
     def __init__(self, path: str | pathlib.Path):
         """Reads a ``tokenizer.model``.
 
         Raises:
-          DataError: The file is missing, is no SentencePiece model, or has not Gemma's control tokens.
+          DataError: The file is missing, is not a SentencePiece model, or lacks Gemma's control tokens.
         """
         self._pieces = _read(pathlib.Path(path))
         for piece, index in _LAYOUT.items():
@@ -67,7 +67,7 @@ class GemmaTokenizer:
 
         Args:
           ids: Ids; those outside the vocabulary (video rows, ignored labels, rows of a larger table) are left out.
-          keep_control: Whether control tokens are spelled out or, as an answer is shown, left out.
+          keep_control: True spells control tokens out; False leaves them out, as answers are shown.
         """
         left_out = () if keep_control else (*self._literals.values(), self.start_of_turn, self.end_of_turn)
         texts, run = [], []
@@ -91,16 +91,16 @@ class GemmaTokenizer:
 def train_tokenizer(texts: Iterable[str], vocab_size: int, path: str | pathlib.Path) -> None:
     """Trains a small byte-pair SentencePiece model with Gemma's layout and writes it; the same texts, the same file.
 
-    As Gemma's: identity normaliser, no dummy prefix, digits split, bytes for what the texts do not hold, and the
+    As Gemma's: identity normaliser, no dummy prefix, digits split, bytes for characters outside the texts, and the
     pieces ``<mask>``, ``<start_of_turn>``, ``<end_of_turn>``, newlines and runs of spaces from id 4 on.
 
     Args:
-      texts: What to learn from; lines of at most some thousand characters count.
+      texts: The training texts; lines of more than some thousand characters are ignored.
       vocab_size: Pieces at most, about 300 of them fixed (bytes and control tokens); fewer where the texts give fewer.
       path: Where the model is written.
 
     Raises:
-      DataError: ``vocab_size`` has no room for the fixed pieces and the characters of the texts, or no text is there.
+      DataError: ``vocab_size`` has no room for the fixed pieces and the characters of the texts, or there is no text.
     """
     fixed = ["<mask>", START_OF_TURN, END_OF_TURN, "\n", "\n\n", "\n\n\n", "\u2581\u2581", "\u2581\u2581\u2581"]
     lines = [line for text in texts for line in text.split("\n") if line.strip()]
@@ -140,7 +140,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, path: str | pathlib.P
 
 
 def _read(path: pathlib.Path) -> sentencepiece.SentencePieceProcessor:
-    """Opens a SentencePiece model; what cannot be opened becomes a sentence."""
+    """Opens a SentencePiece model; raises a ``DataError`` if it cannot be opened."""
     if not path.is_file():
         raise DataError(f"the tokenizer {path} does not exist or is no file; {_WHERE_FROM}.")
     content = path.read_bytes()

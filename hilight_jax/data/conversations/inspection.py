@@ -1,4 +1,4 @@
-"""Reads every conversation of some sources, and its clips, before training does, and tells what is wrong with them."""
+"""Reads every conversation of some sources, with its clips, before training, and reports unusable and cut ones."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from hilight_jax.data.timed_workers import map_timed
 
 
 class ClipFacts(NamedTuple):
-    """What one clip holds: SHA-256 of its file, why it cannot be read, and what a video is like (None for arrays)."""
+    """Facts about one clip: SHA-256 of its file, why it cannot be read, and the video's facts (None for arrays)."""
 
     hash: str
     error: str
@@ -26,12 +26,12 @@ class ClipFacts(NamedTuple):
 
 
 class ConversationFacts(NamedTuple):
-    """What one conversation holds.
+    """Facts about one conversation.
 
     Attributes:
       id: The conversation's id.
-      refusal: Why its text cannot be used, or an empty string.
-      cut: What of it is cut, as a sentence, or an empty string.
+      refusal: The reason why its text cannot be used, or an empty string.
+      cut: A sentence about the part that is cut off, or an empty string.
       num_answers: Answers to learn.
       length: Tokens that are learned from, those of the clips counted; 0 without a tokenizer.
       clips: Its clips.
@@ -72,7 +72,7 @@ def inspect_conversations(
 
     Args:
       specification: The source.
-      data: The sizes to measure against; without a tokenizer, what only shows in tokens is left out.
+      data: The sizes to measure against; without a tokenizer, checks of tokens are left out.
       num_workers: Processes.
       time_limit: Seconds for the clips of one conversation.
     """
@@ -92,7 +92,7 @@ def inspect_conversations(
 
 
 def conversation_findings(reports: Sequence[ConversationReport], num_frames: int = 1) -> Iterator[Finding]:
-    """Yields all that is wrong within the sources, and every conversation about a clip that another source has too."""
+    """Yields the faults within the sources, and every conversation about a clip that another source has too."""
     first_with: dict[str, str] = {}
     for report in reports:
         for facts in report.facts:
@@ -110,7 +110,7 @@ def conversation_findings(reports: Sequence[ConversationReport], num_frames: int
 
 
 class _Inspector:
-    """Facts by number; opens the source once in each worker, and reads a clip that many conversations share once."""
+    """Returns facts by number; opens the source once in each worker, and reads a shared clip once."""
 
     def __init__(self, specification: str, data: ConversationDataConfig):
         self._specification, self._data = specification, data
@@ -129,7 +129,7 @@ class _Inspector:
         return ConversationFacts(conversation.id, refusal, cut, num_answers, length, clips)
 
     def _text(self, conversation: Conversation) -> tuple[str, str, int]:
-        """Why a conversation is refused, what of it is cut, and its length."""
+        """Returns the refusal of a conversation, the cut and the length."""
         data = self._data
         try:
             if self._tokenizer is None:

@@ -1,11 +1,11 @@
-"""Conversations become rows of a batch: decoded clips, their key frames, token ids and labels.
+"""Turns conversations into the rows of a batch: decoded clips, their key frames, token ids and labels.
 
 A batch is padded to the shortest bucket that holds the longest conversation of the *global* batch. That follows from
-the texts alone, so every host reads all texts of a batch, decodes the clips of its own rows, and agrees with the others
-without a word.
+the texts alone, so every host reads all texts of a batch and decodes the clips of its own rows; hosts agree on the
+length without communication.
 
-A conversation that cannot be used, by its text or by one of its clips, gives its place to a stand-in by a rule of seed
-and index. It is never learned without its clips.
+A conversation that cannot be used, because of its text or of one of its clips, is replaced by a stand-in drawn from
+(seed, index). It is never trained without its clips.
 """
 
 import itertools
@@ -36,7 +36,7 @@ Batch = dict[str, np.ndarray]
 
 
 class Tokens(NamedTuple):
-    """A conversation that can be learned if its clips can be read: its number and itself beside its tokens."""
+    """A conversation whose text can be used: its number, the conversation and its tokens."""
 
     index: int
     conversation: Conversation
@@ -44,12 +44,12 @@ class Tokens(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Tokens, those of the clips counted."""
+        """Returns the number of tokens, those of the clips counted."""
         return len(self.fitted.ids)
 
     @property
     def num_clips(self) -> int:
-        """Clips that it needs room for; a text alone needs room for one."""
+        """Returns the clips that a row must have room for, at least one."""
         return max(1, len(self.conversation.videos))
 
 
@@ -64,7 +64,7 @@ class ConversationLoader:
     """
 
     def __init__(self, config: ConversationDataConfig, source: ConversationSource, seed: int):
-        """Reads the tokenizer, and the quarantine list if there is one; nothing is decoded yet."""
+        """Reads the tokenizer, and the quarantine list if there is one."""
         self._config, self._source, self._seed = config, source, seed
         self._tokenizer = GemmaTokenizer(config.tokenizer)
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
@@ -83,7 +83,7 @@ class ConversationLoader:
         return batch
 
     def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """The tokens of the conversations at these places, those of their clips counted."""
+        """Returns the numbers of tokens of the conversations at these places, those of their clips counted."""
         return np.array([self._first(choice)[1].length for choice in self._all_choices(places)])
 
     def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
@@ -101,7 +101,7 @@ class ConversationLoader:
         return batch
 
     def _empty_batch(self, texts: Sequence[Tokens], size: int) -> Batch:
-        """Returns ``size`` rows that hold nothing but ``<bos>``, with room for any of ``texts`` and its clips."""
+        """Returns ``size`` rows of ``<bos>`` alone, with room for any of ``texts`` and its clips."""
         config = self._config
         longest = max((tokens.length for tokens in texts), default=1)
         length = next(bucket for bucket in config.buckets if bucket >= longest)
@@ -127,10 +127,10 @@ class ConversationLoader:
         return [self._choices(index, epoch) for index, epoch in zip(indices.tolist(), epochs, strict=True)]
 
     def _choices(self, index: int, epoch: int) -> Iterator[tuple[int, Tokens]]:
-        """Yields what may fill a row, best first, as far as the texts tell; each with the number that was asked for.
+        """Yields the conversations of usable text that may fill a row, best first, each with the requested number.
 
-        A quarantined conversation gives its place to the next of its stand-ins as if it had never been there. One that
-        then turns out to be bad gives its place too, but keeps its number.
+        A quarantined conversation is skipped for its next stand-in, which counts as the requested one. A conversation
+        that cannot be used is replaced too; the row keeps its number.
         """
         asked = None
         for candidate in with_stand_ins(index, self._seed, len(self._source)):
@@ -142,7 +142,7 @@ class ConversationLoader:
                 yield asked, tokens
 
     def _first(self, choices: Iterator[tuple[int, Tokens]]) -> tuple[int, Tokens]:
-        """The best of a row's choices."""
+        """Returns the best of a row's choices."""
         first = next(choices, None)
         if first is None:
             raise self._nothing_usable()
@@ -166,7 +166,7 @@ class ConversationLoader:
         raise self._nothing_usable()
 
     def _tokens(self, index: int, rng: np.random.Generator | None) -> Tokens | None:
-        """Returns a conversation's tokens; None when it is quarantined, or is bad and the reason is noted."""
+        """Returns a conversation's tokens; None if it is quarantined, or cannot be used and the reason is noted."""
         config = self._config
         conversation = self._source.conversation(index, rng)
         if conversation.id in self._quarantine:
@@ -179,7 +179,7 @@ class ConversationLoader:
         return Tokens(index, conversation, fitted)
 
     def _fill(self, batch: Batch, row: int, tokens: Tokens) -> bool:
-        """Fills a row and returns True, or leaves it as it was, notes why, and returns False."""
+        """Fills a row and returns True, or leaves the row unchanged, notes the reason, and returns False."""
         config, clips = self._config, []
         try:
             for clip in tokens.conversation.videos:
@@ -197,7 +197,7 @@ class ConversationLoader:
         return True
 
     def _note(self, index: int, conversation: Conversation, error: DataError) -> None:
-        """Remembers why a conversation cannot be used, and says so once."""
+        """Notes why a conversation cannot be used, and logs it the first time."""
         if index not in self._reasons:
             _LOG.warning("%s, conversation %s cannot be used: %s", self._source.name, conversation.id, error)
         self._reasons[index] = str(error)
@@ -209,7 +209,7 @@ def tokenize_conversation(
     """Checks a conversation and makes its ids and labels, V rows for each clip, cut to ``max_length``.
 
     Raises:
-      ConversationError: It cannot be used; the sentence says why.
+      ConversationError: It cannot be used, for the reason in the message.
     """
     check_number_of_clips(conversation, config)
     check_conversation(conversation, tokenizer, config.num_video_tokens, config.max_length)
@@ -221,7 +221,7 @@ def check_number_of_clips(conversation: Conversation, config: ConversationDataCo
     """Refuses a conversation about more clips than a row has room for.
 
     Raises:
-      ConversationError: It says how many.
+      ConversationError: It has more than ``config.max_videos`` clips.
     """
     if len(conversation.videos) > config.max_videos:
         raise ConversationError(

@@ -1,4 +1,4 @@
-r"""Conversations become token ids: Gemma's template, where the clips go, and which tokens are learned.
+r"""Turns conversations into token ids: Gemma's template, the places of the clips, the labels and the cut.
 
 Template of a round, behind one ``<bos>``::
 
@@ -6,8 +6,8 @@ Template of a round, behind one ``<bos>``::
 
 Clips stand first in their turn: every ``<video>`` mark is taken out of the text and ``<video>\n`` put before it. Where
 a conversation holds two clips or more, each mark is numbered, ``Image 1:<video>`` (the original's word, which its
-inference writes for videos too). These functions do exactly what the original does (HiLight at cad0ec8, ``train_GPUs``
-and ``predict_cli``), odd inputs included; ``data/conversations/checks.py`` refuses those before they get here.
+inference uses for videos too). These functions do exactly what the original does (HiLight at cad0ec8, ``train_GPUs``
+and ``predict_cli``), odd inputs included; ``data/conversations/checks.py`` refuses those first.
 """
 
 import itertools
@@ -46,7 +46,7 @@ class Fitted(NamedTuple):
     Attributes:
       ids: int32 [n].
       labels: int32 [n].
-      cut: What was cut off, as a sentence; empty where nothing was.
+      cut: A sentence about the part that was cut off; empty if nothing was.
     """
 
     ids: np.ndarray
@@ -124,7 +124,7 @@ def tokenize(prompt: str, tokenizer: GemmaTokenizer) -> np.ndarray:
 
 
 def expand(ids: np.ndarray, labels: np.ndarray | None, num_video_tokens: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Gives every clip its rows.
+    """Repeats the id of every clip for its rows.
 
     Args:
       ids: int32 [n], one ``VIDEO_ID`` per clip.
@@ -209,7 +209,7 @@ def _labels(prompt: str, ids: np.ndarray, tokenizer: GemmaTokenizer) -> np.ndarr
 
 
 def _answers(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First token, and one past the last, of every run of tokens that are learned."""
+    """Returns the first token, and one past the last, of every run of learned tokens."""
     learned = np.concatenate([[False], labels != IGNORE_ID, [False]]).astype(np.int8)
     steps = np.diff(learned)
     return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)

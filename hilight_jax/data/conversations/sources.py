@@ -44,13 +44,13 @@ def open_conversations(specification: str) -> ConversationSource:
     """Opens a source of conversations.
 
     Raises:
-      DataError: The kind or an option is unknown, nothing is there, or the file is not of this kind (entry named).
+      DataError: The kind or an option is unknown, the path is missing, or the file is not of this kind (entry named).
     """
     return open_by_kind(specification, KINDS, _refuse)
 
 
 def holds_conversations(specification: str) -> bool:
-    """Says whether a specification names one of ``KINDS``, rather than a source of clips with captions."""
+    """Returns True if a specification names one of ``KINDS``, not a source of clips with captions."""
     return specification.partition(":")[0] in KINDS
 
 
