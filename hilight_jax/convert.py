@@ -32,31 +32,23 @@ _USE = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Recognises, imports, writes, and tells what came of it."""
+    """Recognises and imports the source, writes the working directory and prints a report."""
     arguments = _parser().parse_args(argv)
     if arguments.shards < 1:
         raise UserError(f"--shards is {arguments.shards}, but must be at least 1.")
-    if is_exported(arguments.source):
-        _refuse_decisions(arguments)
-        imported, kind = import_exported(arguments.source), "exported"
-        log(f"{arguments.source} is {imported.kind}")
-        tokenizer = arguments.tokenizer
-        if imported.stage == "chat":
-            tokenizer = tokenizer or find_tokenizer(arguments.source)
-    else:
-        imported, kind, tokenizer = _import(arguments)
-    _tell_report(imported)
-    log(f"writing {weight_bytes(imported, arguments.dtype) / 1e9:.2f} GB to {arguments.to}")
-    decided = {name: str(value) for name, value in vars(arguments).items() if value not in (None, "")}
-    written = write_run(
+    imported, kind, tokenizer = (_import_export if is_exported(arguments.source) else _import)(arguments)
+    _print_report(imported)
+    size = weight_bytes(imported, arguments.dtype)
+    log(f"writing {size / 1e9:.2f} GB to {arguments.to}")
+    write_run(
         imported,
         arguments.to,
         dtype=arguments.dtype,
         shards=arguments.shards,
         tokenizer=tokenizer,
-        options=decided,
+        options={name: str(value) for name, value in vars(arguments).items() if value not in (None, "")},
     )
-    log(f"{arguments.to} holds {written.parameters:,} parameters, {written.bytes / 1e9:.2f} GB of {arguments.dtype}")
+    log(f"{arguments.to} holds {imported.num_parameters:,} parameters, {size / 1e9:.2f} GB of {arguments.dtype}")
     log(f"use it: {_USE[imported.stage].format(arguments.to)}")
     if arguments.json:
         commands.print_json(
@@ -64,8 +56,8 @@ def main(argv: list[str] | None = None) -> int:
                 "workdir": str(arguments.to),
                 "kind": kind,
                 "stage": imported.stage,
-                "parameters": written.parameters,
-                "bytes": written.bytes,
+                "parameters": imported.num_parameters,
+                "bytes": size,
                 "used": imported.used,
                 "left_over": dict(imported.left_over),
                 "missing": [],
@@ -76,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> tuple[Imported, str, Path | None]:
-    """What somebody else published: the model, its kind, and its tokenizer if it has one."""
+    """Imports a published checkpoint: the model, its kind, and its tokenizer if it has one."""
     foreign = open_foreign(arguments.source)
     if arguments.model_config:
         given = read_object(arguments.model_config, CheckpointError, "give the config.json of the weights")
@@ -91,23 +83,27 @@ def _import(arguments: argparse.Namespace) -> tuple[Imported, str, Path | None]:
     return import_as(kind, foreign, options), kind, tokenizer
 
 
-def _refuse_decisions(arguments: argparse.Namespace) -> None:
-    """An export says itself what it is; options that would say it otherwise would be passed over.
+def _import_export(arguments: argparse.Namespace) -> tuple[Imported, str, Path | None]:
+    """Imports an export of this package: the model, its kind, and its tokenizer if it has one.
 
     Raises:
-      ConfigError: Which one is given.
+      ConfigError: An option is given that the export itself decides.
     """
     asked = ("kind", "stretch", "model_config", "transformers_rule", "fp16_rounded")
     for name in (*asked, "vision", "frames", "token_mining", "adapter"):
         if getattr(arguments, name) not in (None, "", False):
             raise ConfigError(
-                f"--{name} cannot be used on '{arguments.source}', which is an export of this package and says itself "
-                f"what it is; leave it out."
+                f"--{name} cannot be used on '{arguments.source}', which is an export of this package and records "
+                f"its own kind; leave it out."
             )
+    imported = import_exported(arguments.source)
+    log(f"{arguments.source} is {imported.kind}")
+    tokenizer = find_tokenizer(arguments.source) if imported.stage == "chat" else None
+    return imported, "exported", arguments.tokenizer or tokenizer
 
 
-def _tell_report(imported: Imported) -> None:
-    """What was used and what was left; that nothing is missing has been checked."""
+def _print_report(imported: Imported) -> None:
+    """Prints the numbers of arrays used and left over; the import has checked that none is missing."""
     log(f"{_count(imported.used, 'array')} used, {len(imported.left_over)} left over, 0 missing")
     for reason, count in Counter(imported.left_over.values()).items():
         names = [name for name, why in imported.left_over.items() if why == reason]

@@ -1,1 +1,1 @@
-"""Checkpoints: the orbax store, and one table of names per foreign layout, used in both directions."""
+"""Checkpoints: the orbax store of a working directory, the integrity of its files, streaming of lazy arrays."""

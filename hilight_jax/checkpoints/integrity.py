@@ -1,7 +1,7 @@
-"""Whether the files of a checkpoint are all there: a size list written with every step, and what any step must have.
+"""Checks that the files of a checkpoint are complete: by a list of sizes written with every step, and by their layout.
 
-A machine that goes down can leave files shorter than they were, and a copy can stop half-way; neither shows in the name
-of the directory. Sizes are compared without reading: this is done at every start and for every reader.
+A machine that goes down can leave files cut short, and a copy can stop half-way; neither shows in the name of the
+directory. Sizes are compared without reading the files, at every start and for every reader.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from hilight_jax.core.errors import CheckpointError
 
 BROKEN = "broken_checkpoints"
 SIZES = "sizes.json"
-# What orbax writes after the list.
+# Files that orbax writes after the list.
 _LATE = ("_CHECKPOINT_METADATA", "commit_success.txt", SIZES)
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def write_sizes(step_directory: Path) -> None:
 
 
 def damage(step_directory: Path) -> str:
-    """Says what is wrong with the files of a step; empty when nothing is."""
+    """Describes the damage to the files of a step; empty where there is none."""
     try:
         commit = json.loads((step_directory / "_CHECKPOINT_METADATA").read_text())
         if not commit["commit_timestamp_nsecs"]:
@@ -58,7 +58,7 @@ def damage(step_directory: Path) -> str:
 
 
 def find_damage(directory: Path) -> dict[int, str]:
-    """The damaged steps and what is wrong with them, told to the user.
+    """The damaged steps and the damage to each, which is logged.
 
     Raises:
       CheckpointError: No other step is left.
@@ -73,7 +73,7 @@ def find_damage(directory: Path) -> dict[int, str]:
 
 
 def clear_damage(directory: Path) -> None:
-    """Makes ``directory`` and moves its damaged steps away; the first process does, the others wait for it.
+    """Makes ``directory`` and moves its damaged steps away, on the first process; the others wait for it.
 
     Raises:
       CheckpointError: No other step is left.
@@ -87,7 +87,7 @@ def clear_damage(directory: Path) -> None:
         except (CheckpointError, OSError) as error:
             failure = error
     if jax.process_count() > 1 and multihost_utils.broadcast_one_to_all(np.int32(failure is not None)):
-        failure = failure or CheckpointError(f"no step in {directory} is whole; process 0 says why.")
+        failure = failure or CheckpointError(f"no step in {directory} is whole; process 0 logged the reason.")
     if failure is not None:
         raise failure
 
@@ -112,7 +112,7 @@ def nothing_whole(directory: Path, damaged: Mapping[int, str]) -> CheckpointErro
 
 
 class WithoutSteps(ocp.step.NameFormat):
-    """Orbax's plain names, blind to some steps: it reads the metrics of all that it sees."""
+    """Orbax's plain names without some steps, since orbax reads the metrics of every step that it finds."""
 
     def __init__(self, hidden: Container[int]):
         """Hides those steps."""
@@ -132,7 +132,7 @@ class WithoutSteps(ocp.step.NameFormat):
 
 
 def _item_damage(item: Path) -> str:
-    """An item is a directory with a JSON file that says what is in it."""
+    """The damage to an item, a directory with a JSON file that describes it."""
     if not item.is_dir():
         return f"{item.name} is missing"
     described = [item / name for name in ("_METADATA", "metadata", "metrics") if (item / name).is_file()]

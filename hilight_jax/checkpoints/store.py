@@ -40,14 +40,14 @@ Which = Literal["best", "latest"]
 
 @dataclasses.dataclass(frozen=True)
 class KeepConfig:
-    """Which checkpoints stay: the newest ``latest`` and the best one by ``best_metric`` (highest is best)."""
+    """The checkpoints to keep: the newest ``latest`` and the best one by ``best_metric`` (highest is best)."""
 
     every: int = 1000
     latest: int = 2
     best_metric: str = "validation/text_to_video_r1"
 
     def __post_init__(self):
-        """Checks that something is kept."""
+        """Checks that at least one step is kept."""
         for name in ("every", "latest"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"config.keep.{name} is {getattr(self, name)}, but must be at least 1.")
@@ -76,8 +76,8 @@ class Store:
     def __init__(self, directory: Path, config: KeepConfig | None = None, read_only: bool = False):
         """Opens ``directory`` (made when missing, unless ``read_only``); a reader takes the best metric from its steps.
 
-        A step whose files are damaged is passed over; who may write also moves it out of the way, to
-        ``broken_checkpoints`` beside ``directory``, so that it can be saved again. Nothing is deleted.
+        A step whose files are damaged is passed over; unless ``read_only`` it is also moved to ``broken_checkpoints``
+        beside ``directory``, so that it can be saved again. Nothing is deleted.
 
         Raises:
           CheckpointError: There is nothing to read, or every step is damaged.
@@ -138,7 +138,7 @@ class Store:
         return step
 
     def set_aside(self, step: int, reason: str) -> None:
-        """Moves a step that turned out unreadable out of the way, so that the one before it is the latest.
+        """Moves an unreadable step away, so that the one before it is the latest.
 
         Raises:
           CheckpointError: There is none before it, or other processes are about to read this one.
@@ -164,15 +164,15 @@ class Store:
         metrics: Mapping[str, float] | None = None,
         pieces: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        """Starts saving a step; the arrays are copied before this returns, the writing goes on behind.
+        """Starts saving a step: arrays are copied before this returns and written in the background.
 
         Lazy arrays are read and written one after the other before this returns.
 
         Args:
           step: Its number.
           params: The parameters.
-          optimizer: The optimiser's state; None for a model that nobody trains here.
-          position: Where the step stands in its data.
+          optimizer: The optimiser's state; None for a model that is not trained here.
+          position: The position of the step in its data.
           config: The configuration that it was trained with.
           metrics: Figures of its evaluation, if there was one.
           pieces: Axis and number of pieces to store lazy arrays in, by path.
@@ -273,11 +273,11 @@ class Store:
         return trees.flatten(join_parts(self._restore(step, args)))[path]
 
     def restore_optimizer(self, step: int, like: Any) -> Any:
-        """Returns the optimiser state of ``step``, placed as ``like`` says."""
+        """Returns the optimiser state of ``step``, on the shardings of ``like``."""
         return self._restore(step, {OPTIMIZER: ocp.args.PyTreeRestore(like, restore_args=_placed_as(like))})[OPTIMIZER]
 
     def position(self, step: int) -> dict[str, Any]:
-        """Returns where ``step`` stood in its data."""
+        """Returns the position of ``step`` in its data."""
         return self._restore(step, {POSITION: ocp.args.JsonRestore()})[POSITION]
 
     def config(self, step: int) -> dict[str, Any]:
@@ -304,7 +304,7 @@ class Store:
         return {name: restored[name] for name in args}
 
     def _list_sizes(self) -> None:
-        """Is called by orbax when all files of a step are written, before the step gets its name."""
+        """Writes the list of sizes; orbax calls this when all files of a step are written, before it gets its name."""
         if jax.process_index() == 0:
             for place in self._directory.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
                 write_sizes(place)
@@ -332,7 +332,7 @@ class Store:
 
 
 def _placed_as(like: Any) -> Any:
-    """Restore arguments that put every array where its ``jax.ShapeDtypeStruct`` says."""
+    """Restore arguments that put every array on the sharding of its ``jax.ShapeDtypeStruct``."""
     return jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=x.sharding, global_shape=x.shape, dtype=x.dtype), like)
 
 

@@ -27,7 +27,7 @@ class LazyArrayHandler(ocp.type_handlers.NumpyHandler):
         values: Sequence[LazyArray],
         infos: Sequence[ocp.type_handlers.ParamInfo],
         args: Sequence[ocp.SaveArgs] | None = None,
-    ) -> Sequence[ocp.future.Future]:
+    ) -> Sequence[Any]:
         """Writes all of them, one after the other; nothing is left to wait for."""
         args = args or [ocp.SaveArgs()] * len(values)
         for value, info, arg in zip(values, infos, args, strict=True):

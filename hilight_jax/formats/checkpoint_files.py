@@ -1,4 +1,4 @@
-"""Opens checkpoints that others wrote: one file, or a directory with an index, in safetensors or torch's formats."""
+"""Opens foreign checkpoints: one file, or a directory with an index, in safetensors or torch's formats."""
 
 import dataclasses
 import zipfile
@@ -13,7 +13,7 @@ from hilight_jax.formats.safetensors_files import read_safetensors
 from hilight_jax.formats.torch_files import read_torch_file
 from hilight_jax.formats.torchscript import is_torchscript, read_torchscript
 
-# What a directory's weights are called, in the order in which transformers looks for them.
+# The names of a directory's weights, in the order in which transformers looks for them.
 _NAMES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -30,13 +30,13 @@ _CONFIGS = ("config.json", "adapter_config.json", "clipvip-vision_config.json")
 
 @dataclasses.dataclass(frozen=True)
 class Foreign:
-    """A checkpoint of somebody else's.
+    """A foreign checkpoint.
 
     Attributes:
-      path: What was opened.
+      path: The file or directory.
       weights: Its arrays by name, not yet read.
       config: The JSON object that lies beside them, empty where there is none.
-      files: All files that they are in.
+      files: All files of the arrays.
     """
 
     path: Path
@@ -95,7 +95,7 @@ def _read_shards(index: Path) -> tuple[dict[str, LazyArray], tuple[Path, ...]]:
 
 
 def _reader(path: Path) -> Callable[[Path], dict[str, LazyArray]]:
-    """Which format a file has, by its content."""
+    """The reader of a file's format, by its content."""
     if path.suffix == ".safetensors":
         return read_safetensors
     if zipfile.is_zipfile(path) and is_torchscript(path):

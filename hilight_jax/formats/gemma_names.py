@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.core.trees import Tree
+from hilight_jax.core.trees import Tree, flatten
 from hilight_jax.formats.mapping import LINEAR, Entry, export_weights, import_weights
 
 _LAYER = "model.layers.{layer}"
@@ -71,6 +71,11 @@ def adapter_from_official(weights: Mapping[str, np.ndarray], template: Tree) -> 
 def adapter_to_official(deltas: Tree) -> dict[str, np.ndarray]:
     """Exports the collection ``lora`` under PEFT's names (``adapter_model`` files)."""
     return export_weights(ADAPTER_TABLE, deltas)
+
+
+def layer_table(params: Tree) -> tuple[Entry, ...]:
+    """Rows of a chat model under our own names, but with ``gemma/layers_0`` and so on for the layers of Gemma."""
+    return tuple(Entry(path, path.replace("gemma/layers/", "gemma/layers_{layer}/")) for path in flatten(params))
 
 
 def without_tied_head(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

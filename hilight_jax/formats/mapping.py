@@ -25,7 +25,7 @@ _LARGE, _TILE = 1 << 20, (16, 1024)
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How one array is laid out on either side.
+    """The layouts of one array on either side.
 
     Attributes:
       shape: The foreign shape of an array of our shape.

@@ -46,7 +46,7 @@ def read_safetensors(path: Path) -> dict[str, LazyArray]:
         ) from error
 
 
-def _lazy(path: Path, name: str, described: object) -> LazyArray:
+def _lazy(path: Path, name: str, described: Any) -> LazyArray:
     kind = described.get_dtype()
     if kind not in _DTYPES:
         raise CheckpointError(

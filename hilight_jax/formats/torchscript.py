@@ -2,7 +2,9 @@
 
 Such an archive is a program with its state; ``torch.jit.load`` would run it, and the weights-only loader refuses it.
 Its state is a pickle of plain module objects around tensors. The instructions are listed (``pickletools.genops``, which
-executes nothing) and followed on a stack of descriptions; the numbers are read from the archive's own entries.
+executes nothing) and followed on a stack of descriptions; the numbers are read from the archive's own entries. The
+standard library's ``Unpickler`` needs more care than these instructions: even with an allow-list of names an index of
+its memo can allocate gigabytes and BUILD can change the objects that a name stands for.
 """
 
 import math
@@ -13,25 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.lazy import LazyArray
+from hilight_jax.formats.torch_files import STORAGES
 
-_STORAGES = {
-    "DoubleStorage": np.float64,
-    "FloatStorage": np.float32,
-    "HalfStorage": np.float16,
-    "BFloat16Storage": ml_dtypes.bfloat16,
-    "LongStorage": np.int64,
-    "IntStorage": np.int32,
-    "ShortStorage": np.int16,
-    "CharStorage": np.int8,
-    "ByteStorage": np.uint8,
-    "BoolStorage": np.bool_,
-}
-# What the zip reader raises at a damaged archive, or at one that is packed in a way that torch never does.
+_STORAGES = {storage: np.dtype(name) for name, storage in STORAGES.items()}
+# Errors of the zip reader at a damaged archive, or at one that is packed in a way that torch never does.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": _MARK}
@@ -42,7 +33,7 @@ _LONGEST_PATH = 1000
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is a zip file that holds code, as TorchScript's do; a damaged one is not."""
+    """True for a zip file that holds code, as TorchScript's do; False for a damaged one."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
@@ -81,7 +72,7 @@ def read_torchscript(path: Path) -> dict[str, LazyArray]:
 
 
 class _Name:
-    """Something that the pickle names: a class of the archive, a storage, a function of torch's."""
+    """A name in the pickle: a class of the archive, a storage, a function of torch's."""
 
     def __init__(self, module: str, name: str):
         self.module, self.name = module, name

@@ -17,6 +17,7 @@ from hilight_jax.core.config import to_dict
 from hilight_jax.formats import clip_names
 from hilight_jax.formats.exporting.clip_tokenizer_json import write_clip_tokenizer
 from hilight_jax.formats.exporting.exported_model import ExportedEncoder
+from hilight_jax.formats.exporting.huggingface_configs import clip_vision_sizes
 from hilight_jax.formats.huggingface_names import encoder_to_huggingface
 from hilight_jax.formats.safetensors_files import write_shards
 from hilight_jax.formats.torch_files import write_torch_file
@@ -37,7 +38,7 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     """Writes both forms into an existing directory.
 
     Returns:
-      Sentences about what a form does not hold.
+      Sentences about parts that a form leaves out.
 
     Raises:
       CheckpointError: A parameter has no name there.
@@ -61,7 +62,7 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
 
 
 def original_weights(model: ExportedEncoder) -> dict[str, Any]:
-    """Everything that CLIP-ViP's strict loading asks for: also the positions 0, 1, 2, ... that its towers store."""
+    """All arrays of CLIP-ViP's strict loading, with the positions 0, 1, 2, ... that its towers store."""
     named = clip_names.to_official({name: tree for name, tree in model.params.items() if name != "local"})
     for tower in ("vision_model", "text_model"):
         count = named[f"{tower}.embeddings.position_embedding.weight"].shape[0]
@@ -77,15 +78,7 @@ def original_config(config: DualEncoderConfig) -> dict[str, Any]:
     return {
         "model_type": "clip",
         "projection_dim": config.embed_dim,
-        "vision_config": {
-            "hidden_size": vision.width,
-            "intermediate_size": vision.mlp_dim,
-            "num_hidden_layers": vision.depth,
-            "num_attention_heads": vision.num_heads,
-            "image_size": vision.image_size,
-            "patch_size": vision.patch_size,
-            "hidden_act": "quick_gelu",
-        },
+        "vision_config": clip_vision_sizes(vision),
         "text_config": {
             "vocab_size": text.vocab_size,
             "max_position_embeddings": text.max_length,
@@ -106,7 +99,7 @@ def original_config(config: DualEncoderConfig) -> dict[str, Any]:
 
 
 def huggingface_config(config: DualEncoderConfig, similarity: str, dtype: str) -> dict[str, Any]:
-    """What ``remote_code/configuration_clip_vip.py`` reads."""
+    """The config.json that ``remote_code/configuration_clip_vip.py`` reads."""
     local = config.local
     return {
         "architectures": ["ClipVipModel"],
@@ -129,7 +122,7 @@ def huggingface_config(config: DualEncoderConfig, similarity: str, dtype: str) -
 
 
 def processor_config(model: ExportedEncoder) -> dict[str, Any]:
-    """What ``remote_code/processing_clip_vip.py`` reads."""
+    """The processor_config.json that ``remote_code/processing_clip_vip.py`` reads."""
     data = model.data
     return {
         "processor_class": "ClipVipProcessor",

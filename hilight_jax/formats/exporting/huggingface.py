@@ -2,7 +2,7 @@ r"""A chat model as a directory that Hugging Face's transformers 5 loads, on tor
 
 ```
 config.json, generation_config.json, processor_config.json
-*.py                               the model, its configuration and its processor (exporters/remote_code)
+*.py                               the model, its configuration and its processor (``remote_code/``)
 tokenizer*, chat_template.jinja
 model.safetensors.index.json       names of all weights, wherever they lie
 video.safetensors                  CLIP-ViP and token mining
@@ -57,7 +57,7 @@ def write_huggingface(
     """Writes a chat model.
 
     Args:
-      model: All its parts but ``lora``: deltas are merged beforehand, or written beside (``peft_adapter``).
+      model: All its parts but ``lora``: deltas are merged beforehand, or written beside (``exporting.lora``).
       directory: An existing, empty directory.
       shard_bytes: Largest size of a file of weights.
       quantized: Its parameters with the language model in 8 bits, which are then written instead.
@@ -83,7 +83,7 @@ def write_huggingface(
 
 
 def _write_configs(model: ExportedChat, directory: Path, dtype: str, quantized: bool) -> None:
-    """Everything but weights."""
+    """Writes configurations, tokenizers and remote code."""
     config, data = model.config, model.data
     tokenizer = GemmaTokenizer(model.tokenizer)
     video = {"<video>": config.gemma.vocab_size}

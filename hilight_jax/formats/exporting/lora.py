@@ -18,7 +18,7 @@ _LAYER = re.compile(r"\.layers\.\d+\.")
 
 
 def merge_lazily(params: Tree, deltas: Tree, config: LoraConfig) -> dict[str, Any]:
-    """Adds the deltas as ``models.lora.merge`` does: ``kernel + alpha / rank * a @ b``, as lazy arrays.
+    """Adds every delta to its kernel: ``kernel + alpha / rank * a @ b``, as lazy arrays.
 
     Sums are made in float32 (float64 for such kernels) and rounded once to the kernel's dtype.
 

@@ -1,4 +1,4 @@
-"""The model card of an export: what it is, how it is loaded, where it comes from, what was measured, what it cannot."""
+"""Writes the model card of an export: loading, ancestry, measured figures and limits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ print(processor.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_to
 """,
     "stablehlo": """\
 Programs for CPU, CUDA and TPU with the weights beside them. `load.py` needs jax and safetensors, nothing else; reading
-videos and `tokenizer.model` is the caller's. `manifest.json` says how frames and prompts are made; here the fixed clip:
+videos and `tokenizer.model` is the caller's. `manifest.json` describes frames and prompts; here the fixed clip:
 
 ```python
 import sys
@@ -56,7 +56,7 @@ _LIMITS = (
     "It answers what it was trained on: billiards clips of a few seconds, seen through a few frames spread evenly over "
     "them. What happens between two frames it has not seen.",
     "Frames are squeezed to a square, whatever their shape.",
-    "Nothing was done against wrong, biased or made-up answers; check them before anybody relies on them.",
+    "Nothing was done against wrong, biased or made-up answers; check them before you rely on them.",
 )
 
 
@@ -66,7 +66,7 @@ Programs for CPU, CUDA and TPU with the weights beside them. `load.py` needs jax
 ```python
 import load
 
-model = load.Model("DIR")  # With DIR on the path; manifest.json says how frames and texts are made.
+model = load.Model("DIR")  # With DIR on the path; manifest.json describes frames and texts.
 video = model.encode("encode_video", frames)["video_embeds"]
 text = model.encode("encode_text", ids, mask)["text_embeds"]
 ```
@@ -74,7 +74,7 @@ text = model.encode("encode_text", ids, mask)["text_embeds"]
 
 
 def model_card(record: Mapping[str, Any]) -> str:
-    """Writes the card of an export from its record, see ``formats/exporting/exported_model.py``."""
+    """Writes the card of an export from its record, see ``exporting.export``."""
     stablehlo = record["format"] == "stablehlo"
     lines = ["---", "library_name: transformers" if record["format"] == "huggingface" else "library_name: hilight_jax"]
     lines += ["tags: [video-language, billiards, hilight]", "---", "", f"# {_title(record)}", ""]
@@ -90,7 +90,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         f"`fingerprint.safetensors` holds a fixed clip and what the {_whose(record)} makes of it; "
         "`python -m hilight_jax.export --verify DIR` compares."
         if record["fingerprint"]
-        else "It was exported without a fingerprint: nothing says what it must answer.",
+        else "It was exported without reference outputs, so it cannot be verified.",
         "",
     ]
     if record["metrics"]:

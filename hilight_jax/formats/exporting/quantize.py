@@ -1,4 +1,4 @@
-"""Weights in 8 bits: symmetric, a scale for each output channel, and what that costs, measured.
+"""Quantizes weights to 8 bits, symmetric with a scale for each output channel, and measures the error.
 
 ``quantize(params)`` gives the tree with every large linear map of the language model, and its embedding table, replaced
 by ``{"int8": [..., in, out], "scale": [..., 1, out]}`` (the table: ``[vocab, D]`` and ``[vocab, 1]``, a scale for each
@@ -14,8 +14,8 @@ from jaxtyping import Float, Int8
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import Tree, flatten, matches, unflatten
 
-# What is worth it: nearly all numbers of the model, and the ones that each token reads.
-TARGETS = (r"gemma/layers.*/kernel", r"gemma/embedder/table")
+# Nearly all elements of the model, and those that are read for each token.
+_TARGETS = (r"gemma/layers.*/kernel", r"gemma/embedder/table")
 _LARGEST = 127
 
 
@@ -31,9 +31,9 @@ class Quantized:
     _measured: dict[str, float]
 
     def errors(self) -> dict[str, float]:
-        """Root mean square of what was lost, relative to that of the weights: the worst array and the mean of all.
+        """Root mean square of the error, relative to that of the weights: the worst array and the mean of all.
 
-        Known when everything was read.
+        Complete when all arrays were read.
         """
         values = list(self._measured.values())
         if not values:
@@ -41,12 +41,12 @@ class Quantized:
         return {"worst": max(values), "mean": float(np.mean(values))}
 
 
-def quantize(params: Tree, targets: tuple[str, ...] = TARGETS) -> Quantized:
-    """Replaces the arrays whose paths match; nothing is read yet."""
+def quantize(params: Tree) -> Quantized:
+    """Replaces the arrays whose paths match by lazy ones."""
     measured: dict[str, float] = {}
     flat: dict[str, Any] = {}
     for path, leaf in flatten(params).items():
-        if matches(path, targets):
+        if matches(path, _TARGETS):
             pair = _Pair(path, leaf, -1 if path.endswith("table") else -2, measured)
             flat[f"{path}/int8"], flat[f"{path}/scale"] = pair.lazy()
         else:
@@ -70,12 +70,12 @@ def quantize_array(
     x = np.asarray(x, np.float32)
     scale = np.abs(x).max(axis=axis, keepdims=True) / np.float32(_LARGEST)
     steps = np.divide(x, scale, out=np.zeros_like(x), where=scale > 0)
-    # Among the tiniest of numbers the scale itself is rounded, so that a step more than fits could be counted.
+    # The scale of subnormal numbers is rounded itself, so that the largest could come to 128 steps.
     return np.clip(np.rint(steps), -_LARGEST, _LARGEST).astype(np.int8), scale
 
 
 class _Pair:
-    """One array in 8 bits, worked out once for its values and its scales."""
+    """One array in 8 bits, computed once for its values and its scales."""
 
     def __init__(self, path: str, leaf: Any, axis: int, measured: dict[str, float]):
         self._path, self._leaf, self._axis, self._measured = path, leaf, axis, measured

@@ -34,7 +34,7 @@ from hilight_jax.formats.mapping import export_weights
 from hilight_jax.formats.safetensors_files import write_shards
 from hilight_jax.models import hilight
 from hilight_jax.models.clip import normalise
-from hilight_jax.models.gemma import Cache
+from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.video_text import DualEncoder

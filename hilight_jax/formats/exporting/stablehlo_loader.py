@@ -1,4 +1,4 @@
-"""Runs an exported model with jax and safetensors alone: ``Model(DIR)``; manifest.json tells inputs and prompts."""
+"""Runs an exported model with jax and safetensors alone: ``Model(DIR)``; manifest.json describes inputs and prompts."""
 
 import functools
 import json
@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 
 class Model:
-    """The programs of a directory with their weights; each is compiled for a shape when it first meets it."""
+    """The programs of a directory with their weights; each is compiled at the first call with a shape."""
 
     def __init__(self, directory):
         root = pathlib.Path(directory)

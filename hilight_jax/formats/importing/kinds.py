@@ -1,8 +1,8 @@
-"""Which published model a checkpoint is, by the names of its arrays."""
+"""Recognises the kind of a published checkpoint by the names of its arrays, and imports it as that kind."""
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
@@ -10,39 +10,29 @@ from hilight_jax.formats.checkpoint_files import Foreign
 from hilight_jax.formats.importing import clip, gemma, hilight
 from hilight_jax.formats.importing.imported_model import Imported
 
-# Kind: an expression that some name of such a checkpoint matches and, in this order, none of a kind before. Wrappers'
-# prefixes (module., clipmodel., model.) may stand in front of CLIP's names.
+# Wrappers' prefixes (module., clipmodel., model.) may stand in front of CLIP's names.
 _WRAPPED = r"(module\.|model\.|clipmodel\.)*"
-_SIGNS: dict[str, str] = {
-    "hilight": r"model\.token_mining\..+",
-    "adapter": r"base_model\..+\.lora_A\..+",
-    "gemma": r"model\.embed_tokens\.weight",
-    "clip_vip": _WRAPPED + r"vision_model\.embeddings\.(temporal_embedding|added_cls)",
-    "hf_clip": _WRAPPED + r"vision_model\.embeddings\.class_embedding",
-    "long_clip": r"(module\.)?positional_embedding_res",
-    "openai_clip": r"(module\.)?visual\.class_embedding",
-    "token_mining": r"(query|key|val)_projector\.0\.weight",
+# By kind, its words and an expression that some name of such a checkpoint matches; the first kind that matches counts.
+_KINDS: dict[str, tuple[str, str]] = {
+    "hilight": ("HiLight, a language model with token mining", r"model\.token_mining\..+"),
+    "adapter": ("a LoRA adapter", r"base_model\..+\.lora_A\..+"),
+    "gemma": ("a Gemma", r"model\.embed_tokens\.weight"),
+    "clip_vip": ("CLIP-ViP", _WRAPPED + r"vision_model\.embeddings\.(temporal_embedding|added_cls)"),
+    "hf_clip": ("CLIP in Hugging Face's names", _WRAPPED + r"vision_model\.embeddings\.class_embedding"),
+    "long_clip": ("Long-CLIP", r"(module\.)?positional_embedding_res"),
+    "openai_clip": ("CLIP in OpenAI's names", r"(module\.)?visual\.class_embedding"),
+    "token_mining": ("HiLight's token mining alone", r"(query|key|val)_projector\.0\.weight"),
 }
 # A file with no other names is token mining by itself.
 _TOKEN_MINING = r"(model\.token_mining\.)?(query|key|val|CLIP_VIP|LongCLIP|tokenizer)_projector\..*"
-_WHAT = {
-    "hilight": "HiLight, a language model with token mining",
-    "adapter": "a LoRA adapter",
-    "gemma": "a Gemma",
-    "clip_vip": "CLIP-ViP",
-    "hf_clip": "CLIP in Hugging Face's names",
-    "long_clip": "Long-CLIP",
-    "openai_clip": "CLIP in OpenAI's names",
-    "token_mining": "HiLight's token mining alone",
-}
 # Kinds that are parts of another, and the option that takes them.
 _PARTS = {"adapter": "--adapter", "token_mining": "--token_mining"}
-KINDS = tuple(kind for kind in _SIGNS if kind not in _PARTS)
+KINDS = tuple(kind for kind in _KINDS if kind not in _PARTS)
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportOptions:
-    """What a user may decide about an import.
+    """The decisions of a user about an import.
 
     Attributes:
       stretch: Make the beginning of a Long-CLIP of a CLIP.
@@ -64,39 +54,33 @@ def recognise(foreign: Foreign) -> str:
     Raises:
       CheckpointError: It is of none that is known here, or a part that needs the rest.
     """
-    kind = kind_of(foreign.weights)
+    names = sorted(foreign.weights)
+    if names and all(re.fullmatch(_TOKEN_MINING, name) for name in names):
+        kind = "token_mining"
+    else:
+        matching = (kind for kind, (_, sign) in _KINDS.items() if any(re.fullmatch(sign, name) for name in names))
+        kind = next(matching, None)
     if kind is None:
-        names = sorted(foreign.weights)
         raise CheckpointError(
             f"'{foreign.path}' is of an architecture that is not known here: {len(names)} arrays, the first "
-            f"'{names[0] if names else ''}'; known are {', '.join(f'{_WHAT[kind]} ({kind})' for kind in KINDS)}. "
+            f"'{names[0] if names else ''}'; known are {', '.join(f'{describe(kind)} ({kind})' for kind in KINDS)}. "
             f"--kind forces one."
         )
     if kind in _PARTS:
         raise CheckpointError(
-            f"'{foreign.path}' is {_WHAT[kind]}, a part of a HiLight; convert the HiLight and give this as "
+            f"'{foreign.path}' is {describe(kind)}, a part of a HiLight; convert the HiLight and give this as "
             f"{_PARTS[kind]}."
         )
     return kind
 
 
-def kind_of(names: Collection[str]) -> str | None:
-    """The first kind that one of the names is a sign of."""
-    if names and all(re.fullmatch(_TOKEN_MINING, name) for name in names):
-        return "token_mining"
-    for kind, pattern in _SIGNS.items():
-        if any(re.fullmatch(pattern, name) for name in names):
-            return kind
-    return None
-
-
 def describe(kind: str) -> str:
     """A kind in words."""
-    return _WHAT[kind]
+    return _KINDS[kind][0]
 
 
 def import_as(kind: str, foreign: Foreign, options: ImportOptions) -> Imported:
-    """Imports a checkpoint as one kind; nothing is read before the result is.
+    """Imports a checkpoint as one kind; arrays are read when the result's are.
 
     Raises:
       CheckpointError: It does not fit; every missing, extra and misshaped name is listed.
@@ -128,7 +112,7 @@ def import_as(kind: str, foreign: Foreign, options: ImportOptions) -> Imported:
     for option, (given, kinds) in read.items():
         if given and kind not in kinds:
             raise ConfigError(
-                f"{option} is for {' and '.join(kinds)}, but this is {_WHAT[kind]} ({kind}); leave it out."
+                f"{option} is for {' and '.join(kinds)}, but this is {describe(kind)} ({kind}); leave it out."
             )
     imported = importers[kind]()
     return clip.stretch_clip(foreign, imported) if options.stretch else imported

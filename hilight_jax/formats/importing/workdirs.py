@@ -1,6 +1,5 @@
-"""An imported model as a working directory: what training, evaluation, chat and export read as any other run's."""
+"""Writes an imported model as a working directory, which training, evaluation, chat and export read as any run's."""
 
-import dataclasses
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from hilight_jax.core.atomic_files import whole_directory, write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.lazy import lazy
-from hilight_jax.core.sharding import Rule, storage_axes
+from hilight_jax.core.sharding import storage_axes
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.importing.imported_model import Imported
 from hilight_jax.models import hilight, long_clip, video_text
@@ -25,21 +24,9 @@ from hilight_jax.stages.chat_tokenizer import TOKENIZER
 from hilight_jax.stages.load_config import build_run
 
 PRESET = "imported"
-# Numbers of an array that is stored in several pieces; smaller ones are not worth it.
+_RULES = {"encoder": video_text.PARTITION_RULES, "long_clip": long_clip.PARTITION_RULES}
+# Elements of an array from which on it is stored in several pieces.
 _WORTH_CUTTING = 1 << 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """What a conversion came to.
-
-    Attributes:
-      parameters: Numbers of the model.
-      bytes: Of the working directory's weights.
-    """
-
-    parameters: int
-    bytes: int
 
 
 def write_run(
@@ -50,7 +37,7 @@ def write_run(
     shards: int = 1,
     tokenizer: Path | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Written:
+) -> None:
     """Writes the working directory, whole or not at all.
 
     Args:
@@ -59,17 +46,15 @@ def write_run(
       dtype: Of the stored weights.
       shards: Pieces to store every large array in, so that as many hosts read one each.
       tokenizer: Gemma's ``tokenizer.model``, which a HiLight needs and a language model may have.
-      options: What the user decided, for the record.
+      options: The user's decisions, for the record.
 
     Raises:
       UserError: The directory exists, or the disk is too small.
       ConfigError: A HiLight has no tokenizer, or one of another size.
     """
     params = trees.map_with_path(lambda _, x: lazy(x).astype(dtype), imported.params)
-    leaves = trees.flatten(params)
-    size = weight_bytes(imported, dtype)
     run = run_config(imported)
-    check_tokenizer(imported, tokenizer)
+    _check_tokenizer(imported, tokenizer)
     files = {file: None for foreign in imported.opened.values() for file in foreign.files}
     if tokenizer:
         files[tokenizer] = None
@@ -81,36 +66,30 @@ def write_run(
     }
     if imported.ancestry:
         facts["started_from"] = {"export": imported.ancestry}
-    with whole_directory(workdir, size + 2**24) as partial, ThreadPoolExecutor(1) as beside:
+    with whole_directory(workdir, weight_bytes(imported, dtype) + 2**24) as partial, ThreadPoolExecutor(1) as beside:
         # Hashing reads the files once more, beside the conversion, while they are in the system's cache.
         record = beside.submit(converted, imported.kind, files, facts)
         write_object(partial / "config.json", to_dict(run))
         if tokenizer:
             shutil.copyfile(tokenizer, partial / TOKENIZER)
         store = Store(partial / "checkpoints")
-        pieces = storage_axes(leaves, rules(imported), shards, _WORTH_CUTTING) if shards > 1 else {}
-        store.save(
-            0,
-            with_progress(params, "converting"),
-            None,
-            {"step": 0, "examples": 0, "seed": 0},
-            to_dict(run),
-            pieces=pieces,
-        )
+        rules = _RULES.get(imported.stage, hilight.PARTITION_RULES)
+        pieces = storage_axes(trees.flatten(params), rules, shards, _WORTH_CUTTING) if shards > 1 else {}
+        params, position = with_progress(params, "converting"), {"step": 0, "examples": 0, "seed": 0}
+        store.save(0, params, None, position, to_dict(run), pieces=pieces)
         store.close()
         write_object(partial / ANCESTRY, record.result())
-    return Written(sum(leaf.size for leaf in leaves.values()), size)
 
 
 def weight_bytes(imported: Imported, dtype: str) -> int:
-    """Bytes that the weights will take on the disk."""
-    return sum(leaf.size for leaf in trees.flatten(imported.params).values()) * np.dtype(dtype).itemsize
+    """Bytes of the weights on the disk."""
+    return imported.num_parameters * np.dtype(dtype).itemsize
 
 
 def run_config(imported: Imported) -> Any:
-    """The configuration of the run whose place an imported model takes.
+    """The configuration of the run that an imported model stands for.
 
-    What only training reads is at its defaults; ``steps`` of 1 says that nothing was trained here.
+    Values that only training reads are at their defaults.
     """
     values: dict[str, Any] = {"name": imported.stage, "preset": PRESET, "stage": imported.stage}
     model = to_dict(imported.model)
@@ -135,7 +114,7 @@ def run_config(imported: Imported) -> Any:
 
 
 def _chat_values(imported: Imported, model: dict[str, Any]) -> dict[str, Any]:
-    """A HiLight takes the place of an aligned run; with an adapter, of a tuned one."""
+    """The values of a HiLight's run: an aligned one; with an adapter, a tuned one."""
     places = {name: str(foreign.path) for name, foreign in imported.opened.items()}
     tuned = imported.model.lora is not None
     sources = {"encoder": places.get("vision", places["weights"]), "language_model": places["weights"]}
@@ -157,11 +136,11 @@ def _chat_values(imported: Imported, model: dict[str, Any]) -> dict[str, Any]:
     return {"name": stage, "stage": stage, "sources": sources, "model": model, "data": data}
 
 
-def check_tokenizer(imported: Imported, tokenizer: Path | None) -> None:
+def _check_tokenizer(imported: Imported, tokenizer: Path | None) -> None:
     """Refuses a HiLight without a tokenizer, and one that is not its language model's.
 
     Raises:
-      ConfigError: What is missing, or both sizes.
+      ConfigError: The tokenizer is missing or has another size.
     """
     if tokenizer is None:
         if imported.stage == "chat":
@@ -177,9 +156,3 @@ def check_tokenizer(imported: Imported, tokenizer: Path | None) -> None:
             f"the tokenizer '{tokenizer}' has {size} tokens, but the language model has {rows}; give the one that "
             f"belongs to it."
         )
-
-
-def rules(imported: Imported) -> tuple[Rule, ...]:
-    """How the parameters of a stage are split over devices."""
-    known = {"encoder": video_text.PARTITION_RULES, "long_clip": long_clip.PARTITION_RULES}
-    return known.get(imported.stage, hilight.PARTITION_RULES)

@@ -57,7 +57,7 @@ class ClipVipTower(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Pixels to tokens; cls and added_cls share position 0, patches alone know their time."""
+    """Pixels to tokens; cls and added_cls share position 0, patches alone get a temporal embedding."""
 
     def __init__(self, num_patches: int, patch_size: int, width: int, num_times: int, num_proxy_tokens: int):
         """Builds the tables; no times, no temporal embedding."""

@@ -14,7 +14,7 @@ from .configuration_clip_vip import ClipVipConfig
 
 @dataclass
 class ClipVipOutput(ModelOutput):
-    """What `ClipVipModel` gives.
+    """The output of `ClipVipModel`.
 
     Attributes:
       video_embeds: [B, E], unit vectors.
@@ -72,7 +72,7 @@ class ClipVipModel(PreTrainedModel):
         return functional.normalize(self.text_projection(pooled).float(), eps=0)
 
     def get_local_features(self, pixel_values_videos=None, input_ids=None, attention_mask=None):
-        """What words and patches are compared by, one entry a level.
+        """The local features of words and patches, one entry a level.
 
         Returns:
           Of clips, [B, F, P, E] each, and of captions, [texts, L, E] each, not normalised; None for what is not given.
@@ -86,7 +86,7 @@ class ClipVipModel(PreTrainedModel):
         return video, text
 
     def word_maps(self, pixel_values_videos, input_ids, attention_mask=None) -> torch.Tensor:
-        """How similar every token of a caption is to every patch of its clip: [B, L, F, P].
+        """The similarity of every token of a caption to every patch of its clip: [B, L, F, P].
 
         The levels are averaged with `config.level_weights`.
         """

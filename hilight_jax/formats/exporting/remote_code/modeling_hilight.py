@@ -74,7 +74,7 @@ class HiLightForCausalLM(PreTrainedModel, GenerationMixin):
         self.lm_head = value
 
     def get_video_features(self, pixel_values_videos: torch.Tensor, key_frames: torch.Tensor) -> torch.Tensor:
-        """What clips are to the language model, before it scales them.
+        """The rows of clips in the input of the language model, before it scales them.
 
         Args:
           pixel_values_videos: [clips, F, 3, H, W], normalised.

@@ -1,4 +1,4 @@
-"""Clips and captions become what `ClipVipModel` takes.
+"""Prepares clips and captions for `ClipVipModel`.
 
 inputs = processor(text=["the red ball is potted"], videos=["shot.mp4"], return_tensors="pt")
 print(model(**inputs).logits_per_video)
@@ -37,7 +37,7 @@ class ClipVipProcessor(ProcessorMixin):
         Args:
           text: A caption or a list of them.
           videos: A clip or a list of clips: paths, bytes, or arrays [n, Y, X, 3] of uint8.
-          **kwargs: `return_tensors`, and what the tokenizer knows.
+          **kwargs: `return_tensors`, and options of the tokenizer.
 
         Returns:
           `input_ids` and `attention_mask` [texts, L]; `pixel_values_videos` [B, F, 3, H, W], float32.
@@ -59,7 +59,7 @@ class ClipVipProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self):
-        """What the model takes."""
+        """The names of the model's inputs."""
         return ["input_ids", "attention_mask", "pixel_values_videos"]
 
 

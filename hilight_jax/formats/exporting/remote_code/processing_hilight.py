@@ -106,7 +106,7 @@ class HiLightProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self):
-        """What the model takes."""
+        """The names of the model's inputs."""
         return [*self.tokenizer.model_input_names, "pixel_values_videos", "key_frames"]
 
 
@@ -122,7 +122,7 @@ def _flat(videos) -> list:
 
 
 def _is_clip(item) -> bool:
-    """Whether it is one clip: a file, its bytes, an array [n, Y, X, 3] or a list of pictures."""
+    """True for one clip: a file, its bytes, an array [n, Y, X, 3] or a list of pictures."""
     if isinstance(item, (str, bytes, os.PathLike)):
         return True
     if isinstance(item, (list, tuple)):

@@ -97,7 +97,7 @@ def normalise(frames: np.ndarray) -> np.ndarray:
 
 
 def _decode(video, num_frames: int) -> np.ndarray:
-    """Decodes a file twice, to count its frames and to take some; nothing is trusted that its header says."""
+    """Decodes a file twice, to count its frames and to take some; its header is not trusted."""
     if av is None:
         raise ImportError("reading a video file needs PyAV (pip install av); or give the clip's frames as an array.")
     numbers = uniform_indices(sum(1 for _ in _all_frames(video)), num_frames)
