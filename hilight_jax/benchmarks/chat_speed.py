@@ -22,7 +22,7 @@ from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.models.gemma import GemmaConfig
+from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
 from hilight_jax.stages.chat_config import ChatTrainConfig
 

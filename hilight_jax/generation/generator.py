@@ -13,7 +13,7 @@ from hilight_jax.generation.language_model import LanguageModel, PrefixCache, bu
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
 from hilight_jax.generation.streaming import AnswerState, Tokenizer
-from hilight_jax.models.gemma import Cache
+from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.hilight import HiLightConfig
 
 

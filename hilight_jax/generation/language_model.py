@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.trees import Tree
-from hilight_jax.models.gemma import Cache, init_cache, unstack_layers
+from hilight_jax.models.gemma_decoding import Cache, init_cache, unstack_layers
 from hilight_jax.models.hilight import HiLight, HiLightConfig, count_positions, variables
 from hilight_jax.models.lora import COLLECTION
 

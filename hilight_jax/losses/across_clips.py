@@ -1,17 +1,17 @@
-"""The local loss that contrasts a word's evidence in its own clip with its evidence in the other clips of its group.
+"""The local loss across clips: a word's evidence in its own clip against its evidence in the other clips of its group.
 
 SPARC contrasts the words of one caption with each other, which position alone can solve: token k takes patch set k.
 Here a token must resemble its best patches in its own clip more than its best patches in other clips. For token k of
 caption i, clip j, patches p of all frames, all vectors of unit length:
 
     s[i,k,j,p] = t[i,k] . v[j,p]                                       similarity
-    w[i,k,j,p] = softmax over p of sharpness * s[i,k,j,p]              where clip j shows the word, if it does
+    w[i,k,j,p] = softmax over p of sharpness * s[i,k,j,p]              place of the word in clip j
     c[i,k,j]   = t[i,k] . unit(sum over p of w[i,k,j,p] v[j,p])        evidence
     loss       = 1/2 mean over tokens (i,k) of CE over clips j of scale * c[i,k,j], positive j = i
                + 1/2 mean over clips j of CE over captions i of mean over k of scale * c[i,k,j], positive i = j
 
-A group is a fixed run of J consecutive clips of the global batch. Nothing leaves a group, so nothing is communicated
-and the loss does not depend on the number of devices.
+A group is a fixed run of J consecutive clips of the global batch and lies on one device: nothing is communicated, and
+the loss does not depend on the number of devices.
 """
 
 import functools
@@ -21,11 +21,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.means import Mean
-from hilight_jax.losses.sparc import whole_max, whole_sum
 from hilight_jax.ops.vectors import PRECISION, REMOVED, at_least_float32, unit
 
-# Tokens that meet all clips of their group at once. The similarities of a chunk, [J, TOKENS_PER_CHUNK, F * P], are the
-# largest array of this file; 128 rows keep matrix units busy and waste little on the last chunk.
+# Tokens that are compared with all clips of their group at once. The similarities of a chunk, [J, TOKENS_PER_CHUNK,
+# F * P], are the largest array of this file; 128 rows keep matrix units busy and waste little on the last chunk.
 TOKENS_PER_CHUNK = 128
 
 
@@ -88,10 +87,10 @@ def evidence(
     sharpness: float,
     frames_axis: str | None = None,
 ) -> Float[Array, "J L J"]:
-    """Cosine of every token with what it gathers from every clip of one group, c[i,k,j]; anything where masked.
+    """Cosine of every token with the vector it gathers from every clip of one group, c[i,k,j]; undefined where masked.
 
-    Tokens that take part are moved to the front and worked off in chunks; chunks without any are skipped, which on
-    content words saves half to two thirds of the work. A chunk's similarities are computed again for its gradient.
+    Tokens that take part are moved to the front and processed in chunks. Chunks without any are skipped, which saves
+    half to two thirds of the work on content words. The backward pass computes a chunk's similarities again.
     """
     num_clips, length, width = tokens.shape
     patches = patches.reshape(num_clips, -1, width)
@@ -117,8 +116,9 @@ def evidence(
     @functools.partial(jax.checkpoint, prevent_cse=False)  # The loop below already keeps the two passes apart.
     def chunk_evidence(chunk: Array, chunk_mask: Array) -> Array:
         gathered, peak = jax.lax.cond(jnp.any(chunk_mask), gather, skip, chunk)
-        if frames_axis is not None:  # Not above: no device may wait there for one that skips.
-            gathered = whole_sum(jnp.exp(peak - whole_max(peak, frames_axis)) * gathered, frames_axis)
+        if frames_axis is not None:  # Outside of the cond: a device that skips must take part in the reduction.
+            largest = jax.lax.pmax(jax.lax.stop_gradient(peak), frames_axis)
+            gathered = jax.lax.psum(jnp.exp(peak - largest) * gathered, frames_axis)
         return jnp.einsum("LE,JLE->LJ", chunk, unit(gathered), precision=PRECISION)
 
     cosines = jax.lax.map(lambda x: chunk_evidence(*x), (chunks(tokens), chunks(mask)))
@@ -148,6 +148,6 @@ def _over_captions(logits: Array, mask: Array) -> Mean:
 
 
 def _shows(token_object: Array, clip_objects: Array) -> Array:
-    """Whether clip j shows the object that token k of caption i names, [groups, i, k, j]."""
+    """True where clip j shows the object that token k of caption i names, [groups, i, k, j]."""
     same = token_object[:, :, :, None, None] == clip_objects[:, None, None, :, :]
     return jnp.any(same, axis=4) & (token_object != 0)[..., None]

@@ -1,7 +1,10 @@
-"""The local loss of a training step: which contrasts, over which tapped levels, on whichever devices.
+"""The local loss of a training step: SPARC, the contrast across clips or both, summed over the tapped levels.
 
 The loss runs under ``jax.shard_map``: every device works on its own clips and only scalar sums are exchanged. Sums and
-counts stay apart until the very end, for a mean of per-device means is wrong as soon as captions differ in length.
+counts stay apart until the very end, because a mean of per-device means is wrong as soon as captions differ in length.
+
+A query is a token, or the mean of the tokens that name one thing. "The red 3-ball ... the red ball" are eight tokens
+about one thing; "ball" alone tells no clip from another, and every one of the eight costs as much as the thing itself.
 """
 
 import dataclasses
@@ -22,14 +25,14 @@ from hilight_jax.losses.sparc import MinMaxOver, Reduction, sparc_loss
 
 @dataclasses.dataclass(frozen=True)
 class LocalLossConfig:
-    """What the local loss contrasts.
+    """The contrasts of the local loss and their options.
 
     Attributes:
       contrast: ``within_clip`` is SPARC as published, ``across_clips`` compares a word's evidence in its own clip with
         that in the other clips of its group, ``both`` adds them up.
       reduction: Of ``within_clip``: a mean over all ``token``s of the batch, or per ``sample`` first.
       minmax_over: Of ``within_clip``: similarities are scaled over the whole ``clip`` or within each ``frame``.
-      group_size: Of ``across_clips``: consecutive clips of the global batch that meet each other.
+      group_size: Of ``across_clips``: consecutive clips of the global batch that are contrasted with each other.
       sharpness: Of ``across_clips``: inverse temperature of the softmax over patches.
       queries: ``tokens``, or ``objects``: the tokens of a caption that name the same known thing become one query.
       within_weight: Weight of ``within_clip`` beside ``across_clips`` under ``both``.
@@ -49,7 +52,7 @@ class LocalLossConfig:
     shard_patches: bool = False
 
     def __post_init__(self):
-        """Refuses values that cannot work and options that the chosen contrast would ignore."""
+        """Refuses values out of range and options that the chosen contrast would ignore."""
         if self.group_size < 2:
             raise ConfigError(
                 f"loss.local.group_size is {self.group_size}, but a clip needs another to differ from: use 2 or more."
@@ -77,12 +80,12 @@ class LocalLossConfig:
 
     @property
     def within_clip(self) -> bool:
-        """Whether the words of a clip are contrasted with each other."""
+        """True when the words of a clip are contrasted with each other."""
         return self.contrast in ("within_clip", "both")
 
     @property
     def across_clips(self) -> bool:
-        """Whether the clips of a group are contrasted with each other."""
+        """True when the clips of a group are contrasted with each other."""
         return self.contrast in ("across_clips", "both")
 
 
@@ -101,7 +104,7 @@ def local_loss(
     with their weights; its count is that of a single level, for all levels share the masks.
 
     Args:
-      config: What is contrasted.
+      config: The contrasts.
       video_local: Patch vectors per tapped level, split over the mesh's batch axes.
       text_local: Token vectors per tapped level, likewise.
       level_weights: Weight of each level.
@@ -121,9 +124,7 @@ def local_loss(
     if config.queries == "objects":
         text_local = [pool_objects(level, batch["local_mask"], batch["token_object"]) for level in text_local]
     frames_axis = "tensor" if config.shard_patches else None
-    if config.shard_patches:
-        _check_frames(video_local, mesh)
-    _check_sizes(config, len(masks["mask"]), batch_shards(mesh), len(video_local), len(text_local), len(level_weights))
+    _check_sizes(config, video_local, len(text_local), len(level_weights), len(masks["mask"]), mesh)
 
     def sums(video_local, text_local, masks, log_scale):
         pairs = zip(video_local, text_local, strict=True)
@@ -143,8 +144,7 @@ def local_loss(
 def local_counts(config: LocalLossConfig, batch: Mapping[str, Array]) -> dict[str, Float[Array, ""]]:
     """The counts of ``local_loss`` from the batch's masks alone.
 
-    With them in hand before any gradient is taken, micro-batches divide by the whole batch's counts and gradient
-    accumulation is exact.
+    Micro-batches divide by these counts of the whole batch, so gradient accumulation is exact.
     """
     mask = _query_mask(config, batch)
     tokens = jnp.sum(mask, dtype=jnp.float32)
@@ -158,6 +158,27 @@ def term_weights(config: LocalLossConfig) -> dict[str, float]:
     """Weight of every term in the local loss: ``within_weight`` for SPARC, one half for each direction across clips."""
     weights = {"within_clip": config.within_weight} if config.within_clip else {}
     return weights | ({"across_tokens": 0.5, "across_captions": 0.5} if config.across_clips else {})
+
+
+def first_tokens(mask: Bool[Array, "B L"], token_object: Int[Array, "B L"]) -> Bool[Array, "B L"]:
+    """The tokens that take part, except those that repeat a thing which an earlier one of their caption names."""
+    same = _same(mask, token_object)
+    return mask & (jnp.argmax(same, axis=2) == jnp.arange(mask.shape[1]))
+
+
+def pool_objects(
+    text_local: Float[Array, "B L E"], mask: Bool[Array, "B L"], token_object: Int[Array, "B L"]
+) -> Float[Array, "B L E"]:
+    """Replaces every token that takes part by the mean of all that name the same thing; the others stay."""
+    same = _same(mask, token_object).astype(text_local.dtype)
+    return jnp.einsum("BLS,BSE->BLE", same / jnp.sum(same, axis=2, keepdims=True), text_local)
+
+
+def _same(mask: Array, token_object: Array) -> Array:
+    """True where two tokens of a caption name the same known thing, [B, L, L]; every token is the same as itself."""
+    known = mask & (token_object != 0)
+    same = (token_object[:, :, None] == token_object[:, None, :]) & known[:, :, None] & known[:, None, :]
+    return same | jnp.eye(mask.shape[1], dtype=bool)
 
 
 def _query_mask(config: LocalLossConfig, batch: Mapping[str, Array]) -> Array:
@@ -188,24 +209,21 @@ def _level_terms(
     return terms
 
 
-def _check_frames(video_local: Sequence[Array], mesh: Mesh) -> None:
-    devices = mesh.shape["tensor"]
-    for level in video_local:
-        if level.shape[1] % devices:
-            raise ConfigError(
-                f"loss.local.shard_patches is set, but clips of {level.shape[1]} frames do not divide over the "
-                f"{devices} devices of mesh axis 'tensor'; use a multiple of {devices} frames, or another mesh.tensor."
-            )
-
-
 def _check_sizes(
-    config: LocalLossConfig, batch_size: int, shards: int, num_video: int, num_text: int, num_weights: int
+    config: LocalLossConfig, video: Sequence[Array], num_text: int, num_weights: int, batch_size: int, mesh: Mesh
 ) -> None:
-    if not num_video == num_text == num_weights or num_video == 0:
+    if not len(video) == num_text == num_weights or num_text == 0:
         raise ConfigError(
-            f"the local loss got {num_video} video levels, {num_text} text levels and {num_weights} level weights, but "
-            f"needs as many of each and at least one; name levels in model.local.levels or use contrast 'none'."
+            f"the local loss got {len(video)} video levels, {num_text} text levels and {num_weights} level weights, "
+            f"but needs as many of each and at least one; name levels in model.local.levels or use contrast 'none'."
         )
+    devices = mesh.shape["tensor"]
+    if config.shard_patches and any(level.shape[1] % devices for level in video):
+        raise ConfigError(
+            f"loss.local.shard_patches is set, but clips of {video[0].shape[1]} frames do not divide over the "
+            f"{devices} devices of mesh axis 'tensor'; use a multiple of {devices} frames, or another mesh.tensor."
+        )
+    shards = batch_shards(mesh)
     if batch_size % shards:
         raise ConfigError(
             f"a batch of {batch_size} clips does not divide over {shards} devices; use a multiple of {shards}."
@@ -216,24 +234,3 @@ def _check_sizes(
             f"{batch_size // shards} clips of the batch of {batch_size}; use a group_size that divides "
             f"{batch_size // shards}, or a larger batch."
         )
-
-
-def first_tokens(mask: Bool[Array, "B L"], token_object: Int[Array, "B L"]) -> Bool[Array, "B L"]:
-    """The tokens that take part and are the first of their caption to name their thing, or name no known thing."""
-    same = _same(mask, token_object)
-    return mask & (jnp.argmax(same, axis=2) == jnp.arange(mask.shape[1]))
-
-
-def pool_objects(
-    text_local: Float[Array, "B L E"], mask: Bool[Array, "B L"], token_object: Int[Array, "B L"]
-) -> Float[Array, "B L E"]:
-    """Replaces every token that takes part by the mean of all that name the same thing; others stay themselves."""
-    same = _same(mask, token_object).astype(text_local.dtype)
-    return jnp.einsum("BLS,BSE->BLE", same / jnp.sum(same, axis=2, keepdims=True), text_local)
-
-
-def _same(mask: Array, token_object: Array) -> Array:
-    """Whether two tokens of a caption name the same known thing, [B, L, L]; every token is the same as itself."""
-    known = mask & (token_object != 0)
-    same = (token_object[:, :, None] == token_object[:, None, :]) & known[:, :, None] & known[:, None, :]
-    return same | jnp.eye(mask.shape[1], dtype=bool)

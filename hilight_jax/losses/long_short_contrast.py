@@ -1,4 +1,4 @@
-"""Long-CLIP's objective: whole images match long texts, their principal components match short ones.
+"""Long-CLIP's objective: images match long texts, their principal components match short texts.
 
 After ``CLIP.forward`` and ``train/train.py`` of beichenzbc/Long-CLIP: two contrastive losses of equal weight, each the
 mean of its two directions, with smoothed labels. (A weight of 0.1 for the short texts is found there in a comment.)
@@ -22,12 +22,12 @@ class LongClipLossConfig:
     """Long-CLIP's objective; the defaults are the released ones.
 
     Attributes:
-      components: Principal components that short texts are matched with.
+      components: Principal components that are kept for the short texts.
       group_size: Consecutive images of the global batch that components are taken over; the images of one GPU in the
         original. A group of ``components + 1`` or fewer drops nothing.
       label_smoothing: Share of a target that is spread over the whole batch.
       short_weight: Weight of the short texts' loss beside that of the long ones.
-      contrast_chunk: Rows of a device whose logits against the whole batch exist at a time; 0 keeps those of all.
+      contrast_chunk: Rows of a device whose logits are held at a time; 0 holds those of all.
     """
 
     components: int = 32
@@ -61,7 +61,7 @@ def long_clip_loss(
 ) -> dict[str, Mean]:
     """The terms ``long`` and ``short``; each sums over the batch, and its count is the batch size.
 
-    The components are taken of the unit vectors, and what they keep is not normalised again.
+    Components are taken of the unit vectors and not normalised again.
 
     Args:
       config: Components, groups and smoothing.

@@ -1,4 +1,4 @@
-"""Long-CLIP's coarse image features: what the first principal components of a group of images keep of them.
+"""Long-CLIP's coarse image features: the projection of a group of images on its first principal components.
 
 Projecting centred rows on their first k right singular vectors is truncating their singular value decomposition. The
 derivative of that truncation needs only the gaps between the kept and the dropped singular values, so it is written
@@ -41,7 +41,7 @@ def grouped_components(x: Float[Array, "B E"], k: int, group_size: int, mesh: Me
     """``principal_components`` of every run of ``group_size`` consecutive rows of the global batch.
 
     The original takes the rows of one GPU. Here the groups are fixed, so that the result does not depend on the number
-    of devices, and lie whole on one device, so that nothing is communicated.
+    of devices, and each lies on one device, so that nothing is communicated.
 
     Raises:
       ConfigError: At trace time, when groups and devices do not divide the batch.

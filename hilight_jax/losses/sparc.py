@@ -1,9 +1,11 @@
 """SPARC's local loss (arXiv 2401.09865, Listing 1 and Eq. 1-7): the words of one caption, contrasted with each other.
 
 Every token gathers the patches that resemble it into one grouped vector; grouped vectors and tokens of the same clip
-are then contrasted in both directions. The F * P patches of all frames take part, the proxy tokens do not. Where the
-paper leaves a case open the convention stands beside the code: degenerate rows, empty masks and single tokens give
-finite losses and gradients.
+are then contrasted in both directions. The F * P patches of all frames take part, the proxy tokens do not. The paper
+leaves degenerate rows, empty masks and single tokens open; here they give finite losses and gradients.
+
+The frames of a clip may be split over a mesh axis, ``frames_axis``, inside ``jax.shard_map``; None stands for frames
+that lie on one device.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ Reduction = Literal["token", "sample"]
 
 
 class Alignment(NamedTuple):
-    """How tokens gather patches; the first four are [B, L, F, P].
+    """The patches that tokens gather; the first four fields are [B, L, F, P].
 
     Attributes:
       similarity: Raw dot products of tokens and patches.
@@ -57,7 +59,7 @@ def sparc_loss(
       reduction: ``token``, a mean over all tokens of the batch (Listing 1), or ``sample``, a mean over each caption's
         tokens and then over the captions that have any (Eq. 6).
       minmax_over: Similarities are scaled over the whole ``clip`` or within each ``frame``.
-      frames_axis: Inside ``jax.shard_map``, the mesh axis that the frames of a clip are split over.
+      frames_axis: The mesh axis that the frames of a clip are split over.
 
     Returns:
       The sum over tokens or captions, and their number; an empty mask gives 0 and 0.
@@ -95,14 +97,14 @@ def align(
     devices = 1 if frames_axis is None else jax.lax.axis_size(frames_axis)
     num_patches = similarity.shape[2] * similarity.shape[3] * devices
     kept = jnp.where(scaled < 1 / num_patches, 0, scaled)
-    total = whole_sum(jnp.sum(kept, axis=(2, 3), keepdims=True), frames_axis)
+    total = _sum_over_devices(jnp.sum(kept, axis=(2, 3), keepdims=True), frames_axis)
     weights = kept / jnp.where(total > 0, total, 1)
-    grouped = whole_sum(_product("BLFP,BFPE->BLE", weights, video_local), frames_axis)
+    grouped = _sum_over_devices(_product("BLFP,BFPE->BLE", weights, video_local), frames_axis)
     return Alignment(similarity, scaled, kept, weights, grouped)
 
 
 def _product(letters: str, x: Array, patches: Array) -> Array:
-    """A product with all patches; those of a narrow dtype stay narrow in memory until the backward pass too."""
+    """A product with all patches in float32 at least; the backward pass keeps patches in their own, narrower dtype."""
 
     def product(x: Array, patches: Array) -> Array:
         return jnp.einsum(letters, x, at_least_float32(patches), precision=PRECISION)
@@ -133,20 +135,20 @@ def token_losses(
 
 
 def _rounding(patches: Array, tokens: Array, frames_axis: str | None) -> Array:
-    """How far two equal dot products may come out apart, [B, L, 1, 1]."""
+    """The largest difference that rounding makes between two equal dot products, [B, L, 1, 1]."""
     patches, tokens = jax.lax.stop_gradient((patches, tokens))
-    largest = whole_max(jnp.max(jnp.linalg.norm(patches, axis=-1), axis=(1, 2)), frames_axis)
+    largest = _max_over_devices(jnp.max(jnp.linalg.norm(patches, axis=-1), axis=(1, 2)), frames_axis)
     lengths = jnp.linalg.norm(tokens, axis=-1) * largest[:, None]
     return (4 * jnp.finfo(lengths.dtype).eps * lengths)[:, :, None, None]
 
 
-def whole_sum(x: Float[Array, "..."], axis: str | None) -> Float[Array, "..."]:
-    """Adds up what each device summed over its own frames."""
+def _sum_over_devices(x: Float[Array, "..."], axis: str | None) -> Float[Array, "..."]:
+    """Adds up the sums that devices made over their own frames."""
     return x if axis is None else jax.lax.psum(x, axis)
 
 
-def whole_max(x: Float[Array, "..."], axis: str | None) -> Float[Array, "..."]:
-    """The largest of what each device found in its own frames; no gradient flows."""
+def _max_over_devices(x: Float[Array, "..."], axis: str | None) -> Float[Array, "..."]:
+    """The largest of the values that devices found in their own frames; no gradient flows."""
     x = jax.lax.stop_gradient(x)
     return x if axis is None else jax.lax.pmax(x, axis)
 
@@ -158,7 +160,7 @@ def lowest(x: Float[Array, "..."], over: Sequence[int], axis: str | None) -> Flo
     """
     if axis is None:
         return jnp.min(x, axis=tuple(over), keepdims=True)
-    value = -whole_max(-jnp.min(jax.lax.stop_gradient(x), axis=tuple(over), keepdims=True), axis)
+    value = -_max_over_devices(-jnp.min(jax.lax.stop_gradient(x), axis=tuple(over), keepdims=True), axis)
     return _value_with_shared_gradient(x, value, over, axis)
 
 
@@ -166,7 +168,7 @@ def highest(x: Float[Array, "..."], over: Sequence[int], axis: str | None) -> Fl
     """The maximum, like ``lowest``."""
     if axis is None:
         return jnp.max(x, axis=tuple(over), keepdims=True)
-    value = whole_max(jnp.max(jax.lax.stop_gradient(x), axis=tuple(over), keepdims=True), axis)
+    value = _max_over_devices(jnp.max(jax.lax.stop_gradient(x), axis=tuple(over), keepdims=True), axis)
     return _value_with_shared_gradient(x, value, over, axis)
 
 

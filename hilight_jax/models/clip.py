@@ -1,4 +1,7 @@
-"""CLIP's text tower (Radford et al., arXiv 2103.00020), as CLIP-ViP uses it unchanged."""
+"""CLIP's text tower and pixel normalisation (Radford et al., arXiv 2103.00020), which CLIP-ViP uses unchanged.
+
+Letters: B batch, L text length, D width of the tower, C colour channels.
+"""
 
 import dataclasses
 
@@ -6,10 +9,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
 from hilight_jax.core.sharding import Rule
-from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
+from hilight_jax.models.layers import (
+    ENCODER_PARTITION_RULES,
+    ComputeConfig,
+    Encoder,
+    check_multiples,
+    check_sizes,
+    layer_norm,
+)
 from hilight_jax.ops.attention import causal_attention, over_heads
 
 # Paths below the tower.
@@ -35,8 +45,7 @@ class TextConfig:
     def __post_init__(self):
         """Checks the sizes, and that the heads share the width evenly."""
         check_sizes("text", self, ("vocab_size", "max_length", "width", "depth", "num_heads", "mlp_dim"))
-        if self.width % self.num_heads:
-            raise ConfigError(f"text.width is {self.width}, but must be a multiple of text.num_heads={self.num_heads}.")
+        check_multiples("text", self, {"width": "num_heads"})
 
 
 class TextTower(nn.Module):
@@ -101,7 +110,7 @@ def normalise(pixels: Num[Array, "... C"], dtype: jnp.dtype = jnp.float32) -> Fl
     """Maps colours of 0..255 to CLIP's zero mean and unit spread.
 
     Args:
-      pixels: Colour last, red first; uint8, or the floats that resizing leaves, which are not clamped.
+      pixels: Colour last, red first; uint8, or the floats that resizing makes, which are not clamped.
       dtype: Of the result.
     """
     mean, std = jnp.asarray(CLIP_MEAN, dtype), jnp.asarray(CLIP_STD, dtype)

@@ -2,6 +2,9 @@
 
 Tokens are ``[cls, added_cls..., patches]``, patches frame by frame and row-major in a frame. cls and added_cls are the
 M proxy tokens: all of them take position 0, none takes a temporal embedding.
+
+Letters: B batch, F frames, P patches of a frame, M proxy tokens, S = M + F * P tokens, D width of the tower, N heads,
+H width of one head; Y rows, X columns and C colours of an image.
 """
 
 import dataclasses
@@ -16,7 +19,14 @@ from jaxtyping import Array, Float
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh_context import platform
 from hilight_jax.core.sharding import Rule
-from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
+from hilight_jax.models.layers import (
+    ENCODER_PARTITION_RULES,
+    ComputeConfig,
+    Encoder,
+    check_multiples,
+    check_sizes,
+    layer_norm,
+)
 from hilight_jax.ops.attention import over_heads, proxy_attention
 from hilight_jax.ops.fused_attention import fused_proxy_attention, suits
 
@@ -35,7 +45,7 @@ class VisionConfig:
     """Sizes of the video tower; the defaults are CLIP-ViP B/16's.
 
     Attributes:
-      image_size: Pixels of a square frame's side; other frames are welcome if they have as many patches.
+      image_size: Pixels of a square frame's side; other frames may be given if they have as many patches.
       patch_size: Pixels of a patch's side.
       width: D.
       depth: Number of layers.
@@ -43,7 +53,7 @@ class VisionConfig:
       mlp_dim: Hidden width of the MLPs.
       num_frames: Rows of the temporal embedding; clips of another length get it interpolated.
       num_proxy_tokens: M, the cls token counted.
-      temporal_embedding: Whether patches learn the time of their frame at all.
+      temporal_embedding: Add an embedding of the frame to its patches.
     """
 
     image_size: int = 224
@@ -60,15 +70,7 @@ class VisionConfig:
         """Checks the sizes, and that patches tile the frame and heads the width."""
         sizes = ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", "num_frames")
         check_sizes("vision", self, sizes)
-        if self.image_size % self.patch_size:
-            raise ConfigError(
-                f"vision.image_size is {self.image_size}, but must be a multiple of "
-                f"vision.patch_size={self.patch_size}."
-            )
-        if self.width % self.num_heads:
-            raise ConfigError(
-                f"vision.width is {self.width}, but must be a multiple of vision.num_heads={self.num_heads}."
-            )
+        check_multiples("vision", self, {"image_size": "patch_size", "width": "num_heads"})
         if self.num_proxy_tokens < 1:
             raise ConfigError(
                 f"vision.num_proxy_tokens is {self.num_proxy_tokens}, but must be at least 1: the cls token counts."
@@ -133,6 +135,40 @@ class VideoEmbeddings(nn.Module):
         return jnp.concatenate([proxies, patches.reshape(batch, -1, width)], axis=1)
 
 
+def choose_attention(
+    shape: tuple[int, ...], num_heads: int, num_proxy_tokens: int, num_frames: int, compute: ComputeConfig
+) -> Callable[..., Array]:
+    """Returns proxy-guided attention, a function of queries, keys and values [B, S, D].
+
+    Args:
+      shape: B, S = M + F * P and D.
+      num_heads: N.
+      num_proxy_tokens: M.
+      num_frames: F.
+      compute: Its ``attention`` chooses between the plain products and the kernel.
+
+    Raises:
+      ConfigError: The fused kernel is asked for where it cannot run, or for a shape that it does not take.
+    """
+    device, value_bytes = platform(), compute.dtypes["dtype"].itemsize
+    fits = suits(shape[1], num_proxy_tokens, num_frames, shape[2], shape[2] // num_heads, value_bytes)
+    if compute.attention == "fused" and not (fits and device in ("cpu", "tpu")):
+        raise ConfigError(
+            f"compute.attention is 'fused', but {num_frames} frames, {num_proxy_tokens} proxies, {shape[1]} tokens "
+            f"of width {shape[2]} and {num_heads} heads on a {device} are not for the kernel; use 'plain' or 'auto'."
+        )
+    if compute.attention == "fused" or (compute.attention == "auto" and fits and device == "tpu"):
+        return functools.partial(
+            fused_proxy_attention,
+            num_heads=num_heads,
+            num_proxy_tokens=num_proxy_tokens,
+            num_frames=num_frames,
+            interpret=device == "cpu",
+        )
+    sizes = {"num_proxy_tokens": num_proxy_tokens, "num_frames": num_frames}
+    return over_heads(functools.partial(proxy_attention, **sizes), num_heads)
+
+
 class VideoTower(nn.Module):
     """The video encoder. HiLight's CLIP-ViP tower is its ``tokens``: all ``M + F * P``, without the post norm."""
 
@@ -164,7 +200,12 @@ class VideoTower(nn.Module):
         Raises:
           ConfigError: The frames do not divide into as many patches as the position table has.
         """
-        self._check(video.shape)
+        if video.ndim != 5:
+            raise ConfigError(
+                f"video has shape {video.shape}, but must be [B, F, Y, X, C]: clips, frames, rows, columns, 3."
+            )
+        size, patch_size = self.config.image_size, self.config.patch_size
+        check_patches(video.shape[2:4], size, patch_size, "resize the video or set vision.image_size")
         embeddings = self.pre_layernorm(self.embeddings(video))
         attend = choose_attention(
             embeddings.shape, self.config.num_heads, self.config.num_proxy_tokens, video.shape[1], self.compute
@@ -176,49 +217,12 @@ class VideoTower(nn.Module):
         """The post norm, which the original applies to the cls token only and the local heads to patches too."""
         return self.post_layernorm(tokens)
 
-    def _check(self, shape: tuple[int, ...]) -> None:
-        config = self.config
-        if len(shape) != 5:
-            raise ConfigError(f"video has shape {shape}, but must be [B, F, Y, X, C]: clips, frames, rows, columns, 3.")
-        height, width = shape[2:4]
-        size = config.patch_size
-        if height % size or width % size or (height // size) * (width // size) != config.num_patches:
-            raise ConfigError(
-                f"frames are {height}x{width} pixels, but this tower takes frames of whole {size}x{size} patches, "
-                f"{config.num_patches} of them ({config.image_size}x{config.image_size}); resize the video or set "
-                f"vision.image_size."
-            )
 
-
-def choose_attention(
-    shape: tuple[int, ...], num_heads: int, num_proxy_tokens: int, num_frames: int, compute: ComputeConfig
-) -> Callable[..., Array]:
-    """Returns proxy-guided attention, a function of queries, keys and values [B, S, D].
-
-    Args:
-      shape: B, S = M + F * P and D.
-      num_heads: N.
-      num_proxy_tokens: M.
-      num_frames: F.
-      compute: Its ``attention`` decides.
-
-    Raises:
-      ConfigError: The fused kernel is asked for where it cannot run, or for a shape that it does not take.
-    """
-    device, value_bytes = platform(), compute.dtypes["dtype"].itemsize
-    fits = suits(shape[1], num_proxy_tokens, num_frames, shape[2], shape[2] // num_heads, value_bytes)
-    if compute.attention == "fused" and not (fits and device in ("cpu", "tpu")):
+def check_patches(frame: tuple[int, ...], image_size: int, patch_size: int, advice: str) -> None:
+    """Raises a ConfigError unless frames of Y x X pixels have the patches of a square of ``image_size``."""
+    (rows, rest_y), (columns, rest_x), side = (divmod(pixels, patch_size) for pixels in (*frame, image_size))
+    if rest_y or rest_x or rows * columns != side[0] ** 2:
         raise ConfigError(
-            f"compute.attention is 'fused', but {num_frames} frames, {num_proxy_tokens} proxies, {shape[1]} tokens "
-            f"of width {shape[2]} and {num_heads} heads on a {device} are not for the kernel; use 'plain' or 'auto'."
+            f"frames are {frame[0]}x{frame[1]} pixels, but this tower takes frames of whole {patch_size}x{patch_size} "
+            f"patches, {side[0] ** 2} of them ({image_size}x{image_size}); {advice}."
         )
-    if compute.attention == "fused" or (compute.attention == "auto" and fits and device == "tpu"):
-        return functools.partial(
-            fused_proxy_attention,
-            num_heads=num_heads,
-            num_proxy_tokens=num_proxy_tokens,
-            num_frames=num_frames,
-            interpret=device == "cpu",
-        )
-    sizes = {"num_proxy_tokens": num_proxy_tokens, "num_frames": num_frames}
-    return over_heads(functools.partial(proxy_attention, **sizes), num_heads)

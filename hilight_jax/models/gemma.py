@@ -1,7 +1,17 @@
-"""Gemma-1 (arXiv 2403.08295) from embeddings to logits: one set of modules for training and for the KV cache.
+"""Gemma-1 (arXiv 2403.08295) from embeddings to logits: one set of modules for training and for decoding with a cache.
 
 ```
-embedder/table [vocab, D]                       final_norm/scale [D]
+B  batch                                    N  query heads
+L  new tokens                               K  key and value heads
+S  keys: L, or the slots of the cache       G  query heads per key head, N / K
+D  width                                    H  width of one head
+v  vocabulary
+```
+
+Sizes and conventions are in ``gemma_config``. Parameters:
+
+```
+embedder/table [v, D]                           final_norm/scale [D]
 layers/attn_norm/scale [depth, D]               layers/mlp_norm/scale [depth, D]
 layers/attn/q_proj/kernel [depth, D, N * H]     layers/mlp/(gate|up)_proj/kernel [depth, D, mlp]
 layers/attn/(k|v)_proj/kernel [depth, D, K * H] layers/mlp/down_proj/kernel [depth, mlp, D]
@@ -9,7 +19,8 @@ layers/attn/o_proj/kernel [depth, N * H, D]
 ```
 """
 
-import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,28 +28,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.sharding import Rule
-from hilight_jax.core.trees import Tree
-from hilight_jax.models.gemma_config import GEMMA_2B, GEMMA_7B, GemmaConfig, gemma_config_from_json
+from hilight_jax.models.gemma_config import GemmaConfig
+from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.lora import COLLECTION, Linear, LoraConfig
 from hilight_jax.ops.attention import causal_visibility, grouped_attention, rotary
-
-__all__ = [
-    "GEMMA_2B",
-    "GEMMA_7B",
-    "GEMMA_PARTITION_RULES",
-    "Cache",
-    "Gemma",
-    "GemmaConfig",
-    "gemma_config_from_json",
-    "init_cache",
-    "unstack_layers",
-]
 from hilight_jax.ops.vectors import at_least_float32
 
 # Paths below the language model. One key and value head is never split; query heads and the MLP go over tensor.
@@ -53,178 +51,7 @@ GEMMA_PARTITION_RULES: tuple[Rule, ...] = (
     (r"final_norm/scale", ()),
 )
 
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Cache:
-    """Keys and values of the tokens so far, in slots that fill from the left.
-
-    Attributes:
-      k: Rotated keys [depth, B, S, K, H].
-      v: Values [depth, B, S, K, H].
-      mask: bool [B, S], True for slots that hold a real token.
-      length: int32 scalar, slots written so far; the same for all rows (prompts are padded on the left).
-    """
-
-    k: Float[Array, "depth B S K H"]
-    v: Float[Array, "depth B S K H"]
-    mask: Bool[Array, "B S"]
-    length: Int[Array, ""]
-
-
-def init_cache(config: GemmaConfig, batch: int, max_length: int, dtype: Any = jnp.float32) -> Cache:
-    """An empty cache with ``max_length`` slots; nobody checks at run time that they suffice."""
-    shape = (config.depth, batch, max_length, config.num_kv_heads, config.head_dim)
-    mask, length = jnp.zeros((batch, max_length), bool), jnp.zeros((), jnp.int32)
-    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), mask, length)
-
-
-class Gemma(nn.Module):
-    """The language model; a delta of the collection ``lora`` is applied wherever there is one.
-
-    Attributes:
-      config: Sizes and conventions.
-      compute: How to compute it.
-      lora: How deltas are scaled and dropped; needed when the collection ``lora`` is given.
-      stacked: Parameters of all layers on a leading axis, as everywhere but in ``unstack_layers``.
-    """
-
-    config: GemmaConfig
-    compute: ComputeConfig = ComputeConfig()
-    lora: LoraConfig | None = None
-    stacked: bool = True
-
-    def setup(self):
-        """Top names: embedder, layers, final_norm."""
-        self.embedder = Embedder(self.config, self.compute)
-        self.final_norm = RmsNorm(self.config.norm_eps, self.compute)
-
-    def embed(self, ids: Int[Array, "B L"]) -> Float[Array, "B L D"]:
-        """Rows of the table, not yet scaled: ``__call__`` scales text and video rows alike. Ids must be in range."""
-        return self.embedder(ids)
-
-    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L vocab"]:
-        """Scores of every vocabulary entry after each token, float32 at least; the table is the embedding's own."""
-        return self.embedder.logits(tokens)
-
-    @nn.compact
-    def __call__(
-        self,
-        inputs_embeds: Float[Array, "B L D"],
-        positions: Int[Array, "B L"],
-        mask: Bool[Array, "B L"],
-        cache: Cache | None = None,
-        *,
-        keep_outputs: bool = False,
-        keep_attention: bool = False,
-        deterministic: bool = True,
-    ) -> dict[str, Any]:
-        """Runs all layers over a run of new tokens.
-
-        A token sees the real ones (``mask``) at or before itself, those in the cache included. What stands at a masked
-        token is finite and means nothing.
-
-        Float16 embeddings of a model that computes in float32 or wider are a quirk of the released HiLight, kept here:
-        the scaled embeddings and the first norm's normalised values are rounded to float16, nothing else is.
-
-        Args:
-          inputs_embeds: Text and video rows, not scaled; multiplied by ``sqrt(D)`` here, all of them.
-          positions: Rotary position of each token; for left padding ``cumsum(mask) - 1``.
-          mask: True for real tokens.
-          cache: Keys and values of the tokens before; the new ones are written to slots ``length ..``.
-          keep_outputs: Also return the residual stream after every layer.
-          keep_attention: Also return the attention weights.
-          deterministic: No dropout in LoRA's deltas; otherwise the random stream ``dropout`` is needed.
-
-        Returns:
-          ``tokens`` [B, L, D], after the final norm; ``cache``, extended by L slots, or None; ``outputs``, None or
-          ``depth + 1`` residual streams [B, L, D], the scaled embeddings first, the last one before the final norm;
-          ``attention``, None or [depth, B, N, L, S].
-
-        Raises:
-          DataError: There are more tokens than the cache has slots.
-        """
-        dtype = self.compute.dtypes["dtype"]
-        half_input = inputs_embeds.dtype == jnp.float16 and dtype != jnp.float16
-        x = inputs_embeds if half_input else inputs_embeds.astype(dtype)
-        x = scale_embeds(x, self.config.round_embed_scale).astype(dtype)
-        length = x.shape[1]
-        if cache is None:
-            slot, key_mask, entries = 0, mask, None
-        else:
-            if length > cache.mask.shape[1]:
-                raise DataError(
-                    f"{length} tokens were given, but the cache has {cache.mask.shape[1]} slots; "
-                    f"shorten the conversation or make the cache longer."
-                )
-            slot, entries = cache.length, (cache.k, cache.v)
-            key_mask = jax.lax.dynamic_update_slice_in_dim(cache.mask, mask, slot, axis=1)
-        visible = causal_visibility(key_mask, slot, length)
-        fields = (self.config, self.compute, self.lora, keep_outputs, keep_attention, half_input, deterministic)
-        run = self._scanned if self.stacked else self._unstacked
-        (last, entries), outputs, weights = run(fields, (x, entries), positions, visible, slot)
-        if cache is not None:
-            cache = Cache(*entries, mask=key_mask, length=slot + length)
-        return {
-            "tokens": self.final_norm(last),
-            "cache": cache,
-            "outputs": (x, *outputs) if keep_outputs else None,
-            "attention": weights,
-        }
-
-    def _scanned(self, fields: tuple, carry: tuple, positions: Array, visible: Array, slot: Any) -> tuple:
-        """All layers as one scanned layer with stacked parameters."""
-        compute, depth = self.compute, self.config.depth
-        block = Block  # Written out, everything is kept: a quarter faster on a CPU, where only small models are.
-        if compute.remat or not compute.unroll:
-            block = nn.remat(Block, prevent_cse=compute.unroll, policy=compute.remat_policy)
-        stacked = nn.scan(
-            block,
-            variable_axes={"params": 0, COLLECTION: 0},
-            split_rngs={"params": True, "dropout": True},
-            in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
-            length=depth,
-            unroll=depth if compute.unroll else 1,
-        )
-        layers = stacked(*fields, name="layers")
-        carry, (outputs, weights) = layers(carry, jnp.arange(depth, dtype=jnp.int32), positions, visible, slot)
-        return carry, outputs, weights
-
-    def _unstacked(self, fields: tuple, carry: tuple, positions: Array, visible: Array, slot: Any) -> tuple:
-        """The same layers one after the other, each with parameters of its own; for inference."""
-        outputs, weights = [], []
-        for layer in range(self.config.depth):
-            carry, (output, weight) = Block(*fields, name=f"layers_{layer}")(carry, layer, positions, visible, slot)
-            outputs.append(output)
-            weights.append(weight)
-        return carry, outputs, jnp.stack(weights) if weights[0] is not None else None
-
-
-def unstack_layers(tree: Tree) -> dict[str, Any]:
-    """Splits a tree's stacked ``layers`` into ``layers_0``, ``layers_1``, ... for ``Gemma(stacked=False)``.
-
-    A CPU copies each layer's weights out of a stacked array at every step: one decode step of Gemma-2B's layers took
-    seven times as long as with arrays of their own. What lies in this process's memory on 64-byte borders, as jax's own
-    arrays do, is not copied: the parts are views, and live as long as the stacked array would.
-
-    Args:
-      tree: Parameters or LoRA deltas of ``Gemma`` with stacked layers.
-    """
-    rest = {name: value for name, value in tree.items() if name != "layers"}
-    depth = jax.tree.leaves(tree["layers"])[0].shape[0]
-    return rest | {f"layers_{i}": jax.tree.map(lambda x, i=i: _part(x, i), tree["layers"]) for i in range(depth)}
-
-
-def _part(x: Any, index: int) -> jax.Array:
-    """``x[index]``, a view where that is possible."""
-    if isinstance(x, np.ndarray):
-        return jax.device_put(x[index], may_alias=True)
-    if isinstance(x, Tracer) or any(device.platform != "cpu" for device in x.devices()) or len(x.devices()) > 1:
-        return x[index]
-    return jax.device_put(np.asarray(x)[index], x.sharding, may_alias=True)
-
-
-# Keys and values of all layers [depth, B, S, K, H].
+# Keys and values of all layers, or of a cache, [depth, B, S, K, H].
 KeysValues = tuple[Array, Array]
 
 
@@ -235,27 +62,44 @@ class RmsNorm(nn.Module):
     compute: ComputeConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*B D"], round_to_half: Array | bool = False) -> Float[Array, "*B D"]:
-        """Normalises the last axis.
-
-        Args:
-          x: Tokens.
-          round_to_half: Round the normalised value, before it is scaled, through float16; see ``Gemma.__call__``.
-        """
+    def __call__(self, x: Float[Array, "*B D"], half: Array | bool = False) -> Float[Array, "*B D"]:
+        """Normalises the last axis; ``half`` applies ``float16_quirk`` to the normalised values."""
         dtype, param_dtype = self.compute.dtypes["dtype"], self.compute.dtypes["param_dtype"]
         scale = self.param("scale", nn.initializers.zeros, x.shape[-1:], param_dtype)
         precise = jnp.promote_types(dtype, jnp.float32)
         x = x.astype(precise)
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.eps)
-        if round_to_half is not False:
-            x = jnp.where(round_to_half, x.astype(jnp.float16).astype(precise), x)
-        return (x * (1 + scale.astype(precise))).astype(dtype)
+        return (float16_quirk(x, half) * (1 + scale.astype(precise))).astype(dtype)
 
 
-class Attention(nn.Module):
-    """Attention of new tokens to themselves and, through the cache, to those before."""
+def float16_quirk(normed: Float[Array, "*B D"], half: Array | bool) -> Float[Array, "*B D"]:
+    """Rounds the normalised values of a model's first norm through float16 where ``half`` is True.
 
-    config: GemmaConfig
+    The released HiLight merges text and video rows in float16 and computes in float32 after them. The scaled embeddings
+    keep the dtype of the merged rows, and so do the first norm's normalised values; the norm's scale is float32, and so
+    is everything after it. Its checkpoints give their published answers with these roundings only.
+
+    Args:
+      normed: Normalised values, not yet scaled.
+      half: True in the first norm behind float16 embeddings; an array where layers are scanned.
+    """
+    if half is False:
+        return normed
+    return jnp.where(half, normed.astype(jnp.float16).astype(normed.dtype), normed)
+
+
+class GroupedQueryAttention(nn.Module):
+    """Attention of new tokens to themselves and, through the cache, to those before.
+
+    Fields are named as in ``GemmaConfig``; ``depth`` scales the initial output map, ``deterministic`` turns LoRA's
+    dropout off.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    rope_base: float
+    depth: int
     compute: ComputeConfig
     lora: LoraConfig | None
     deterministic: bool
@@ -271,16 +115,16 @@ class Attention(nn.Module):
         cache: KeysValues | None,
     ) -> tuple[Float[Array, "B L D"], KeysValues | None, Float[Array, "B N L S"]]:
         """Returns the mixed tokens, the cache with this layer's new entries, and the attention weights."""
-        config = self.config
         batch, length, width = x.shape
+        linear = functools.partial(Linear, compute=self.compute, lora=self.lora, deterministic=self.deterministic)
 
-        def linear(name, heads):
-            project = Linear(heads * config.head_dim, width**-0.5, *self._linear, name=name)
-            return checkpoint_name(project(x), "qkv").reshape(batch, length, heads, config.head_dim)
+        def heads(name: str, count: int) -> Float[Array, "B L count H"]:
+            projected = linear(count * self.head_dim, width**-0.5, name=name)(x)
+            return checkpoint_name(projected, "qkv").reshape(batch, length, count, self.head_dim)
 
-        q = rotary(linear("q_proj", config.num_heads), positions, config.rope_base)
-        k = rotary(linear("k_proj", config.num_kv_heads), positions, config.rope_base)
-        v = linear("v_proj", config.num_kv_heads)
+        q = rotary(heads("q_proj", self.num_heads), positions, self.rope_base)
+        k = rotary(heads("k_proj", self.num_kv_heads), positions, self.rope_base)
+        v = heads("v_proj", self.num_kv_heads)
         if cache is not None:
             start = [jnp.asarray(index, jnp.int32) for index in (layer, 0, slot, 0, 0)]
             cache = tuple(
@@ -289,21 +133,17 @@ class Attention(nn.Module):
             )
             k, v = (jax.lax.dynamic_index_in_dim(x, layer, keepdims=False).astype(q.dtype) for x in cache)
         out, weights = grouped_attention(q, k, v, visible)
-        inner = config.num_heads * config.head_dim
-        std = (2 * config.depth * inner) ** -0.5
+        inner = self.num_heads * self.head_dim
         mixed = checkpoint_name(out.reshape(batch, length, inner), "mixed")
-        out = Linear(width, std, *self._linear, name="o_proj")(mixed)
-        return out, cache, weights
-
-    @property
-    def _linear(self) -> tuple[Any, ...]:
-        return self.compute, self.lora, self.deterministic
+        return linear(width, (2 * self.depth * inner) ** -0.5, name="o_proj")(mixed), cache, weights
 
 
-class Mlp(nn.Module):
+class GatedMlp(nn.Module):
     """``down(activation(gate(x)) * up(x))``."""
 
-    config: GemmaConfig
+    mlp_dim: int
+    activation: Callable[[Array], Array]
+    depth: int
     compute: ComputeConfig
     lora: LoraConfig | None
     deterministic: bool
@@ -311,34 +151,37 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Maps every token by itself."""
-        config, width = self.config, x.shape[-1]
-        shared = (self.compute, self.lora, self.deterministic)
-        gate = checkpoint_name(Linear(config.mlp_dim, width**-0.5, *shared, name="gate_proj")(x), "hidden")
-        up = checkpoint_name(Linear(config.mlp_dim, width**-0.5, *shared, name="up_proj")(x), "hidden")
-        std = (2 * config.depth * config.mlp_dim) ** -0.5
-        return Linear(width, std, *shared, name="down_proj")(config.activation(gate) * up)
+        width = x.shape[-1]
+        linear = functools.partial(Linear, compute=self.compute, lora=self.lora, deterministic=self.deterministic)
+        gate = checkpoint_name(linear(self.mlp_dim, width**-0.5, name="gate_proj")(x), "hidden")
+        up = checkpoint_name(linear(self.mlp_dim, width**-0.5, name="up_proj")(x), "hidden")
+        std = (2 * self.depth * self.mlp_dim) ** -0.5
+        return linear(width, std, name="down_proj")(self.activation(gate) * up)
 
 
 class Block(nn.Module):
     """One pre-norm layer in the form that ``nn.scan`` wants: carry in, (carry, kept outputs) out.
 
-    Attributes:
-      config: Sizes.
-      compute: Dtypes.
-      lora: Scale and dropout of deltas.
+    Attributes beside those of ``GroupedQueryAttention`` and ``GatedMlp``:
       keep_output: Return the residual stream after this layer.
       keep_attention: Return the attention weights.
-      half_input: Layer 0's first norm rounds through float16; see ``Gemma.__call__``.
-      deterministic: No dropout.
+      half_input: The embeddings were float16, see ``float16_quirk``.
     """
 
-    config: GemmaConfig
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    rope_base: float
+    mlp_dim: int
+    activation: Callable[[Array], Array]
+    norm_eps: float
+    depth: int
     compute: ComputeConfig
-    lora: LoraConfig | None
-    keep_output: bool
-    keep_attention: bool
-    half_input: bool
-    deterministic: bool
+    lora: LoraConfig | None = None
+    deterministic: bool = True
+    keep_output: bool = False
+    keep_attention: bool = False
+    half_input: bool = False
 
     @nn.compact
     def __call__(
@@ -351,31 +194,36 @@ class Block(nn.Module):
     ) -> tuple[tuple[Array, KeysValues | None], tuple[Array | None, Array | None]]:
         """Adds attention, then the MLP, to the residual stream; layer ``layer`` of the cache is written."""
         x, cache = carry
-        shared = (self.config, self.compute, self.lora, self.deterministic)
-        first_of_half = layer == 0 if self.half_input else False
-        normed = RmsNorm(self.config.norm_eps, self.compute, name="attn_norm")(x, first_of_half)
-        mixed, cache, weights = Attention(*shared, name="attn")(normed, layer, positions, visible, slot, cache)
+        shared = {"depth": self.depth, "compute": self.compute, "lora": self.lora, "deterministic": self.deterministic}
+        attn = GroupedQueryAttention(
+            self.num_heads, self.num_kv_heads, self.head_dim, self.rope_base, **shared, name="attn"
+        )
+        mlp = GatedMlp(self.mlp_dim, self.activation, **shared, name="mlp")
+        half = layer == 0 if self.half_input else False
+        normed = RmsNorm(self.norm_eps, self.compute, name="attn_norm")(x, half)
+        mixed, cache, weights = attn(normed, layer, positions, visible, slot, cache)
         x = checkpoint_name(x + mixed, "middle")
-        x = x + Mlp(*shared, name="mlp")(RmsNorm(self.config.norm_eps, self.compute, name="mlp_norm")(x))
+        x = x + mlp(RmsNorm(self.norm_eps, self.compute, name="mlp_norm")(x))
         return (x, cache), (x if self.keep_output else None, weights if self.keep_attention else None)
 
 
 class Embedder(nn.Module):
-    """The table that embeds ids and, used the other way, scores them."""
+    """The table that embeds ids and, transposed, scores them."""
 
-    config: GemmaConfig
+    vocab_size: int
+    width: int
     compute: ComputeConfig
 
     def setup(self):
         """Rows of unit length on average, so that scaled embeddings have variance 1."""
-        shape, dtype = (self.config.vocab_size, self.config.width), self.compute.dtypes["param_dtype"]
-        self.table = self.param("table", nn.initializers.normal(self.config.width**-0.5), shape, dtype)
+        init, dtype = nn.initializers.normal(self.width**-0.5), self.compute.dtypes["param_dtype"]
+        self.table = self.param("table", init, (self.vocab_size, self.width), dtype)
 
     def __call__(self, ids: Int[Array, "B L"]) -> Float[Array, "B L D"]:
         """Looks ids up."""
         return jnp.asarray(self.table)[ids].astype(self.compute.dtypes["dtype"])
 
-    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L vocab"]:
+    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L v"]:
         """Products with every row."""
         dtype = self.compute.dtypes["dtype"]
         precise = jnp.promote_types(dtype, jnp.float32)
@@ -396,3 +244,132 @@ def scale_embeds(x: Float[Array, "*B D"], round_scale: bool) -> Float[Array, "*B
         return x * jnp.asarray(factor, x.dtype)
     wide = at_least_float32(x)
     return (wide * jnp.asarray(factor, wide.dtype)).astype(x.dtype)
+
+
+class Gemma(nn.Module):
+    """The language model; a delta of the collection ``lora`` is applied wherever there is one.
+
+    Attributes:
+      config: Sizes and conventions.
+      compute: How to compute it.
+      lora: How deltas are scaled and dropped; needed when the collection ``lora`` is given.
+      stacked: Parameters of all layers on a leading axis, as everywhere but in ``unstack_layers``.
+    """
+
+    config: GemmaConfig
+    compute: ComputeConfig = ComputeConfig()
+    lora: LoraConfig | None = None
+    stacked: bool = True
+
+    def setup(self):
+        """Top names: embedder, layers, final_norm."""
+        self.embedder = Embedder(self.config.vocab_size, self.config.width, self.compute)
+        self.final_norm = RmsNorm(self.config.norm_eps, self.compute)
+
+    def embed(self, ids: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+        """Rows of the table, not yet scaled: ``__call__`` scales text and video rows alike. Ids must be in range."""
+        return self.embedder(ids)
+
+    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L v"]:
+        """Scores of every vocabulary entry after each token, float32 at least; the table is the embedding's own."""
+        return self.embedder.logits(tokens)
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs_embeds: Float[Array, "B L D"],
+        positions: Int[Array, "B L"],
+        mask: Bool[Array, "B L"],
+        cache: Cache | None = None,
+        *,
+        keep_outputs: bool = False,
+        keep_attention: bool = False,
+        deterministic: bool = True,
+    ) -> dict[str, Any]:
+        """Runs all layers over a run of new tokens.
+
+        A token sees the real ones (``mask``) at or before itself, those in the cache included. Results at masked tokens
+        are finite and have no meaning.
+
+        Args:
+          inputs_embeds: Text and video rows, not scaled; multiplied by ``sqrt(D)`` here. Float16 rows of a model that
+            computes in another dtype are rounded as in the released HiLight, see ``float16_quirk``.
+          positions: Rotary position of each token; for left padding ``cumsum(mask) - 1``.
+          mask: True for real tokens.
+          cache: Keys and values of the tokens before; the new ones are written to slots ``length ..``.
+          keep_outputs: Also return the residual stream after every layer.
+          keep_attention: Also return the attention weights.
+          deterministic: No dropout in LoRA's deltas; otherwise the random stream ``dropout`` is needed.
+
+        Returns:
+          ``tokens`` [B, L, D], after the final norm; ``cache``, extended by L slots, or None; ``outputs``, None or
+          ``depth + 1`` residual streams [B, L, D], the scaled embeddings first, the last one before the final norm;
+          ``attention``, None or [depth, B, N, L, S].
+
+        Raises:
+          DataError: There are more tokens than the cache has slots.
+        """
+        config, dtype, length = self.config, self.compute.dtypes["dtype"], inputs_embeds.shape[1]
+        half_input = inputs_embeds.dtype == jnp.float16 and dtype != jnp.float16
+        x = inputs_embeds if half_input else inputs_embeds.astype(dtype)
+        x = scale_embeds(x, config.round_embed_scale).astype(dtype)
+        if cache is None:
+            slot, key_mask, entries = 0, mask, None
+        else:
+            if length > cache.mask.shape[1]:
+                raise DataError(
+                    f"{length} tokens were given, but the cache has {cache.mask.shape[1]} slots; "
+                    f"shorten the conversation or make the cache longer."
+                )
+            slot, entries = cache.length, (cache.k, cache.v)
+            key_mask = jax.lax.dynamic_update_slice_in_dim(cache.mask, mask, slot, axis=1)
+        visible = causal_visibility(key_mask, slot, length)
+        block = functools.partial(
+            self._scanned() if self.stacked else Block,
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            rope_base=config.rope_base,
+            mlp_dim=config.mlp_dim,
+            activation=config.activation,
+            norm_eps=config.norm_eps,
+            depth=config.depth,
+            compute=self.compute,
+            lora=self.lora,
+            deterministic=deterministic,
+            keep_output=keep_outputs,
+            keep_attention=keep_attention,
+            half_input=half_input,
+        )
+        carry = x, entries
+        if self.stacked:
+            numbers = jnp.arange(config.depth, dtype=jnp.int32)
+            (last, entries), (outputs, weights) = block(name="layers")(carry, numbers, positions, visible, slot)
+        else:
+            kept = []
+            for layer in range(config.depth):
+                carry, of_layer = block(name=f"layers_{layer}")(carry, layer, positions, visible, slot)
+                kept.append(of_layer)
+            (last, entries), (outputs, weights) = carry, zip(*kept, strict=True)
+            weights = jnp.stack(weights) if keep_attention else None
+        return {
+            "tokens": self.final_norm(last),
+            "cache": None if cache is None else Cache(*entries, key_mask, slot + length),
+            "outputs": (x, *outputs) if keep_outputs else None,
+            "attention": weights,
+        }
+
+    def _scanned(self) -> type[nn.Module]:
+        """All layers as one scanned layer with stacked parameters."""
+        compute, depth = self.compute, self.config.depth
+        block = Block  # Written out, everything is kept: a quarter faster on a CPU, where only small models are.
+        if compute.remat or not compute.unroll:
+            block = nn.remat(Block, prevent_cse=compute.unroll, policy=compute.remat_policy)
+        return nn.scan(
+            block,
+            variable_axes={"params": 0, COLLECTION: 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
+            length=depth,
+            unroll=depth if compute.unroll else 1,
+        )

@@ -1,49 +1,25 @@
-"""Sizes of a Gemma-1 language model, the activations its checkpoints name, and how their ``config.json`` is read."""
+"""Sizes of a Gemma-1 language model, the activations that its checkpoints name, and the reader of ``config.json``."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from hilight_jax.core.errors import ConfigError, nearest
-from hilight_jax.models.layers import check_sizes, quick_gelu
+from hilight_jax.models.layers import check_multiples, check_sizes, quick_gelu
 
-
-def _gelu_exact(x: Array) -> Array:
-    return jax.nn.gelu(x, approximate=False)
-
-
-def _laplace(x: Array) -> Array:
-    """The Laplace activation of MEGA (arXiv 2209.10655), with its published constants."""
-    return 0.5 * (1 + jax.scipy.special.erf((x - 0.707107) / (0.282095 * math.sqrt(2))))
-
-
-# Every name of transformers' ACT2FN that is a function. The tanh forms differ in how they are written, not in value.
+# By their names in transformers. Google's Gemma-1 checkpoints name the first and the second, exported ones the third.
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
-    "gelu": _gelu_exact,
-    "gelu_python": _gelu_exact,
-    "gelu_10": lambda x: jnp.clip(_gelu_exact(x), -10, 10),
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
     "gelu_pytorch_tanh": jax.nn.gelu,
-    "gelu_python_tanh": jax.nn.gelu,
-    "gelu_new": jax.nn.gelu,
-    "gelu_fast": jax.nn.gelu,
-    "gelu_accurate": jax.nn.gelu,
+    "gelu_python": functools.partial(jax.nn.gelu, approximate=False),
     "quick_gelu": quick_gelu,
     "silu": jax.nn.silu,
-    "swish": jax.nn.silu,
-    "mish": jax.nn.mish,
     "relu": jax.nn.relu,
-    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
-    "relu6": jax.nn.relu6,
-    "leaky_relu": jax.nn.leaky_relu,
-    "laplace": _laplace,
-    "sigmoid": jax.nn.sigmoid,
-    "tanh": jnp.tanh,
-    "linear": lambda x: x,
 }
 
 
@@ -83,11 +59,7 @@ class GemmaConfig:
         """Checks sizes, heads, constants and the activation's name."""
         sizes = ("vocab_size", "width", "depth", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
         check_sizes("gemma", self, sizes)
-        if self.num_heads % self.num_kv_heads:
-            raise ConfigError(
-                f"gemma.num_heads is {self.num_heads}, but must be a multiple of "
-                f"gemma.num_kv_heads={self.num_kv_heads}."
-            )
+        check_multiples("gemma", self, {"num_heads": "num_kv_heads"})
         if self.head_dim % 2:
             raise ConfigError(f"gemma.head_dim is {self.head_dim}, but must be even: rotary positions turn pairs.")
         for name in ("norm_eps", "rope_base"):
@@ -136,7 +108,7 @@ def gemma_config_from_json(values: Mapping[str, Any], rule: str = "4.38.0") -> G
       rule: Version of transformers whose reading to follow; 4.38.0 is HiLight's pin.
 
     Raises:
-      ConfigError: The file is of another architecture, lacks a size, or asks for what Gemma-1 does not have.
+      ConfigError: The file is of another architecture, lacks a size, or needs what Gemma-1 does not have.
     """
     version = _version(rule)
     kind = values.get("model_type", "gemma")
@@ -179,7 +151,7 @@ def gemma_config_from_json(values: Mapping[str, Any], rule: str = "4.38.0") -> G
 
 
 def _version(rule: str) -> tuple[int, int]:
-    """Major and minor number of a transformers version that knows Gemma."""
+    """Major and minor number of a transformers version that has Gemma."""
     parts = rule.split(".")
     if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
         raise ConfigError(f"the rule '{rule}' is no version of transformers; write it as '4.38.0'.")

@@ -1,8 +1,11 @@
 """HiLight (arXiv 2407.07325): two towers see a clip, token mining condenses it, Gemma answers questions about it.
 
-CLIP-ViP+ sees the whole clip, Long-CLIP single key frames of it; the frames' features mine the clip's tokens; what they
-find takes the place of the clip's rows among the embeddings of the text. Shapes are static throughout: a batch may mix
-samples of text alone, of one clip and of several in any turn.
+CLIP-ViP+ encodes the whole clip, Long-CLIP single key frames of it. The frames' features query the clip's tokens, and
+the results replace the clip's rows among the embeddings of the text. Shapes are static throughout: a batch may mix
+samples of text alone, of one clip and of several in any order.
+
+Letters: B batch, L text length, V video tokens of a clip, U clips of a sample, F frames, S tokens of a clip, D width,
+E shared embedding width, v vocabulary; Y rows, X columns and C colours of an image.
 """
 
 import dataclasses
@@ -22,7 +25,9 @@ from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree
 from hilight_jax.models import lora
 from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
-from hilight_jax.models.gemma import GEMMA_2B, GEMMA_PARTITION_RULES, Cache, Gemma, GemmaConfig
+from hilight_jax.models.gemma import GEMMA_PARTITION_RULES, Gemma
+from hilight_jax.models.gemma_config import GEMMA_2B, GemmaConfig
+from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.layers import ComputeConfig, projection
 from hilight_jax.models.long_clip import FRAME_PARTITION_RULES, FrameConfig, FrameTower
 from hilight_jax.models.lora import COLLECTION, LORA_PARTITION_RULES, LoraConfig
@@ -89,11 +94,11 @@ class HiLightConfig:
 
 
 class HiLight(nn.Module):
-    """The chat model. Every method is a stage of its own, so that frozen towers' outputs can be kept.
+    """The chat model. Every method is a part that runs alone, so that frozen towers' outputs can be cached.
 
     Attributes:
       config: Sizes.
-      stacked: Gemma's parameters on a leading layer axis; False after ``gemma.unstack_layers``, for inference.
+      stacked: Gemma's parameters on a leading layer axis; False after ``unstack_layers``, for inference.
     """
 
     config: HiLightConfig
@@ -123,7 +128,7 @@ class HiLight(nn.Module):
 
         Args:
           ids: Expanded ids: every row of a clip is ``VIDEO_ID``, V rows a clip, which a sample's clips fill in order.
-            A sample without such rows is text alone, whatever its features hold.
+            A sample without such rows is text alone and ignores its features.
           mask: True for real rows.
           clip_tokens: The video tower's tokens of up to U clips; absent clips are zeros.
           frame_features: The frame tower's embeddings of their key frames.
@@ -131,7 +136,7 @@ class HiLight(nn.Module):
           positions: None counts real rows from 0, wherever the padding is.
 
         Returns:
-          The language model's rows after its final norm; ``logits`` makes predictions of them.
+          The language model's rows after its final norm, for ``logits``.
         """
         batch, clips = clip_tokens.shape[:2]
         mined = self.mine(*(x.reshape(-1, *x.shape[2:]) for x in (clip_tokens, frame_features)))["tokens"]
@@ -147,7 +152,7 @@ class HiLight(nn.Module):
 
         Args:
           video: Clips of normalised pixels.
-          key_frames: Numbers of the frames that the frame tower sees.
+          key_frames: Numbers of the frames for the frame tower.
 
         Returns:
           ``clip_tokens`` [B, M+F*P, D], proxies first, without the post norm; ``frame_features`` [B, keys, E],
@@ -187,7 +192,7 @@ class HiLight(nn.Module):
         """The language model on merged embeddings, see ``Gemma``."""
         return self.gemma(inputs_embeds, positions, mask, cache, **options)
 
-    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L vocabulary"]:
+    def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L v"]:
         """Predictions of rows after the final norm."""
         return self.gemma.logits(tokens)
 
@@ -197,7 +202,7 @@ class HiLight(nn.Module):
         mask: Bool[Array, "B L"],
         clip_tokens: Float[Array, "B U S D"],
         frame_features: Float[Array, "B U F E"],
-    ) -> Float[Array, "B L vocabulary"]:
+    ) -> Float[Array, "B L v"]:
         """From tower features to logits; ``init`` by this method makes every part but the towers."""
         logits = self.logits(self(ids, mask, clip_tokens, frame_features))
         if self.is_initializing() and self.config.lora is not None:
@@ -210,7 +215,7 @@ class HiLight(nn.Module):
         mask: Bool[Array, "B L"],
         video: Float[Array, "B U F Y X C"],
         key_frames: Int[Array, "B U keys"],
-    ) -> Float[Array, "B L vocabulary"]:
+    ) -> Float[Array, "B L v"]:
         """From pixels to logits; ``init`` by this method makes every part."""
         batch, clips = video.shape[:2]
         towers = self.encode_video(*(x.reshape(batch * clips, *x.shape[2:]) for x in (video, key_frames)))
@@ -222,6 +227,30 @@ class HiLight(nn.Module):
         deltas = lora.init(self.make_rng("params"), self.gemma.variables["params"], config)
         for name, tree in deltas.items():
             self.gemma.put_variable(COLLECTION, name, tree)
+
+
+def splice(
+    text_embeds: Float[Array, "B L D"], video_tokens: Float[Array, "B rows D"], is_video: Bool[Array, "B L"]
+) -> Float[Array, "B L D"]:
+    """Fills the i-th video row of each sample with row i of its video tokens.
+
+    Every sample takes from its own tokens only, so nothing is communicated when the batch is sharded. A sample may use
+    fewer rows than it has (absent clips, text alone); rows beyond the last token repeat it, so ids must not have more.
+
+    Args:
+      text_embeds: Embeddings of the text; video rows are replaced.
+      video_tokens: The video tokens of all of a sample's clips, one after the other.
+      is_video: True where a video token belongs.
+
+    Returns:
+      The merged sequence in ``text_embeds``' dtype.
+    """
+    last = video_tokens.shape[1] - 1
+    if last < 0:
+        return text_embeds
+    row = jnp.clip(jnp.cumsum(is_video, axis=1, dtype=jnp.int32) - 1, 0, last)
+    rows = jnp.take_along_axis(video_tokens, row[..., None], axis=1)
+    return jnp.where(is_video[..., None], rows.astype(text_embeds.dtype), text_embeds)
 
 
 def count_positions(mask: Bool[Array, "B L"]) -> Int[Array, "B L"]:
@@ -248,28 +277,3 @@ def param_shapes(config: HiLightConfig) -> dict[str, Any]:
     init = functools.partial(HiLight(config).init, method="from_pixels")
     key_frames = jax.ShapeDtypeStruct((1, 1, 1), jnp.int32)
     return parts(jax.eval_shape(init, jax.random.key(0), ids, mask, video, key_frames))
-
-
-def splice(
-    text_embeds: Float[Array, "B L D"], video_tokens: Float[Array, "B rows D"], is_video: Bool[Array, "B L"]
-) -> Float[Array, "B L D"]:
-    """Fills the i-th video row of each sample with row i of its video tokens.
-
-    Every sample takes from its own tokens only, so nothing is communicated when the batch is sharded. A sample may use
-    fewer rows than it has (absent clips, text alone); more rows than tokens cannot be filled and repeat the last one:
-    whoever builds the ids counts them.
-
-    Args:
-      text_embeds: Embeddings of the text; whatever stands at video rows is replaced.
-      video_tokens: The video tokens of all of a sample's clips, one after the other.
-      is_video: True where a video token belongs.
-
-    Returns:
-      The merged sequence in ``text_embeds``' dtype.
-    """
-    last = video_tokens.shape[1] - 1
-    if last < 0:
-        return text_embeds
-    row = jnp.clip(jnp.cumsum(is_video, axis=1, dtype=jnp.int32) - 1, 0, last)
-    rows = jnp.take_along_axis(video_tokens, row[..., None], axis=1)
-    return jnp.where(is_video[..., None], rows.astype(text_embeds.dtype), text_embeds)

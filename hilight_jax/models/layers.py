@@ -1,11 +1,13 @@
-"""The transformer encoder that both CLIP towers share: pre-norm blocks, quick GELU, stacked parameters.
+"""The transformer encoder of the CLIP towers: pre-norm blocks, quick GELU, stacked parameters.
 
 Parameters of all layers are stacked on a leading axis (``encoder/layers/...``) whatever the compute options are, so a
-checkpoint does not depend on how the layers were run.
+checkpoint does not depend on them.
+
+Letters: B batch, S tokens, D width of the tower.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -19,7 +21,7 @@ from hilight_jax.core.mesh_context import platform, split_over_batch
 from hilight_jax.core.sharding import Rule
 from hilight_jax.ops.fused_attention import KERNEL
 
-# torch's default, which CLIP-ViP uses whatever its config says; flax's 1e-6 is visibly wrong on small embeddings.
+# torch's default, which CLIP-ViP uses without reading its config; flax's 1e-6 is visibly wrong on small embeddings.
 LAYER_NORM_EPSILON = 1e-5
 
 # Paths below a tower. The width axis of every large matrix is split over fsdp; 12 heads do not divide over tensor.
@@ -35,19 +37,19 @@ ENCODER_PARTITION_RULES: tuple[Rule, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class ComputeConfig:
-    """How a model computes; none of it changes the parameters' layout.
+    """Compute options of a model; none of them changes the parameters' layout.
 
     Attributes:
       dtype: Of activations; ``auto`` is bfloat16 on TPU and GPU and float32 on CPU.
       param_dtype: Of parameters.
       unroll: Write the layers out one after the other instead of as a loop. On CPU the loop is faster (b32, 12 layers:
         1.4 times) and compiles 5 times faster: written out, XLA fuses the residual gradients of all layers.
-      remat: Keep only each layer's input for the backward pass. Otherwise the results of matrix products are kept, and
-        what lies between them (norms, softmax, GELU) is computed again, which costs nothing measurable and saves half
-        of the activations' memory.
-      remat_keeps: Of every layer, with ``remat``, what is kept beside its input: ``qkv``, queries, keys and values;
-        ``mixed``, what attention made of them; ``middle``, the residual stream after attention; ``hidden``, the MLP's
-        wide layer. The first three cost six times the memory of the input and save most of the second computation.
+      remat: Keep only each layer's input for the backward pass. Otherwise the results of matrix products are kept and
+        norms, softmax and GELU are computed again, which costs nothing measurable and saves half of the activations'
+        memory.
+      remat_keeps: With ``remat``, the values of a layer that are kept beside its input: ``qkv``, queries, keys and
+        values; ``mixed``, the result of attention; ``middle``, the residual stream after attention; ``hidden``, the
+        MLP's wide layer. The first three cost six times the memory of the input and save most of the recomputation.
       attention: Of the video tower: ``plain`` products, the ``fused`` kernel of a TPU (on a CPU it runs as
         plain operations, slowly), or ``auto``, which is fused on a TPU wherever the kernel takes the shape.
     """
@@ -60,7 +62,7 @@ class ComputeConfig:
     attention: Literal["auto", "plain", "fused"] = "auto"
 
     def __post_init__(self):
-        """Refuses an option that nothing would read."""
+        """Refuses an option without effect."""
         if self.remat_keeps and not self.remat:
             raise ConfigError(
                 f"compute.remat_keeps is {list(self.remat_keeps)}, but without compute.remat every product is kept; "
@@ -69,7 +71,7 @@ class ComputeConfig:
 
     @property
     def remat_policy(self) -> Callable[..., bool]:
-        """What of a layer the backward pass finds, for ``nn.remat``."""
+        """The values of a layer that are kept for the backward pass, for ``nn.remat``."""
         policies = jax.checkpoint_policies
         if self.remat:
             return policies.save_only_these_names(*self.remat_keeps)
@@ -93,6 +95,16 @@ def check_sizes(tower: str, config: Any, names: Sequence[str]) -> None:
             raise ConfigError(f"{tower}.{name} is {getattr(config, name)}, but must be at least 1.")
 
 
+def check_multiples(tower: str, config: Any, pairs: Mapping[str, str]) -> None:
+    """Raises a ConfigError unless each of these fields of a tower's config is a multiple of its partner."""
+    for name, divisor in pairs.items():
+        if getattr(config, name) % getattr(config, divisor):
+            raise ConfigError(
+                f"{tower}.{name} is {getattr(config, name)}, but must be a multiple of "
+                f"{tower}.{divisor}={getattr(config, divisor)}."
+            )
+
+
 def layer_norm(compute: ComputeConfig, name: str | None = None) -> nn.LayerNorm:
     """LayerNorm over the last axis with CLIP's epsilon; the variance is taken about the mean, in float32 at least."""
     return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, name=name, **compute.dtypes)
@@ -109,8 +121,8 @@ def quick_gelu(x: Array) -> Array:
     return x * jax.nn.sigmoid(1.702 * x)
 
 
-class Attention(nn.Module):
-    """Multi-head attention with separate biased projections; ``attend`` says who sees whom."""
+class SelfAttention(nn.Module):
+    """Multi-head attention with separate biased projections; ``attend`` mixes the heads' values."""
 
     num_heads: int
     depth: int
@@ -147,7 +159,7 @@ class Mlp(nn.Module):
         return nn.Dense(width, kernel_init=narrow, name="fc2", **self.compute.dtypes)(quick_gelu(x))
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """One pre-norm layer, in the form that ``nn.scan`` wants: carry in, (carry, kept output) out."""
 
     num_heads: int
@@ -160,7 +172,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B S D"], *operands: Array) -> tuple[Array, Array | None]:
         """Adds attention, then the MLP, to the residual stream."""
-        attn = Attention(self.num_heads, self.depth, self.attend, self.compute, name="self_attn")
+        attn = SelfAttention(self.num_heads, self.depth, self.attend, self.compute, name="self_attn")
         x = checkpoint_name(x + attn(layer_norm(self.compute, "layer_norm1")(x), *operands), "middle")
         mlp = Mlp(self.mlp_dim, self.depth, self.compute, name="mlp")
         x = x + mlp(layer_norm(self.compute, "layer_norm2")(x))
@@ -188,7 +200,7 @@ class Encoder(nn.Module):
           keep_outputs: Also return the output of every block, first to last.
         """
         compute = self.compute
-        block = nn.remat(Block, prevent_cse=compute.unroll, policy=compute.remat_policy)
+        block = nn.remat(EncoderBlock, prevent_cse=compute.unroll, policy=compute.remat_policy)
         stacked = nn.scan(
             block,
             variable_axes={"params": 0, "intermediates": 0},

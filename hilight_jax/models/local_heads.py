@@ -1,8 +1,10 @@
-"""What the local loss compares: tower features of the tapped levels, mapped into one shared width.
+"""Local heads: tower features of the tapped levels, mapped into one shared width for the local loss.
 
 HiLight's report taps the towers "before the projector", where they have different widths. Each tapped level therefore
-gets its own pair of bias-free linear maps into the shared width, used by nothing else; where the report leaves a choice
-open, the docstrings here say which one was made.
+gets its own pair of bias-free linear maps into the shared width, used by nothing else. Choices that the report leaves
+open are named in the docstrings.
+
+Letters: B batch, F frames, P patches of a frame, L text length, D width of a tower, E shared embedding width.
 """
 
 import dataclasses
@@ -32,7 +34,7 @@ LOCAL_PARTITION_RULES: tuple[Rule, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class LocalHeadsConfig:
-    """Which levels the local loss sees, and through what.
+    """The tapped levels and their heads.
 
     Attributes:
       levels: ``last`` (after the last block and the post/final norm: the report's settings 1 and 2), ``embedding``
@@ -64,8 +66,8 @@ class LocalHeadsConfig:
 def level_pairs(levels: tuple[str, ...], video_depth: int, text_depth: int) -> tuple[tuple[int, int], ...]:
     """Pairs of tapped levels ``(video, text)``: 0 is the embeddings, ``k`` the output of block ``k``.
 
-    Towers of unequal depth are paired by nearest relative depth: level ``k`` of the deeper one, of ``n``, meets level
-    ``round(k * m / n)`` (at least 1, halves up) of the shallower one, of ``m``; the last blocks meet.
+    Towers of unequal depth are paired by nearest relative depth: level ``k`` of the deeper one, of ``n``, goes with
+    level ``round(k * m / n)`` (at least 1, halves up) of the shallower one, of ``m``; the last blocks go together.
     """
     if levels == ("all",):
         deepest = max(video_depth, text_depth)

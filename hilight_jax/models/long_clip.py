@@ -1,8 +1,11 @@
-"""Long-CLIP (Zhang et al., arXiv 2403.15378): CLIP whose texts may be 248 tokens long.
+"""Long-CLIP (Zhang et al., arXiv 2403.15378): CLIP for texts of up to 248 tokens.
 
 The image tower is CLIP's own; HiLight looks at key frames through it. Of the text tower only the positions are new: the
 first 20 stay CLIP's and the others are stretched to four times their number (``checkpoints.long_clip``), in a table of
 its own, which training changes.
+
+Letters: B batch, L text length, P patches of a frame, D width of a tower, E shared embedding width; Y rows, X columns
+and C colours of an image.
 """
 
 import dataclasses
@@ -16,11 +19,12 @@ from jaxtyping import Array, Float, Int
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
-from hilight_jax.models.clip_vip import VideoEmbeddings, VisionConfig
+from hilight_jax.models.clip_vip import VideoEmbeddings, VisionConfig, check_patches
 from hilight_jax.models.layers import (
     ENCODER_PARTITION_RULES,
     ComputeConfig,
     Encoder,
+    check_multiples,
     check_sizes,
     layer_norm,
     projection,
@@ -50,7 +54,7 @@ class FrameConfig:
     """Sizes of the image tower; the defaults are those of CLIP B/16.
 
     Attributes:
-      image_size: Pixels of a square frame's side; other frames are welcome if they have as many patches.
+      image_size: Pixels of a square frame's side; other frames may be given if they have as many patches.
       patch_size: Pixels of a patch's side.
       width: D.
       depth: Number of layers.
@@ -71,12 +75,7 @@ class FrameConfig:
         """Checks the sizes, and that patches tile the frame and heads the width."""
         sizes = ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", "embed_dim")
         check_sizes("frames", self, sizes)
-        for name, divisor in (("image_size", "patch_size"), ("width", "num_heads")):
-            if getattr(self, name) % getattr(self, divisor):
-                raise ConfigError(
-                    f"frames.{name} is {getattr(self, name)}, but must be a multiple of "
-                    f"frames.{divisor}={getattr(self, divisor)}."
-                )
+        check_multiples("frames", self, {"image_size": "patch_size", "width": "num_heads"})
 
     @property
     def num_patches(self) -> int:
@@ -171,25 +170,16 @@ class FrameTower(nn.Module):
         Raises:
           ConfigError: The frames do not divide into as many patches as the position table has.
         """
-        self._check(frames.shape)
+        if frames.ndim != 4:
+            raise ConfigError(f"frames have shape {frames.shape}, but must be [B, Y, X, C]: frames, rows, columns, 3.")
+        size, patch_size = self.config.image_size, self.config.patch_size
+        check_patches(frames.shape[1:3], size, patch_size, "resize the frames or set frames.image_size")
         embeddings = self.pre_layernorm(self.embeddings(frames[:, None]))
         attend = over_heads(attention, self.config.num_heads)
         tokens, outputs = self.encoder(embeddings, attend, keep_outputs=keep_outputs)
         pooled = self.post_layernorm(tokens[:, 0])
         embeds = at_least_float32(self.projection(pooled))
         return {"embeddings": embeddings, "tokens": tokens, "pooled": pooled, "embeds": embeds, "outputs": outputs}
-
-    def _check(self, shape: tuple[int, ...]) -> None:
-        config = self.config
-        if len(shape) != 4:
-            raise ConfigError(f"frames have shape {shape}, but must be [B, Y, X, C]: frames, rows, columns, 3.")
-        (rows, rest_y), (columns, rest_x) = (divmod(side, config.patch_size) for side in shape[1:3])
-        if rest_y or rest_x or rows * columns != config.num_patches:
-            raise ConfigError(
-                f"frames are {shape[1]}x{shape[2]} pixels, but this tower takes frames of whole "
-                f"{config.patch_size}x{config.patch_size} patches, {config.num_patches} of them "
-                f"({config.image_size}x{config.image_size}); resize the frames or set frames.image_size."
-            )
 
 
 class LongTextTower(TextTower):
@@ -207,7 +197,7 @@ class LongTextTower(TextTower):
     def __call__(
         self, text_ids: Int[Array, "B L"], keep_outputs: bool = False
     ) -> dict[str, Array | tuple[Array, ...] | None]:
-        """Encodes texts; padding is not hidden, for nothing up to the end of text can see it.
+        """Encodes texts; padding is not masked, because no token up to the end of text attends to it.
 
         Returns:
           What ``TextTower`` returns, and ``embeds`` [B, E], projected, *not* normalised.
@@ -216,7 +206,7 @@ class LongTextTower(TextTower):
         return out | {"embeds": at_least_float32(self.projection(out["pooled"]))}
 
     def positions(self, length: int) -> Float[Array, "L D"]:
-        """CLIP's own positions first, then those of the second table; neither table's other rows are ever read."""
+        """CLIP's own positions first, then those of the second table; the other rows of both tables are unused."""
         kept = self.config.kept_positions
         return jnp.concatenate([self.position_embedding[:kept], self.position_embedding_res[kept:]])[:length]
 

@@ -1,8 +1,10 @@
 """Low-rank adaptation (Hu et al., arXiv 2106.09685): linear maps that take a delta, and trees of such deltas.
 
 A delta of ``.../q_proj/kernel`` [in, out] is ``.../q_proj/a`` [in, rank] and ``.../q_proj/b`` [rank, out] (a leading
-layer axis on all three when the layers are stacked). Deltas live in flax's collection ``lora``, beside ``params``, so
-that what is trained, stored and shipped is one tree and the frozen kernels another.
+layer axis on all three when the layers are stacked). Deltas are flax's collection ``lora``, beside ``params``: the
+trained, stored and exported numbers are one tree and the frozen kernels another.
+
+Letters: B batch, D width of the input.
 """
 
 import dataclasses
@@ -34,7 +36,7 @@ LORA_PARTITION_RULES: tuple[Rule, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class LoraConfig:
-    """Which linear maps get a delta, and of what size; the defaults are those of HiLight's second stage.
+    """The linear maps that get a delta, and its size; the defaults are those of HiLight's second stage.
 
     Attributes:
       rank: Inner width of a delta.
@@ -67,7 +69,7 @@ class LoraConfig:
 
     @property
     def scale(self) -> float:
-        """What multiplies ``a @ b``."""
+        """The factor of ``a @ b``, ``alpha / rank``."""
         return self.alpha / self.rank
 
 
@@ -93,7 +95,7 @@ class Linear(nn.Module):
         """Returns ``x @ kernel + alpha / rank * dropout(x) @ a @ b``.
 
         Raises:
-          ConfigError: There are deltas but no ``lora`` configuration says how to scale them.
+          ConfigError: There are deltas but no ``lora`` configuration to scale them by.
         """
         dtype, param_dtype = self.compute.dtypes["dtype"], self.compute.dtypes["param_dtype"]
         shape = (x.shape[-1], self.features)
@@ -117,7 +119,7 @@ def init(key: jax.Array, params: Tree, config: LoraConfig) -> dict[str, Any]:
     Args:
       key: Random key.
       params: The model's parameters, or their shapes and dtypes.
-      config: Which maps, and the rank.
+      config: Patterns of the maps, and the rank.
 
     Raises:
       ConfigError: A pattern of ``config.targets`` matches no linear map.
@@ -140,32 +142,6 @@ def init(key: jax.Array, params: Tree, config: LoraConfig) -> dict[str, Any]:
     return unflatten(flat)
 
 
-def merge(params: Tree, deltas: Tree, config: LoraConfig) -> dict[str, Any]:
-    """Adds every delta to its kernel: ``kernel + alpha / rank * a @ b``.
-
-    Args:
-      params: The model's parameters.
-      deltas: The collection ``lora`` of the same model.
-      config: Rank and alpha.
-
-    Raises:
-      CheckpointError: The deltas are of another model or another rank.
-    """
-    return _add(params, deltas, config, 1)
-
-
-def unmerge(params: Tree, deltas: Tree, config: LoraConfig) -> dict[str, Any]:
-    """Takes merged deltas out again.
-
-    The kernels come back to within the rounding of one addition, not bit for bit: keep the unmerged ones where that
-    matters.
-
-    Raises:
-      CheckpointError: The deltas are of another model or another rank.
-    """
-    return _add(params, deltas, config, -1)
-
-
 def check_fits(params: Tree, deltas: Tree, config: LoraConfig) -> None:
     """Raises a CheckpointError, naming every misfit, unless the deltas are pairs that fit kernels of ``params``."""
     kernels, flat = _kernels(params), flatten(deltas)
@@ -184,19 +160,6 @@ def check_fits(params: Tree, deltas: Tree, config: LoraConfig) -> None:
     problems += [f"'{path}' is no part of a delta" for path in flat if path.rpartition("/")[2] not in ("a", "b")]
     if problems:
         raise CheckpointError(f"the adapter does not fit the model: {'; '.join(problems)}.")
-
-
-def _add(params: Tree, deltas: Tree, config: LoraConfig, sign: int) -> dict[str, Any]:
-    """Adds ``sign`` times the deltas, in float32 at least, rounded once to the kernel's dtype."""
-    check_fits(params, deltas, config)
-    flat, pairs = flatten(params), flatten(deltas)
-    for path in {path.rpartition("/")[0] for path in pairs}:
-        kernel = flat[f"{path}/kernel"]
-        precise = jnp.promote_types(kernel.dtype, jnp.float32)
-        a, b = (jnp.asarray(pairs[f"{path}/{name}"], precise) for name in "ab")
-        delta = sign * config.scale * jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-        flat[f"{path}/kernel"] = (jnp.asarray(kernel, precise) + delta).astype(kernel.dtype)
-    return unflatten(flat)
 
 
 def _kernels(params: Tree) -> dict[str, Any]:

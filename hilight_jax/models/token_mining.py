@@ -2,7 +2,10 @@
 
 The three structures of the report's Figure 3 (arXiv 2407.07325), the last of them as released
 (``UniLMProjectors``), and a fourth that differs from it in the layout of the expanded queries alone. Of the first two
-only parameter counts are known; GOLDENS names the evidence.
+only parameter counts are known.
+
+Letters: B batch, F key frames, S tokens of a clip, V video tokens, D width of the video tower or the language model,
+E width of the frame tower.
 """
 
 import dataclasses
@@ -28,16 +31,16 @@ TOKEN_MINING_PARTITION_RULES: tuple[Rule, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class TokenMiningConfig:
-    """What the connector is made of; the defaults are the released HiLight-2B's.
+    """Structure and sizes of the connector; the defaults are the released HiLight-2B's.
 
     Attributes:
       structure: ``one_linear``: the cross attention, LayerNorm and one linear map. ``two_linear``: LayerNorm and two
         linear maps with a ReLU between. ``dual_projector``, the released one: ``two_linear``, a linear map with ReLU in
         front of each tower, and several tokens a frame.
-      tokens_per_frame: Video tokens that a key frame becomes; the first two structures know one only.
+      tokens_per_frame: Video tokens of a key frame; the other two structures make one only.
       expansion: How ``dual_projector`` lays out a frame's expanded features, see ``expand_frames``.
-      final_relu: Whether video tokens end in a ReLU. None: as the structure had it, which is known for
-        ``dual_projector`` (yes), assumed for ``two_linear`` (yes) and ``one_linear`` (no).
+      final_relu: End video tokens in a ReLU. None takes the structure's own: ``dual_projector`` yes, as released;
+        ``two_linear`` yes and ``one_linear`` no, both assumed.
       width_video: D of the video tower.
       width_frames: E of the frame tower, and of the cross attention.
       width_out: D of the language model.
@@ -69,17 +72,17 @@ class TokenMiningConfig:
 
     @property
     def ends_in_relu(self) -> bool:
-        """``final_relu``, or what the structure is taken to have had."""
+        """``final_relu``, or the structure's own."""
         return self.structure != "one_linear" if self.final_relu is None else self.final_relu
 
 
 def expand_frames(features: Float[Array, "B F E count"], expansion: str) -> Float[Array, "B V E"]:
     """Lays out the ``count`` values of each of a frame's E channels as ``count`` tokens of E channels, frame by frame.
 
-    ``transpose`` is what one would write: token j holds the j-th value of every channel. ``reinterpret`` is what was
-    released, a ``view`` of the same memory: of a frame's ``E * count`` values in the order (channel, value), token j
+    ``transpose`` is the natural layout: token j holds the j-th value of every channel. ``reinterpret`` is the released
+    one, a ``view`` of the same memory: of a frame's ``E * count`` values in the order (channel, value), token j
     holds the j-th run of E. It draws on channels ``j * E / count`` to ``(j + 1) * E / count`` alone (16 of 512), all
-    values of each. The released weights were trained so and need it exactly.
+    values of each. The released weights were trained with it.
 
     Returns:
       ``V = F * count`` tokens.

@@ -1,4 +1,8 @@
-"""The dual encoder: CLIP-ViP's two towers and projections, with the local heads that make it CLIP-ViP+."""
+"""The dual encoder: CLIP-ViP's two towers and projections, with the local heads that make it CLIP-ViP+.
+
+Letters: B batch, F frames, P patches of a frame, M proxy tokens, L text length, D width of a tower, E shared embedding
+width; Y rows, X columns and C colours of an image.
+"""
 
 import dataclasses
 from typing import Any
@@ -47,7 +51,7 @@ class DualEncoderConfig:
     compute: ComputeConfig = ComputeConfig()
 
     def __post_init__(self):
-        """Checks what spans the parts."""
+        """Checks the shared width."""
         if self.embed_dim < 1:
             raise ConfigError(f"embed_dim is {self.embed_dim}, but must be at least 1.")
 
@@ -108,7 +112,7 @@ class DualEncoder(nn.Module):
         """Encodes clips and captions; the numbers of clips and captions may differ.
 
         Args:
-          video: Pixels normalised by ``pixels.normalise``.
+          video: Pixels normalised by ``clip.normalise``.
           text_ids: Token ids; the end of text is the largest.
           text_mask: True for real tokens; None when padding need not be hidden.
           hidden_states: Also return all hidden states of both towers.
@@ -131,8 +135,7 @@ class DualEncoder(nn.Module):
         Returns:
           ``video_embeds`` [B, E], unit vectors; ``video_tokens`` [B, M+F*P, D], without post norm; ``video_pooled``
           [B, D]; ``video_local``, per tapped level [B, F, P, E], or, without local heads, the last patches through
-          CLIP's projector (what a model that was never told to ground knows anyway); if asked,
-          ``video_hidden_states``, the embeddings and each block's output.
+          CLIP's projector; if asked, ``video_hidden_states``, the embeddings and each block's output.
         """
         config = self.config
         tower = self.vision(video, hidden_states or "all" in config.local.levels)

@@ -1,8 +1,10 @@
-"""Attention as pure functions of queries, keys and values.
+"""Attention and rotary positions as pure functions of queries, keys and values.
 
-Heads come before tokens (``[B, N, S, H]``): every product below is then a plain batched matrix product, which a CPU
-runs without copying. Scores and softmax are float32 when the operands are bfloat16, and keep the operands' precision
-otherwise.
+Heads of the CLIP towers come before tokens (``[B, N, S, H]``): their products are then plain batched matrix products,
+which a CPU runs without copying. Scores and softmax are float32 at least.
+
+Letters: B batch, L queries, S keys or tokens, N heads, K key and value heads, G query heads per key head, H width of
+one head, D width of all heads; M proxy tokens, F frames, P patches of a frame.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 def over_heads(attend: Callable[..., Array], num_heads: int) -> Callable[..., Array]:
-    """Lets ``attend``, one of the functions below, take and return tokens [B, S, D] that hold their heads in a row."""
+    """Wraps ``attend``, a function of [B, N, S, H], to take and return tokens [B, S, D] with their heads in a row."""
 
     def run(q: Array, k: Array, v: Array, *operands: Array) -> Array:
         heads = (*q.shape[:2], num_heads, q.shape[2] // num_heads)
@@ -114,16 +116,16 @@ def grouped_attention(
     v: Float[Array, "B S K H"],
     visible: Bool[Array, "B L S"],
 ) -> tuple[Float[Array, "B L N H"], Float[Array, "B N L S"]]:
-    """Softmax attention of L queries over S keys; query head n reads key head ``n // (N / K)``.
+    """Softmax attention of L queries over S keys; query head n reads key head ``n // (N / K)`` (arXiv 2305.13245).
 
-    What is not visible gets the smallest finite score, as in the original: its weight is exactly 0 wherever a query
-    sees anything at all, and a query that sees nothing (a padding row) attends evenly instead of becoming NaN.
+    A key that is not visible gets the smallest finite score, as in the original: its weight is exactly 0 wherever the
+    query sees any key, and a query that sees none (a padding row) attends evenly instead of becoming NaN.
 
     Args:
       q: Queries; scaled by ``H ** -0.5`` here.
       k: Keys.
       v: Values.
-      visible: Which keys each query may see.
+      visible: True for the keys that a query may see.
 
     Returns:
       The mixed values, and the weights (float32 at least).
@@ -140,13 +142,11 @@ def grouped_attention(
 
 
 def causal_visibility(key_mask: Bool[Array, "B S"], first_slot: Array | int, length: int) -> Bool[Array, "B L S"]:
-    """Which of S key slots the queries in slots ``first_slot .. first_slot + length - 1`` see.
-
-    A query sees the real slots at or before its own.
+    """True where a query sees a key slot: a real one at or before its own.
 
     Args:
       key_mask: True for slots that hold a real token.
-      first_slot: Slot of the first query, an integer scalar.
+      first_slot: Slot of the first query, an integer scalar; the others follow it.
       length: L, number of queries.
     """
     slots = jnp.arange(key_mask.shape[-1])
@@ -155,7 +155,7 @@ def causal_visibility(key_mask: Bool[Array, "B S"], first_slot: Array | int, len
 
 
 def rotary(x: Float[Array, "B L N H"], positions: Int[Array, "B L"], base: float) -> Float[Array, "B L N H"]:
-    """Turns channel pairs ``(i, i + H/2)`` of every head by ``position * base ** (-2i / H)``.
+    """Turns channel pairs ``(i, i + H/2)`` of every head by ``position * base ** (-2i / H)`` (arXiv 2104.09864).
 
     Angles, sine and cosine are float32 at least, whatever the dtype of ``x``; the result has that dtype.
 

@@ -1,16 +1,21 @@
 """CLIP-ViP's proxy-guided attention as one TPU kernel, for the forward and for the backward pass.
 
-Written with plain products, the scores of every head and frame go out to memory and back, in float32, several times a
-layer, and heads of 64 are padded to the TPU's 128 lanes: that is what bounds a train step. Here one program holds a
-whole clip for as many heads as fill 128 lanes, and nothing quadratic ever leaves the chip's fast memory. The backward
-pass computes the scores again from queries and keys.
+With plain products, the float32 scores of every head and frame are written to memory and read back several times a
+layer, and heads of 64 are padded to the TPU's 128 lanes; both bound a train step. Here one program holds a whole clip
+for as many heads as fill 128 lanes, and nothing quadratic leaves the chip's fast memory. The backward pass computes the
+scores again from queries and keys.
 
 Heads stay side by side in the lanes, as the linear maps leave them. A product for one head masks the others' lanes with
-zeros, which costs a systolic array nothing: it is 128 deep anyway. Letters: core/shapes.py.
+zeros, which costs a systolic array nothing: it is 128 deep anyway.
+
+Letters: B batch, M proxy tokens, F frames, P patches of a frame, S = M + F * P tokens, D width, N heads, H width of one
+head.
 """
 
 import functools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +36,7 @@ MAX_TOKENS, MAX_PATCHES, MAX_FRAMES = 3080, 256, 32
 
 
 def suits(num_tokens: int, num_proxies: int, num_frames: int, width: int, head_dim: int, value_bytes: int = 2) -> bool:
-    """Whether the kernel takes clips of this shape; others are for ``attention.proxy_attention``.
+    """True if the kernel takes clips of this shape; others are for ``attention.proxy_attention``.
 
     A single proxy is too few: the compiler (jax 0.10.2) refuses products with one row in bfloat16.
     """
@@ -50,7 +55,7 @@ def fused_proxy_attention(
     num_frames: int,
     interpret: bool = False,
 ) -> Float[Array, "B S D"]:
-    """``attention.proxy_attention`` over tokens whose heads are not taken apart; ``suits`` says for which shapes.
+    """``attention.proxy_attention`` over tokens with their heads in a row, for shapes that ``suits`` accepts.
 
     Args:
       q: Queries, ``S = M + F * P`` rows, scaled by ``H ** -0.5`` here.
@@ -61,56 +66,53 @@ def fused_proxy_attention(
       num_frames: F.
       interpret: Run as plain operations, on any device.
     """
-    run = functools.partial(_attend, num_heads, num_proxy_tokens, num_frames, interpret)
-    mesh = current_mesh()
-    if mesh is None:
+    _, tokens, width = q.shape
+    patches = (tokens - num_proxy_tokens) // num_frames
+    run = functools.partial(_attend, _Sizes(width // num_heads, num_proxy_tokens, num_frames, patches), interpret)
+    if current_mesh() is None:
         return checkpoint_name(run(q, k, v), KERNEL)
     # A kernel is opaque to the partitioner, which would gather the whole batch for it.
     split = PartitionSpec(BATCH_AXES)
-    checked = not interpret  # Pallas' interpreter does not know which of its values differ between devices.
-    mixed = jax.shard_map(run, in_specs=(split, split, split), out_specs=split, check_vma=checked)(q, k, v)
+    checked = not interpret  # Pallas' interpreter does not track which of its values differ between devices.
+    mixed = jax.shard_map(run, in_specs=split, out_specs=split, check_vma=checked)(q, k, v)
     return checkpoint_name(mixed, KERNEL)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def _attend(num_heads: int, num_proxies: int, num_frames: int, interpret: bool, q: Array, k: Array, v: Array) -> Array:
-    body = functools.partial(_forward_kernel, *_sizes(q, num_heads, num_proxies, num_frames))
+class _Sizes(NamedTuple):
+    """The sizes of one clip: H, M, F and P."""
+
+    head_dim: int
+    num_proxies: int
+    num_frames: int
+    num_patches: int
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _attend(sizes: _Sizes, interpret: bool, q: Array, k: Array, v: Array) -> Array:
     products = 2  # Scores, and values mixed.
-    (out,) = _call(body, (q, k, v), 1, products, num_heads, num_proxies, num_frames, interpret)
+    (out,) = _call(_forward_kernel, sizes, interpret, (q, k, v), 1, products)
     return out
 
 
-def _attend_forward(
-    num_heads: int, num_proxies: int, num_frames: int, interpret: bool, q: Array, k: Array, v: Array
-) -> tuple[Array, tuple[Array, Array, Array]]:
-    return _attend(num_heads, num_proxies, num_frames, interpret, q, k, v), (q, k, v)
+def _attend_forward(sizes: _Sizes, interpret: bool, *qkv: Array) -> tuple[Array, tuple[Array, ...]]:
+    return _attend(sizes, interpret, *qkv), qkv
 
 
-def _attend_backward(
-    num_heads: int, num_proxies: int, num_frames: int, interpret: bool, kept: tuple[Array, ...], gradient: Array
-) -> tuple[Array, ...]:
-    body = functools.partial(_backward_kernel, *_sizes(kept[0], num_heads, num_proxies, num_frames))
+def _attend_backward(sizes: _Sizes, interpret: bool, kept: tuple[Array, ...], gradient: Array) -> tuple[Array, ...]:
     products = 5  # Of the size of the scores: they are computed again, three gradients, and that of the weights.
-    return _call(body, (*kept, gradient), 3, products, num_heads, num_proxies, num_frames, interpret)
+    return _call(_backward_kernel, sizes, interpret, (*kept, gradient), 3, products)
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
 
 
-def _sizes(q: Array, num_heads: int, num_proxies: int, num_frames: int) -> tuple[int, int, int, int]:
-    """Head dim, M, F, P."""
-    return q.shape[2] // num_heads, num_proxies, num_frames, (q.shape[1] - num_proxies) // num_frames
-
-
 def _call(
-    body: functools.partial,
+    kernel: Callable[..., None],
+    sizes: _Sizes,
+    interpret: bool,
     operands: tuple[Array, ...],
     num_results: int,
     products: int,
-    num_heads: int,
-    num_proxies: int,
-    num_frames: int,
-    interpret: bool,
 ) -> tuple[Array, ...]:
     """Runs a kernel on every clip and group of heads; operands and results are all [B, S, D]."""
     batch, tokens, width = operands[0].shape
@@ -118,16 +120,16 @@ def _call(
     block = pl.BlockSpec((1, rows, LANES), lambda b, group: (b, 0, group))
     kind = jax.typeof(operands[0])
     result = jax.ShapeDtypeStruct(kind.shape, kind.dtype, manual_axis_type=kind.manual_axis_type)
-    patches = (tokens - num_proxies) // num_frames
-    pairs = num_proxies * tokens + num_frames * patches * (num_proxies + patches)
+    head_dim, num_proxies, num_frames, num_patches = sizes
+    pairs = num_proxies * tokens + num_frames * num_patches * (num_proxies + num_patches)
     cost = pl.CostEstimate(  # Model FLOPs: a masked product counts the lanes of its head.
         flops=2 * products * batch * pairs * width,
         bytes_accessed=(len(operands) + num_results) * kind.size * kind.dtype.itemsize,
-        transcendentals=batch * num_heads * pairs,
+        transcendentals=batch * (width // head_dim) * pairs,
     )
     accumulators = [pltpu.VMEM((rows, LANES), jnp.float32)] * (num_results - 1)
     return pl.pallas_call(
-        body,
+        functools.partial(kernel, sizes),
         grid=(batch, width // LANES),
         in_specs=[block] * len(operands),
         out_specs=[block] * num_results,
@@ -139,8 +141,9 @@ def _call(
     )(*operands)
 
 
-def _forward_kernel(head_dim: int, num_proxies: int, num_frames: int, num_patches: int, q, k, v, out) -> None:
+def _forward_kernel(sizes: _Sizes, q, k, v, out) -> None:
     """One clip, one group of heads; every argument is [1, S, 128], rounded up to whole tiles of rows."""
+    head_dim, num_proxies, num_frames, num_patches = sizes
     scale, num_tokens = head_dim**-0.5, num_proxies + num_frames * num_patches
 
     def attend(queries: Array, keys: list[Array], values: list[Array]) -> Array:
@@ -160,7 +163,7 @@ def _forward_kernel(head_dim: int, num_proxies: int, num_frames: int, num_patche
     near_k, near_v = k[0, proxies], v[0, proxies]
 
     def window(index, carry):
-        rows, frames, rest = _window(index, num_proxies, num_frames, num_patches)
+        rows, frames, rest = _window(index, sizes)
         q_rows, k_rows, v_rows = q[0, rows], k[0, rows], v[0, rows]
         done = out[0, rows][:num_proxies].astype(_wide(out.dtype))
         results = [attend(q_rows[f], [near_k, k_rows[f]], [near_v, v_rows[f]]) for f in frames]
@@ -170,10 +173,9 @@ def _forward_kernel(head_dim: int, num_proxies: int, num_frames: int, num_patche
     jax.lax.fori_loop(0, num_frames // _frames_at_once(num_frames, num_patches), window, 0)
 
 
-def _backward_kernel(
-    head_dim: int, num_proxies: int, num_frames: int, num_patches: int, q, k, v, gradient, dq, dk, dv, sum_k, sum_v
-) -> None:
+def _backward_kernel(sizes: _Sizes, q, k, v, gradient, dq, dk, dv, sum_k, sum_v) -> None:
     """The gradients of one clip and group of heads; ``sum_k`` and ``sum_v`` are float32 [S, 128]."""
+    head_dim, num_proxies, num_frames, num_patches = sizes
     scale, dtype, num_tokens = head_dim**-0.5, q.dtype, num_proxies + num_frames * num_patches
 
     def one_head(index, queries, out, keys, values):
@@ -215,7 +217,7 @@ def _backward_kernel(
     near_k, near_v = k[0, proxies], v[0, proxies]
 
     def window(index, carry):
-        rows, frames, rest = _window(index, num_proxies, num_frames, num_patches)
+        rows, frames, rest = _window(index, sizes)
         q_rows, k_rows, v_rows, g_rows = q[0, rows], k[0, rows], v[0, rows], gradient[0, rows]
         done = dq[0, rows][:num_proxies].astype(_wide(dtype))
         results = [attend(q_rows[f], g_rows[f], [near_k, k_rows[f]], [near_v, v_rows[f]]) for f in frames]
@@ -235,13 +237,14 @@ def _backward_kernel(
 
 
 def _frames_at_once(num_frames: int, num_patches: int) -> int:
-    """The fewest frames that fill whole tiles of rows; all of them if those do not divide the clip."""
+    """The fewest frames that fill whole tiles of rows; all frames if that number does not divide the clip."""
     count = TILE // math.gcd(TILE, num_patches)
     return count if num_frames % count == 0 else num_frames
 
 
-def _window(index, num_proxies: int, num_frames: int, num_patches: int):
-    """The rows of some frames and what stands around them; in it, the rows of each frame, and how many are left."""
+def _window(index, sizes: _Sizes):
+    """A window of whole tiles around some frames: its rows, the rows of each frame in it, the number of rows left."""
+    _, num_proxies, num_frames, num_patches = sizes
     at_once = _frames_at_once(num_frames, num_patches)
     stride, size = at_once * num_patches, _round_up(num_proxies + at_once * num_patches)
     start = 0 if at_once == num_frames else pl.multiple_of(index * stride, TILE)

@@ -19,7 +19,7 @@ from hilight_jax.formats.gemma_names import (
     to_official,
 )
 from hilight_jax.models import lora
-from hilight_jax.models.gemma import gemma_config_from_json
+from hilight_jax.models.gemma_config import gemma_config_from_json
 from tests.models import tiny_gemma
 
 GOLDENS = pathlib.Path(__file__).parents[1] / "goldens"

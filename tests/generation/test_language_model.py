@@ -1,7 +1,7 @@
 import pytest
 
 from hilight_jax.generation.language_model import PrefixCache, bucket_length, slot_count
-from hilight_jax.models.gemma import init_cache
+from hilight_jax.models.gemma_decoding import init_cache
 from tests.models.tiny_hilight import GEMMA
 
 

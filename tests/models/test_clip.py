@@ -1,4 +1,4 @@
-"""The text tower: pooling and padding."""
+"""The text tower: pooling and padding; pixel normalisation."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The video tower: sizes, token order, time, and what it refuses."""
+"""The video tower: sizes, token order, time, the attention kernel, and refusals."""
 
 import dataclasses
 import re

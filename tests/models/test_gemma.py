@@ -10,17 +10,9 @@ from hilight_jax.core.errors import DataError
 from hilight_jax.core.mesh import MeshConfig, make_mesh
 from hilight_jax.core.sharding import shardings
 from hilight_jax.core.trees import count, flatten
-from hilight_jax.models.gemma import (
-    GEMMA_2B,
-    GEMMA_7B,
-    GEMMA_PARTITION_RULES,
-    Gemma,
-    GemmaConfig,
-    RmsNorm,
-    init_cache,
-    scale_embeds,
-    unstack_layers,
-)
+from hilight_jax.models.gemma import GEMMA_PARTITION_RULES, Gemma, RmsNorm, scale_embeds
+from hilight_jax.models.gemma_config import GEMMA_2B, GEMMA_7B, GemmaConfig
+from hilight_jax.models.gemma_decoding import init_cache, unstack_layers
 from hilight_jax.models.layers import ComputeConfig
 from tests.models import tiny_gemma
 

@@ -1,4 +1,4 @@
-"""How a Gemma checkpoint's ``config.json`` is read, and what is refused."""
+"""Reading of a Gemma checkpoint's ``config.json``: values by version, and refusals."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -58,7 +58,10 @@ def test_transformers_5_keeps_the_base_elsewhere():
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling="),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings=False"),
-        ({"hidden_act": "gelu_tanh"}, "gemma.hidden_act is 'gelu_tanh'.*Did you mean '"),
+        (
+            {"hidden_act": "gelu_tanh"},
+            "gemma.hidden_act is 'gelu_tanh', but must be one of .*quick_gelu.*Did you mean '",
+        ),
     ],
 )
 def test_other_architectures_are_refused(changes, sentence):
@@ -92,13 +95,10 @@ def test_sizes_that_cannot_work_are_refused(fields, sentence):
     [
         ("gelu", [-0.158655, 0.0, 1.954500]),
         ("gelu_pytorch_tanh", [-0.158808, 0.0, 1.954598]),
-        ("gelu_new", [-0.158808, 0.0, 1.954598]),
+        ("gelu_python", [-0.158655, 0.0, 1.954500]),
         ("quick_gelu", [-0.154204, 0.0, 1.935659]),
         ("silu", [-0.268941, 0.0, 1.761594]),
-        ("mish", [-0.303401, 0.0, 1.943959]),
-        ("relu2", [0.0, 0.0, 4.0]),
-        ("leaky_relu", [-0.01, 0.0, 2.0]),
-        ("laplace", [0.0, 0.006094, 0.999998]),
+        ("relu", [0.0, 0.0, 2.0]),
     ],
 )
 def test_activations_at_minus_one_zero_and_two(name, expected):

@@ -12,7 +12,7 @@ from hilight_jax.core import sharding, trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.core.shapes import VIDEO_ID, check_shapes
-from hilight_jax.models.gemma import init_cache
+from hilight_jax.models.gemma_decoding import init_cache
 from hilight_jax.models.hilight import (
     PARTITION_RULES,
     PARTS,

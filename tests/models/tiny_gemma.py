@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.models import lora
-from hilight_jax.models.gemma import Gemma, GemmaConfig
+from hilight_jax.models.gemma import Gemma
+from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.layers import ComputeConfig
 
 CONFIG = GemmaConfig(vocab_size=31, width=12, depth=2, num_heads=4, num_kv_heads=2, head_dim=6, mlp_dim=20)

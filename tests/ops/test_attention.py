@@ -1,4 +1,4 @@
-"""Attention against numbers worked out by hand and against one dense mask."""
+"""Attention against numbers worked out by hand and against one dense mask; grouped heads; rotary positions."""
 
 import jax
 import jax.numpy as jnp

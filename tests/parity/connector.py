@@ -46,7 +46,7 @@ def check_structure(case: Case, structure: str) -> None:
 
 
 def tokens_per_frame(weights: dict[str, np.ndarray], prefix: str = "") -> int:
-    """How many tokens the released structure with these official weights makes of a frame."""
+    """The number of tokens that the released structure with these official weights makes of a frame."""
     return weights[f"{prefix}LongCLIP_projector.0.bias"].size
 
 

@@ -93,6 +93,6 @@ def frames_last(video: np.ndarray | None) -> np.ndarray | None:
 
 
 def prefix_of(case: Case, name: str) -> str:
-    """What the case writes before the official names of its weights, such as ``clipmodel.``; ``name`` is one."""
+    """The prefix of the case's official weight names, such as ``clipmodel.``; ``name`` is one of them."""
     (match,) = case.names(rf"weights/(.*){name}")
     return match[1]

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.core.trees import Tree
-from hilight_jax.models.gemma import Cache, Gemma, GemmaConfig, gemma_config_from_json
+from hilight_jax.models.gemma import Gemma
+from hilight_jax.models.gemma_config import GemmaConfig, gemma_config_from_json
+from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.lora import LoraConfig
 from tests.parity.case import Case

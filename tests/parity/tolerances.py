@@ -1,4 +1,4 @@
-"""How close is close: one tolerance per kind of quantity and pass, and the one table of what is not ours.
+"""Tolerances, one per kind of quantity and pass, and the table of the goldens that are not ours.
 
 Goldens were computed in float64 and stored as float32, so the float64 pass is held to the rounding of the store. The
 float32 pass is held to what the originals themselves reach in float32, three times over.

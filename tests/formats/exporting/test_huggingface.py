@@ -25,7 +25,7 @@ from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import read_video_clip
 from hilight_jax.models.clip import normalise
-from hilight_jax.models.gemma import GemmaConfig
+from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.long_clip import FrameTower, LongClip, LongClipConfig
 from hilight_jax.models.token_mining import TokenMiningConfig
 from tests.data.clips import encode

@@ -184,7 +184,7 @@ def _check_export(root: pathlib.Path, written: pathlib.Path, tower: pathlib.Path
 
 
 def _check_index(theirs: pathlib.Path, ours: pathlib.Path) -> None:
-    """Where the original has several files, so have we, named and indexed the same way."""
+    """Several files where the original has several, named and indexed the same way."""
     name = "model.safetensors.index.json"
     if not (theirs / name).is_file():
         return

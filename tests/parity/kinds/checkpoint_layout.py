@@ -94,7 +94,7 @@ def _check_tensors(sidecar: Mapping[str, Any]) -> None:
     counts |= {"clipvip": _count(written[exporter.VIDEO_TOWER]), "longclip_B": _count(written[exporter.FRAME_TOWER])}
     counts["total"] = sum(counts.values())
     assert {name: counts[name] for name in sidecar["llm_params"]} == sidecar["llm_params"]
-    # Where the towers' own runs are gone, the video tower lacks what nobody reads, and Long-CLIP is whole all the same.
+    # Where the towers' own runs are gone, the video tower lacks weights that are never read, and Long-CLIP is complete.
     bare = _record(dataclasses.replace(model, extra={}))
     lacking = {"clipmodel.logit_scale", "clipmodel.visual_projection.weight"} & set(sidecar["clipvip_pt_tensors"])
     assert set(written[exporter.VIDEO_TOWER]) - set(bare[exporter.VIDEO_TOWER]) == lacking
@@ -158,7 +158,7 @@ def _lazy(shape: Any) -> LazyArray:
 
 
 def _record(model: ExportedChat) -> dict[pathlib.Path, dict[str, Any]]:
-    """What an export would write, by file; small files are written, arrays are not."""
+    """The files of an export by name; small files are written, arrays are not."""
     written = {}
     with tempfile.TemporaryDirectory() as there:
 
@@ -205,7 +205,7 @@ def _check_directory(places: Mapping[str, list[str]]) -> None:
 
 
 def _check_facts(facts: Mapping[str, Any]) -> None:
-    """What the original's loaders do with such files, our import does."""
+    """Our import of such files does as the original's loaders do."""
     pytest.importorskip("torch")
     rules = {
         r"webui ckpt.*|predict_cli: token_mining overwritten.*": _check_sources,

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hilight_jax.formats.gemma_names import from_official, to_official
-from hilight_jax.models.gemma import Gemma, init_cache
+from hilight_jax.models.gemma import Gemma
+from hilight_jax.models.gemma_decoding import init_cache
 from tests.parity import language_model
 from tests.parity.case import Case
 from tests.parity.dual_encoder import compiled

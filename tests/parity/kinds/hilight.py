@@ -15,7 +15,8 @@ from hilight_jax.data.conversations.prompts import expand
 from hilight_jax.formats.hilight_names import TOKEN_MINING_PREFIX, from_official, to_official
 from hilight_jax.losses.next_token import next_token
 from hilight_jax.models.clip_vip import VisionConfig
-from hilight_jax.models.gemma import gemma_config_from_json, init_cache
+from hilight_jax.models.gemma_config import gemma_config_from_json
+from hilight_jax.models.gemma_decoding import init_cache
 from hilight_jax.models.hilight import HiLight, HiLightConfig, param_shapes
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.long_clip import FrameConfig
@@ -28,7 +29,7 @@ from tests.parity.tolerances import FROM_OFFICIAL_FLOAT16
 
 
 class Batch(NamedTuple):
-    """What one forward pass of the original sees after it has merged text and video.
+    """The input of one forward pass of the original after it has merged text and video.
 
     Attributes:
       ids: Expanded ids [B, L], padded with 0.

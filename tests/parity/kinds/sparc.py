@@ -71,7 +71,7 @@ def _totals(config, losses):
 
 
 def _intermediates(frames, tokens, mask, log_scale, patch_axes):
-    """What leads to the local loss, by the golden's names; the paper knows images, so its patches have one axis."""
+    """The steps to the local loss by the golden's names; patches of images, as in the paper, have one axis."""
     found = align(frames, tokens)
     shape = tokens.shape[:2] + patch_axes
     vl, lv = token_losses(found.grouped, tokens, mask, log_scale)
