@@ -1,1 +1,1 @@
-"""A physically true, rendered world of pool: table, physics, camera, pictures, commentary and questions, with numpy."""
+"""A simulated and rendered world of pool, in numpy: table, physics, camera, pictures, captions and questions."""

@@ -1,4 +1,4 @@
-"""From a seed to a labelled clip: the one place where physics, renderer and commentary meet."""
+"""Makes labelled clips from seeds with physics, renderer and commentary."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ _TABLE = Table()
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip and all that is known about it.
+    """A clip with its labels.
 
     Attributes:
       frames: uint8 [F, Y, X, C].
       labels: a JSON object: id, game, camera, cloth, sizes, times, captions with spans, objects with tracks, questions,
         clauses.
-      facts: what the captions tell, whatever their words, as text; no two clips of a held-out split have the same.
+      facts: the facts in the captions, as text, independent of wording; no two clips of a held-out split have the same.
     """
 
     frames: np.ndarray
@@ -45,11 +45,11 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     """Makes one clip; the same arguments give the same clip, bit for bit.
 
     Args:
-      world: which world.
+      world: the world.
       split: 'train', 'validation' or 'unseen'.
       number: of the clip in its split, from 0.
-      attempt: another clip in its place; `dataset` counts it up where two held-out clips would tell the same.
-      fps: None for the world's sampled frames; otherwise the same shot at so many frames per second, for watching.
+      attempt: draws another clip; `production` counts it up where two held-out clips would have the same facts.
+      fps: None for the world's sampled frames; otherwise frames per second of the same shot, for watching.
 
     Returns:
       The clip. Its captions and questions are about the world's sampled frames even when ``fps`` is given.
@@ -99,12 +99,12 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
 
 
 def _time_limit(world: World) -> float:
-    """How long a shot need be played, seconds: to its end, unless the window begins with the strike."""
+    """Returns the seconds that a shot is played: to its end, unless the window begins with the strike."""
     return world.window[1] if world.window_at == "strike" else 30.0
 
 
 def _window(world: World, shot: Shot, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Start of the first frame on the shot's clock, and the times [F] of all frames after it, seconds."""
+    """Returns the start of the first frame on the shot's clock, and the times [F] of all frames after it, seconds."""
     length = rng.uniform(*world.window)
     if world.window_at == "strike":
         start, length = 0.0, min(length, shot.duration)
@@ -116,13 +116,13 @@ def _window(world: World, shot: Shot, rng: np.random.Generator) -> tuple[float, 
 
 
 def _keeps_the_rules(setup: setups.Setup, shot: Shot) -> bool:
-    """In nine-ball the cue ball must first meet the lowest ball on the table."""
+    """Returns False if the cue ball of a nine-ball shot does not first meet the lowest ball on the table."""
     first = next((event.balls for event in shot.events if event.kind == "ball_ball"), ())
     return setup.game != "nine_ball" or setup.target in first
 
 
 def _is_worth_showing(world: World, footage: Footage) -> bool:
-    """Whether the frames show something that can be told, with balls of a fair size."""
+    """Returns True if the frames show a ball and an event, with balls of the world's smallest size or more."""
     if any((track.radius[track.visible > 0] < world.smallest_ball).any() for track in footage.balls.values()):
         return False
     if not footage.shown or footage.balls_seen() == ["ball:cue"]:
@@ -148,7 +148,7 @@ def _scene(world: World, lens: cameras.Camera, cloth: str, rng: np.random.Genera
 
 
 def _measures(frames: np.ndarray, footage: Footage) -> dict:
-    """The part of the labels that is measured: sizes, times and the track of every named object, rounded."""
+    """Returns the measured part of the labels: sizes, times and the track of every named object, rounded."""
     num_frames, height, width, _ = frames.shape
     objects = {
         name: {

@@ -1,14 +1,14 @@
 """Writes a world's clips as a TFDS dataset of ArrayRecord shards, without TensorFlow.
 
 A dataset appears under `<data_dir>/<world>/<version>/` in one rename when it is complete. Until then it lies in a
-hidden folder beside it, each finished shard renamed into place there, and the next run of the same build goes on from
-them. The bytes of the shards do not depend on the number of workers, nor on interruptions. Shards of another state of
-the generator's source (`generator_digest`) are not gone on from.
+hidden folder beside it, each finished shard renamed into place there, and the next run of the same build continues
+from them. The bytes of the shards do not depend on the number of workers, nor on interruptions. Shards made by another
+state of the generator's source (`generator_digest`) are not kept.
 
-What is guaranteed of the splits: no two clips of a held-out split tell the same facts (the balls listed and the events
-told), so that no two captions there fit the same clip by rights. Balls and events are few, so the same facts, and now
-and then the same words, do recur in other splits, and in train within it. A shot, its camera and its pictures never
-recur: every clip of every split has a random seed of its own. Cameras and cloths of 'unseen' occur in no other split.
+No two clips of a held-out split have the same facts (the balls listed and the events told), so a caption there fits one
+clip only. Balls and events are few, so the same facts, and sometimes the same words, do recur in other splits, and
+within train. A shot, its camera and its pictures never recur: every clip of every split has its own random seed.
+Cameras and cloths of 'unseen' occur in no other split.
 """
 
 import contextlib
@@ -34,26 +34,26 @@ _PLAN = "plan.json"
 
 
 def dataset_dir(data_dir: str | pathlib.Path, world: World) -> pathlib.Path:
-    """Where a world's dataset lies."""
+    """Returns the directory of a world's dataset."""
     return pathlib.Path(data_dir) / world.name / world.version
 
 
 def read_metadata(directory: str | pathlib.Path) -> dict | None:
-    """The content of a complete dataset's `world.json`, or None when there is no complete dataset."""
+    """Returns the content of a complete dataset's `world.json`, or None if there is no complete dataset."""
     path = pathlib.Path(directory) / METADATA
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """What `build` did.
+    """The result of `build`.
 
     Attributes:
-      directory: where the dataset is, readable with `tfds.builder_from_directory(...).as_data_source(split)`.
+      directory: the dataset, readable with `tfds.builder_from_directory(...).as_data_source(split)`.
       sizes: clips of each split.
-      clips_made: clips that were made now; 0 when the dataset was complete already.
-      seconds: the time that took.
-      is_current: whether the generator's source is still as it was when the dataset was built.
+      clips_made: clips that were made now; 0 if the dataset was complete already.
+      seconds: the time of making them.
+      is_current: True if the generator's source has not changed since the dataset was built.
     """
 
     directory: pathlib.Path
@@ -73,7 +73,7 @@ def build(
     """Builds a dataset unless it is there already; shows progress on stderr.
 
     Args:
-      world: which world.
+      world: the world.
       data_dir: the folder of all datasets.
       sizes: clips of some splits in place of the world's own sizes; a split of size 0 is left out.
       workers: processes that make clips; 1 makes them in this process.
@@ -90,7 +90,7 @@ def build(
         "generator": generator_digest(),
         "world": json.loads(json.dumps(to_dict(world))),
     }
-    with _told_failures(final), _locked(final.parent / f".{final.name}.lock"):
+    with _failures_as_sentences(final), _locked(final.parent / f".{final.name}.lock"):
         if _is_built(world, final, sizes):
             return Built(final, sizes, 0, 0.0, read_metadata(final).get("generator") == generator_digest())
         partial = final.parent / f".{final.name}.incomplete"
@@ -138,7 +138,7 @@ def _is_built(world: World, final: pathlib.Path, sizes: dict[str, int]) -> bool:
 
 
 def split_sizes(world: World, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
-    """The world's sizes with some of them replaced, in the order of `SPLITS`, empty splits left out.
+    """Returns the world's sizes with some of them replaced, in the order of `SPLITS`, without empty splits.
 
     Raises:
       DataError: on an unknown split or a negative size.
@@ -155,7 +155,7 @@ def _listed(sizes: Mapping[str, int]) -> str:
 
 
 def _start_or_resume(partial: pathlib.Path, plan: dict) -> None:
-    """Keeps the finished shards of an interrupted build of the same plan; starts anew otherwise."""
+    """Keeps the finished shards of an interrupted build of the same plan, or deletes those of another plan."""
     text = json.dumps(plan, sort_keys=True)
     if partial.exists() and not ((partial / _PLAN).is_file() and (partial / _PLAN).read_text(encoding="utf-8") == text):
         shutil.rmtree(partial)
@@ -166,8 +166,8 @@ def _start_or_resume(partial: pathlib.Path, plan: dict) -> None:
 
 
 @contextlib.contextmanager
-def _told_failures(place: pathlib.Path) -> Iterator[None]:
-    """Makes a sentence of whatever the file system refuses."""
+def _failures_as_sentences(place: pathlib.Path) -> Iterator[None]:
+    """Turns errors of the file system into sentences."""
     try:
         yield
     except OSError as error:
@@ -179,7 +179,7 @@ def _told_failures(place: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: pathlib.Path) -> Iterator[None]:
-    """Holds a file lock, which ends with the process however that ends."""
+    """Holds a file lock, which the system releases when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

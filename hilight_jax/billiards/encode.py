@@ -1,4 +1,4 @@
-"""Frames to encoded video bytes: one format to store clips in, one to watch them in.
+"""Encodes frames as video: one format to store clips in, one to watch them in.
 
 Stored clips are Motion JPEG (4:4:4 colour, best usual quality) in an MP4 file. Measured on 12 frames of 224 px, one
 core, against H.264 (ultrafast, 4:4:4, crf 12) and lossless codecs: it decodes at 2.8 times the speed of H.264, encodes
@@ -26,7 +26,7 @@ def encode_video(frames: np.ndarray, fps: float, watchable: bool = False) -> byt
     Args:
       frames: uint8 [F, Y, X, C] RGB frames.
       fps: frames per second that the file states; decoding gives exactly F frames whatever it is.
-      watchable: H.264 with 4:2:0 colour, which every player and browser shows, instead of the storage format. Needs
+      watchable: H.264 with 4:2:0 colour, which every player and browser can show, instead of the storage format. Needs
         even frame sizes.
 
     Raises:

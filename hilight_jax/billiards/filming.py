@@ -1,4 +1,4 @@
-"""Films a played shot: frames at any times, and the footage (tracks and happenings) that goes with them."""
+"""Films a played shot: frames at any times, with their footage (tracks and happenings)."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ from hilight_jax.billiards.rendering.cue import TIP_RADIUS
 from hilight_jax.billiards.rendering.scene import Scene, Stick
 
 _STICK_LENGTH, _STICK_SLOPE, _BACKSWING = 1.45, 0.09, 0.14  # metres, metres per metre, metres
-_STICK_LEAVES = 0.1  # Seconds after the strike at which the cue is taken out of the picture.
+_STICK_LEAVES = 0.1  # Seconds after the strike at which the cue leaves the picture.
 _KINDS = {"ball_ball": "strike", "cushion": "rebound", "pocket": "drop", "hangs": "hang"}
 
 
@@ -25,12 +25,12 @@ class Take:
     """A shot in front of a camera.
 
     Attributes:
-      table: where it is played.
-      shot: its course.
-      strike: its beginning.
-      camera: where it is filmed from.
+      table: the table.
+      shot: the played shot.
+      strike: its strike.
+      camera: the camera.
       start: time of the shot at which the first frame is taken, seconds; negative before the strike.
-      has_stick: whether a cue stick is seen before and at the strike.
+      has_stick: True if a cue stick is shown before and at the strike.
       rotations: [n, 3, 3] of the balls before the strike.
     """
 
@@ -72,7 +72,7 @@ class Take:
         return np.stack(frames), visible
 
     def footage(self, times: np.ndarray, visible: np.ndarray | None = None) -> Footage:
-        """Notes what frames at ``times`` show.
+        """Records what frames at ``times`` show.
 
         Args:
           times: [F] seconds after the first frame.
@@ -122,7 +122,7 @@ class Take:
         )
 
     def _events_by_gap(self, times: np.ndarray) -> list[list[Event]]:
-        """For each frame but the last, what happens after it, up to the next one's moment."""
+        """Returns, for each frame but the last, the events after it, up to the time of the next."""
         in_gap = [[] for _ in times[1:]]
         for event in self.shot.events:
             time = event.time - self.start
@@ -131,7 +131,7 @@ class Take:
         return in_gap
 
     def _stick(self, clock: float) -> Stick | None:
-        """Tip and butt of the cue at a time of the shot: it swings back and forward before the strike, then goes."""
+        """Returns tip and butt of the cue at a time of the shot; it swings before the strike and leaves after it."""
         if not self.has_stick or clock > _STICK_LEAVES:
             return None
         swing = _BACKSWING * np.sin(np.pi * np.clip(-clock / 0.5, 0, 1))
@@ -150,7 +150,7 @@ class Take:
 
     @functools.cached_property
     def _names(self) -> dict[str, str]:
-        """Object names of cushions and pockets in this picture, by the table's own names."""
+        """Returns object names of cushions and pockets in this picture, by the table's own names."""
         sides = side_names(self.camera)
         pockets = pocket_names(self.table, sides)
         return {k: f"cushion:{v}" for k, v in sides.items()} | {k: f"pocket:{v}" for k, v in pockets.items()}
@@ -161,7 +161,7 @@ class Take:
 
 
 def _is_sole_cause(event: Event, gap: list[Event]) -> bool:
-    """As `is_shown` asks: whether no other contact between the same two frames has the same effect."""
+    """Returns True if no other contact between the same two frames has the same effect (see `is_shown`)."""
     if event.kind == "ball_ball":
         earlier = gap[: gap.index(event)]
         return not any(other.kind == "ball_ball" and event.balls[1] in other.balls for other in earlier)

@@ -1,4 +1,4 @@
-"""Soft patch weights: how much of a ball's disc lies in each patch of each frame."""
+"""Soft patch weights: the share of a ball's disc that lies in each patch of each frame."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def patch_weights(
     x: np.ndarray, y: np.ndarray, radius: np.ndarray, visible: np.ndarray, height: int, width: int, patch_size: int
 ) -> np.ndarray:
-    """Shares a disc out over the patches of its frame, by exact area.
+    """Divides a disc among the patches of its frame, by exact area.
 
     Args:
       x: [F] column of the disc's centre in pixels; 0 is the left edge of the image.
@@ -38,7 +38,7 @@ def patch_weights(
 
 
 def _area_left_below(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Area of the unit disc's part with first coordinate <= x and second <= y, by direct integration."""
+    """Returns the area of the unit disc's part with first coordinate <= x and second <= y, by direct integration."""
     x, y = np.clip(x, -1, 1), np.clip(y, -1, 1)
     chord = np.sqrt(1 - y * y)  # The line at height y lies inside the disc between -chord and chord.
     left, middle, right = np.minimum(x, -chord), np.clip(x, -chord, chord), np.maximum(x, chord)
@@ -48,5 +48,5 @@ def _area_left_below(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _half_area(x: np.ndarray) -> np.ndarray:
-    """Integral of the half circle sqrt(1 - x^2) from 0 to x."""
+    """Returns the integral of the half circle sqrt(1 - x^2) from 0 to x."""
     return 0.5 * (x * np.sqrt(np.maximum(1 - np.square(x), 0)) + np.arcsin(x))

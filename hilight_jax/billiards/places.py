@@ -1,6 +1,6 @@
-"""Where cushions and pockets are in a picture, and what they are called there: by its own left, right, top and bottom.
+"""Finds cushions and pockets in a picture, and names them by the picture's left, right, top and bottom.
 
-A camera may look at the table from anywhere, so the table's own names do not hold in the picture. The cushion that runs
+A camera may film the table from anywhere, so the table's own names do not hold in the picture. The cushion that runs
 up and down in the picture on the right hand is 'right', whatever side of the table it is.
 """
 
@@ -14,7 +14,7 @@ from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.rendering.camera import Camera
 
 CUSHION_WIDTH, NOSE_HEIGHT = 0.05, 0.037  # metres
-STEEPEST = 35.0  # Degrees by which a cushion's direction may deviate from the picture's axes and still have a name.
+STEEPEST = 35.0  # Degrees from the picture's axes up to which a cushion has a name.
 
 
 def side_names(camera: Camera) -> dict[str, str]:
@@ -24,7 +24,7 @@ def side_names(camera: Camera) -> dict[str, str]:
       camera: where the picture is taken from; directions are compared at its target, the middle of the picture.
 
     Returns:
-      The picture's name by the table's name; empty when the table lies so askew that left and top would be guesses.
+      The picture's name by the table's name; empty when the table lies too askew to tell left from top.
     """
     step = 0.01 * np.array([[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]], float)
     left, right, bottom, top = camera.project(camera.target + step)[0]
@@ -58,7 +58,7 @@ def pocket_names(table: Table, sides: Mapping[str, str]) -> dict[str, str]:
 
 
 def places_in_picture(camera: Camera, table: Table) -> dict[str, Track]:
-    """Tracks, of one frame, of the cushions and pockets that are in the picture, by the table's own names.
+    """Returns the tracks, of one frame, of the cushions and pockets in the picture, by the table's own names.
 
     A cushion is put in the middle of that part of it that is in the picture, as a disc as wide as the cushion. Whether
     balls, the cue, a banner or a nearer rail hide a place is not tested: its `visible` is 1 wherever it lies in the
@@ -83,14 +83,14 @@ def track(camera: Camera, points: np.ndarray, radius: float, visible: np.ndarray
 
 
 def is_inside(camera: Camera, points: np.ndarray) -> np.ndarray:
-    """Which points [..., 3] fall into the picture, bool [...]."""
+    """Returns True for points [..., 3] inside the picture, bool [...]."""
     pixels, depth = camera.project(points)
     return (depth > 0) & (pixels >= 0).all(-1) & (pixels < [camera.width, camera.height]).all(-1)
 
 
 @functools.cache
 def _landmarks(table: Table) -> tuple[list[str], list[float], np.ndarray, np.ndarray]:
-    """Names and radii of cushions and pockets; points [k, 3] on them and to which of them each belongs [k]."""
+    """Returns names and radii of cushions and pockets, points [k, 3] on them, and the owner of each point [k]."""
     lines: dict[str, list[np.ndarray]] = {}
     for rail in table.rails:
         line = np.linspace(rail.start, rail.end, 25)

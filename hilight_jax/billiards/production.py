@@ -1,7 +1,7 @@
-"""Makes the clips of a split in order of their numbers, in several processes, the same whatever their number.
+"""Makes the clips of a split in order, in several processes; the result does not depend on their number.
 
-In held-out splits no two clips may tell the same: taken in order, a clip whose facts an earlier one has told already is
-made again with its attempt counted up, until it tells something new.
+In held-out splits no two clips may have the same facts: in order, a clip whose facts occurred in an earlier one is made
+again with its attempt counted up, until its facts are new.
 """
 
 import functools
@@ -62,10 +62,10 @@ class Workshop:
             self._pool.shutdown(cancel_futures=True)
 
     def clips(self, world: World, split: str, numbers: range) -> Iterator[Record]:
-        """Makes the clips of these numbers; a held-out split must be asked for from number 0.
+        """Makes the clips of these numbers; those of a held-out split must begin at 0.
 
         Raises:
-          DataError: if a held-out split is so large that there is nothing new left to tell, or a worker was killed.
+          DataError: if a held-out split is too large for distinct facts, or a worker was killed.
         """
         records = self._records(functools.partial(_make, world, split), numbers)
         if split == "train":

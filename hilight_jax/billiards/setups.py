@@ -1,4 +1,4 @@
-"""Draws how a shot begins: the game, the balls and where they lie, and how the cue ball is struck."""
+"""Draws the beginning of a shot: the game, the balls, their places, and the strike of the cue ball."""
 
 import dataclasses
 
@@ -20,8 +20,8 @@ class Setup:
       game: 'eight_ball' or 'nine_ball'.
       ball_ids: 'cue' first, then numbers as strings.
       positions: [n, 2] metres.
-      strike: how the cue ball is struck.
-      focus: [2] the point of the table that a close camera looks at, metres.
+      strike: the strike of the cue ball.
+      focus: [2] the point of the table in the middle of a close camera's picture, metres.
     """
 
     game: str
@@ -32,7 +32,7 @@ class Setup:
 
     @property
     def target(self) -> str:
-        """The lowest object ball, which nine-ball demands to be hit first."""
+        """The lowest object ball, which must be hit first in nine-ball."""
         return min(self.ball_ids[1:], key=int)
 
 
@@ -94,7 +94,7 @@ def _rack(game: str, world: World, table: Table, rng: np.random.Generator) -> Se
 
 
 def _apart(candidates: np.ndarray, count: int, gap: float, table: Table) -> np.ndarray:
-    """The first ``count`` of the candidates [k, 2] that lie on the cloth with their centres at least ``gap`` apart."""
+    """Returns the first ``count`` candidates [k, 2] that lie on the cloth with their centres at least ``gap`` apart."""
     chosen = np.zeros((0, 2))
     for candidate in candidates[table.holds(candidates)]:
         if (np.hypot(*(chosen - candidate).T) >= gap).all():

@@ -1,4 +1,4 @@
-"""The shards of a dataset: ArrayRecord files and the metadata by which TFDS reads them, without TensorFlow."""
+"""Writes the shards of a dataset, ArrayRecord files, and the metadata that TFDS reads, without TensorFlow."""
 
 import dataclasses
 import itertools
@@ -26,7 +26,7 @@ class Split:
     Attributes:
       name: such as 'train'.
       lengths: clips of each shard.
-      template: how TFDS names the shards.
+      template: TFDS's names of the shards.
       paths: of the shards.
       num_kept: shards, the first ones, that an interrupted build has finished.
     """
@@ -39,25 +39,25 @@ class Split:
 
     @property
     def info(self) -> tfds.core.SplitInfo:
-        """What TFDS must know of the split; the shards must be there."""
+        """TFDS's description of the split; the shards must exist."""
         size = sum(path.stat().st_size for path in self.paths)
         return tfds.core.SplitInfo(self.name, self.lengths, num_bytes=size, filename_template=self.template)
 
 
 def plan_split(world: World, name: str, size: int, directory: pathlib.Path, clips_per_shard: int) -> Split:
-    """Lays a split out in shards in ``directory`` and looks which of them an interrupted build has finished."""
+    """Divides a split into shards in ``directory`` and counts those that an interrupted build has finished."""
     lengths = [min(clips_per_shard, size - first) for first in range(0, size, clips_per_shard)]
     template = tfds.core.ShardedFileTemplate(
         data_dir=epath.Path(directory), dataset_name=_tfds_name(world), split=name, filetype_suffix="array_record"
     )
     paths = [pathlib.Path(path) for path in template.sharded_filepaths(len(lengths))]
-    # What a held-out clip may tell depends on all clips before it, so those splits, being small, are made in one go.
+    # A held-out clip depends on the facts of all clips before it, so those splits, which are small, start from 0.
     kept = list(itertools.takewhile(pathlib.Path.is_file, paths)) if name == "train" else []
     return Split(name, lengths, template, paths, len(kept))
 
 
 def write_split(world: World, split: Split, workshop: Workshop, progress: Progress) -> None:
-    """Writes the shards of a split that are not there yet."""
+    """Writes the missing shards of a split."""
     clips = workshop.clips(world, split.name, range(sum(split.lengths[: split.num_kept]), sum(split.lengths)))
     for path, length in list(zip(split.paths, split.lengths, strict=True))[split.num_kept :]:
         examples = []
@@ -76,12 +76,12 @@ def _write_shard(path: pathlib.Path, examples: list[bytes]) -> None:
         for example in examples:
             writer.write(example)
         writer.close()
-    except RuntimeError as error:  # What ArrayRecord makes of a full disk and the like.
+    except RuntimeError as error:  # ArrayRecord's error for a full disk and the like.
         raise OSError(str(error)) from error
 
 
 def write_info(world: World, splits: list[Split], directory: pathlib.Path) -> None:
-    """Writes the metadata by which TFDS knows the dataset: `dataset_info.json` and `features.json`."""
+    """Writes the metadata that TFDS reads: `dataset_info.json` and `features.json`."""
     identity = dataset_info.DatasetIdentity(
         name=_tfds_name(world),
         version=tfds.core.Version(world.version),

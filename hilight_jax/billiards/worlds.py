@@ -2,8 +2,8 @@
 
 A world is fixed: the same name and version give the same clips, bit for bit, with the same versions of the libraries
 (NumPy draws and computes, PyAV encodes) on the same family of CPUs. Elsewhere the last bit of a float may differ, and
-with it a pixel's value. `tests/billiards/test_same_clips.py` pins some clips: whatever changes them after a release
-(here or in physics, renderer, commentary) asks for a new version.
+with it a pixel's value. `tests/billiards/test_same_clips.py` pins some clips: a change of them after a release
+(here or in physics, renderer, commentary) needs a new version.
 """
 
 import dataclasses
@@ -17,27 +17,27 @@ SPLITS = ("train", "validation", "unseen")
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Everything that decides what the clips of a world are.
+    """All settings of a world's clips.
 
     Attributes:
-      name: ends in the version that its users name, such as 'demo-v1'.
+      name: ends in its version, such as 'demo-v1'.
       version: of the generator's output, three numbers.
       seed: of all its clips.
       width: columns of a frame.
       height: rows of a frame.
       num_frames: sampled frames of a clip.
       games: 'eight_ball' (any balls) and 'nine_ball' (balls 1 to 9; the cue ball goes for the lowest).
-      layouts: how the balls lie, one drawn per clip: 'close' (around the focus, a gentle shot straight at a ball),
+      layouts: arrangements of balls, one drawn per clip: 'close' (around the focus, a gentle shot straight at a ball),
         'table' (anywhere, a shot that would pot a ball) or 'rack' (the opening break).
       num_balls: fewest and most balls on the table, the cue ball counted, but for a break.
-      balls: the object balls there are.
+      balls: the object balls of this world.
       speed: slowest and fastest speed of the cue ball when struck, m/s.
       close_speed: the same for the layout 'close'.
       window: shortest and longest time between the first and the last frame, seconds; cut where all balls have stopped.
       window_at: 'strike' (the first frame shows the strike) or 'event' (an event of the shot lies well inside).
       lead: a window around an event begins at the earliest this long before the cue ball is struck, seconds.
-      smallest_ball: a clip is drawn anew when a ball in view has a smaller radius than this, pixels.
-      all_in_view: a clip is drawn anew unless every ball is in view in the first frame and the first strike is shown.
+      smallest_ball: a clip is drawn again when a ball in view has a smaller radius than this, pixels.
+      all_in_view: a clip is drawn again unless every ball is in view in the first frame and the first strike is shown.
       cameras: of the splits train and validation.
       unseen_cameras: of the split unseen.
       cloths: of the splits train and validation.
@@ -85,7 +85,7 @@ class World:
             raise ConfigError(f"world '{self.name}' wants {self.num_balls[1]} balls but has 1 + {len(self.balls)}.")
 
 
-# The demo's test world: close enough for a ball to have a radius of 4 pixels of 64, as DESIGN asks of a first lesson.
+# The demo's test world: close enough for a ball to have a radius of 4 pixels of 64.
 DEMO = World(
     name="demo-v1",
     version="1.0.0",
@@ -149,7 +149,7 @@ def get_world(name: str) -> World:
     """Returns the world called ``name``.
 
     Raises:
-      UserError: there is none; the known names are given.
+      UserError: there is none; the message lists the known names.
     """
     if name not in WORLDS:
         raise UserError(f"unknown world '{name}'; known are {', '.join(sorted(WORLDS))}.{nearest(name, WORLDS)}")

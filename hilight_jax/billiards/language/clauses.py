@@ -1,7 +1,7 @@
-"""Statements that hold or do not hold of a clip, for questions that compare two clips.
+"""Statements that are true or false of a clip, for questions that compare two clips.
 
-A clause completes "In which of the two clips ...?". Only such statements are made whose truth the sampled frames show,
-by the same rules as for ``questions``; nothing is drawn at random.
+A clause completes "In which of the two clips ...?". The sampled frames must show the truth of a statement, by the same
+rules as for ``questions``; nothing is drawn at random.
 """
 
 from hilight_jax.billiards.language.footage import Footage
@@ -16,15 +16,15 @@ from hilight_jax.billiards.language.questions import (
 
 
 def clauses(footage: Footage, name: Namer) -> dict[str, bool]:
-    """Says what holds of a clip and what does not.
+    """Returns the statements about a clip and their truth.
 
     Args:
       footage: what the sampled frames show.
-      name: what things are called.
+      name: the words for objects.
 
     Returns:
-      Clauses, such as 'is the yellow ball in view' or 'does the cue ball hit the red ball', and whether they hold; of
-      what the frames leave open there is none.
+      Clauses, such as 'is the yellow ball in view' or 'does the cue ball hit the red ball', and their truth;
+      statements that the frames leave open are left out.
     """
     return {**_in_view(footage, name), **_hit(footage, name), **_potted(footage, name), **_touch(footage)}
 

@@ -1,7 +1,7 @@
-"""Captions of a clip: which balls are in view, in random order, what the frames show happening, and a word of comment.
+"""Writes the captions of a clip: the balls in view, in random order, the events that the frames show, and a comment.
 
 Every visible thing that a caption names gets a span (character offsets, kind, object); a comment such as 'What a shot.'
-gets none: it is what the content language mask leaves out.
+gets none: the content language mask leaves it out.
 """
 
 import dataclasses
@@ -33,17 +33,17 @@ COMMENTS = (
     "Who would have thought it?",
     "Let us see what comes next.",
 )
-_LISTING_SHARE = 0.5  # Of a caption's tokens, for the balls in view, if they need so much.
+_LISTING_SHARE = 0.5  # Share of a caption's tokens that is reserved for the balls in view.
 
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How captions are written.
+    """The style of captions.
 
     Attributes:
       numbers: name balls by colour and number ('the red 3-ball'), else by colour alone ('the red ball').
       max_tokens: upper bound of a caption's CLIP tokens, the two end tokens counted.
-      variants: captions of one clip. They tell the same facts in other words and another order of listing.
+      variants: captions of one clip. They state the same facts in other words and another order.
     """
 
     numbers: bool = True
@@ -62,11 +62,10 @@ def captions(footage: Footage, style: Style, rng: np.random.Generator) -> list[d
 
 
 def facts(footage: Footage, style: Style) -> tuple[list[str], list[Happening]]:
-    """Chooses what captions tell: the object balls in view and the shown events, within the token budget.
+    """Chooses the facts of the captions: the object balls in view and the shown events, within the token budget.
 
-    The cue ball is not listed: it goes without saying. Up to half of the budget is kept for the list if it needs so
-    much. Drops are told before anything else, then what happens first. Where there is no room to list all balls, those
-    that no event names come first.
+    The cue ball is not listed. Up to half of the budget is reserved for the list. Drops come before other events, then
+    earlier events before later ones. Where there is no room to list all balls, those that no event names come first.
     """
     in_view = [name for name in footage.balls_seen() if name != "ball:cue"]
     budget = style.max_tokens - 2 - max(map(_length, COMMENTS)) - max(map(_length, OPENINGS))
@@ -83,7 +82,7 @@ def facts(footage: Footage, style: Style) -> tuple[list[str], list[Happening]]:
 
 
 def frame_caption(footage: Footage, style: Style, rng: np.random.Generator) -> dict:
-    """Writes a caption of one random frame: the balls in view in it, and how two of them lie.
+    """Writes a caption of one random frame: the balls in view, and the relation of two of them.
 
     Returns:
       'frame', 'text' and 'spans'; the text of a frame without a ball is 'The empty cloth.'
@@ -116,7 +115,7 @@ def _caption(listed: Sequence[str], told: Sequence[Happening], style: Style, rng
 
 
 def _relation(footage: Footage, frame: int, seen: Sequence[str], style: Style) -> list:
-    """A sentence on two balls of which one lies clearly left of the other, or nothing."""
+    """Returns a sentence on two balls of which one lies clearly left of the other, or nothing."""
     for ball, other in itertools.pairwise(seen):
         gap = footage.balls[other].x[frame] - footage.balls[ball].x[frame]
         if abs(gap) > 2 * footage.balls[ball].radius[frame]:
@@ -125,13 +124,13 @@ def _relation(footage: Footage, frame: int, seen: Sequence[str], style: Style) -
 
 
 def _fitting(names: Sequence[str], budget: int, style: Style) -> list[str]:
-    """The first of the names that an enumeration of so many tokens has room for."""
+    """Returns the first names that fit into an enumeration of ``budget`` tokens."""
     costs = itertools.accumulate(_cost(name, style) for name in names)
     return [name for name, cost in zip(names, costs, strict=True) if cost <= budget]
 
 
 def _cost(name: str, style: Style) -> int:
-    """Tokens of a name in an enumeration, the comma, 'and' or full stop counted that goes with it."""
+    """Returns the tokens of a name in an enumeration, with its comma, 'and' or full stop."""
     return _length(phrase(name, style.numbers)) + 1
 
 
@@ -153,7 +152,7 @@ def _thing(name: str, style: Style) -> _Thing:
 
 
 def _written(sentences: Iterable[list]) -> dict:
-    """Puts sentences, lists of strings and things, together; notes where the things stand."""
+    """Joins sentences, lists of strings and things, and notes the spans of the things."""
     text, spans = "", []
     for sentence in sentences:
         first = len(text) + bool(text)
@@ -169,7 +168,7 @@ def _written(sentences: Iterable[list]) -> dict:
 
 
 def _distinct(happenings: Iterable[Happening]) -> list[Happening]:
-    """Leaves out a meeting of the same two that was told before."""
+    """Leaves out repeated meetings of the same two."""
     first = {}
     for happening in happenings:
         first.setdefault((happening.kind, frozenset((happening.ball, happening.other))), happening)

@@ -1,6 +1,6 @@
-"""What the sampled frames of a shot show: where every ball is seen, and which events can be told from the frames.
+"""Footage: the tracks of balls in the sampled frames of a shot, and the events that these frames show.
 
-Commentary and questions are written from a `Footage` alone, so they never mention what the frames do not show.
+Commentary and questions are written from a `Footage` alone, so they mention only what the frames show.
 """
 
 import dataclasses
@@ -30,15 +30,15 @@ class Track:
     visible: np.ndarray
 
     def seen(self, frame: int) -> bool:
-        """Whether the object is in view in a frame."""
+        """Returns True if the object is in view in a frame."""
         return bool(self.visible[frame] >= SEEN)
 
     def of(self, index: int) -> "Track":
-        """One of several objects whose tracks lie side by side, [F, n]."""
+        """Returns one of several objects whose tracks lie side by side, [F, n]."""
         return Track(*(values[:, index] for values in (self.x, self.y, self.radius, self.visible)))
 
     def repeated(self, num_frames: int) -> "Track":
-        """The track of a fixed thing, known in one frame, over several."""
+        """Returns the track of a fixed object, given in one frame, over several."""
         return Track(*(np.repeat(values, num_frames) for values in (self.x, self.y, self.radius, self.visible)))
 
 
@@ -53,7 +53,7 @@ class Happening:
       ball: the ball that acts, as an object name such as 'ball:3'.
       other: the ball, cushion or pocket that it meets; None for a place that this camera gives no name.
       frame: the last sampled frame before the event; the event lies between it and the next one.
-      shown: whether the frames show it.
+      shown: True if the frames show it.
     """
 
     kind: str
@@ -70,12 +70,12 @@ class Footage:
 
     Attributes:
       times: [F] seconds of the sampled frames; the first is 0.
-      balls: track of every ball of the shot, by object name ('ball:cue', 'ball:3'), whether ever in view or not.
-      on_table: [F] per ball, whether it is on the table (not potted).
+      balls: track of every ball of the shot, in view or not, by object name ('ball:cue', 'ball:3').
+      on_table: [F] per ball, True while it is on the table (not potted).
       positions: [F, 2] per ball, metres on the table's cloth.
       places: tracks of the pockets and cushions in view, by object name ('pocket:top-left', 'cushion:left').
-      happenings: everything that happens between the first and the last frame, in order of time, but for touches of
-        the jaws of a pocket.
+      happenings: the events between the first and the last frame, in order of time, without touches of the jaws of a
+        pocket.
       jaw_touches: the balls that touch the jaws of a pocket between the first and the last frame.
       stick: track of the cue stick's tip, when the world shows a cue stick.
     """
@@ -105,15 +105,15 @@ class Footage:
         return [name for name, track in self.balls.items() if any(track.seen(f) for f in frames)]
 
     def nothing_hidden(self, frame: int) -> bool:
-        """Whether every ball that is on the table in this frame is in view."""
+        """Returns True if every ball that is on the table in this frame is in view."""
         return all(track.seen(frame) for name, track in self.balls.items() if self.on_table[name][frame])
 
     def has_place(self, kind: str) -> bool:
-        """Whether a 'pocket' or a 'cushion' that has a name is in the picture."""
+        """Returns True if a 'pocket' or a 'cushion' that has a name is in the picture."""
         return any(name.startswith(f"{kind}:") for name in self.places)
 
     def objects(self) -> dict[str, Track]:
-        """Everything that has a name and a place in the image: balls, pockets, cushions, cue stick."""
+        """Returns the tracks of all named objects: balls, pockets, cushions, cue stick."""
         return {**self.balls, **self.places, **({"cue": self.stick} if self.stick is not None else {})}
 
 
@@ -127,7 +127,7 @@ def is_shown(
     at_rest: bool = True,
     sole_cause: bool = True,
 ) -> bool:
-    """Whether the frames around an event between ``frame`` and ``frame + 1`` show it.
+    """Returns True if the frames around an event between ``frame`` and ``frame + 1`` show it.
 
     A strike is shown by a ball at rest that has moved in the next frame, its striker still in view; a rebound by a ball
     that turns, over three frames, at a cushion in the picture; a drop by a ball that is gone in the next frame.
@@ -135,11 +135,11 @@ def is_shown(
     Args:
       kind: as in `Happening`.
       ball: the acting ball.
-      other: what it meets; None when that is not in the image.
+      other: the object that it meets; None if that is not in the image.
       frame: the last frame before the event.
-      potted: whether the acting ball is off the table in the next frame.
-      at_rest: of a strike, whether the struck ball lies still in ``frame``.
-      sole_cause: whether nothing else between the two frames would explain what they show: of a strike, no earlier
+      potted: True if the acting ball is off the table in the next frame.
+      at_rest: of a strike, True if the struck ball lies still in ``frame``.
+      sole_cause: True if nothing else between the two frames would explain what they show: of a strike, no earlier
         strike of the struck ball; of a rebound, no other contact of the ball.
     """
     after = frame + 1
@@ -157,7 +157,7 @@ def is_shown(
 
 
 def _step(track: Track, frame: int) -> np.ndarray:
-    """The way of an object in the image from a frame to the next, in its radii [2]."""
+    """Returns the step of an object in the image from a frame to the next, in its radii [2]."""
     way = (track.x[frame + 1] - track.x[frame], track.y[frame + 1] - track.y[frame])
     return np.array(way) / track.radius[frame]
 
@@ -167,7 +167,7 @@ def _moves(track: Track, frame: int) -> bool:
 
 
 def _turns(track: Track, frame: int) -> bool:
-    """Whether an object comes to its place in a frame from one direction and leaves it in another."""
+    """Returns True if an object arrives at its place in a frame from one direction and leaves it in another."""
     coming, going = _step(track, frame - 1), _step(track, frame)
     lengths = np.hypot(*coming), np.hypot(*going)
     return bool(min(lengths) >= _STEP and coming @ going <= np.cos(np.radians(_BEND)) * lengths[0] * lengths[1])

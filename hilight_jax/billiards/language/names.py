@@ -1,4 +1,4 @@
-"""What commentary and questions call things: 'ball:3' is 'the red ball' or, with numbers, 'the red 3-ball'."""
+"""Words for objects in captions and questions: 'ball:3' is 'the red ball' or, with numbers, 'the red 3-ball'."""
 
 import dataclasses
 import re
@@ -7,12 +7,12 @@ COLOURS = {1: "yellow", 2: "blue", 3: "red", 4: "purple", 5: "orange", 6: "green
 
 
 def ball_object(ball_id: str) -> str:
-    """The object name of a ball: '3' becomes 'ball:3'."""
+    """Returns the object name of a ball: '3' becomes 'ball:3'."""
     return f"ball:{ball_id}"
 
 
 def phrase(name: str, numbers: bool) -> str:
-    """The words for an object.
+    """Returns the words for an object.
 
     Args:
       name: an object name: 'ball:cue', 'ball:11', 'pocket:top-left', 'cushion:left' or 'cue' (the stick).
@@ -33,7 +33,7 @@ def phrase(name: str, numbers: bool) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Namer:
-    """Says what things are called.
+    """Returns the words for objects in one world.
 
     Attributes:
       numbers: call balls by colour and number, as in `Style.numbers`.
@@ -44,10 +44,10 @@ class Namer:
     pool: tuple[str, ...]
 
     def __call__(self, name: str) -> str:
-        """The words for an object."""
+        """Returns the words for an object."""
         return phrase(name, self.numbers)
 
 
 def count_tokens(text: str) -> int:
-    """About how many CLIP tokens a text has: one per word, digit and run of punctuation, and the two at the ends."""
+    """Estimates the CLIP tokens of a text: one per word, digit and run of punctuation, and the two at the ends."""
     return len(re.findall(r"[A-Za-z]+|\d|[^\sA-Za-z\d]+", text)) + 2

@@ -1,8 +1,8 @@
-"""Questions and answers about a clip, only such as its sampled frames can answer.
+"""Questions about a clip that its sampled frames answer.
 
-A question with two possible answers is asked only where either could be the right one, and a coin decides which: a
-model that has not looked is right half of the time. Where most clips have the same count ('None.'), only a share of
-those is asked about.
+A question with two possible answers is used only where either could be right, and a coin decides which one is: a model
+that ignores the clip is right half of the time. Where most clips have the same count ('None.'), only a share of them
+gets the question.
 """
 
 import collections
@@ -15,17 +15,17 @@ from hilight_jax.billiards.language.footage import SEEN, Footage, Happening
 from hilight_jax.billiards.language.names import Namer, ball_object
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_QUIET_POTTED, _QUIET_CUSHIONS = 0.3, 0.2  # Shares of the clips with a count of none that are asked for it.
+_QUIET_POTTED, _QUIET_CUSHIONS = 0.3, 0.2  # Shares of the clips with a count of none that get the question.
 _VERBS = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into", "hang": "stop{} in the jaws of"}
 
 
 def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[dict]:
-    """Asks every kind of question that this clip can answer, each at most once.
+    """Writes every kind of question that this clip can answer, each at most once.
 
     Args:
       footage: what the sampled frames show.
-      name: what things are called.
-      rng: decides about whom is asked and which of two answers is right.
+      name: the words for objects.
+      rng: draws the subject of a question and which of two answers is right.
 
     Returns:
       Dicts of 'question', 'answer' and 'type' (a key of `TYPES`), in the order of `TYPES`.
@@ -39,7 +39,7 @@ def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[d
 
 
 def first_strike(footage: Footage) -> Happening | None:
-    """The cue ball's first strike, if the frames show it and there is no second one before the next frame."""
+    """Returns the cue ball's first strike, if the frames show it and no second one precedes the next frame."""
     strikes = [h for h in footage.happenings if h.kind == "strike" and "ball:cue" in (h.ball, h.other)]
     if not strikes or not strikes[0].shown or strikes[0].ball != "ball:cue":
         return None
@@ -48,25 +48,25 @@ def first_strike(footage: Footage) -> Happening | None:
 
 
 def struck_by_cue(footage: Footage) -> set[str]:
-    """All balls that meet the cue ball, shown or not."""
+    """Returns all balls that meet the cue ball, shown or not."""
     strikes = [h for h in footage.happenings if h.kind == "strike"]
     return {h.other for h in strikes if h.ball == "ball:cue"} | {h.ball for h in strikes if h.other == "ball:cue"}
 
 
 def potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
-    """The balls whose drop is shown, and those in view at the start and at the end."""
+    """Returns the balls whose drop is shown, and those in view at the start and at the end."""
     gone = [h.ball for h in footage.shown if h.kind == "drop"]
     return gone, [ball for ball in footage.balls_seen(0) if footage.balls[ball].seen(footage.last)]
 
 
 def spared_by_cue(footage: Footage) -> list[str]:
-    """The balls in view at the start that never meet the cue ball."""
+    """Returns the balls in view at the start that never meet the cue ball."""
     met = struck_by_cue(footage)
     return [ball for ball in footage.balls_seen(0) if ball not in met and ball != "ball:cue"]
 
 
 def cushion_touches(footage: Footage) -> int | None:
-    """How often the cue ball touches a cushion; None unless every touch is shown and none is of a pocket's jaws."""
+    """Counts the cue ball's touches of cushions; None unless every one is shown and none is of a pocket's jaws."""
     touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
     watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.has_place("cushion")
     if not watched or "ball:cue" in footage.jaw_touches or not all(h.shown for h in touches):
@@ -75,7 +75,7 @@ def cushion_touches(footage: Footage) -> int | None:
 
 
 def seen_and_absent(footage: Footage, name: Namer) -> tuple[list[str], list[str]]:
-    """The object balls in view in some frame, and those of this world that are glimpsed in none."""
+    """Returns the object balls in view in some frame, and those of this world that are partly visible in none."""
     glimpsed = {ball for ball, track in footage.balls.items() if track.visible.max() > 0}
     absent = [ball for ball in map(ball_object, name.pool) if ball not in glimpsed]
     return [ball for ball in footage.balls_seen() if ball != "ball:cue"], absent
@@ -106,7 +106,7 @@ def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
 
 
 def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    """Which of two told events comes first: each occurs once, and they lie in different gaps between frames."""
+    """Asks for the order of two events that occur once each, in different gaps between frames."""
     times_told = collections.Counter(map(_matter, footage.happenings))
     shown = [h for h in footage.shown if h.other is not None and times_told[_matter(h)] == 1]
     pairs = [(a, b) for a, b in zip(shown, shown[1:], strict=False) if a.frame < b.frame and a.ball != b.ball]
@@ -174,7 +174,7 @@ def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> A
 
 
 def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
-    """The nearest ball on the cloth, by a margin of a third; all balls must be in view: a hidden one may be nearer."""
+    """Asks for the nearest ball on the cloth, by a margin of a third; all balls must be in view."""
     frame = footage.last
     seen = [ball for ball in footage.balls_seen(frame) if ball != "ball:cue"]
     if len(seen) < 2 or not footage.balls["ball:cue"].seen(frame) or not footage.nothing_hidden(frame):
@@ -212,7 +212,7 @@ TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Asked]] = {
 
 
 def _matter(happening: Happening) -> tuple[str, frozenset]:
-    """What an event is about; two that are about the same cannot be told apart in words."""
+    """Returns the kind and the objects of an event; words cannot tell two events with the same ones apart."""
     return happening.kind, frozenset((happening.ball, happening.other))
 
 
@@ -221,7 +221,7 @@ def _clause(happening: Happening, name: Namer, ending: str) -> str:
 
 
 def _gap(footage: Footage, ball: str, other: str) -> float:
-    """Columns from one ball to another in the last frame."""
+    """Returns the columns from one ball to another in the last frame."""
     return float(footage.balls[other].x[footage.last] - footage.balls[ball].x[footage.last])
 
 

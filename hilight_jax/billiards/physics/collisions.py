@@ -1,4 +1,4 @@
-"""What an impact does to velocities and spins: ball on ball with friction (throw), ball on cushion with spin.
+"""Impacts and their change of velocities and spins: ball on ball with friction (throw), ball on cushion with spin.
 
 Impulses are instantaneous and per unit of mass (all balls weigh the same). Friction at the contact opposes the slip of
 the two surfaces, up to the impulse that would stop it; only its horizontal part changes velocities, since the cloth
@@ -6,7 +6,7 @@ carries the rest. The friction between balls is the fit of Alciatore, "Pool and 
 A.14).
 
 A contact slower than SLOW_CONTACT is a push, not a knock: it does not rebound, and the ball is set TOUCH_GAP off what
-it pushes. Without that a ball whose spin drives it against a cushion would bounce infinitely often in finite time.
+it pushes. Otherwise a ball whose spin drives it against a cushion would bounce infinitely often in finite time.
 """
 
 from math import exp, hypot
@@ -34,7 +34,7 @@ def cushion_restitution(approach: float) -> float:
 
 
 def collide_balls(a: BallState, b: BallState) -> tuple[BallState, BallState, float]:
-    """Both balls after their impact.
+    """Returns both balls after their impact.
 
     Returns:
         (a after, b after, approach speed along the line of centres in m/s).
@@ -64,7 +64,7 @@ def collide_balls(a: BallState, b: BallState) -> tuple[BallState, BallState, flo
 
 
 def collide_cushion(ball: BallState, nx: float, ny: float) -> tuple[BallState, float]:
-    """A ball after its impact on a cushion, which it touches at the height of its centre.
+    """Returns a ball after its impact on a cushion, which it touches at the height of its centre.
 
     Args:
         ball: The ball at the impact.

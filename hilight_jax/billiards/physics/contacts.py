@@ -1,4 +1,4 @@
-"""When a moving ball next meets a cushion, the nose of one, a pocket's edge, or another ball."""
+"""The next contact of a moving ball with a cushion, the nose of one, a pocket's edge, or another ball."""
 
 from functools import lru_cache
 from math import hypot, inf
@@ -54,7 +54,7 @@ class Obstacles(NamedTuple):
 
 @lru_cache(maxsize=16)
 def obstacles(table: Table) -> Obstacles:
-    """Everything on the table that a ball can meet."""
+    """Returns everything on the table that a ball can meet."""
     noses = [Nose(*end.tolist(), radius=BALL_RADIUS) for rail in table.rails for end in (rail.start, rail.end)]
     holes = [Hole(pocket.name, *pocket.center.tolist(), radius=pocket.radius) for pocket in table.pockets]
     return Obstacles(
@@ -72,7 +72,7 @@ def reach(leg: Leg, duration: float) -> Box:
 
 
 def table_contact(around: Obstacles, leg: Leg, limit: float) -> tuple[float, Wall | Nose | Hole | None]:
-    """What on the table a ball meets first.
+    """Returns the first obstacle of the table on a ball's path.
 
     Nothing is nearer than one radius to the rectangle that balls can reach without touching a nose line, so a path
     that stays inside meets nothing, and one that leaves it onto the face of a rail meets that. Only paths into a
@@ -81,10 +81,10 @@ def table_contact(around: Obstacles, leg: Leg, limit: float) -> tuple[float, Wal
     Args:
         around: The table.
         leg: The ball's path, at its start.
-        limit: How long the leg lasts at most, s.
+        limit: Longest duration of the leg, s.
 
     Returns:
-        (seconds after the start, what is met), or (limit, None).
+        (seconds after the start, the obstacle), or (limit, None).
     """
     low_x, high_x, low_y, high_y = reach(leg, limit)
     left, right, bottom, top = BALL_RADIUS, around.width - BALL_RADIUS, BALL_RADIUS, around.length - BALL_RADIUS
@@ -112,7 +112,7 @@ def table_contact(around: Obstacles, leg: Leg, limit: float) -> tuple[float, Wal
 
 
 def ball_contact(one: Leg, other: Leg, now: float, limit: float) -> float:
-    """Seconds from now until two balls touch, within `limit`, or inf."""
+    """Returns the seconds from now until two balls touch, within `limit`, or inf."""
     a, b = one.at(now), other.at(now)
     gap = _squared_gap(
         a.x - b.x, a.y - b.y, a.vx - b.vx, a.vy - b.vy, 0.5 * (one.ax - other.ax), 0.5 * (one.ay - other.ay), _DIAMETER
@@ -156,7 +156,7 @@ def _wall(piece: Cushion) -> Wall:
 
 
 def _wall_time(wall: Wall, leg: Leg) -> float:
-    """When the ball touches the face of a wall, or inf if it meets the wall's line beyond its ends."""
+    """Returns the time at which the ball touches the face of a wall, or inf if it passes beyond its ends."""
     _, sx, sy, nx, ny, length = wall
     dx, dy = leg.x - sx, leg.y - sy
     time = quadratic_closing(

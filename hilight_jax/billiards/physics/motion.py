@@ -53,7 +53,7 @@ class Leg(NamedTuple):
     on_table: float
 
     def at(self, time: float) -> BallState:
-        """The state at a time (s) not before the start."""
+        """Returns the state at a time (s) not before the start."""
         start, x, y, vx, vy, wx, wy, wz, ax, ay, bx, by, _ = self
         t = time - start
         return BallState(
@@ -68,12 +68,12 @@ class Leg(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether the ball travels (one that spins on the spot does not)."""
+        """True if the ball travels (one that spins on the spot does not)."""
         return self.vx != 0 or self.vy != 0 or self.ax != 0 or self.ay != 0
 
 
 def next_leg(now: float, state: BallState) -> tuple[Leg, float]:
-    """The leg that begins in this state, and how long friction lets it last (s; inf for a ball at rest)."""
+    """Returns the leg that begins in this state, and its duration under friction (s; inf for a ball at rest)."""
     x, y, vx, vy, wx, wy, wz = state
     ux, uy = vx - BALL_RADIUS * wy, vy + BALL_RADIUS * wx  # velocity of the ball's lowest point over the cloth
     slip_speed, speed = hypot(ux, uy), hypot(vx, vy)
@@ -90,17 +90,17 @@ def next_leg(now: float, state: BallState) -> tuple[Leg, float]:
 
 
 def still(now: float, x: float, y: float, wz: float = 0.0) -> Leg:
-    """The leg of a ball that does not travel."""
+    """Returns the leg of a ball that does not travel."""
     return Leg(now, x, y, 0.0, 0.0, 0.0, 0.0, wz, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def pocketed(now: float, x: float, y: float) -> Leg:
-    """The leg of a ball that fell at this place."""
+    """Returns the leg of a ball that fell at this place."""
     return still(now, x, y)._replace(on_table=0.0)
 
 
 def without_slip(state: BallState) -> BallState:
-    """The state at the end of a leg, free of rounding: the spin that the velocity asks for, or rest."""
+    """Returns the state at the end of a leg, free of rounding: the spin of a ball that rolls, or rest."""
     speed = hypot(state.vx, state.vy)
     vx, vy = (state.vx, state.vy) if speed > AT_REST else (0.0, 0.0)
     return state._replace(vx=vx, vy=vy, wx=-vy / BALL_RADIUS, wy=vx / BALL_RADIUS)

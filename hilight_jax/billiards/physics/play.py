@@ -1,8 +1,7 @@
-"""The balls in play, and what each of them is heading for.
+"""The balls in play, and the planned next event of each.
 
-Everything that will happen is planned when a ball sets off: its leg ends by friction, at a cushion or in a pocket, or
-it meets another ball first. What happens next is the earliest plan; only the balls that take part in it need new
-plans.
+Events are planned when a ball sets off: its leg ends by friction, at a cushion or in a pocket, or it meets another ball
+first. The next event is the earliest plan; only the balls that take part in it get new plans.
 """
 
 from math import inf
@@ -29,7 +28,7 @@ _DIAMETER = 2 * BALL_RADIUS
 
 
 class Play:
-    """The balls at the present moment, with the next thing that each ball and each pair is heading for."""
+    """The balls at the present moment, with the next event of each ball and each pair."""
 
     def __init__(self, table: Table, ball_ids: tuple[str, ...], positions: np.ndarray):
         n = len(ball_ids)
@@ -40,20 +39,20 @@ class Play:
         self.history = [[leg] for leg in self.legs]
         self.boxes: list[Box] = [reach(leg, inf) for leg in self.legs]
         self.ends = [inf] * n  # when each leg ends by itself, s
-        self.targets: list[Wall | Nose | Hole | None] = [None] * n  # what ends it; None for friction
+        self.targets: list[Wall | Nose | Hole | None] = [None] * n  # the obstacle that ends it; None for friction
         self.meetings = [inf] * (n * n)  # when balls i < j touch, at i n + j, s
 
     def strike(self, ball: int, state: BallState):
         """Sets a resting ball in motion by the cue."""
-        self._tell("strike", ball)
+        self._record("strike", ball)
         self._set_off({ball: state})
 
     def next_moment(self) -> float:
-        """When something happens next, s; inf if everything is at rest."""
+        """Returns the time of the next event, s; inf if everything is at rest."""
         return min(min(self.ends), min(self.meetings))
 
     def advance(self, moment: float):
-        """Plays what happens at the next moment."""
+        """Plays the event at the next moment."""
         self.now = moment
         if moment in self.ends:
             ball = self.ends.index(moment)
@@ -66,14 +65,14 @@ class Play:
         if target is None:
             self._set_off({ball: without_slip(state)})
         elif isinstance(target, Hole):
-            self._tell("pocket", ball, place=target.name)
+            self._record("pocket", ball, place=target.name)
             self._follow(ball, pocketed(self.now, state.x, state.y), inf, None)
             self._plan_meetings(ball)
         else:
             name, nx, ny = face(target, state.x, state.y)
             state, approach = collide_cushion(state, nx, ny)
             if approach >= SLOW_CONTACT:
-                self._tell("cushion", ball, place=name)
+                self._record("cushion", ball, place=name)
             self._set_off({ball: state})
 
     def _collide(self, i: int, j: int):
@@ -82,7 +81,7 @@ class Play:
         runner, hit = (i, j) if (a.vx + b.vx) * nx + (a.vy + b.vy) * ny >= 0 else (j, i)
         a, b, approach = collide_balls(a, b)
         if approach >= SLOW_CONTACT:
-            self._tell("ball_ball", runner, hit)
+            self._record("ball_ball", runner, hit)
         self._set_off({i: a, j: b})
 
     def _set_off(self, states: dict[int, BallState]):
@@ -94,7 +93,7 @@ class Play:
                 lasts, target = table_contact(self.around, leg, lasts)
             elif self.legs[ball].moves:
                 pocket = next((pocket.name for pocket in self.table.pockets if pocket.in_jaws((leg.x, leg.y))), None)
-                self._tell_stop(ball, pocket)
+                self._record_stop(ball, pocket)
             self._follow(ball, leg, lasts, target)
         for ball in states:
             self._plan_meetings(ball)
@@ -128,13 +127,13 @@ class Play:
                 meeting = self.now + ball_contact(leg, other_leg, self.now, limit)
             self.meetings[min(ball, other) * n + max(ball, other)] = meeting
 
-    def _tell(self, kind: str, *balls: int, place: str | None = None):
+    def _record(self, kind: str, *balls: int, place: str | None = None):
         self.events.append(Event(self.now, kind, tuple(self.ball_ids[ball] for ball in balls), place))
 
-    def _tell_stop(self, ball: int, pocket: str | None):
-        """Tells that a ball stopped; a push too slow to be told is not a second stop."""
+    def _record_stop(self, ball: int, pocket: str | None):
+        """Records that a ball stopped; it replaces an earlier stop after a push too slow to be recorded."""
         name = self.ball_ids[ball]
         latest = next((event for event in reversed(self.events) if name in event.balls), None)
         if latest is not None and latest.kind in ("rest", "hangs"):
             self.events.remove(latest)
-        self._tell("hangs" if pocket else "rest", ball, place=pocket)
+        self._record("hangs" if pocket else "rest", ball, place=pocket)

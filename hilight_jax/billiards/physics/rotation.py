@@ -12,7 +12,7 @@ _STEP_ERROR = 1e-5  # of one step between two breaks, rad
 
 
 def rotations(spins: Callable[[np.ndarray], np.ndarray], times: np.ndarray, breaks: np.ndarray) -> np.ndarray:
-    """How far each ball has turned since time 0.
+    """Returns the rotation of each ball since time 0.
 
     Args:
         spins: From moments [K] (s) to spins [K, n, 3] (rad/s), smooth between the breaks.
@@ -46,7 +46,7 @@ def _turn_vectors(spins, steps: np.ndarray) -> np.ndarray:
 
 
 def _subdivided(spins, stops: np.ndarray) -> np.ndarray:
-    """The stops with enough moments between them that the next term of the expansion stays below the step error.
+    """Adds enough moments between the stops that the next term of the expansion stays below the step error.
 
     That term is of the size |w|^2 |w' x w| h^5 / 720 for spin w and step h.
     """
@@ -69,7 +69,7 @@ def _quaternions(turns: np.ndarray) -> np.ndarray:
 
 
 def _product(late: np.ndarray, early: np.ndarray) -> np.ndarray:
-    """The rotation that first turns by `early`, then by `late`."""
+    """Returns the rotation that first turns by `early`, then by `late`."""
     a, b, c, d = np.moveaxis(late, -1, 0)
     e, f, g, h = np.moveaxis(early, -1, 0)
     return np.stack(

@@ -1,7 +1,7 @@
-"""A shot of pool, from event to event.
+"""Simulates a shot of pool, from event to event.
 
 Between events every ball follows a path known in closed form (motion.py). The simulation jumps to the earliest next
-event, changes the balls that take part (collisions.py), and plans anew only for those (play.py, contacts.py).
+event, changes the balls that take part (collisions.py), and makes new plans for those only (play.py, contacts.py).
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ _OVERLAP = 1e-6  # balls placed closer than touching by more than this are refus
 
 @dataclass(frozen=True)
 class Strike:
-    """How the cue hits the ball.
+    """The hit of the cue on a ball.
 
     Attributes:
         speed: Of the ball just after the hit, m/s.
         angle: Of its direction, from the x axis toward the y axis, radians.
-        side: Where the tip hits, right of the centre (left if negative), ball radii.
-        top: Where the tip hits, above the centre (below if negative), ball radii.
+        side: Place of the tip, right of the centre (left if negative), ball radii.
+        top: Place of the tip, above the centre (below if negative), ball radii.
         ball: Index of the ball that is hit.
     """
 
@@ -57,7 +57,7 @@ class Strike:
             )
 
     def send(self, x: float, y: float) -> BallState:
-        """The ball just after the hit at (x, y) m: off-centre hits spin it."""
+        """Returns the ball just after the hit at (x, y) m: off-centre hits spin it."""
         dx, dy = cos(self.angle), sin(self.angle)
         spin = 2.5 * self.speed / BALL_RADIUS  # per ball radius off centre, rad/s
         return BallState(
@@ -75,11 +75,11 @@ def simulate(
     """Plays one shot until every ball has stopped.
 
     Args:
-        table: Where.
+        table: The table.
         ball_ids: n distinct names.
         positions: float [n, 2], centres of the balls, m.
         strike: The hit.
-        max_time: When to break off, s; hardly any shot lasts so long.
+        max_time: Limit of the simulated time, s; hardly any shot lasts so long.
 
     Returns:
         The shot.

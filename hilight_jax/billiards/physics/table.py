@@ -47,7 +47,7 @@ class Pocket:
     mouth: np.ndarray
 
     def in_jaws(self, position: Sequence[float]) -> bool:
-        """Whether a ball centred at `position` lies past the line between the two noses, on the pocket's side."""
+        """Returns True if a ball centred at `position` lies past the line between the noses, on the pocket's side."""
         (x0, y0), (x1, y1) = self.mouth.tolist()
         x, y = position
         across, out = (x1 - x0, y1 - y0), (x - x0, y - y0)
@@ -75,7 +75,7 @@ class Cushion:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with six pockets; nine feet long unless said otherwise.
+    """A table with six pockets; nine feet long by default.
 
     Attributes:
         width: Distance between the noses of the left and right cushions, m.
@@ -141,7 +141,7 @@ class Table:
         return np.array([point for piece in self.cushions for point in (piece.start, piece.end)])
 
     def holds(self, positions: np.ndarray) -> np.ndarray:
-        """Whether a ball can lie at each place: inside the outline, clear of the cushions, not over a hole.
+        """Returns True for places where a ball can lie: inside the outline, clear of the cushions, not over a hole.
 
         Args:
             positions: float [n, 2], ball centres, m.
@@ -178,7 +178,7 @@ def _jaw(along: np.ndarray, outward: np.ndarray, shape: tuple[float, float]) -> 
 
 
 def _inside(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Which points [n, 2] lie in a polygon [K, 2]: an odd number of its sides is to the right of them."""
+    """Returns True for points [n, 2] in a polygon [K, 2]: an odd number of its sides is to the right of them."""
     x0, y0 = polygon.T
     x1, y1 = np.roll(polygon, -1, 0).T
     x, y = points[:, :1], points[:, 1:]

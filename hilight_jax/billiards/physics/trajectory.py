@@ -1,4 +1,4 @@
-"""A played shot: what happened, and the exact state of every ball at any time.
+"""A played shot: its events, and the exact state of every ball at any time.
 
 T times, n balls.
 """
@@ -15,7 +15,7 @@ from hilight_jax.billiards.physics.rotation import rotations
 
 
 class Event(NamedTuple):
-    """Something that happened.
+    """An event of a shot.
 
     Attributes:
         time: Seconds after the strike.
@@ -34,7 +34,7 @@ class Event(NamedTuple):
 
 
 class States(NamedTuple):
-    """All balls at all times asked for.
+    """The states of all balls at some times.
 
     Attributes:
         positions: float [T, n, 2], centres on the table, m; a pocketed ball stays where it fell.
@@ -56,7 +56,7 @@ class Shot:
     Attributes:
         ball_ids: Names of the balls, in the order of the arrays.
         events: In order of time.
-        duration: When the last ball stopped travelling (it may spin on, on its spot), or the time limit of the
+        duration: Time at which the last ball stopped travelling (it may spin on, on its spot), or the time limit of the
             simulation, s.
         horizon: The time from which states stay as they are: the limit if that was reached, otherwise infinity, s.
         legs: For each ball, its legs in order of time.
@@ -74,7 +74,7 @@ class Shot:
         return np.array([leg for legs in self.legs for leg in legs])
 
     def states(self, times: Sequence[float] | np.ndarray) -> States:
-        """The exact state of every ball.
+        """Returns the exact state of every ball.
 
         Args:
             times: float [T], seconds after the strike, in any order. Before the strike the balls lie where they were
@@ -102,7 +102,7 @@ class Shot:
         )
 
     def orientations(self, times: Sequence[float] | np.ndarray, initial: np.ndarray) -> np.ndarray:
-        """How every ball is turned, its spin integrated from the strike on.
+        """Returns the orientation of every ball, its spin integrated from the strike on.
 
         Args:
             times: float [T], seconds, in any order.

@@ -1,4 +1,4 @@
-"""The picture of the table without balls and cue, and what later layers must know about it; made once per shot."""
+"""The picture of the table without balls and cue, with the geometry that later layers need; made once per shot."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Background(NamedTuple):
       image: float32 [3, Y, X], 0..255.
       point: float32 [3, Y, X], the place in the world that each pixel's centre shows, metres.
       barrier: float32 [Y, X], depth where a ball can be hidden behind what the pixel shows, infinite elsewhere.
-      bed: bool [Y, X], whether the pixel's centre shows the bed.
+      bed: bool [Y, X], True where the pixel's centre shows the bed.
     """
 
     image: np.ndarray
@@ -36,7 +36,7 @@ class Background(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """Colours of what is there, float32 [3, 1] each, 0..255."""
+    """Colours of the materials, float32 [3, 1] each, 0..255."""
 
     cloth: np.ndarray
     wood: np.ndarray
@@ -52,7 +52,7 @@ def lamps(lighting: Lighting, table: Table) -> tuple[np.ndarray, np.ndarray]:
 def draw(
     camera: Camera, table: Table, finish: Finish, lighting: Lighting, exposure: float, rng: np.random.Generator
 ) -> Background:
-    """Casts the rays of every pixel and colours what they meet."""
+    """Casts the rays of every pixel and colours the surfaces that they meet."""
     x = np.arange(camera.width) + _SAMPLES[:, :1]
     y = np.arange(camera.height) + _SAMPLES[:, 1:]
     right, down = camera.slopes(x[:, None, :], y[:, :, None])
@@ -76,7 +76,7 @@ def draw(
 
 
 def _light(point: np.ndarray, table: Table, lighting: Lighting) -> np.ndarray:
-    """Light [n] that arrives at points [3, n]: each lamp gives its strength right below it, on the bed."""
+    """Returns the light [n] at points [3, n]: each lamp gives its strength right below it, on the bed."""
     light = np.full(point.shape[1], lighting.ambient, np.float32)
     for position, strength in zip(*lamps(lighting, table), strict=True):
         away = point - position[:, None]
@@ -86,7 +86,7 @@ def _light(point: np.ndarray, table: Table, lighting: Lighting) -> np.ndarray:
 
 
 def _paint(hits: surfaces.Hits, table: Table, finish: Finish, rng: np.random.Generator) -> np.ndarray:
-    """Colours [3, n] of what the rays meet, before light falls on it."""
+    """Returns the colours [3, n] of the surfaces that the rays meet, without light."""
     painters = {
         Surface.BED: lambda point: _bed(point, table, finish, rng),
         Surface.FACE: lambda point: finish.cloth * (0.42 + 0.24 * point[2] / surfaces.CUSHION_HEIGHT),

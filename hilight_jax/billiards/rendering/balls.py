@@ -1,4 +1,4 @@
-"""What pool balls look like: the palette, stripes, number spots, and the spots of a training cue ball."""
+"""The paint of pool balls: the palette, stripes, number spots, and the spots of a training cue ball."""
 
 import functools
 
@@ -32,7 +32,7 @@ _TEXTURE = 32  # rows and columns of a number spot's texture
 
 
 def base_color(ball: str) -> tuple[int, int, int]:
-    """The colour that a ball is called by, sRGB.
+    """Returns the colour in a ball's name, sRGB.
 
     Raises:
       ConfigError: there is no such ball.
@@ -43,12 +43,12 @@ def base_color(ball: str) -> tuple[int, int, int]:
 
 
 def is_striped(ball: str) -> bool:
-    """Whether the ball is one of 9 to 15."""
+    """Returns True if the ball is one of 9 to 15."""
     return ball != "cue" and int(ball) > 8
 
 
 def paint(ball: str, normals: np.ndarray) -> np.ndarray:
-    """The paint of a ball's surface.
+    """Returns the paint of a ball's surface.
 
     Args:
       ball: 'cue' or '1' to '15'.

@@ -1,4 +1,4 @@
-"""A score banner, as broadcasts lay it over their pictures."""
+"""A broadcast's score banner."""
 
 import dataclasses
 

@@ -20,7 +20,7 @@ RAILS = 0.16  # metres from the playing area to the table's outer edge
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """A pinhole camera that looks from ``eye`` to ``target``.
+    """A pinhole camera at ``eye``, directed at ``target``.
 
     Attributes:
       eye: position, metres.
@@ -49,11 +49,11 @@ class Camera:
         return 0.5 * self.width / np.tan(np.radians(self.field_of_view) / 2)
 
     def view(self, points: np.ndarray) -> np.ndarray:
-        """World points [..., 3] in the camera's own coordinates [..., 3]: right, down, forward, metres."""
+        """Returns world points [..., 3] in the camera's own coordinates [..., 3]: right, down, forward, metres."""
         return (np.asarray(points, np.float64) - self.eye) @ self.axes.T
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where world points fall in the picture.
+        """Projects world points into the picture.
 
         Args:
           points: [..., 3], metres.
@@ -66,19 +66,19 @@ class Camera:
         return np.stack([x * scale + self.width / 2, y * scale + self.height / 2], -1), depth
 
     def slopes(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Right and down components of the ray through a pixel position, per unit of depth. float32."""
+        """Returns the right and down components of the ray through a pixel position, per unit of depth. float32."""
         right = (np.asarray(x) - self.width / 2) / self.focal
         down = (np.asarray(y) - self.height / 2) / self.focal
         return right.astype(np.float32), down.astype(np.float32)
 
     def rays(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Unit directions [..., 3] in the world through the pixel positions ``x`` and ``y`` [...]."""
+        """Returns unit directions [..., 3] in the world through the pixel positions ``x`` and ``y`` [...]."""
         right, down = np.broadcast_arrays(*self.slopes(x, y))
         rays = np.stack([right, down, np.ones_like(right)], -1) @ self.axes
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
 
     def sphere_bounds(self, center: np.ndarray, radius: float) -> tuple[float, float, float, float] | None:
-        """The exact bounding box of a sphere's outline (an ellipse): left, top, right, bottom in pixels.
+        """Returns the exact bounding box of a sphere's outline (an ellipse): left, top, right, bottom in pixels.
 
         The two tangents from the eye in the plane of one picture axis and the view axis have the slopes
         (c z +- r sqrt(c^2 + z^2 - r^2)) / (z^2 - r^2). None when the sphere comes closer than ``NEAR``.
@@ -142,10 +142,10 @@ def sample(
 
     Args:
       name: a key of ``VIEWS``.
-      rng: where the camera's freedom is drawn from.
+      rng: draws the camera within the view's ranges.
       width: columns of the picture.
       height: rows of the picture.
-      table: what is filmed.
+      table: the table that is filmed.
       focus: a point (x, y) of the table that must be in the picture: its middle for close cameras, somewhere in it for
         those that show the whole table. The middle of the table by default.
 
@@ -197,7 +197,7 @@ def _corners(table: Table) -> np.ndarray:
 
 
 def _framing(points: np.ndarray, axes: np.ndarray, *slopes: float) -> tuple[np.ndarray, float]:
-    """How far to move the target to the right and down, and the eye from it, to have all points just in the picture.
+    """Returns the shift of the target, right and down, and the eye's distance that just fit all points in the picture.
 
     In the camera's axes, from the target, a point (c, z) is in the picture of an eye at distance d and a target moved
     by s when |c - s| <= slope (d + z), slope being that of the picture's edge. So s - slope d lies at most at

@@ -1,4 +1,4 @@
-"""Rectangular pieces of picture with transparency and depth, and how they are laid over each other."""
+"""Rectangular pieces of picture with transparency and depth, and their composition."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ class Box(NamedTuple):
         return cls(int(np.floor(top)), int(np.ceil(bottom)), int(np.floor(left)), int(np.ceil(right)))
 
     def clipped(self, height: int, width: int) -> "Box":
-        """The part inside a picture of that size; empty (see ``area``) when there is none."""
+        """Returns the part inside a picture of that size; empty (see ``area``) if there is none."""
         top, left = max(self.top, 0), max(self.left, 0)
         return Box(top, max(min(self.bottom, height), top), left, max(min(self.right, width), left))
 
@@ -50,7 +50,7 @@ class Layer(NamedTuple):
     depth: np.ndarray
 
     def clipped(self, height: int, width: int) -> "Layer":
-        """The part inside a picture of that size."""
+        """Returns the part inside a picture of that size."""
         box = self.box.clipped(height, width)
         if box == self.box:
             return self

@@ -27,7 +27,7 @@ FLOORS = {"charcoal": (62, 60, 68), "parquet": (124, 94, 64), "carpet": (98, 38,
 
 @dataclasses.dataclass(frozen=True)
 class Lighting:
-    """Lamps and the light that comes from everywhere; strengths and ambient add up to about 1 on the bed's middle.
+    """Lamps and ambient light; strengths and ambient add up to about 1 on the bed's middle.
 
     Attributes:
       lamps: (x, y, z, strength) each; x and y as fractions of the table's width and length, z in metres.
@@ -65,10 +65,10 @@ Look = TypeVar("Look")
 
 
 def look(looks: Mapping[str, Look], kind: str, name: str) -> Look:
-    """Returns the look called ``name``, or says which looks of that kind there are.
+    """Returns the look called ``name``.
 
     Raises:
-      ConfigError: the name is unknown.
+      ConfigError: the name is unknown; the message lists the known ones.
     """
     if name not in looks:
         raise ConfigError(f"Unknown {kind} '{name}'; allowed are {', '.join(looks)}.{nearest(name, looks)}")
@@ -76,11 +76,11 @@ def look(looks: Mapping[str, Look], kind: str, name: str) -> Look:
 
 
 def rgb(color: tuple[float, float, float]) -> np.ndarray:
-    """The colour as float32 [3, 1], to be spread over pixels [3, n]."""
+    """Returns the colour as float32 [3, 1], to broadcast over pixels [3, n]."""
     return np.array(color, np.float32)[:, None]
 
 
 def bitmap(number: str) -> np.ndarray:
-    """The digits of ``number`` side by side, one empty column between them, bool [7, 6 n - 1]."""
+    """Returns the digits of ``number`` side by side, one empty column between them, bool [7, 6 n - 1]."""
     digits = [np.array([list(map(int, row)) for row in _DIGITS[digit].split()], bool) for digit in number]
     return np.concatenate([np.pad(digit, ((0, 0), (0, 1))) for digit in digits], 1)[:, :-1]

@@ -17,7 +17,7 @@ _NOISE_MARGIN = 16  # the noise of a frame is one of 16 x 16 windows of one fiel
 
 
 class Scene:
-    """A table, seen by a camera in some light."""
+    """A table in front of a camera, in some light."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Scene:
         """Draws the empty table.
 
         Args:
-          camera: where it is seen from.
+          camera: the camera.
           table: the table.
           cloth: a key of ``looks.CLOTHS``.
           wood: a key of ``looks.WOODS``.

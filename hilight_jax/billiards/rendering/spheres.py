@@ -20,7 +20,7 @@ _CONTACT_REACH = 2.6  # radii around a ball where its contact shadow is drawn
 
 
 class Light(NamedTuple):
-    """Light as the balls see it.
+    """The light that falls on balls.
 
     Attributes:
       position: float32 [k, 3], lamps, metres.

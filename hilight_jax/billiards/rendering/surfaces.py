@@ -1,9 +1,9 @@
-"""What a ray of the camera meets first: bed, cushions, rails, pockets, the table's outside, the floor or the room.
+"""The first surface that a camera's ray meets: bed, cushions, rails, pockets, the table's outside, floor or room.
 
 The table is symmetric, so its outline is described in one quarter: by a point's distances from the table's two middle
 lines (``fold``). The recess is where a ball can lie: the playing area, the pockets' mouths and the holes. Everything
 around it is flat at the cushions' height, so a ray that enters the recess at that height either reaches the bed, or
-meets the side face of a cushion (or a pocket's wall) before.
+first meets the side face of a cushion (or a pocket's wall).
 """
 
 import enum
@@ -44,7 +44,7 @@ class Surface(enum.IntEnum):
 
 
 class Hits(NamedTuple):
-    """Where rays end.
+    """The ends of rays.
 
     Attributes:
       kind: uint8 [n], the ``Surface``.
@@ -86,18 +86,18 @@ def trace(eye: np.ndarray, directions: np.ndarray, table: Table) -> Hits:
 
 
 def fold(point: np.ndarray, table: Table) -> np.ndarray:
-    """Distances [2, n] of points [>=2, n] from the middle lines of the table, across and along it."""
+    """Returns the distances [2, n] of points [>=2, n] from the middle lines of the table, across and along it."""
     middle = np.array([[table.width / 2], [table.length / 2]], np.float32)
     return np.abs(point[:2] - middle)
 
 
 def edge_distance(x: np.ndarray, y: np.ndarray, table: Table) -> np.ndarray:
-    """How far folded points lie outside the rectangle of the cushions' noses (negative inside), metres."""
+    """Returns the distance of folded points from the rectangle of the cushions' noses (negative inside), metres."""
     return np.maximum(x - table.width / 2, y - table.length / 2)
 
 
 def hole_distance(x: np.ndarray, y: np.ndarray, table: Table) -> np.ndarray:
-    """How far folded points lie outside the nearest hole (negative inside), metres."""
+    """Returns the distance of folded points from the nearest hole (negative inside), metres."""
     half_width, half_length = table.width / 2, table.length / 2
     corner = np.hypot(x - (half_width + CORNER_CENTER), y - (half_length + CORNER_CENTER)) - CORNER_RADIUS
     side = np.hypot(x - (half_width + SIDE_CENTER), y) - SIDE_RADIUS
@@ -105,7 +105,7 @@ def hole_distance(x: np.ndarray, y: np.ndarray, table: Table) -> np.ndarray:
 
 
 def recess_distance(x: np.ndarray, y: np.ndarray, table: Table) -> np.ndarray:
-    """How far folded points lie outside the recess (negative inside), metres."""
+    """Returns the distance of folded points from the recess (negative inside), metres."""
     distance = edge_distance(x, y, table)
     # Further inside than any mouth is wide, only the cushions' noses count.
     (near,) = np.nonzero(distance > -SIDE_MOUTH)
@@ -121,7 +121,7 @@ def recess_distance(x: np.ndarray, y: np.ndarray, table: Table) -> np.ndarray:
 
 
 def _enter_recess(kind, depth, recessed, eye, directions, steepness, table):
-    """Sets kind and depth, in place, of the rays that are inside the recess at the cushions' height."""
+    """Sets kind and depth, in place, of rays that are inside the recess at the cushions' height."""
     (inside,) = np.nonzero(recessed < 0)
     to_bed = -eye[2] * steepness[inside]
     bed = fold(eye[:2] + to_bed * directions[:2, inside], table)

@@ -1,4 +1,8 @@
-"""Decodes untrusted videos in processes of their own, and caches the latest clips."""
+"""Decodes untrusted videos in processes of their own, and caches the latest clips.
+
+``data/timed_workers.py`` reuses its workers, which suits a user's own files; a stranger's file may take over the
+process that decodes it, so here each file gets a new process without keys and with limits of memory and CPU.
+"""
 
 import asyncio
 import collections
