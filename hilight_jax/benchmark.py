@@ -21,9 +21,6 @@ from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.stages.load_config import load_config
 
-_CHAT = ("align", "tune")
-_CORES = len(os.sched_getaffinity(0))
-
 
 class Benchmark(NamedTuple):
     """One verb: ``measure(config, **options)`` returns the figures, for configs of ``stages``."""
@@ -34,8 +31,8 @@ class Benchmark(NamedTuple):
     options: Mapping[str, Mapping[str, Any]]
 
 
-def _number(default: int | None, help: str) -> dict[str, Any]:
-    return {"type": int, "default": default, "help": help + ("" if default is None else f" (default: {default})")}
+def _option(kind: type, default: Any, help: str) -> dict[str, Any]:
+    return {"type": kind, "default": default, "help": f"{help} (default: {default})" if default else help}
 
 
 BENCHMARKS = {
@@ -44,8 +41,8 @@ BENCHMARKS = {
         ("encoder",),
         train_step.measure,
         {
-            "batch_size": _number(None, "clips of a step (default: the config's; on a CPU a few)"),
-            "steps": _number(8, "steps to time, the peak in between"),
+            "batch_size": _option(int, None, "clips of a step (default: the config's; on a CPU a few)"),
+            "steps": _option(int, 8, "steps to time, the peak in between"),
         },
     ),
     "data": Benchmark(
@@ -53,50 +50,42 @@ BENCHMARKS = {
         ("encoder",),
         data_speed.measure,
         {
-            "batch_size": _number(16, "clips of a pipeline batch"),
-            "world": {"help": f"{', '.join(WORLDS)} (default: the config's, or one of its size)"},
-            "clips": _number(None, "clips to draw (default: some ten seconds of them)"),
-            "data_dir": {
-                "type": Path,
-                "default": Path("data"),
-                "help": "folder that holds the clips for the time being",
-            },
-            "workers": _number(_CORES, "processes that draw, one per usable core"),
+            "batch_size": _option(int, 16, "clips of a pipeline batch"),
+            "world": _option(str, None, f"{', '.join(WORLDS)} (default: the config's, or one of its size)"),
+            "clips": _option(int, None, "clips to draw (default: some ten seconds of them)"),
+            "data_dir": _option(Path, Path("data"), "folder that holds the clips for the time being"),
+            "workers": _option(int, len(os.sched_getaffinity(0)), "processes that draw, one per usable core"),
         },
     ),
     "chat": Benchmark(
         "time to the first token, tokens per second, memory, the machine's limits",
-        _CHAT,
+        ("align", "tune"),
         chat_speed.measure,
         {
-            "words": _number(40, "tokens of the prompt beside the clip's"),
-            "new_tokens": _number(16, "tokens of the answer"),
-            "rounds": _number(3, "repeats, after two that compile"),
+            "words": _option(int, 40, "tokens of the prompt beside the clip's"),
+            "new_tokens": _option(int, 16, "tokens of the answer"),
+            "rounds": _option(int, 3, "repeats, after two that compile"),
         },
     ),
     "convert": Benchmark(
         "speed and memory of convert and export, beside a plain copy",
-        _CHAT,
+        ("align", "tune"),
         conversion_speed.measure,
         {
-            "place": {
-                "type": Path,
-                "default": Path("data/passage"),
-                "help": "folder of all files (default: data/passage)",
-            },
-            "formats": {"default": ",".join(conversion_speed.FORMATS), "help": "exports, with commas between"},
+            "place": _option(Path, Path("data/passage"), "folder of all files"),
+            "formats": _option(str, ",".join(conversion_speed.FORMATS), "exports, with commas between"),
         },
     ),
     "serve": Benchmark(
         "a server under load, with several slots and with one",
-        _CHAT,
+        ("align", "tune"),
         server_load.compare_slots,
         {
-            "checkpoint": {"default": "", "help": "working directory of a run of align or tune, in place of --config"},
-            "slots": _number(8, "answers at a time"),
-            "clients": _number(32, "clients at a time"),
-            "seconds": {"type": float, "default": 120.0, "help": "duration of each load (default: 120)"},
-            "new_tokens": _number(32, "tokens of an answer"),
+            "checkpoint": _option(str, "", "working directory of a run of align or tune, in place of --config"),
+            "slots": _option(int, 8, "answers at a time"),
+            "clients": _option(int, 32, "clients at a time"),
+            "seconds": _option(float, 120.0, "duration of each load"),
+            "new_tokens": _option(int, 32, "tokens of an answer"),
         },
     ),
 }
