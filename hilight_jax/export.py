@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.quantize or "",
         not arguments.no_fingerprint,
     )
-    record = export(arguments.workdir, arguments.to, options, log)
+    record = export(arguments.workdir, arguments.to, options)
     log(f"{arguments.to}: {record['parameters']:,} parameters, {record['bytes'] / 1e9:.2f} GB; see its README.md")
     if record["fingerprint"]:
         log(f"check it: python -m hilight_jax.export --verify {arguments.to}")
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verify(directory: Path, as_json: bool) -> int:
-    result = verify(directory, log)
+    result = verify(directory)
     for name, value in result["deviations"].items():
         unit = "tokens differ" if name.endswith("ids") else "largest difference"
         log(f"{name}: {value:.3g} {unit}")

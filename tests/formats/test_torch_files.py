@@ -72,7 +72,7 @@ def test_nothing_but_the_standard_library_is_needed_to_write(tmp_path, monkeypat
 
 
 def _contents_begin_at(path: pathlib.Path) -> list[int]:
-    """Where the content of every entry begins: 30 bytes, the name and the extra field behind its header's offset."""
+    """The offset of every entry's content: 30 bytes, the name and the extra field behind its header's offset."""
     content = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         starts = [entry.header_offset for entry in archive.infolist()]

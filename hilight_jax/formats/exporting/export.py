@@ -1,7 +1,7 @@
 """Exports a run in one of the formats."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hilight_jax.checkpoints.streaming import with_progress
 from hilight_jax.core import trees
 from hilight_jax.core.atomic_files import whole_directory, write_object
 from hilight_jax.core.config import to_dict
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.formats.exporting.encoder_directory import write_encoder
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder, open_run
@@ -55,7 +56,7 @@ class ExportOptions:
     reference_outputs: bool = True
 
 
-def export(workdir: Path, directory: Path, options: ExportOptions, log: Callable[[str], None]) -> dict[str, Any]:
+def export(workdir: Path, directory: Path, options: ExportOptions) -> dict[str, Any]:
     """Writes an export, whole or not at all.
 
     Returns:
@@ -92,7 +93,7 @@ def export(workdir: Path, directory: Path, options: ExportOptions, log: Callable
     }
     with whole_directory(directory, size + 2**26) as partial:
         plain, deltas = _without_adapter(model)
-        reference = _reference_outputs(plain, log) if options.reference_outputs else None
+        reference = _reference_outputs(plain) if options.reference_outputs else None
         log(f"writing {size / 1e9:.2f} GB as {options.format}")
         plain = dataclasses.replace(plain, params=with_progress(plain.params, "exporting"))
         limits, errors = _write(plain, partial, options)
@@ -168,7 +169,7 @@ def _check(options: ExportOptions, model: ExportedChat | ExportedEncoder) -> Non
         raise ConfigError("--lora keep needs weights that an adapter can be merged into; leave out --quantize.")
 
 
-def _reference_outputs(model: ExportedChat | ExportedEncoder, log: Callable[[str], None]) -> ReferenceOutputs:
+def _reference_outputs(model: ExportedChat | ExportedEncoder) -> ReferenceOutputs:
     """Runs the model on the fixed clip; an adapter beside the weights is not part of it."""
     needed = 4.5 * sum(leaf.size for leaf in trees.flatten(model.params).values())
     if needed > _available_memory():

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from hilight_jax.core.atomic_files import read_object
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.formats.checkpoint_files import open_foreign
 from hilight_jax.formats.exporting.exported_model import ExportedChat
@@ -85,7 +86,7 @@ with torch.no_grad():
 """
 
 
-def verify(directory: Path, log: Callable[[str], None]) -> dict[str, Any]:
+def verify(directory: Path) -> dict[str, Any]:
     """Runs an export on its fixed clip.
 
     Returns:

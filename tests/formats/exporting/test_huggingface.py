@@ -122,7 +122,7 @@ def test_clips_of_another_length_are_seen(written):
 
 
 def greedy(model, prompts, length=32):
-    """What our generator answers: ids of every prompt; no stop token ends an answer."""
+    """The answers of our generator: ids of every prompt; no stop token ends an answer."""
     generator = Generator(model.config, model.params, TOKENIZER, 128)
     sampling = SamplingConfig(max_new_tokens=length, stop_ids=(647,))
     return [answer.ids.tolist() for answer in generator.generate(prompts(generator), sampling)]

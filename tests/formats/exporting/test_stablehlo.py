@@ -166,7 +166,7 @@ def endless_generator(model, params=None):
 
 
 def widened(params):
-    """What is left of the weights in 8 bits, multiplied out."""
+    """The weights in 8 bits, multiplied out."""
     flat = flatten(quantize(params).params)
     pairs = {path.removesuffix("/int8") for path in flat if path.endswith("/int8")}
     assert len(pairs) == 8  # Seven maps of all layers at once, and the table.
