@@ -11,7 +11,7 @@ from tests.generation.chat import clip, frames, generator, prompt
 from tests.serving.workdirs import TOKENIZER
 
 DATA = ConversationDataConfig(
-    num_frames=3, image_size=8, key_frames=KeyFrameConfig("explicit", 2, (0, 2)), num_video_tokens=4, max_length=40
+    num_frames=3, image_size=8, key_frames=KeyFrameConfig("explicit", 2, (0, 2)), num_video_tokens=4, max_length=80
 )
 
 
@@ -34,8 +34,8 @@ def test_a_prompt_has_the_rows_and_the_key_frames_of_every_clip():
 def test_the_answer_needs_room():
     turns, tokenizer = [Turn("user", "is it red?")], GemmaTokenizer(TOKENIZER)
     length = len(build_prompt(turns, [], tokenizer, DATA).ids)
-    build_prompt(turns, [], tokenizer, DATA, 40 - length)
+    build_prompt(turns, [], tokenizer, DATA, 80 - length)
     with pytest.raises(
-        TooLong, match=r"^the conversation cannot be answered: its .* do not fit into the context of 40"
+        TooLong, match=r"^the conversation cannot be answered: its .* do not fit into the context of 80"
     ):
-        build_prompt(turns, [], tokenizer, DATA, 41 - length)
+        build_prompt(turns, [], tokenizer, DATA, 81 - length)
