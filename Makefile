@@ -5,7 +5,7 @@
 #                    write the reports: a quarter of an hour on two CPU cores
 #   make demo-encoder  its first part: the encoder, evaluated, with its report
 #   make test        every test that is not marked slow
-#   make lint        style, formatting and types
+#   make lint        style, formatting, types and the openers of docstrings
 #   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
 #   make controls    the demo's encoder under every other local loss, two seeds each: hours
 #   make connectors  the demo's stage align with every connector structure, two seeds each: half an hour after the demo
@@ -75,6 +75,7 @@ lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright
+	$(VENV)/bin/python -m pytest -q tests/test_prose.py
 
 # mkdocstrings reads the source and does not import it: an environment of the extra's packages alone.
 docs: $(DOCS_READY)

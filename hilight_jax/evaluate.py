@@ -154,7 +154,7 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def describe(arguments: argparse.Namespace, step: int, specification: str) -> dict[str, Any]:
-    """What stands above the figures: where they come from, and the command that gives them again."""
+    """The heading of the figures: their source, and the command that computes them again."""
     split = source_name(specification)
     part = f"-first-{arguments.num_clips}" if arguments.num_clips else ""  # No part replaces the whole.
     command = ["python", "-m", "hilight_jax.evaluate", "--checkpoint", str(arguments.checkpoint)]

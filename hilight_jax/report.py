@@ -84,7 +84,7 @@ def _option(key: str, config: dict[str, Any]) -> str:
 
 
 def _is_literal(value: str) -> bool:
-    """Whether the command line would read these characters as something else than a string."""
+    """Returns True for text that the command line would read as something other than a string."""
     try:
         ast.literal_eval(value)
     except (ValueError, SyntaxError):
