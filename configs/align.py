@@ -1,4 +1,4 @@
-r"""HiLight's first stage, *align*: token mining learns to speak to the language model (arXiv 2407.07325).
+r"""HiLight's first stage, *align*: token mining learns inputs that the language model can read (arXiv 2407.07325).
 
     make demo                                                                # all stages of preset demo, in order
     python -m hilight_jax.train --config configs/align.py:2b \
@@ -15,13 +15,13 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on
-           accelerators where it used float16, and conversations are cut to 1,024 rows where it said 512 and did not
+           accelerators where it used float16, and conversations are cut to 1,024 rows where it set 512 and did not
            cut. Nothing is measured on an accelerator; the report gives a loss, no accuracy. The runs that it builds on
-           are what `python -m hilight_jax.convert` makes of published weights, or runs of the other stages. Gemma by
+           are made from published weights by `python -m hilight_jax.convert`, or are runs of the other stages. Gemma by
            itself computes the GELU by its tanh form: add --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
 Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the report's Figure 3 and a fourth, see
-models/token_mining.py); `frames=encoder|long_clip`, who looks at the key frames.
+models/token_mining.py); `frames=encoder|long_clip`, the tower that reads the key frames.
 """
 
 from ml_collections import ConfigDict

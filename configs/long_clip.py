@@ -1,4 +1,4 @@
-"""Long-CLIP (arXiv 2403.15378), HiLight's second tower: it sees key frames one by one.
+"""Long-CLIP (arXiv 2403.15378), HiLight's second tower, which reads key frames one by one.
 
     python -m hilight_jax.train --config configs/long_clip.py              # preset demo
     python -m hilight_jax.train --config configs/long_clip.py:b16 --config.data.train=manifest:images.jsonl
@@ -6,13 +6,13 @@
 Presets (`configs/long_clip.py:PRESET`):
 
     demo   small towers from scratch on captioned frames of the world demo-v1 (64 px, patch 8). The long text lists the
-           balls in a frame and says where two of them lie; the short one is the list alone. Two CPU cores: less than
+           balls in a frame and the places of two of them; the short one is the list alone. Two CPU cores: less than
            a minute for 320 steps of 32 pairs (measured: 48 s from the first step to the last, compilation included).
-           Measured once, seed 0: a linear map of a frame's features tells which object balls are in it with an area
+           Measured once, seed 0: a linear map of a frame's features predicts which object balls are in it with an area
            under the ROC curve of 0.92 on average (red, yellow, purple, orange 0.99, green 0.70).
     b16    CLIP B/16 with 248 positions, trained as Long-CLIP's train.md recommends: 2,048 pairs a step, learning rate
            1e-6, six passes over ShareGPT4V's 1.2 million captioned images, 200 steps of warm-up. The original starts
-           from OpenAI's CLIP and freezes the first table of positions: here that start is
+           from OpenAI's CLIP and freezes the first table of positions; the same start is
            `--config.init_from.workdir=RUN` of a RUN that `python -m hilight_jax.convert --stretch` made. It crops
            images to a square, where this project resizes them, as HiLight does. It wants an accelerator; no figure of
            quality is measured here.
