@@ -88,7 +88,7 @@ def build(
         "sizes": sizes,
         "clips_per_shard": clips_per_shard,
         "generator": generator_digest(),
-        "world": json.loads(json.dumps(to_dict(world))),
+        "world": _definition(world),
     }
     with _failures_as_sentences(final), _locked(final.parent / f".{final.name}.lock"):
         if _is_built(world, final, sizes):
@@ -132,7 +132,7 @@ def _is_built(world: World, final: pathlib.Path, sizes: dict[str, int]) -> bool:
         raise DataError(
             f"{final} holds {_listed(found['sizes'])}, not {_listed(sizes)}; delete it or give another --data_dir."
         )
-    if found["world"] != json.loads(json.dumps(to_dict(world))):
+    if found["world"] != _definition(world):
         raise DataError(f"{final} was made by another definition of '{world.name}'; delete it and start again.")
     return True
 
@@ -148,6 +148,11 @@ def split_sizes(world: World, sizes: Mapping[str, int] | None = None) -> dict[st
         if split not in SPLITS or size < 0:
             raise DataError(f"split '{split}={size}' cannot be built; give {', '.join(SPLITS)} a size of 0 or more.")
     return {split: asked[split] for split in SPLITS if asked.get(split)}
+
+
+def _definition(world: World) -> dict:
+    """Returns the world as its JSON in `world.json`."""
+    return json.loads(json.dumps(to_dict(world)))
 
 
 def _listed(sizes: Mapping[str, int]) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 from hilight_jax.billiards.language.footage import Track
 from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.rendering.camera import Camera
+from hilight_jax.billiards.rendering.surfaces import CUSHION_WIDTH
 
-CUSHION_WIDTH, NOSE_HEIGHT = 0.05, 0.037  # metres
+NOSE_HEIGHT = 0.037  # metres
 STEEPEST = 35.0  # Degrees from the picture's axes up to which a cushion has a name.
 
 

@@ -9,6 +9,7 @@ with it a pixel's value. `tests/billiards/test_same_clips.py` pins some clips: a
 import dataclasses
 
 from hilight_jax.billiards.language.commentary import Style
+from hilight_jax.billiards.rendering.camera import TRAIN_CAMERAS, UNSEEN_CAMERAS
 from hilight_jax.billiards.rendering.looks import TRAIN_CLOTHS, UNSEEN_CLOTHS
 from hilight_jax.core.errors import ConfigError, UserError, nearest
 
@@ -129,8 +130,8 @@ TABLE = World(
     lead=0.5,
     smallest_ball=1.5,
     all_in_view=False,
-    cameras=("close", "top", "side", "corner"),
-    unseen_cameras=("close_low", "rail"),
+    cameras=TRAIN_CAMERAS,
+    unseen_cameras=UNSEEN_CAMERAS,
     banner=0.25,
     style=Style(numbers=True, max_tokens=72, variants=3),
 )

@@ -72,7 +72,26 @@ class ClipLoader:
         return batch
 
     def _empty_batch(self, size: int) -> Batch:
-        return empty_batch(self._config, size)
+        """Returns ``size`` empty rows: zeros, ``index`` -1, ``valid`` False."""
+        config = self._config
+        frame = (config.image_size, config.image_size, 3)
+        batch = {
+            "video": np.zeros((size, config.num_frames, *frame), np.uint8),
+            "text_ids": np.zeros((size, config.text_length), np.int32),
+            "text_mask": np.zeros((size, config.text_length), bool),
+            "local_mask": np.zeros((size, config.text_length), bool),
+            "token_object": np.zeros((size, config.text_length), np.int32),
+            "truncated": np.zeros(size, bool),
+            "clip_objects": np.zeros((size, MAX_OBJECTS), np.int32),
+            "index": np.full(size, -1, np.int64),
+            "valid": np.zeros(size, bool),
+            "replaced": np.zeros(size, bool),
+        }
+        if config.frame_captions:
+            batch["frame"] = np.zeros((size, 1, *frame), np.uint8)
+            batch["caption_ids"] = np.zeros((size, config.text_length), np.int32)
+            batch["caption_mask"] = np.zeros((size, config.text_length), bool)
+        return batch
 
     def _train_row(self, batch: Batch, row: int, index: int, epoch: int) -> None:
         """Fills a row with record ``index`` or a stand-in.
@@ -146,28 +165,6 @@ class ClipLoader:
         batch["local_mask"][row] = language_mask.local_mask(self._config.language_mask, caption, tokens)
         batch["token_object"][row] = language_mask.token_objects(caption, tokens)
         batch["truncated"][row] = tokens.truncated
-
-
-def empty_batch(config: DataConfig, size: int) -> Batch:
-    """Returns a batch of ``size`` empty rows: zeros, ``index`` -1, ``valid`` False."""
-    frame = (config.image_size, config.image_size, 3)
-    batch = {
-        "video": np.zeros((size, config.num_frames, *frame), np.uint8),
-        "text_ids": np.zeros((size, config.text_length), np.int32),
-        "text_mask": np.zeros((size, config.text_length), bool),
-        "local_mask": np.zeros((size, config.text_length), bool),
-        "token_object": np.zeros((size, config.text_length), np.int32),
-        "truncated": np.zeros(size, bool),
-        "clip_objects": np.zeros((size, MAX_OBJECTS), np.int32),
-        "index": np.full(size, -1, np.int64),
-        "valid": np.zeros(size, bool),
-        "replaced": np.zeros(size, bool),
-    }
-    if config.frame_captions:
-        batch["frame"] = np.zeros((size, 1, *frame), np.uint8)
-        batch["caption_ids"] = np.zeros((size, config.text_length), np.int32)
-        batch["caption_mask"] = np.zeros((size, config.text_length), bool)
-    return batch
 
 
 def visible_objects(labels: Mapping[str, Any] | None, indices: np.ndarray) -> np.ndarray:

@@ -4,21 +4,15 @@ Frames are chosen by number, not by time, as in CLIP-ViP and HiLight; a video wi
 repeats some.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 
 from hilight_jax.core.errors import ConfigError
 
 SAMPLINGS = ("uniform", "jittered")
-
-
-class RandomIntegers(Protocol):
-    """Draws one integer from ``low <= x < high``: ``Generator.integers`` or the legacy ``numpy.random.randint``."""
-
-    def __call__(self, low: int, high: int) -> int:
-        """Returns the integer."""
-        ...
+# Draws an integer from ``low <= x < high``: ``Generator.integers`` or the legacy ``numpy.random.randint``.
+RandomIntegers = Callable[[int, int], int]
 
 
 def uniform_indices(num_total: int, num_frames: int = 12) -> np.ndarray:

@@ -106,7 +106,11 @@ class Pipeline:
 
 
 class Batches(Iterator[Batch]):
-    """An iterator of batches that counts steps. Close it when done: it may own worker processes."""
+    """An iterator of batches. Close it when done: it may own worker processes.
+
+    Attributes:
+      step: Number of the next batch: the ``start_step`` to resume from.
+    """
 
     def __init__(self, dataset: grain.IterDataset, step: int = 0):
         """Starts reading ``dataset``, whose first batch is number ``step``."""
@@ -118,10 +122,6 @@ class Batches(Iterator[Batch]):
         batch = next(self._iterator)
         self.step += 1
         return batch
-
-    def state(self) -> dict[str, int]:
-        """Returns the position to resume from with ``pipeline.batches(..., start_step=state["step"])``."""
-        return {"step": self.step}
 
     def close(self) -> None:
         """Stops reading ahead and ends worker processes."""

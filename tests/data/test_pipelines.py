@@ -101,7 +101,7 @@ def test_a_restart_goes_on_where_the_run_stopped(manifest):
 def test_the_state_is_the_step(manifest):
     with pipeline_of(DataConfig(**SMALL), open_source(manifest)).batches(4, start_step=7) as iterator:
         next(iterator)
-        assert iterator.state() == {"step": 8}
+        assert iterator.step == 8
 
 
 def test_workers_and_threads_do_not_change_the_batches(manifest):

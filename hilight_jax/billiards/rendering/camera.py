@@ -71,12 +71,6 @@ class Camera:
         down = (np.asarray(y) - self.height / 2) / self.focal
         return right.astype(np.float32), down.astype(np.float32)
 
-    def rays(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Returns unit directions [..., 3] in the world through the pixel positions ``x`` and ``y`` [...]."""
-        right, down = np.broadcast_arrays(*self.slopes(x, y))
-        rays = np.stack([right, down, np.ones_like(right)], -1) @ self.axes
-        return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
-
     def sphere_bounds(self, center: np.ndarray, radius: float) -> tuple[float, float, float, float] | None:
         """Returns the exact bounding box of a sphere's outline (an ellipse): left, top, right, bottom in pixels.
 

@@ -66,27 +66,17 @@ class Scene:
         shape = (3, camera.height + margin, camera.width + margin)
         self._noise = noise * self._rng.standard_normal(shape, np.float32) if noise else None
 
-    def frame(self, balls: Sequence[Ball], stick: Stick | None = None) -> tuple[np.ndarray, dict[str, float]]:
-        """Draws a frame.
-
-        Args:
-          balls: id, position and rotation of every ball on the table.
-          stick: tip and butt of the cue, if it is there.
-
-        Returns:
-          The frame, uint8 [Y, X, 3], and per ball the fraction of its disc that is seen: not outside the picture, nor
-          hidden by other balls, the rails, the stick or the banner.
-        """
-        return self.blurred([(balls, stick)])
-
     def blurred(self, states: Sequence[tuple[Sequence[Ball], Stick | None]]) -> tuple[np.ndarray, dict[str, float]]:
         """Draws a frame exposed while the balls move: the mean of the pictures of several moments.
 
         Args:
-          states: balls and stick (see ``frame``) at moments evenly spread over the time the shutter is open.
+          states: id, position and rotation of every ball on the table, and tip and butt of the cue if it is there, at
+            moments evenly spread over the time the shutter is open; one moment gives a sharp picture.
 
         Returns:
-          As ``frame``; the fraction seen is the mean over the moments, 0 at those where the ball is not on the table.
+          The frame, uint8 [Y, X, 3], and per ball the fraction of its disc that is seen: not outside the picture, nor
+          hidden by other balls, the rails, the stick or the banner. It is the mean over the moments, 0 at those where
+          the ball is not on the table.
 
         Raises:
           ValueError: there is no state.

@@ -10,6 +10,13 @@ TABLE = Table()
 ABOVE = Camera((0, 0, 2), (0, 0, 0), (0, 1, 0), 90, 100, 80)
 
 
+def rays_of(camera, x, y):
+    """Unit directions [..., 3] in the world through the pixel positions x and y [...]."""
+    right, down = np.broadcast_arrays(*camera.slopes(x, y))
+    rays = np.stack([right, down, np.ones_like(right)], -1) @ camera.axes
+    return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
 @pytest.mark.parametrize(
     ("point", "pixel", "depth"),
     [
@@ -34,7 +41,7 @@ def test_a_point_behind_the_camera_has_no_pixel():
 def test_rays_are_unit_vectors_through_the_pixels_that_their_points_project_to():
     camera = Camera((0.3, -1, 1.2), (0.5, 0.9, 0), (0.1, 0, 1), 50, 64, 48)
     x, y = np.meshgrid([0.5, 20, 63.5], [0.5, 30, 47.5])
-    rays = camera.rays(x, y)
+    rays = rays_of(camera, x, y)
     np.testing.assert_allclose(np.linalg.norm(rays, axis=-1), 1, atol=1e-6)
     pixels, _ = camera.project(np.array(camera.eye) + 3 * rays)
     np.testing.assert_allclose(pixels, np.stack([x, y], -1), atol=1e-4)
@@ -53,8 +60,8 @@ def test_sphere_bounds_touch_the_sphere():
     edges = [(left, None), (right, None), (None, top), (None, bottom)]
     for x, y in edges:
         # The rays through one picture line span a plane with the eye; the nearest it comes to the centre is the radius.
-        across = camera.rays(x, 0.0) if y is None else camera.rays(0.0, y)
-        along = camera.rays(x, 100.0) if y is None else camera.rays(100.0, y)
+        across = rays_of(camera, x, 0.0) if y is None else rays_of(camera, 0.0, y)
+        along = rays_of(camera, x, 100.0) if y is None else rays_of(camera, 100.0, y)
         normal = np.cross(across, along)
         assert abs(normal @ center) / np.linalg.norm(normal) == pytest.approx(0.1, abs=1e-5)
     assert middle_x != pytest.approx(camera.project(center)[0][0], abs=0.1)  # an ellipse, off the centre's own pixel
@@ -92,7 +99,7 @@ def test_balls_of_a_close_up_have_a_radius_of_at_least_four_pixels_everywhere(na
     x, y = np.meshgrid([0, 32, 64.0], [0, 32, 64.0])
     for seed in range(100):
         camera = sample(name, np.random.default_rng(seed), 64, 64, TABLE)
-        rays = camera.rays(x, y)
+        rays = rays_of(camera, x, y)
         reach = (BALL_RADIUS - camera.eye[2]) / rays[..., 2]
         _, depth = camera.project(np.array(camera.eye) + reach[..., None] * rays)
         assert (BALL_RADIUS * camera.focal / depth).min() >= 4

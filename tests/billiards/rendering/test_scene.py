@@ -23,8 +23,15 @@ def above(x=SPOT[0], y=SPOT[1], size=64):
     return Camera((x, y, 0.6), (x, y, 0), (0, 1, 0), 40, size, size)
 
 
+class Sharp(Scene):
+    """A scene that also draws the frame of a single moment."""
+
+    def frame(self, balls, stick=None):
+        return self.blurred([(balls, stick)])
+
+
 def scene(camera=None, noise=0.0, **arguments):
-    return Scene(camera or above(), TABLE, noise=noise, **arguments)
+    return Sharp(camera or above(), TABLE, noise=noise, **arguments)
 
 
 @pytest.fixture(scope="module")
