@@ -13,7 +13,7 @@ import time
 
 from hilight_jax.billiards import dataset
 from hilight_jax.billiards.clips import make_clip
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.billiards.worlds import SPLITS, WORLDS, World, get_world
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError

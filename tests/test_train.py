@@ -8,7 +8,7 @@ import pytest
 
 from hilight_jax import train
 from hilight_jax.billiards.dataset import build
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hilight_jax import visualize
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.evals.example_clips import held_out, whole_words

@@ -20,7 +20,7 @@ import numpy as np
 
 from hilight_jax.benchmarks.random_models import write_random_run
 from hilight_jax.billiards.clips import make_clip
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.billiards.worlds import get_world
 from hilight_jax.core.errors import UserError
 from hilight_jax.stages.chat_config import ChatTrainConfig

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 from hilight_jax.billiards.clips import Clip, make_clip
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.billiards.worlds import World
 from hilight_jax.core.errors import DataError
 

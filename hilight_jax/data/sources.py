@@ -15,7 +15,7 @@ from hilight_jax.core.errors import DataError, nearest
 from hilight_jax.data.manifest import open_manifest, read_text
 from hilight_jax.data.records import Source
 from hilight_jax.data.retrieval_files import open_clip_vip, open_msrvtt, read_json
-from hilight_jax.data.stored import StoredSource, is_stored_dataset
+from hilight_jax.data.stored_clips import StoredSource, is_stored_dataset
 
 KINDS: dict[str, Callable[..., Source]] = {
     "tfds": StoredSource,

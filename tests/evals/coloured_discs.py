@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.records import Caption, Record, Span
 from hilight_jax.data.tokenizers import encode

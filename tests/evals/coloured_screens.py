@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, Turn

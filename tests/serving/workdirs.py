@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hilight_jax.billiards.encode import encode_video
+from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.models.hilight import param_shapes
 from hilight_jax.models.video_text import DualEncoder
 from hilight_jax.runs.provenance import Origin, fingerprint, write_provenance
