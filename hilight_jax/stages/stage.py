@@ -81,6 +81,9 @@ class Evaluator(Protocol):
     config: Any  # Of the run.
     step: int
 
+    def __init__(self, workdir: Path, which: str):
+        """Loads the checkpoint."""
+
     def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
         """Figures on one source; ``answers``, if any, go to a file of their own."""
         ...
@@ -119,7 +122,7 @@ def training_specification(config: RunConfig) -> str:
     specification = config.data.train
     if not specification:
         raise DataError(
-            "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl (the "
-            "README says how data becomes a manifest)."
+            "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl "
+            "(docs/your-videos.md describes manifests)."
         )
     return specification
