@@ -7,11 +7,10 @@ import numpy as np
 
 from hilight_jax.billiards import setups
 from hilight_jax.billiards.filming import Take, random_rotations
-from hilight_jax.billiards.language.clauses import clauses
 from hilight_jax.billiards.language.commentary import captions, facts, frame_caption
 from hilight_jax.billiards.language.footage import Footage
 from hilight_jax.billiards.language.names import Namer
-from hilight_jax.billiards.language.questions import questions
+from hilight_jax.billiards.language.questions import clauses, questions
 from hilight_jax.billiards.physics.simulation import simulate
 from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.physics.trajectory import Shot

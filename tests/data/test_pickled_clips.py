@@ -199,7 +199,7 @@ CRAFTED = {
     "a content that is a number": array_of((2,), FLOAT, 8),
     "an array in place of its bytes": array_of((2,), FLOAT, array_of((2,), FLOAT, EIGHT)),
     "an array in place of its type": array_of((2,), array_of((2,), FLOAT, EIGHT), EIGHT),
-    "memory of no one": Described(np.ndarray, ((256,), "u1"), None),
+    "uninitialised memory": Described(np.ndarray, ((256,), "u1"), None),
     "an array with strides": Described(np.ndarray, ((1000,), "u1", EIGHT, 0, (10**6,)), None),
     "an array of 64 GiB": Described(_reconstruct, (np.ndarray, (2**33,), b"d"), None),
     "a compressing codec": Described(codecs.encode, (EIGHT, "bz2_codec"), None),
