@@ -1,6 +1,6 @@
 """Resizes frames to the model's size, exactly as the originals do it: forced bicubic resize, no clamp.
 
-CLIP's mean and deviation come after it, on the device (``models/pixels.normalise``).
+CLIP's mean and deviation come after it, on the device (``models/clip.normalise``).
 
 Two bicubic filters are in use. HiLight's and Long-CLIP's is PIL's: Keys' kernel with a = -0.5, widened when shrinking
 (antialias), its window cut at the border and renormalised. CLIP-ViP's own (torchvision <= 0.16 without ``antialias``)

@@ -9,6 +9,7 @@ H width of one head; Y rows, X columns and C colours of an image.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -220,9 +221,9 @@ class VideoTower(nn.Module):
 
 def check_patches(frame: tuple[int, ...], image_size: int, patch_size: int, advice: str) -> None:
     """Raises a ConfigError unless frames of Y x X pixels have the patches of a square of ``image_size``."""
-    (rows, rest_y), (columns, rest_x), side = (divmod(pixels, patch_size) for pixels in (*frame, image_size))
-    if rest_y or rest_x or rows * columns != side[0] ** 2:
+    count = (image_size // patch_size) ** 2
+    if any(side % patch_size for side in frame) or math.prod(side // patch_size for side in frame) != count:
         raise ConfigError(
             f"frames are {frame[0]}x{frame[1]} pixels, but this tower takes frames of whole {patch_size}x{patch_size} "
-            f"patches, {side[0] ** 2} of them ({image_size}x{image_size}); {advice}."
+            f"patches, {count} of them ({image_size}x{image_size}); {advice}."
         )

@@ -77,7 +77,7 @@ def float16_quirk(normed: Float[Array, "*B D"], half: Array | bool) -> Float[Arr
 
     The released HiLight merges text and video rows in float16 and computes in float32 after them. The scaled embeddings
     keep the dtype of the merged rows, and so do the first norm's normalised values; the norm's scale is float32, and so
-    is everything after it. Its checkpoints give their published answers with these roundings only.
+    is everything after it. With these roundings its checkpoints give the original's numbers.
 
     Args:
       normed: Normalised values, not yet scaled.

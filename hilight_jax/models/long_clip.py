@@ -1,8 +1,8 @@
 """Long-CLIP (Zhang et al., arXiv 2403.15378): CLIP for texts of up to 248 tokens.
 
 The image tower is CLIP's own; HiLight looks at key frames through it. Of the text tower only the positions are new: the
-first 20 stay CLIP's and the others are stretched to four times their number (``checkpoints.long_clip``), in a table of
-its own, which training changes.
+first 20 stay CLIP's and the others are stretched to four times their number, in a table of their own, which is the one
+that training changes.
 
 Letters: B batch, L text length, P patches of a frame, D width of a tower, E shared embedding width; Y rows, X columns
 and C colours of an image.
