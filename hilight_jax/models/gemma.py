@@ -354,7 +354,7 @@ class Gemma(nn.Module):
             weights = jnp.stack(weights) if keep_attention else None
         return {
             "tokens": self.final_norm(last),
-            "cache": None if cache is None else Cache(*entries, key_mask, slot + length),
+            "cache": None if cache is None else Cache(*entries, mask=key_mask, length=slot + length),
             "outputs": (x, *outputs) if keep_outputs else None,
             "attention": weights,
         }
