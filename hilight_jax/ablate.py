@@ -53,9 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.ablate", description=__doc__, formatter_class=formatter
-    )
+    parser = commands.parser("ablate", __doc__, json_help="")
     parts = parser.add_subparsers(dest="table", required=True, metavar="|".join(TABLES))
     for name, table in TABLES.items():
         add = parts.add_parser(name, help=table.about, description=__doc__, formatter_class=formatter).add_argument
@@ -70,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--steps", type=int, help="steps of every run (default: those of the config)")
         add("--only", action="append", default=[], metavar="TEXT", help="only rows whose name holds TEXT")
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
-        add("--json", action="store_true", help="print the table as one JSON object on the last line")
+        add("--json", action="store_true", help=commands.JSON_HELP)
     return parser
 
 

@@ -125,21 +125,15 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.benchmark",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Every key of the config can be set: --config.data.num_workers=2",
-    )
+    keys = "Every key of the config can be set: --config.data.num_workers=2"
+    parser = commands.parser("benchmark", __doc__, json_help="", epilog=keys)
     parts = parser.add_subparsers(dest="what", required=True, metavar="|".join(BENCHMARKS))
     for name, benchmark in BENCHMARKS.items():
-        part = parts.add_parser(name, help=benchmark.help)
-        part.add_argument(
-            "--config", required="checkpoint" not in benchmark.options, help="FILE.py[:PRESET[,key=value...]]"
-        )
+        add = parts.add_parser(name, help=benchmark.help).add_argument
+        add("--config", required="checkpoint" not in benchmark.options, help="FILE.py[:PRESET[,key=value...]]")
         for option, settings in benchmark.options.items():
-            part.add_argument(f"--{option}", **settings)
-        part.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+            add(f"--{option}", **settings)
+        add("--json", action="store_true", help=commands.JSON_HELP)
     return parser
 
 

@@ -66,28 +66,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.chat",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = commands.parser("chat", __doc__, "print the result as one JSON object instead; needs --prompt")
     add = parser.add_argument
     add("--checkpoint", required=True, type=Path, help="working directory of a run of align or tune")
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
     add("--video", action="append", default=[], help="a video file; may be given several times")
     add("--prompt", help="a question; prints the answer and ends")
-    add(
-        "--evidence",
-        type=Path,
-        metavar="GIF",
-        help="draw the evidence of each answer to this file (the last one stays)",
-    )
+    add("--evidence", type=Path, metavar="GIF", help="draw the evidence of each answer here (the last one stays)")
     add("--temperature", type=float, default=0.0, help="0, the default, takes the best token every time")
     add("--top_k", type=int, default=0, help="draw among the best k tokens only")
     add("--top_p", type=float, default=1.0, help="draw among the best tokens that together have this probability")
     add("--max_new_tokens", type=int, default=64, help="the longest answer (default: 64)")
     add("--seed", type=int, default=0, help="seed of the draws (default: 0)")
-    add("--json", action="store_true", help="print the result as one JSON object instead; needs --prompt")
     return parser
 
 

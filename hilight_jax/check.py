@@ -91,33 +91,23 @@ def _conversation_sizes(data: Any, tokenizer: str) -> ConversationDataConfig:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
+    parser = commands.parser("check", __doc__, "print everything as one JSON object on the last line")
+    add = parser.add_argument
+    add(
         "sources",
         nargs="+",
         metavar="SOURCE",
         help="clips with captions: tfds:DIR/SPLIT, manifest:FILE, clip_vip:FILE, msrvtt:FILE or a path; conversations: "
         "questions:DIR/SPLIT, hilight:FILE, video_instruct:FILE or valley:FILE, each of the files with ,videos=DIR",
     )
-    parser.add_argument(
-        "--quarantine", metavar="FILE", help="write the unusable clips there, for config.data.quarantine"
-    )
-    parser.add_argument(
-        "--config", metavar="FILE.py[:PRESET]", help="the training's config: tokens of a text and frames of a clip"
-    )
-    parser.add_argument(
-        "--text_length", type=int, help=f"tokens of a text (default: the config's, or else {CLIP_TEXT_LENGTH})"
-    )
-    parser.add_argument(
-        "--tokenizer", default="", metavar="FILE", help="the language model's tokenizer.model (default: the config's)"
-    )
+    add("--quarantine", metavar="FILE", help="write the unusable clips there, for config.data.quarantine")
+    add("--config", metavar="FILE.py[:PRESET]", help="the training's config: tokens of a text and frames of a clip")
+    add("--text_length", type=int, help=f"tokens of a text (default: the config's, or else {CLIP_TEXT_LENGTH})")
+    add("--tokenizer", default="", metavar="FILE", help="the language model's tokenizer.model (default: the config's)")
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--workers", type=int, default=cores, help="processes (default: one per usable core)")
-    parser.add_argument("--time_limit", type=float, default=60.0, help="seconds for one video (default 60)")
-    parser.add_argument("--show", type=int, default=10, help="findings of each kind to print (default 10)")
-    parser.add_argument("--json", action="store_true", help="print everything as one JSON object on the last line")
+    add("--workers", type=int, default=cores, help="processes (default: one per usable core)")
+    add("--time_limit", type=float, default=60.0, help="seconds for one video (default 60)")
+    add("--show", type=int, default=10, help="findings of each kind to print (default 10)")
     return parser
 
 

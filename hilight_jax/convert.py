@@ -118,9 +118,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("convert", __doc__)
     add = parser.add_argument
     add("source", type=Path, metavar="FROM", help="a file (.safetensors, .pt, .bin) or a directory")
     add("--to", type=Path, required=True, metavar="WORKDIR", help="the working directory to make; must not exist")
@@ -140,7 +138,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--token_mining", type=Path, metavar="FILE", help="token_mining.bin, instead of the connector in FROM")
     add("--adapter", type=Path, metavar="DIR", help="a LoRA adapter of PEFT's")
     add("--tokenizer", type=Path, metavar="FILE", help="Gemma's tokenizer.model")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     return parser
 
 

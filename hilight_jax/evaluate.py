@@ -56,11 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = commands.parser("evaluate", __doc__)
     add = parser.add_argument
     add("--checkpoint", type=Path, help="working directory of a run")
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints; best was chosen on "
@@ -77,7 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--no_controls", action="store_true", help="do not also show the chat model other clips: half the time")
     add("--max_new_tokens", type=int, help="longest answer of a chat model (default: 64 tokens)")
     add("--predictions", help="a file of answers to score on --data; no run is needed")
-    add("--json", action="store_true", help="print the results as one JSON object on the last line")
     return parser
 
 

@@ -60,9 +60,7 @@ def _verify(directory: Path, as_json: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.parser("export", __doc__)
     add = parser.add_argument
     add("workdir", type=Path, nargs="?", metavar="WORKDIR", help="the run to export")
     add("--format", choices=FORMATS, help="what to write")
@@ -73,7 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--quantize", choices=("int8",), help="linear maps in 8 bits, a scale for each output channel")
     add("--no_fingerprint", action="store_true", help="do not run the model: exports what does not fit into memory")
     add("--verify", type=Path, metavar="DIR", help="check an export instead")
-    add("--json", action="store_true", help="print the result as one JSON object on the last line")
     return parser
 
 

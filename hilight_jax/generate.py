@@ -29,27 +29,18 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.generate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--world", default="demo-v1", help=f"which world: {', '.join(WORLDS)} (default: demo-v1)")
-    parser.add_argument("--data_dir", default="data", help="folder of all datasets (default: data)")
-    parser.add_argument(
-        "--split",
-        action="append",
-        default=[],
-        metavar="NAME=SIZE",
-        help="dataset: clips of a split, repeatable (default: the world's own sizes)",
-    )
-    parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: one per usable core)"
-    )
-    parser.add_argument("--format", choices=("dataset", "mp4"), default="dataset", help="default: dataset")
-    parser.add_argument("--count", type=int, default=3, help="mp4: how many clips (default: 3)")
-    parser.add_argument("--fps", type=float, default=30.0, help="mp4: frames per second (default: 30)")
-    parser.add_argument("--to", metavar="DIR", help="mp4: folder to write to; must be given")
-    parser.add_argument("--of", default="validation", choices=SPLITS, help="mp4: the split whose clips are shown")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line of stdout")
+    parser = commands.parser("generate", __doc__)
+    add, cores = parser.add_argument, len(os.sched_getaffinity(0))
+    add("--world", default="demo-v1", help=f"which world: {', '.join(WORLDS)} (default: demo-v1)")
+    add("--data_dir", default="data", help="folder of all datasets (default: data)")
+    add("--split", action="append", default=[], metavar="NAME=SIZE", help="dataset: clips of a split, repeatable "
+        "(default: the world's own sizes)")  # fmt: skip
+    add("--workers", type=int, default=cores, help="processes (default: one per usable core)")
+    add("--format", choices=("dataset", "mp4"), default="dataset", help="default: dataset")
+    add("--count", type=int, default=3, help="mp4: how many clips (default: 3)")
+    add("--fps", type=float, default=30.0, help="mp4: frames per second (default: 30)")
+    add("--to", metavar="DIR", help="mp4: folder to write to; must be given")
+    add("--of", default="validation", choices=SPLITS, help="mp4: the split whose clips are shown")
     return parser
 
 

@@ -49,19 +49,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.plan",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Every key of the config can be set: --config.batch_size=8192",
-    )
-    parser.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]], e.g. configs/encoder.py:b16")
-    parser.add_argument("--topology", required=True, help="a grid, v5e:16x16, or Cloud's name, v4-128 (64 chips)")
-    parser.add_argument("--slices", type=int, default=1, help="slices of that topology (default: 1)")
-    parser.add_argument("--sweep", action="store_true", help="try remat, batch and fsdp settings; what fits best")
-    parser.add_argument("--no_roofline", action="store_true", help="memory and collectives alone; half the time")
-    parser.add_argument("--hlo", type=Path, help="save the compiled step's text here")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    keys = "Every key of the config can be set: --config.batch_size=8192"
+    parser = commands.parser("plan", __doc__, epilog=keys)
+    add = parser.add_argument
+    add("--config", required=True, help="FILE.py[:PRESET[,key=value...]], e.g. configs/encoder.py:b16")
+    add("--topology", required=True, help="a grid, v5e:16x16, or Cloud's name, v4-128 (64 chips)")
+    add("--slices", type=int, default=1, help="slices of that topology (default: 1)")
+    add("--sweep", action="store_true", help="try remat, batch and fsdp settings; what fits best")
+    add("--no_roofline", action="store_true", help="memory and collectives alone; half the time")
+    add("--hlo", type=Path, help="save the compiled step's text here")
     return parser
 
 

@@ -5,7 +5,6 @@ from ``--data`` by its checkpoint, and its control runs stand beside; a chat mod
 first evaluation, or of that of ``--data``. Where the clips are gone, the page has none.
 """
 
-import argparse
 import ast
 import functools
 import json
@@ -27,19 +26,13 @@ CONTROLS = (Path("runs/controls/controls.json"), Path("docs/controls.json"))
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, draws the examples and writes the page."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("workdir", type=Path, help="working directory of a run")
-    parser.add_argument(
-        "--which", choices=("best", "latest"), default="latest", help="checkpoint that draws the examples"
-    )
-    parser.add_argument("--data", help="source of the example clips; default: the run's validation clips")
-    parser.add_argument("--num_clips", type=int, default=6, help="how many example clips")
-    parser.add_argument("--controls", type=Path, help="table of the control runs; default: runs/controls, else docs")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    parser = commands.parser("report", __doc__)
+    add = parser.add_argument
+    add("workdir", type=Path, help="working directory of a run")
+    add("--which", choices=("best", "latest"), default="latest", help="checkpoint that draws the examples")
+    add("--data", help="source of the example clips; default: the run's validation clips")
+    add("--num_clips", type=int, default=6, help="how many example clips")
+    add("--controls", type=Path, help="table of the control runs; default: runs/controls, else docs")
     arguments = parser.parse_args(argv)
     stage = read_stage(arguments.workdir)
     write_page = STAGES[stage].page if stage in STAGES else None

@@ -194,12 +194,8 @@ def _embedder(model: api.Model) -> EncoderEmbedder | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"The environment variable {KEYS} holds the API keys that clients must send, separated by commas.",
-    )
+    keys = f"The environment variable {KEYS} holds the API keys that clients must send, separated by commas."
+    parser = commands.parser("serve", __doc__, json_help="", epilog=keys)
     add = parser.add_argument
     add("--checkpoint", required=True, help="working directory of a run of align or tune")
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
@@ -212,18 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--max_mb", type=int, default=100, help="largest video, in megabytes (default: 100)")
     add("--max_seconds", type=int, default=600, help="longest video, in seconds (default: 600)")
     add("--decoders", type=int, default=2, help="decoding processes at a time (default: 2)")
-    add(
-        "--allow_host",
-        action="append",
-        default=[],
-        help="HOST or HOST:PORT that videos may be fetched from; may be repeated",
-    )
-    add(
-        "--allow_origin",
-        action="append",
-        default=[],
-        help="a site whose pages may send requests, https://HOST; may be repeated",
-    )
+    repeated: Any = {"action": "append", "default": []}
+    add("--allow_host", **repeated, help="HOST or HOST:PORT that videos may be fetched from; may be repeated")
+    add("--allow_origin", **repeated, help="a site whose pages may send requests, https://HOST; may be repeated")
     add("--grace", type=int, default=60, help="seconds for running answers after SIGTERM (default: 60)")
     add("--quiet", action="store_true", help="print no line for each request")
     return parser

@@ -3,7 +3,6 @@
 Started again on the same working directory it resumes; finished, it says so.
 """
 
-import argparse
 import os
 import re
 from collections.abc import Callable
@@ -37,16 +36,12 @@ GENERATION_SECONDS = 4 * 3600.0  # How long other processes wait while the first
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, then trains."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.train",
-        description=__doc__.splitlines()[0],
-        epilog="Every key of the config can be set: --config.optimizer.learning_rate=1e-5",
-    )
+    keys = "Every key of the config can be set: --config.optimizer.learning_rate=1e-5"
+    parser = commands.parser("train", __doc__, epilog=keys)
     parser.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]], e.g. configs/encoder.py:demo")
     parser.add_argument("--workdir", type=Path, help="default: runs/<name>-<preset>")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept")
     parser.add_argument("--dry_run", action="store_true", help="check config, data, shapes and shardings; do not train")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     several = parser.add_argument_group(
         "several processes", "found out on Cloud TPU; elsewhere given here or as JAX_COORDINATOR_ADDRESS and so on"
     )

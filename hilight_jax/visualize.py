@@ -3,7 +3,6 @@
 Writes a GIF per word and ``index.html`` with every word over every frame, for any video that can be decoded.
 """
 
-import argparse
 from pathlib import Path
 
 from hilight_jax.core import commands
@@ -18,19 +17,13 @@ from hilight_jax.stages.trained_encoder import load_encoder
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, encodes, draws and prints the page's path."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hilight_jax.visualize",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--checkpoint", required=True, type=Path, help="working directory of a run")
-    parser.add_argument("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
-    parser.add_argument("--video", required=True, type=Path, help="any video file")
-    parser.add_argument(
-        "--text", required=True, help='what to look for, e.g. "the red ball drops into the left pocket"'
-    )
-    parser.add_argument("--out", type=Path, help="default: <checkpoint>/visualize/<name of the video>")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    parser = commands.parser("visualize", __doc__)
+    add = parser.add_argument
+    add("--checkpoint", required=True, type=Path, help="working directory of a run")
+    add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
+    add("--video", required=True, type=Path, help="any video file")
+    add("--text", required=True, help='what to look for, e.g. "the red ball drops into the left pocket"')
+    add("--out", type=Path, help="default: <checkpoint>/visualize/<name of the video>")
     arguments = parser.parse_args(argv)
     if not any(character.isalnum() for character in arguments.text):
         raise UserError(f"--text is {arguments.text!r}; it needs at least one word.")

@@ -1,5 +1,6 @@
 """The frame of every command: an error is one sentence, and ``--json`` prints one object as the last line."""
 
+import argparse
 import io
 import json
 import logging
@@ -10,6 +11,20 @@ from typing import Any
 from hilight_jax.core.errors import Interrupted, UserError
 
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: the state is saved, start the same command again.
+JSON_HELP = "print the result as one JSON object on the last line"
+
+
+def parser(verb: str, description: str, json_help: str = JSON_HELP, epilog: str = "") -> argparse.ArgumentParser:
+    """The parser of ``python -m hilight_jax.VERB``, with ``--json`` unless its help is empty."""
+    made = argparse.ArgumentParser(
+        f"python -m hilight_jax.{verb}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if json_help:
+        made.add_argument("--json", action="store_true", help=json_help)
+    return made
 
 
 def run(main: Callable[[], int | None]) -> None:
