@@ -9,7 +9,6 @@ H width of one head; Y rows, X columns and C colours of an image.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -42,19 +41,16 @@ VISION_PARTITION_RULES: tuple[Rule, ...] = (
 
 
 @dataclasses.dataclass(frozen=True)
-class VisionConfig:
-    """Sizes of the video tower; the defaults are CLIP-ViP B/16's.
+class ImageConfig:
+    """Sizes of a tower that takes images as patches; the defaults are CLIP B/16's.
 
     Attributes:
       image_size: Pixels of a square frame's side; other frames may be given if they have as many patches.
       patch_size: Pixels of a patch's side.
       width: D.
       depth: Number of layers.
-      num_heads: N.
+      num_heads: N; the official builder of Long-CLIP takes ``width // 64``.
       mlp_dim: Hidden width of the MLPs.
-      num_frames: Rows of the temporal embedding; clips of another length get it interpolated.
-      num_proxy_tokens: M, the cls token counted.
-      temporal_embedding: Add an embedding of the frame to its patches.
     """
 
     image_size: int = 224
@@ -63,24 +59,48 @@ class VisionConfig:
     depth: int = 12
     num_heads: int = 12
     mlp_dim: int = 3072
+
+    def check(self, tower: str, *more: str) -> None:
+        """Raises a ConfigError unless all sizes are positive, patches tile the frame and heads the width."""
+        check_sizes(tower, self, ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", *more))
+        check_multiples(tower, self, {"image_size": "patch_size", "width": "num_heads"})
+
+    @property
+    def num_patches(self) -> int:
+        """P, patches of a frame."""
+        return (self.image_size // self.patch_size) ** 2
+
+    def check_frame(self, rows: int, columns: int, advice: str) -> None:
+        """Raises a ConfigError unless a frame of so many pixels has as many patches as the position table."""
+        size = self.patch_size
+        if rows % size or columns % size or (rows // size) * (columns // size) != self.num_patches:
+            raise ConfigError(
+                f"frames are {rows}x{columns} pixels, but this tower takes frames of whole {size}x{size} patches, "
+                f"{self.num_patches} of them ({self.image_size}x{self.image_size}); {advice}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig(ImageConfig):
+    """Sizes of the video tower; the defaults are CLIP-ViP B/16's.
+
+    Attributes beside those of ``ImageConfig``:
+      num_frames: Rows of the temporal embedding; clips of another length get it interpolated.
+      num_proxy_tokens: M, the cls token counted.
+      temporal_embedding: Add an embedding of the frame to its patches.
+    """
+
     num_frames: int = 12
     num_proxy_tokens: int = 4
     temporal_embedding: bool = True
 
     def __post_init__(self):
-        """Checks the sizes, and that patches tile the frame and heads the width."""
-        sizes = ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", "num_frames")
-        check_sizes("vision", self, sizes)
-        check_multiples("vision", self, {"image_size": "patch_size", "width": "num_heads"})
+        """Checks the sizes."""
+        self.check("vision", "num_frames")
         if self.num_proxy_tokens < 1:
             raise ConfigError(
                 f"vision.num_proxy_tokens is {self.num_proxy_tokens}, but must be at least 1: the cls token counts."
             )
-
-    @property
-    def num_patches(self) -> int:
-        """P, patches per frame."""
-        return (self.image_size // self.patch_size) ** 2
 
 
 def patchify(video: Float[Array, "B F Y X C"], patch_size: int) -> Float[Array, "B F P pixels"]:
@@ -205,8 +225,7 @@ class VideoTower(nn.Module):
             raise ConfigError(
                 f"video has shape {video.shape}, but must be [B, F, Y, X, C]: clips, frames, rows, columns, 3."
             )
-        size, patch_size = self.config.image_size, self.config.patch_size
-        check_patches(video.shape[2:4], size, patch_size, "resize the video or set vision.image_size")
+        self.config.check_frame(*video.shape[2:4], "resize the video or set vision.image_size")
         embeddings = self.pre_layernorm(self.embeddings(video))
         attend = choose_attention(
             embeddings.shape, self.config.num_heads, self.config.num_proxy_tokens, video.shape[1], self.compute
@@ -217,13 +236,3 @@ class VideoTower(nn.Module):
     def norm(self, tokens: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         """The post norm, which the original applies to the cls token only and the local heads to patches too."""
         return self.post_layernorm(tokens)
-
-
-def check_patches(frame: tuple[int, ...], image_size: int, patch_size: int, advice: str) -> None:
-    """Raises a ConfigError unless frames of Y x X pixels have the patches of a square of ``image_size``."""
-    count = (image_size // patch_size) ** 2
-    if any(side % patch_size for side in frame) or math.prod(side // patch_size for side in frame) != count:
-        raise ConfigError(
-            f"frames are {frame[0]}x{frame[1]} pixels, but this tower takes frames of whole {patch_size}x{patch_size} "
-            f"patches, {count} of them ({image_size}x{image_size}); {advice}."
-        )

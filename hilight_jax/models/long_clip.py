@@ -19,12 +19,11 @@ from jaxtyping import Array, Float, Int
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
-from hilight_jax.models.clip_vip import VideoEmbeddings, VisionConfig, check_patches
+from hilight_jax.models.clip_vip import ImageConfig, VideoEmbeddings, VisionConfig
 from hilight_jax.models.layers import (
     ENCODER_PARTITION_RULES,
     ComputeConfig,
     Encoder,
-    check_multiples,
     check_sizes,
     layer_norm,
     projection,
@@ -50,37 +49,18 @@ PARTITION_RULES: tuple[Rule, ...] = (
 
 
 @dataclasses.dataclass(frozen=True)
-class FrameConfig:
+class FrameConfig(ImageConfig):
     """Sizes of the image tower; the defaults are those of CLIP B/16.
 
-    Attributes:
-      image_size: Pixels of a square frame's side; other frames may be given if they have as many patches.
-      patch_size: Pixels of a patch's side.
-      width: D.
-      depth: Number of layers.
-      num_heads: N; the official builder takes ``width // 64``.
-      mlp_dim: Hidden width of the MLPs.
+    Attributes beside those of ``ImageConfig``:
       embed_dim: E, width of a frame's embedding.
     """
 
-    image_size: int = 224
-    patch_size: int = 16
-    width: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_dim: int = 3072
     embed_dim: int = 512
 
     def __post_init__(self):
-        """Checks the sizes, and that patches tile the frame and heads the width."""
-        sizes = ("image_size", "patch_size", "width", "depth", "num_heads", "mlp_dim", "embed_dim")
-        check_sizes("frames", self, sizes)
-        check_multiples("frames", self, {"image_size": "patch_size", "width": "num_heads"})
-
-    @property
-    def num_patches(self) -> int:
-        """P, patches of a frame."""
-        return (self.image_size // self.patch_size) ** 2
+        """Checks the sizes."""
+        self.check("frames", "embed_dim")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +152,7 @@ class FrameTower(nn.Module):
         """
         if frames.ndim != 4:
             raise ConfigError(f"frames have shape {frames.shape}, but must be [B, Y, X, C]: frames, rows, columns, 3.")
-        size, patch_size = self.config.image_size, self.config.patch_size
-        check_patches(frames.shape[1:3], size, patch_size, "resize the frames or set frames.image_size")
+        self.config.check_frame(*frames.shape[1:3], "resize the frames or set frames.image_size")
         embeddings = self.pre_layernorm(self.embeddings(frames[:, None]))
         attend = over_heads(attention, self.config.num_heads)
         tokens, outputs = self.encoder(embeddings, attend, keep_outputs=keep_outputs)
