@@ -14,7 +14,7 @@ import argparse
 import datetime
 import json
 import shlex
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
-from hilight_jax.evals.source_names import check_names, source_name, specifications
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.stage import EvaluationOptions
 from hilight_jax.stages.table import STAGES
@@ -175,6 +174,51 @@ def write_result(workdir: Path, result: dict[str, Any]) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return path
+
+
+def specifications(config: Any, data: str | None, split: str | None) -> list[str]:
+    """Lists the sources to evaluate: `data`, one `split` of the dataset in its directory, or those of a run's `config`.
+
+    Raises:
+      UserError: the run's configuration names no validation clips.
+    """
+    if data is not None:
+        return [_split_of(data, split) if split else data]
+    own = [source for source in (config.data.validation, config.data.unseen) if source]
+    if not own:
+        raise UserError("the run's config.data.validation names no clips; name a source with --data.")
+    place, comma, options = own[0].partition(",")
+    return [_split_of(f"{place.rpartition('/')[0]}{comma}{options}", split)] if split else own
+
+
+def source_name(specification: str) -> str:
+    """The name of a source's result: its split, or its file's name without the suffix."""
+    return Path(specification.partition(",")[0].rpartition(":")[2]).stem
+
+
+def check_names(sources: Sequence[str], name: str | None) -> None:
+    """Refuses results that would overwrite each other.
+
+    Raises:
+      UserError: one name for several sources, or sources of equal names.
+    """
+    if name and len(sources) > 1:
+        raise UserError(
+            f"--name {name} would give {' and '.join(sources)} one file; evaluate one at a time with --split or "
+            "--data, or leave --name out."
+        )
+    names = [source_name(source) for source in sources]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"the results of {' and '.join(sources)} would both be called {names[0]}; evaluate one at a time "
+            "with --data and --name."
+        )
+
+
+def _split_of(specification: str, split: str) -> str:
+    """``KIND:DIRECTORY[,OPTIONS]`` as ``KIND:DIRECTORY/SPLIT[,OPTIONS]``."""
+    directory, comma, options = specification.partition(",")
+    return f"{directory.rstrip('/')}/{split}{comma}{options}"
 
 
 if __name__ == "__main__":

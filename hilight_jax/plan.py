@@ -13,8 +13,7 @@ from hilight_jax.core import commands
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
 from hilight_jax.planning import tables
-from hilight_jax.planning.plans import make_plan, speed
-from hilight_jax.planning.sweep import sweep
+from hilight_jax.planning.plans import make_plan, speed, sweep
 from hilight_jax.planning.topologies import devices, parse
 from hilight_jax.stages.load_config import load_config
 

@@ -9,45 +9,64 @@ normalised match:
 
 A kind of question *needs the video* when the question alone does not give its answer away: ``question_only`` is right
 in less than `GIVEN_AWAY` of them. Where no training answers are known, every kind counts as needing it.
+
+The rules of matching are the same for our own models and for foreign predictions. An answer matches *exactly* when it
+equals the truth, white space at both ends aside: the rule of the published evaluators of ActivityNet-QA, MSVD-QA and
+MSRVTT-QA. It matches *normalised* when both are equal after
+
+1. Unicode NFKC and lower case;
+2. dropping apostrophes, and putting a space for every character that is no letter, digit, or point or comma between
+   two digits ("3-ball" and "3 ball" are the same, "1.5" stays);
+3. dropping the articles a, an and the;
+4. writing the number words from none and zero to twenty as digits;
+5. joining what is left by single spaces.
+
+A truth of which nothing is left can only be matched exactly. A truth that is only yes or no is also matched by an
+answer that begins with that word ("Yes, it does."), unless it refuses ("No idea.") or has the other word as well ("Yes
+and no."). An answer refuses when nothing is left of it, or when it holds one of a chat model's stock phrases
+(`_REFUSALS`).
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from hilight_jax.evals.answers import matches, matches_exactly, normalise, refuses, yes_or_no
 from hilight_jax.evals.grounding import bootstrap_interval
 
 CONTROLS = ("most_frequent", "question_only", "other_clip")
 GIVEN_AWAY = 0.9
 UNTYPED = "all questions"  # The kind in reports of a source without kinds of questions.
+_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS.split())} | {"none": "0"}
+_ARTICLES = {"a", "an", "the"}
+_APOSTROPHES = re.compile(r"['’‘`´]")
+_NO_WORD = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[^\w.,]|_")
+# Matched in the normalised answer, which has no apostrophes and articles.
+_REFUSALS = re.compile(
+    r"\b((can ?not|cant|could not|couldnt) (tell|say|see|determine|answer|know|identify|be determined)"
+    r"|(do not|dont) know|(am|im) not sure|unable to|no idea|not (clear|enough information)|unclear|unknown"
+    r"|impossible to (tell|say|determine)|sorry|as ai)\b"
+)
 
 
 class Answered(NamedTuple):
-    """A question with the truth, the answer and those of the controls.
+    """A question with the truth, the answer and those of the controls."""
 
-    Attributes:
-      id: names the question within its source.
-      index: number of its conversation in the source.
-      clip: names its clips; questions about the same clips are not independent.
-      type: kind of question, '' where unknown.
-      question: the question's words.
-      truth: the true answer.
-      answer: the answer to score.
-      heard: true if training answers this kind of question so; None where that is not known.
-      controls: answers of those of `CONTROLS` that were run.
-    """
-
-    id: str
-    index: int
-    clip: str
-    type: str
+    id: str  # of the question within its source
+    index: int  # of its conversation in the source
+    clip: str  # names its clips; questions about the same clips are not independent
+    type: str  # kind of question, '' where unknown
     question: str
     truth: str
     answer: str
-    heard: bool | None = None
-    controls: Mapping[str, str] = {}
+    heard: bool | None = None  # true if training answers this kind of question so; None where that is not known
+    controls: Mapping[str, str] = {}  # answers of those of `CONTROLS` that were run
 
     def as_json(self) -> dict[str, Any]:
         """A flat object, ready for JSON; foreign tools read 'id' (or 'question_id') and 'answer'."""
@@ -56,10 +75,7 @@ class Answered(NamedTuple):
 
 
 def summarise_answers(answered: Sequence[Answered]) -> dict[str, Any]:
-    """Scores all questions together, every kind of question, yes and no, and the kinds that need the video.
-
-    Args:
-      answered: at least one.
+    """Scores at least one question: all together, by kind, yes and no, and the kinds that need the video.
 
     Returns:
       ``{'overall': G, 'types': {type: G}, 'yes_no': Y, 'needs_video': V}``, ready for JSON. G: 'questions', 'exact',
@@ -131,6 +147,40 @@ def needs_video(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         **means,
         "margins": margins,
     }
+
+
+def normalise(text: str) -> str:
+    """Applies rules 1 to 5 to a text; empty when nothing is left."""
+    text = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).lower())
+    words = (word for word in _NO_WORD.sub(" ", text).split() if word not in _ARTICLES)
+    return " ".join(_DIGITS.get(word, word) for word in words)
+
+
+def matches_exactly(answer: str, truth: str) -> bool:
+    """True if an answer equals the truth, letter by letter."""
+    return answer.strip() == truth.strip()
+
+
+def matches(answer: str, truth: str) -> bool:
+    """True if an answer equals the truth after normalisation, or begins with the yes or no that the truth is."""
+    normalised = normalise(truth)
+    if not normalised:
+        return matches_exactly(answer, truth)
+    return normalise(answer) == normalised or (normalised in ("yes", "no") and yes_or_no(answer) == normalised)
+
+
+def yes_or_no(answer: str) -> Literal["yes", "no"] | None:
+    """The yes or no that an answer begins with, if it does and neither refuses nor goes on with the other word."""
+    words = normalise(answer).split()
+    if not {"yes", "no"} & set(words[:1]) or {"yes", "no"} <= set(words) or refuses(answer):
+        return None
+    return words[0]
+
+
+def refuses(answer: str) -> bool:
+    """True if an answer is empty or a stock phrase of not knowing."""
+    normalised = normalise(answer)
+    return not normalised or _REFUSALS.search(normalised) is not None
 
 
 def _control(answered, name):

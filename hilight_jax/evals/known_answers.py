@@ -7,33 +7,25 @@ from typing import NamedTuple
 from hilight_jax.core.progress import Progress
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation
 from hilight_jax.data.conversations.sources import ConversationSource
-from hilight_jax.evals.answers import normalise, yes_or_no
+from hilight_jax.evals.answer_scores import normalise, yes_or_no
 
 
 class Question(NamedTuple):
-    """A question of a conversation, its true answer and kind.
+    """A question of a conversation, its true answer and kind."""
 
-    Attributes:
-      text: the words of the user's turn, without marks of clips.
-      truth: the model's turn that follows.
-      type: kind of question, '' where unknown.
-    """
-
-    text: str
-    truth: str
-    type: str
+    text: str  # the words of the user's turn, without marks of clips
+    truth: str  # the model's turn that follows
+    type: str  # '' where unknown
 
 
 class KnownAnswers:
     """Counts of answers by kind of question and by question."""
 
     def __init__(self, questions: Iterable[Question], training_source: str | None = None):
-        """Counts the true answers of ``questions``.
+        """Counts the true answers of the questions of ``training_source``.
 
-        Args:
-          questions: those of a training source, or else those that are evaluated: this only makes the control
-            'most_frequent' harder to beat, and other figures are not known.
-          training_source: name of the training source.
+        Without one they are those of the evaluated questions: this only makes the control 'most_frequent' harder to
+        beat, and other figures are not known.
         """
         self.name = training_source or "the evaluated answers themselves"
         self._trained = training_source is not None

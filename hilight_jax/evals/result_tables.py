@@ -4,8 +4,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hilight_jax.evals.answer_scores import CONTROLS, Answered
-from hilight_jax.evals.answers import matches
+from hilight_jax.evals.answer_scores import CONTROLS, Answered, matches
 from hilight_jax.evals.retrieval import RECALLS
 
 _COLUMNS = ("right", "exact", "frequent", "question", "other clip", "refused", "unheard", "questions")

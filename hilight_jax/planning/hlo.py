@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import graphlib
 import math
 import re
 from collections.abc import Iterator
@@ -106,10 +107,14 @@ def _computations(text: str) -> tuple[dict[str, list[str]], dict[str, int]]:
             entry = header[2] if header[1] else entry
         elif lines is not None and " = " in line:
             lines.append(line.strip())
+    callers = graphlib.TopologicalSorter()
+    for name, lines in found.items():
+        for called in (called for line in lines for called in _called(line)):
+            callers.add(called, name)
     runs: dict[str, int] = collections.defaultdict(int)
     runs[entry] = 1
-    for name in _in_calling_order(found, entry):
-        for line in found[name]:
+    for name in callers.static_order():  # Every computation after all that call it.
+        for line in found.get(name, ()):
             times = runs[name] * (_trips(line, found) if " while(" in line else 1)
             for called in _called(line):
                 runs[called] += times
@@ -127,20 +132,6 @@ def _trips(line: str, found: dict[str, list[str]]) -> int:
         for number in re.findall(r"s32\[\][^=]* constant\((\d+)\)", inside)
     ]
     return max(constants, default=1)
-
-
-def _in_calling_order(found: dict[str, list[str]], entry: str) -> list[str]:
-    """Every reachable computation after all that call it."""
-    done: dict[str, None] = {}
-    stack = [(entry, False)]
-    while stack:
-        name, finished = stack.pop()
-        if finished:
-            done[name] = None
-        elif name not in done and name in found:
-            stack.append((name, True))
-            stack += [(called, False) for line in found[name] for called in _called(line) if called not in done]
-    return list(reversed(done))
 
 
 def _called(line: str) -> Iterator[str]:

@@ -12,29 +12,17 @@ from hilight_jax.training.trainer import Trainer
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes of one chip, as the compiler counts; the arguments are split by kind here.
+    """Bytes of one chip, as the compiler counts; the arguments are split by kind here."""
 
-    Attributes:
-      trained: Parameters that are trained.
-      frozen: Parameters that are not trained.
-      optimizer: The optimiser's state.
-      batch: The chip's examples.
-      padding: Bytes that layouts add to these arguments.
-      towers: Parameters of the towers, which run as a separate program.
-      temporaries: The larger workspace of the step and of the towers.
-      outputs: Results of the step that reuse no argument's buffer.
-      code: The programs.
-    """
-
-    trained: int
-    frozen: int
+    trained: int  # Parameters that are trained.
+    frozen: int  # Parameters that are not.
     optimizer: int
-    batch: int
-    padding: int
-    temporaries: int
-    outputs: int
-    code: int
-    towers: int = 0
+    batch: int  # The chip's examples.
+    padding: int  # Added by layouts to these arguments.
+    temporaries: int  # The larger workspace of the step and of the towers.
+    outputs: int  # Results of the step that reuse no argument's buffer.
+    code: int  # The programs.
+    towers: int = 0  # Parameters of the towers, which run as a separate program.
 
     @property
     def total(self) -> int:

@@ -19,15 +19,10 @@ from hilight_jax.training.trainer import Trainer
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A compiled program.
+    """A compiled program."""
 
-    Attributes:
-      compiled: The compiler's result; its figures are of one chip.
-      seconds: Time of compiling, without tracing.
-    """
-
-    compiled: Any
-    seconds: float
+    compiled: Any  # The compiler's result; its figures are of one chip.
+    seconds: float  # Time of compiling, without tracing.
 
 
 class DoesNotFit(Exception):
@@ -89,11 +84,6 @@ def compile_towers(config: ChatTrainConfig, devices: Sequence[Any], whole: bool 
     group = device_groups(devices, whole)[0]
     shapes = tower_shapes(config.model, clip, data.key_frames.count, CLIPS_PER_DEVICE * len(group))
     return _compile(tower_program(config.model, group).lower(*shapes))
-
-
-def one_host(devices: Sequence[Any]) -> list[Any]:
-    """The devices of the first host."""
-    return [device for device in devices if device.process_index == devices[0].process_index]
 
 
 def model_flops(config: RunConfig) -> int:

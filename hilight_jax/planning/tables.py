@@ -67,11 +67,9 @@ def speed_table(plan: Mapping[str, Any]) -> str:
     ]
     if found["kernels"]:
         lines.append(_line("kernels of our own", f"{found['kernels']} calls, {found['kernel_bytes']:.4g} bytes"))
+    times = f"compute {found['compute_seconds']:.4g} s, memory {found['memory_seconds']:.4g} s"
     lines += [
-        _line(
-            "at the peaks (estimate)",
-            f"compute {found['compute_seconds']:.4g} s, memory {found['memory_seconds']:.4g} s",
-        ),
+        _line("at the peaks (estimate)", times),
         _line("limited by", found["limit"]),
         _line("MFU bound (estimate)", f"{100 * found['mfu_bound']:.1f} %"),
     ]
@@ -83,9 +81,8 @@ def speed_table(plan: Mapping[str, Any]) -> str:
 
 def _collective(row: Mapping[str, Any]) -> str:
     group = f" over {row['group']} chips" if row["group"] else ""
-    return _line(
-        f"  {row['kind']}{group}", f"{row['count']} x, {_size(row['bytes'])}; largest {', '.join(row['largest'])}"
-    )
+    sent = f"{row['count']} x, {_size(row['bytes'])}; largest {', '.join(row['largest'])}"
+    return _line(f"  {row['kind']}{group}", sent)
 
 
 def _line(name: str, value: str) -> str:

@@ -33,43 +33,22 @@ ENVIRONMENT = {
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """A chip of one generation of TPU.
+    """A chip of one generation of TPU."""
 
-    Attributes:
-      peak_flops: bfloat16 FLOP/s of a chip.
-      bandwidth: Bytes a second between a chip and its memory.
-      memory: Bytes of a chip that a program can use.
-      grids: Chips along each side of the slices on offer.
-      names: Prefixes of Cloud's accelerator types, before the number.
-      cores: Units of that number in a chip: its TensorCores on v4 and v5p.
-      options: Options of the compiler besides the grid.
-    """
-
-    peak_flops: float
-    bandwidth: float
-    memory: int
-    grids: tuple[str, ...]
-    names: tuple[str, ...]
-    cores: int = 1
-    options: tuple[tuple[str, str], ...] = ()
+    peak_flops: float  # bfloat16 FLOP/s.
+    bandwidth: float  # Bytes a second between the chip and its memory.
+    memory: int  # Bytes that a program can use.
+    grids: tuple[str, ...]  # Chips along each side of the slices on offer.
+    names: tuple[str, ...]  # Prefixes of Cloud's accelerator types, before the number.
+    cores: int = 1  # Units of that number in a chip: its TensorCores on v4 and v5p.
+    options: tuple[tuple[str, str], ...] = ()  # Of the compiler, besides the grid.
 
 
 FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-
-
 CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
-
-
+MEGACORE = (("chip_config_name", "megacore"),)
 CHIPS = {
-    "v4": Chip(
-        275e12,
-        1228e9,
-        round(30.75 * 2**30),
-        (*CUBES, "16x16x16"),
-        ("v4",),
-        cores=2,
-        options=(("chip_config_name", "megacore"),),
-    ),
+    "v4": Chip(275e12, 1228e9, round(30.75 * 2**30), (*CUBES, "16x16x16"), ("v4",), cores=2, options=MEGACORE),
     "v5e": Chip(197e12, 819e9, round(15.75 * 2**30), FLAT, ("v5e", "v5litepod")),
     "v5p": Chip(459e12, 2765e9, round(95.74 * 2**30), (*CUBES, "16x16x16", "16x16x24"), ("v5p",), cores=2),
     "v6e": Chip(918e12, 1638e9, round(31.25 * 2**30), FLAT, ("v6e",)),
@@ -128,8 +107,8 @@ def size(grid: str) -> int:
 
 def whole_sides(grid: str) -> list[int]:
     """Sizes of a mesh axis inside a slice: 1, the chips of a line, of a plane, and so on."""
-    found = list(itertools.accumulate(reversed([int(side) for side in grid.split("x")]), operator.mul, initial=1))
-    return sorted(set(found))
+    sides = map(int, reversed(grid.split("x")))
+    return sorted(set(itertools.accumulate(sides, operator.mul, initial=1)))
 
 
 def cloud_name(chip: Chip, grid: str) -> str:
