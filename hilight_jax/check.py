@@ -15,7 +15,7 @@ from typing import Any
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.bad_clips import UnusableClip, write_quarantine
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.inspection import conversation_findings, inspect_conversations
 from hilight_jax.data.conversations.sources import holds_conversations

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from hilight_jax.api import Model
-from hilight_jax.data.manifest import open_manifest
+from hilight_jax.data.annotation_files import open_manifest
 from hilight_jax.stages.load_config import load_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ import numpy as np
 from hilight_jax.core import trees
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.lazy import LazyArray
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer, train_tokenizer
 from hilight_jax.formats.checkpoint_files import Foreign
 from hilight_jax.formats.exporting.exported_model import ExportedChat

@@ -8,8 +8,7 @@ import numpy as np
 from hilight_jax.billiards import setups
 from hilight_jax.billiards.filming import Take, random_rotations
 from hilight_jax.billiards.language.commentary import captions, facts, frame_caption
-from hilight_jax.billiards.language.footage import Footage
-from hilight_jax.billiards.language.names import Namer
+from hilight_jax.billiards.language.footage import Footage, Namer
 from hilight_jax.billiards.language.questions import clauses, questions
 from hilight_jax.billiards.physics.simulation import simulate
 from hilight_jax.billiards.physics.table import Table
@@ -47,7 +46,7 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
       world: the world.
       split: 'train', 'validation' or 'unseen'.
       number: of the clip in its split, from 0.
-      attempt: draws another clip; `production` counts it up where two held-out clips would have the same facts.
+      attempt: draws another clip; `shards` counts it up where two held-out clips would have the same facts.
       fps: None for the world's sampled frames; otherwise frames per second of the same shot, for watching.
 
     Returns:

@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator, Mapping
 
 from hilight_jax.billiards import shards
-from hilight_jax.billiards.production import Workshop
 from hilight_jax.billiards.worlds import SPLITS, World
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import DataError
@@ -99,7 +98,7 @@ def build(
         kept = sum(sum(split.lengths[: split.num_kept]) for split in splits)
         progress = Progress(sum(sizes.values()), f"generating {world.name}", "clips", kept)
         began = time.monotonic()
-        with Workshop(workers) as workshop:
+        with shards.Workshop(workers) as workshop:
             for split in splits:
                 shards.write_split(world, split, workshop, progress)
         progress.close()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.manifest import read_json_lines, required
+from hilight_jax.data.annotation_files import read_json_lines, required
 from hilight_jax.data.sources import same_file
 
 NUM_STAND_INS = 16

@@ -189,3 +189,55 @@ def captioned_frame(record: Record, num_total: int) -> int:
     if frame is not None and frame >= num_total:
         raise VideoError(f"its caption is of frame {frame}, but it has frames 0 to {num_total - 1}.")
     return middle_index(num_total) if frame is None else frame
+
+
+class ImageTextLoader(ClipLoader):
+    """Makes batches of images and texts from the numbers of records; can be sent to worker processes.
+
+    A batch holds ``image`` uint8 [B, Y, X, C]; ``long_ids`` and ``short_ids`` int32 [B, L]; ``index`` int64, ``valid``,
+    ``replaced`` and ``truncated`` (the long text was cut) bool, all [B]. Records that cannot be used are treated as
+    ``ClipLoader`` treats them.
+    """
+
+    def _empty_batch(self, size: int) -> Batch:
+        side, length = self._config.image_size, self._config.text_length
+        return {
+            "image": np.zeros((size, side, side, 3), np.uint8),
+            "long_ids": np.zeros((size, length), np.int32),
+            "short_ids": np.zeros((size, length), np.int32),
+            "truncated": np.zeros(size, bool),
+            "index": np.full(size, -1, np.int64),
+            "valid": np.zeros(size, bool),
+            "replaced": np.zeros(size, bool),
+        }
+
+    def _fill_usable(self, batch: Batch, row: int, record: Record, rng: np.random.Generator | None) -> None:
+        """Fills a row; without an ``rng`` a record that captions no frame gives its first caption and middle frame."""
+        if record.frame_caption is not None and record.frame_caption.caption.text.strip():
+            caption = record.frame_caption.caption
+
+            def choose(num_total: int) -> int:
+                return captioned_frame(record, num_total)
+        else:
+            captions = [caption for caption in record.captions if caption.text.strip()]
+            if not captions:
+                raise TextError("it has no text that is not empty.")
+            caption = captions[0 if rng is None else int(rng.integers(len(captions)))]
+
+            def choose(num_total: int) -> int:
+                return middle_index(num_total) if rng is None else int(rng.integers(num_total))
+
+        frames = video.decode(record.video, lambda num_total: [choose(num_total)])
+        side = self._config.image_size
+        batch["image"][row] = transforms.to_uint8_size(frames, (side, side))[0]
+        self._fill_text(batch, row, caption)
+
+    def _fill_text(self, batch: Batch, row: int, caption: Caption) -> None:
+        long, short = (self._tokenizer(text) for text in (caption.text, first_sentence(caption.text)))
+        batch["long_ids"][row], batch["short_ids"][row] = long.ids, short.ids
+        batch["truncated"][row] = long.truncated
+
+
+def first_sentence(text: str) -> str:
+    """Returns the text before the first full stop that a space or line break follows; Long-CLIP's rule."""
+    return text.replace("\n", " ").split(". ")[0]

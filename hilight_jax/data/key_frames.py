@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.frame_sampling import uniform_indices
 
@@ -27,8 +28,7 @@ class KeyFrameConfig:
 
     def __post_init__(self):
         """Checks the fields against each other."""
-        if self.count < 1:
-            raise ConfigError(f"key_frames.count is {self.count}, but must be at least 1.")
+        check(self, "key_frames.", lambda x: x >= 1, "at least 1", "count")
         if self.rule != "explicit":
             if self.indices:
                 raise ConfigError(

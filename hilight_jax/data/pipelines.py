@@ -1,6 +1,6 @@
 """The order of batches in training and evaluation; each host reads its own rows of every global batch.
 
-A loader (``clips``, ``images``, ``conversations/loader``) makes the batches. Their endless order is a function of the
+A loader (``clips``, ``conversations/loader``) makes the batches. Their endless order is a function of the
 seed alone: every epoch is shuffled differently, and epochs are concatenated and cut into global batches. Batch ``s`` is
 therefore a function of ``s``, the seed and the batch size; it does not change with hosts, worker processes or restarts,
 and only the step needs to be saved. A host reads the rows that its devices hold (``core/host_rows.py``). A loader

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Turn
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import ConversationSource

@@ -9,12 +9,12 @@ import numpy as np
 import regex
 
 from hilight_jax.core.errors import DataError
+from hilight_jax.data.annotation_files import read_json_lines
 from hilight_jax.data.bad_clips import read_quarantine
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.frame_sampling import uniform_indices
-from hilight_jax.data.manifest import read_json_lines
 from hilight_jax.data.records import Source
 from hilight_jax.data.tokenizers import ClipTokenizer, Tokens
 from hilight_jax.data.transforms import to_uint8_size

@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from hilight_jax.core.errors import DataError, nearest
-from hilight_jax.data.manifest import read_json_lines
-from hilight_jax.data.retrieval_files import read_json
+from hilight_jax.data.annotation_files import read_json, read_json_lines
 from hilight_jax.evals.answer_scores import Answered, figures, summarise_answers
 from hilight_jax.evals.known_answers import KnownAnswers, Question
 

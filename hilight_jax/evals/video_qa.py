@@ -15,7 +15,7 @@ from typing import Any
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import ConversationError
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.evals.answer_scores import Answered, summarise_answers

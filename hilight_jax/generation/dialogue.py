@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_words
-from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, ConversationError, Turn
 from hilight_jax.data.video import Video
 from hilight_jax.generation.generator import Generator

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hilight_jax.core.shapes import VIDEO_ID
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_prompt
-from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import ConversationError, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.prompts import expand, prompt_ids

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.conversations.clip_frames import read_frames
-from hilight_jax.data.conversations.conversation import PickledClip
+from hilight_jax.data.conversations.conversation import PickledClip, read_frames
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.pickled_clips import PickleError
 from hilight_jax.data.transforms import to_uint8_size

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hilight_jax.core.admission import AdmissionQueue
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, TooLong, Turn
 from hilight_jax.generation.evidence import ClipEvidence, trace_answer
 from hilight_jax.generation.prompt import UnencodedPrompt, build_prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.serving.admission import AdmissionQueue
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, GenerationRequest
 from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine

@@ -4,8 +4,9 @@ import dataclasses
 from typing import Literal
 
 from hilight_jax.core import trees
+from hilight_jax.core.config import check, check_same
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.training.run_config import RunConfig
 
@@ -88,15 +89,9 @@ class ChatTrainConfig(RunConfig):
                 f"config.data.tokenizer is '{self.data.tokenizer}', but the stage tune keeps the tokenizer of the run "
                 f"in config.sources.align; leave it empty."
             )
-        if self.cache_gb < 0:
-            raise ConfigError(f"config.cache_gb is {self.cache_gb}, but must be at least 0; 0 keeps nothing.")
-        if self.loss_chunk < 0:
-            raise ConfigError(f"config.loss_chunk is {self.loss_chunk}, but must be at least 0; 0 takes all at once.")
-        if self.data.image_size != self.model.vision.image_size:
-            raise ConfigError(
-                f"config.data.image_size is {self.data.image_size}, but config.model.vision.image_size is "
-                f"{self.model.vision.image_size}; set both to the same."
-            )
+        check(self, "config.", lambda x: x >= 0, "at least 0; 0 keeps nothing", "cache_gb")
+        check(self, "config.", lambda x: x >= 0, "at least 0; 0 takes all at once", "loss_chunk")
+        check_same(self, "config.", "data.image_size", "model.vision.image_size")
         tokens = self.data.key_frames.count * self.model.token_mining.tokens_per_frame
         if self.data.num_video_tokens != tokens:
             raise ConfigError(

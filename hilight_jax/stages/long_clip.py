@@ -10,19 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.config import check_same
 from hilight_jax.core.host_rows import HostRows, on_mesh
 from hilight_jax.core.means import Mean
-from hilight_jax.data.images import ImageDataConfig, ImageTextLoader
+from hilight_jax.data.clips import ImageTextLoader
+from hilight_jax.data.config import ImageDataConfig
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Source
 from hilight_jax.data.sources import open_source
-from hilight_jax.data.tokenizers import VOCABULARY_SIZE
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
 from hilight_jax.losses.long_short_contrast import LongClipLossConfig, long_clip_loss
 from hilight_jax.models import long_clip
 from hilight_jax.models.clip import normalise
-from hilight_jax.stages.stage import Batches, training_specification
+from hilight_jax.stages.stage import Batches, check_texts, training_specification
 from hilight_jax.training.run_config import RunConfig
 
 _READ = ("image", "long_ids", "short_ids")
@@ -40,21 +40,8 @@ class LongClipTrainConfig(RunConfig):
     def __post_init__(self):
         """Checks keys against each other."""
         super().__post_init__()
-        if self.data.image_size != self.model.frames.image_size:
-            raise ConfigError(
-                f"config.data.image_size is {self.data.image_size}, but config.model.frames.image_size is "
-                f"{self.model.frames.image_size}; set both to the same."
-            )
-        if self.model.text.vocab_size < VOCABULARY_SIZE:
-            raise ConfigError(
-                f"config.model.text.vocab_size is {self.model.text.vocab_size}, but the tokenizer's ids reach "
-                f"{VOCABULARY_SIZE - 1}."
-            )
-        if self.data.text_length > self.model.text.max_length:
-            raise ConfigError(
-                f"config.data.text_length is {self.data.text_length}, but the text tower has "
-                f"{self.model.text.max_length} positions."
-            )
+        check_same(self, "config.", "data.image_size", "model.frames.image_size")
+        check_texts(self)
 
 
 class LongClipObjective:

@@ -11,7 +11,7 @@ import jax
 from hilight_jax.checkpoints.store import Which, name_report
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError, DataError, UserError
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.data.sources import is_missing

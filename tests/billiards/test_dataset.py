@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from hilight_jax.billiards import dataset, production, shards
+from hilight_jax.billiards import dataset, shards
 from hilight_jax.billiards.clips import make_clip
 from hilight_jax.billiards.worlds import DEMO
 from hilight_jax.core.errors import DataError
@@ -62,9 +62,9 @@ def test_an_interrupted_build_leaves_no_dataset_and_is_gone_on_with(built, tmp_p
         made.append(number)
         if len(made) == 7:
             raise KeyboardInterrupt
-        return production.encode_clip(make_clip(world, split, number, attempt))
+        return shards.encode_clip(make_clip(world, split, number, attempt))
 
-    monkeypatch.setattr(production, "_make", make_until_the_power_fails)
+    monkeypatch.setattr(shards, "_make", make_until_the_power_fails)
     with pytest.raises(KeyboardInterrupt):
         dataset.build(DEMO, tmp_path, SIZES, clips_per_shard=4)
     assert dataset.read_metadata(dataset.dataset_dir(tmp_path, DEMO)) is None
@@ -87,11 +87,11 @@ def test_shards_of_an_older_generator_are_not_mixed_in(tmp_path, monkeypatch):
     def make_until_the_power_fails(world, split, number, attempt=0):
         if number == 2:
             raise KeyboardInterrupt
-        return production.encode_clip(make_clip(world, split, number, attempt))
+        return shards.encode_clip(make_clip(world, split, number, attempt))
 
     sizes = {"train": 3, "validation": 0, "unseen": 0}
     with monkeypatch.context() as patch:
-        patch.setattr(production, "_make", make_until_the_power_fails)
+        patch.setattr(shards, "_make", make_until_the_power_fails)
         patch.setattr(dataset, "generator_digest", lambda: "of an earlier day")
         with pytest.raises(KeyboardInterrupt):
             dataset.build(DEMO, tmp_path, sizes, clips_per_shard=1)
@@ -111,7 +111,7 @@ def test_the_state_of_the_generator_covers_every_source_file(tmp_path, monkeypat
 
 
 def test_a_worker_that_is_killed_is_told_in_a_sentence():
-    with production.Workshop(2) as workshop, pytest.raises(DataError, match="a worker process was killed"):
+    with shards.Workshop(2) as workshop, pytest.raises(DataError, match="a worker process was killed"):
         list(workshop._records(_die, range(2)))
 
 
@@ -151,21 +151,21 @@ def test_two_builds_of_one_dataset_exclude_each_other(tmp_path):
 
 
 def test_held_out_clips_never_tell_the_same(monkeypatch):
-    records = {number: production.Record(b"", b"", facts) for number, facts in enumerate("aab")}
+    records = {number: shards.Record(b"", b"", facts) for number, facts in enumerate("aab")}
 
     def make(world, split, number, attempt):
-        return production.Record(b"", str(attempt).encode(), "abc"[min(attempt, 2)])
+        return shards.Record(b"", str(attempt).encode(), "abc"[min(attempt, 2)])
 
-    monkeypatch.setattr(production, "_make", make)
-    told = list(production._telling_new_things(DEMO, "validation", records.items()))
+    monkeypatch.setattr(shards, "_make", make)
+    told = list(shards._telling_new_things(DEMO, "validation", records.items()))
     assert [(record.facts, record.labels) for record in told] == [("a", b""), ("b", b"1"), ("c", b"2")]
 
 
 def test_a_world_with_nothing_new_to_tell_says_so(monkeypatch):
-    same = production.Record(b"", b"", "always the same")
-    monkeypatch.setattr(production, "_make", lambda *_: same)
+    same = shards.Record(b"", b"", "always the same")
+    monkeypatch.setattr(shards, "_make", lambda *_: same)
     with pytest.raises(DataError, match="nothing new to tell after 1 clips of 'unseen'"):
-        list(production._telling_new_things(DEMO, "unseen", [(0, same), (1, same)]))
+        list(shards._telling_new_things(DEMO, "unseen", [(0, same), (1, same)]))
 
 
 def test_an_unknown_split_is_refused():

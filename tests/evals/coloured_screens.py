@@ -9,7 +9,7 @@ import numpy as np
 
 from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.core.shapes import VIDEO_ID
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, Turn
 from hilight_jax.data.key_frames import KeyFrameConfig
 from tests.data.conversations.tiny_gemma import PATH, TOKENIZER

@@ -7,7 +7,7 @@ import pytest
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import VIDEO_ID
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import KeyFrameConfig

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.shapes import VIDEO_ID
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import TooLong, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import KeyFrameConfig

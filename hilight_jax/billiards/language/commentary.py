@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from hilight_jax.billiards.language.footage import Footage, Happening
-from hilight_jax.billiards.language.names import count_tokens, phrase
+from hilight_jax.billiards.language.footage import Footage, Happening, count_tokens, phrase
 
 OPENINGS = ("The table shows", "We see", "In view:", "On the table:")
 VERBS = {

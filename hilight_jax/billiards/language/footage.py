@@ -1,13 +1,16 @@
-"""Footage: the tracks of balls in the sampled frames of a shot, and the events that these frames show.
+"""Footage: the tracks of balls in the sampled frames of a shot, the events that these frames show, and their names.
 
-Commentary and questions are written from a `Footage` alone, so they mention only what the frames show.
+Commentary and questions are written from a `Footage` alone, so they mention only what the frames show. Objects have
+names such as 'ball:3', in words 'the red ball' or, with numbers, 'the red 3-ball'.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
+COLOURS = {1: "yellow", 2: "blue", 3: "red", 4: "purple", 5: "orange", 6: "green", 7: "brown", 8: "black"}
 SEEN = 0.5  # A ball is in view in a frame when at least this fraction of its disc is seen.
 _STEP = 0.5  # Radii by which a ball must move between two frames for its movement to be seen.
 _BEND = 15.0  # Degrees between two steps of a ball for a turn to be seen.
@@ -171,3 +174,50 @@ def _turns(track: Track, frame: int) -> bool:
     coming, going = _step(track, frame - 1), _step(track, frame)
     lengths = np.hypot(*coming), np.hypot(*going)
     return bool(min(lengths) >= _STEP and coming @ going <= np.cos(np.radians(_BEND)) * lengths[0] * lengths[1])
+
+
+def ball_object(ball_id: str) -> str:
+    """Returns the object name of a ball: '3' becomes 'ball:3'."""
+    return f"ball:{ball_id}"
+
+
+def phrase(name: str, numbers: bool) -> str:
+    """Returns the words for an object.
+
+    Args:
+      name: an object name: 'ball:cue', 'ball:11', 'pocket:top-left', 'cushion:left' or 'cue' (the stick).
+      numbers: name balls by colour and number; without numbers only the cue ball and the solids 1 to 8 have a name.
+    """
+    kind, _, which = name.partition(":")
+    if kind == "cue":
+        return "the cue"
+    if kind in ("pocket", "cushion"):
+        return f"the {which} {kind}"
+    if which == "cue":
+        return "the cue ball"
+    number = int(which)
+    if not numbers:
+        return f"the {COLOURS[number]} ball"
+    return f"the {COLOURS[number]} {number}-ball" if number <= 8 else f"the {COLOURS[number - 8]}-striped {number}-ball"
+
+
+@dataclasses.dataclass(frozen=True)
+class Namer:
+    """Returns the words for objects in one world.
+
+    Attributes:
+      numbers: call balls by colour and number, as in `Style.numbers`.
+      pool: ids of the object balls that clips of this world may show.
+    """
+
+    numbers: bool
+    pool: tuple[str, ...]
+
+    def __call__(self, name: str) -> str:
+        """Returns the words for an object."""
+        return phrase(name, self.numbers)
+
+
+def count_tokens(text: str) -> int:
+    """Estimates the CLIP tokens of a text: one per word, digit and run of punctuation, and the two at the ends."""
+    return len(re.findall(r"[A-Za-z]+|\d|[^\sA-Za-z\d]+", text)) + 2

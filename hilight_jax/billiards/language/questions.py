@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hilight_jax.billiards.language.footage import SEEN, Footage, Happening
-from hilight_jax.billiards.language.names import Namer, ball_object
+from hilight_jax.billiards.language.footage import SEEN, Footage, Happening, Namer, ball_object
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _QUIET_POTTED, _QUIET_CUSHIONS = 0.3, 0.2  # Shares of the clips with a count of none that get the question.

@@ -13,7 +13,7 @@ import numpy as np
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Turn
 from hilight_jax.data.records import Record
-from hilight_jax.data.stored_clips import StoredSource
+from hilight_jax.data.sources import StoredSource
 
 TWO_CLIPS = "two_clips"  # The type of questions about two clips.
 _TRIES = 8

@@ -3,7 +3,13 @@
 import os
 from typing import NamedTuple
 
+import numpy as np
+
 from hilight_jax.core.errors import DataError
+from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
+from hilight_jax.data import transforms, video
+from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.pickled_clips import read_pickled_clip
 from hilight_jax.data.video import Video
 
 VIDEO_MARK = "<video>"
@@ -57,3 +63,54 @@ class ConversationError(DataError):
 
 class TooLong(ConversationError):
     """A conversation has more tokens than the context holds."""
+
+
+def load_clip(clip: Video | PickledClip, num_frames: int, image_size: int) -> np.ndarray:
+    """Loads the frames of a clip, spread evenly over it.
+
+    Args:
+      clip: A video file, its bytes, or a pickled clip.
+      num_frames: F; a clip that has fewer frames repeats some.
+      image_size: Rows and columns to resize to.
+
+    Returns:
+      uint8 [F, Y, X, C].
+
+    Raises:
+      VideoError: The video cannot be decoded.
+      PickleError: The file holds anything but a clip.
+    """
+    frames, _ = read_frames(clip, num_frames)
+    return transforms.to_uint8_size(frames, (image_size, image_size))
+
+
+def read_frames(clip: Video | PickledClip, num_frames: int) -> tuple[np.ndarray, int]:
+    """Reads the frames that `load_clip` resizes.
+
+    HiLight's pickled clips were resized and normalised before they were stored. They are turned into pixels again, at
+    most half a grey level off, except where the bicubic filter overshot black or white.
+
+    Returns:
+      uint8 [F, Y, X, C] in the clip's own shape, and the number of frames that the clip has.
+
+    Raises:
+      VideoError: The video cannot be decoded.
+      PickleError: The file holds anything but a clip.
+    """
+    if isinstance(clip, PickledClip):
+        stored = read_pickled_clip(clip.path)
+        return _pixels(stored[uniform_indices(len(stored), num_frames)]), len(stored)
+    totals = []
+
+    def choose(num_total: int) -> np.ndarray:
+        totals.append(num_total)
+        return uniform_indices(num_total, num_frames)
+
+    return video.decode(clip, choose), totals[-1]
+
+
+def _pixels(normalised: np.ndarray) -> np.ndarray:
+    """Undoes CLIP's normalisation: float32 [F, C, Y, X] to uint8 [F, Y, X, C]."""
+    mean, deviation = (np.array(values, np.float32) for values in (CLIP_MEAN, CLIP_STD))
+    frames = (np.moveaxis(normalised, 1, -1) * deviation + mean) * 255
+    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from hilight_jax.core.progress import Progress
 from hilight_jax.data import video
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_conversation
-from hilight_jax.data.conversations.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, ConversationError, PickledClip
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.loader import check_number_of_clips, tokenize_conversation

@@ -18,10 +18,9 @@ import numpy as np
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_conversation
-from hilight_jax.data.conversations.clip_frames import load_clip
-from hilight_jax.data.conversations.config import ConversationDataConfig
-from hilight_jax.data.conversations.conversation import Conversation, ConversationError
+from hilight_jax.data.conversations.conversation import Conversation, ConversationError, load_clip
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
 from hilight_jax.data.conversations.prompts import Fitted, expand, fit_context, training_example
 from hilight_jax.data.conversations.sources import ConversationSource

@@ -10,8 +10,7 @@ from hilight_jax.checkpoints.store import Store, Which, name_report
 from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.trees import Tree
-from hilight_jax.data.config import DataConfig
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig, DataConfig
 from hilight_jax.evals.encoder_evaluation import default_similarity
 from hilight_jax.formats.exporting.lora import merge_lazily
 from hilight_jax.models import hilight, video_text

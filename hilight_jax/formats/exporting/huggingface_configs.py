@@ -5,7 +5,7 @@ from typing import Any
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
 from hilight_jax.core.trees import Tree, flatten
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, EOS_ID, PAD_ID
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig

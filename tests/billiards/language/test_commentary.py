@@ -4,9 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from hilight_jax.billiards.language import names
 from hilight_jax.billiards.language.commentary import COMMENTS, Style, captions, facts, frame_caption
-from hilight_jax.billiards.language.footage import is_shown
+from hilight_jax.billiards.language.footage import count_tokens, is_shown, phrase
 from tests.billiards.pretend import footage, happening, track
 
 SHORT = Style(numbers=False, max_tokens=45, variants=3)
@@ -90,7 +89,7 @@ def test_the_largest_demo_clip_lists_all_balls_and_fits():
     assert len(listed) == 4 and len(told) == 2
     for seed in range(40):
         for caption in captions(shot, SHORT, np.random.default_rng(seed)):
-            assert names.count_tokens(caption["text"]) <= 45
+            assert count_tokens(caption["text"]) <= 45
 
 
 def test_a_break_of_sixteen_balls_fits_into_clip():
@@ -101,7 +100,7 @@ def test_a_break_of_sixteen_balls_fits_into_clip():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         for caption in [*captions(shot, Style(), rng), frame_caption(shot, Style(), rng)]:
-            assert names.count_tokens(caption["text"]) <= Style().max_tokens <= 77
+            assert count_tokens(caption["text"]) <= Style().max_tokens <= 77
 
 
 def test_a_frame_caption_lists_what_that_frame_shows():
@@ -132,7 +131,7 @@ def test_left_and_right_in_a_frame_caption_are_those_of_the_picture():
     ],
 )
 def test_names(name, numbers, words):
-    assert names.phrase(name, numbers) == words
+    assert phrase(name, numbers) == words
 
 
 def test_a_strike_is_shown_when_the_struck_ball_is_seen_to_move():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hilight_jax.billiards.language.names import Namer
+from hilight_jax.billiards.language.footage import Namer
 from hilight_jax.billiards.language.questions import TYPES, clauses, questions
 from tests.billiards.pretend import footage, happening, track
 

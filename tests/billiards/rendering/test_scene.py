@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
-from hilight_jax.billiards.rendering import balls, looks, surfaces
+from hilight_jax.billiards.rendering import looks, spheres, surfaces
 from hilight_jax.billiards.rendering.banner import Banner
 from hilight_jax.billiards.rendering.camera import VIEWS, Camera, sample
 from hilight_jax.billiards.rendering.scene import Scene
@@ -27,7 +27,7 @@ class Sharp(Scene):
     """A scene that also draws the frame of a single moment."""
 
     def frame(self, balls, stick=None):
-        return self.blurred([(balls, stick)])
+        return self.blurred([(spheres, stick)])
 
 
 def scene(camera=None, noise=0.0, **arguments):
@@ -50,18 +50,18 @@ def test_a_picture_need_not_be_square():
     assert frame.shape == (45, 80, 3)
 
 
-@pytest.mark.parametrize("ball", balls.BALL_IDS[:9])
+@pytest.mark.parametrize("ball", spheres.BALL_IDS[:9])
 def test_the_middle_of_a_solid_has_its_color(plain, ball):
     turned = np.linalg.qr(np.array([[1, 1, 1], [1, -1, 0], [1, 0, 0.0]]))[0]  # no spot of the cue ball on top
     frame, _ = plain.frame([(ball, SPOT, turned if ball == "cue" else UPRIGHT)])
     middle = frame[30:34, 30:34].reshape(-1, 3).mean(0)
-    distances = {other: np.linalg.norm(middle - color) for other, color in balls.PALETTE.items()}
+    distances = {other: np.linalg.norm(middle - color) for other, color in spheres.PALETTE.items()}
     assert min(distances, key=distances.get) == ball
     assert distances[ball] < 45
 
 
 def test_palette_colors_are_told_apart():
-    for (a, first), (b, second) in itertools.combinations(balls.PALETTE.items(), 2):
+    for (a, first), (b, second) in itertools.combinations(spheres.PALETTE.items(), 2):
         assert np.linalg.norm(np.subtract(first, second)) >= 95, f"{a} and {b}"
 
 
@@ -187,19 +187,19 @@ def test_noise_has_the_deviation_asked_for_and_changes_from_frame_to_frame():
 
 def test_stripes_are_white_above_and_below_their_color():
     normals = np.array([[0, 0, 1], [0, 0, -1], [0, 1, 0], [0.6, 0.8, 0]], np.float32).T
-    solid, stripe = balls.paint("3", normals), balls.paint("11", normals)
-    np.testing.assert_array_equal(solid.T, [balls.PALETTE["3"]] * 4)
-    np.testing.assert_array_equal(stripe.T, [balls.WHITE] * 2 + [balls.PALETTE["3"]] * 2)
+    solid, stripe = spheres.paint("3", normals), spheres.paint("11", normals)
+    np.testing.assert_array_equal(solid.T, [spheres.PALETTE["3"]] * 4)
+    np.testing.assert_array_equal(stripe.T, [spheres.WHITE] * 2 + [spheres.PALETTE["3"]] * 2)
 
 
 def test_numbers_read_upright_from_both_ends_of_the_axis():
     """A 4 has its stroke right of the middle and its crossbar low; its upper left is empty."""
     for side in (1, -1):
         x = side * np.float32(0.97)
-        stroke = balls.paint("4", np.array([[x], [side * 0.1], [-0.14]], np.float32))
-        corner = balls.paint("4", np.array([[x], [side * -0.15], [0.18]], np.float32))
-        np.testing.assert_array_equal(stroke[:, 0], balls.INK)
-        np.testing.assert_array_equal(corner[:, 0], balls.WHITE)
+        stroke = spheres.paint("4", np.array([[x], [side * 0.1], [-0.14]], np.float32))
+        corner = spheres.paint("4", np.array([[x], [side * -0.15], [0.18]], np.float32))
+        np.testing.assert_array_equal(stroke[:, 0], spheres.INK)
+        np.testing.assert_array_equal(corner[:, 0], spheres.WHITE)
 
 
 def test_a_number_that_looks_up_is_seen_from_above(plain):

@@ -6,7 +6,7 @@ import pytest
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, Turn
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.key_frames import KeyFrameConfig

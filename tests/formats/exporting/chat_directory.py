@@ -6,7 +6,7 @@ import pathlib
 import jax
 import numpy as np
 
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.key_frames import KeyFrameConfig
 from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.huggingface import write_huggingface

@@ -16,7 +16,7 @@ import pytest
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import flatten
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.checkpoint_files import open_foreign
 from hilight_jax.formats.exporting.exported_model import ExportedChat

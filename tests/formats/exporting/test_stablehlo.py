@@ -12,8 +12,7 @@ from safetensors.numpy import load_file, save_file
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import flatten, map_with_path, unflatten
-from hilight_jax.data.config import DataConfig
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig, DataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.key_frames import KeyFrameConfig
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder

@@ -102,7 +102,7 @@ def gemma_directory(directory, head=False):
 
 def hilight_directory(root):
     """A HiLight in the original's layout; returns our parameters by part, Long-CLIP's weights already rounded."""
-    from hilight_jax.data.conversations.config import ConversationDataConfig
+    from hilight_jax.data.config import ConversationDataConfig
     from hilight_jax.formats.exporting.exported_model import ExportedChat
     from hilight_jax.formats.exporting.hilight import write_hilight
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.trees import flatten
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.formats.checkpoint_files import open_foreign
 from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.hilight import write_hilight

@@ -20,7 +20,7 @@ import pytest
 
 from hilight_jax.core.lazy import LazyArray
 from hilight_jax.core.trees import flatten
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.formats import clip_names, hilight_names, long_clip_names
 from hilight_jax.formats.checkpoint_files import Foreign, open_foreign
 from hilight_jax.formats.exporting import hilight as exporter

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.data.images import ImageDataConfig, ImageTextLoader, first_sentence
+from hilight_jax.data.clips import ImageTextLoader, first_sentence
+from hilight_jax.data.config import ImageDataConfig
 from hilight_jax.data.records import Caption, FrameCaption, Record
 from hilight_jax.data.tokenizers import ClipTokenizer
 from tests.data.clips import encode, grey_frames

@@ -3,8 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from hilight_jax.data.conversations.clip_frames import load_clip
-from hilight_jax.data.conversations.conversation import PickledClip
+from hilight_jax.data.conversations.conversation import PickledClip, load_clip
 from hilight_jax.data.pickled_clips import PickleError
 from hilight_jax.data.video import VideoError
 from hilight_jax.models.clip import normalise

@@ -1,7 +1,7 @@
 import pytest
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.data.conversations.config import ConversationDataConfig
+from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.key_frames import KeyFrameConfig
 
 
