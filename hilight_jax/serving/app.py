@@ -11,9 +11,9 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from hilight_jax.core.admission import QueueFull
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.conversations.conversation import TooLong
-from hilight_jax.serving.admission import QueueFull
 from hilight_jax.serving.chat_routes import chat_router
 from hilight_jax.serving.engine import Closed
 from hilight_jax.serving.file_routes import file_router

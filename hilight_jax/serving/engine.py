@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Key
 
+from hilight_jax.core.admission import QueueFull
 from hilight_jax.core.errors import UserError
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample_rows
 from hilight_jax.generation.streaming import AnswerState
-from hilight_jax.serving.admission import QueueFull
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, FinishReason, GenerationRequest
 from hilight_jax.serving.slots import Slots
 

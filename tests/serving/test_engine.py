@@ -4,11 +4,11 @@ import time
 import numpy as np
 import pytest
 
+from hilight_jax.core.admission import QueueFull
 from hilight_jax.generation.language_model import slot_count
 from hilight_jax.generation.prompt import ClipInput, Prompt, UnencodedPrompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, sample_rows
 from hilight_jax.serving import slots
-from hilight_jax.serving.admission import QueueFull
 from hilight_jax.serving.answer_stream import GenerationRequest
 from hilight_jax.serving.engine import Closed, Engine
 from tests.generation.chat import clip, frames, generator, prompt

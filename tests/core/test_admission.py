@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hilight_jax.serving.admission import AdmissionQueue, QueueFull
+from hilight_jax.core.admission import AdmissionQueue, QueueFull
 
 
 def test_one_runs_one_waits_and_the_third_is_refused():
