@@ -26,6 +26,7 @@ from hilight_jax.checkpoints.integrity import (
 )
 from hilight_jax.checkpoints.streaming import save_args, type_handlers
 from hilight_jax.core import trees
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint, nearest
 from hilight_jax.core.lazy import LazyArray
 
@@ -48,9 +49,7 @@ class KeepConfig:
 
     def __post_init__(self):
         """Checks that at least one step is kept."""
-        for name in ("every", "latest"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"config.keep.{name} is {getattr(self, name)}, but must be at least 1.")
+        check(self, "config.keep.", lambda x: x >= 1, "at least 1", "every", "latest")
 
 
 def split_parts(params: Mapping[str, Any]) -> dict[str, dict]:

@@ -6,9 +6,10 @@ every key that nothing reads and every value of the wrong type.
 """
 
 import dataclasses
+import operator
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from hilight_jax.core.errors import ConfigError, nearest
@@ -42,6 +43,32 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "config") -> T:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}.{name} is missing; add it to the config.")
     return cls(**values)
+
+
+def check(config: Any, where: str, allows: Callable[[Any], bool], rule: str, *names: str) -> None:
+    """Checks fields of a dataclass; it calls this in its ``__post_init__``.
+
+    Args:
+      config: The dataclass.
+      where: Dotted path of ``config`` that ends in a dot, such as ``config.``, for error messages.
+      allows: Returns True for an allowed value.
+      rule: Completes "must be", such as ``at least 1``.
+      *names: Its fields; ``loss.weight`` is a field of a field.
+
+    Raises:
+      ConfigError: A value is not allowed.
+    """
+    for name in names:
+        value = operator.attrgetter(name)(config)
+        if not allows(value):
+            raise ConfigError(f"{where}{name} is {value}, but must be {rule}.")
+
+
+def check_same(config: Any, where: str, first: str, second: str) -> None:
+    """Checks that two fields are equal; raises ConfigError as ``check`` does."""
+    ours, theirs = operator.attrgetter(first, second)(config)
+    if ours != theirs:
+        raise ConfigError(f"{where}{first} is {ours}, but {where}{second} is {theirs}; set both to the same.")
 
 
 def to_dict(config: Any) -> Any:

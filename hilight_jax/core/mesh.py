@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
 
 AXES = ("data", "fsdp", "tensor")
@@ -32,12 +33,9 @@ class MeshConfig:
 
     def __post_init__(self):
         """Checks the axis sizes."""
-        if self.tensor < 1:
-            raise ConfigError(f"mesh.tensor is {self.tensor}, but must be at least 1.")
-        for name in ("data", "fsdp"):
-            size = getattr(self, name)
-            if size < 1 and size != -1:
-                raise ConfigError(f"mesh.{name} is {size}, but must be at least 1, or -1 for all remaining devices.")
+        check(self, "mesh.", lambda x: x >= 1, "at least 1", "tensor")
+        rule = "at least 1, or -1 for all remaining devices"
+        check(self, "mesh.", lambda x: x >= 1 or x == -1, rule, "data", "fsdp")
 
 
 def make_mesh(config: MeshConfig = MeshConfig(), devices: list | None = None) -> Mesh:

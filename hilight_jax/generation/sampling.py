@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
 
 # Scores divided by much smaller temperatures overflow float32.
@@ -41,16 +42,12 @@ class SamplingConfig:
 
     def __post_init__(self):
         """Checks the numbers, and that a greedy choice has no top-k or top-p."""
-        if not (math.isfinite(self.temperature) and (self.temperature == 0 or self.temperature >= _LOWEST)):
-            raise ConfigError(f"temperature is {self.temperature}, but must be 0 (greedy) or at least {_LOWEST}.")
-        if self.top_k < 0:
-            raise ConfigError(f"top_k is {self.top_k}, but must be at least 1, or 0 for no limit.")
-        if not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p is {self.top_p}, but must be above 0 and at most 1 (no limit).")
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1.")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"seed is {self.seed}, but must be at least 0 and below 2**32.")
+        temperatures = f"0 (greedy) or at least {_LOWEST}"
+        check(self, "", lambda x: x == 0 or _LOWEST <= x < math.inf, temperatures, "temperature")
+        check(self, "", lambda x: x >= 0, "at least 1, or 0 for no limit", "top_k")
+        check(self, "", lambda x: 0 < x <= 1, "above 0 and at most 1 (no limit)", "top_p")
+        check(self, "", lambda x: x >= 1, "at least 1", "max_new_tokens")
+        check(self, "", lambda x: 0 <= x < 2**32, "at least 0 and below 2**32", "seed")
         if self.temperature == 0 and (self.top_k or self.top_p < 1):
             raise ConfigError(
                 f"temperature is 0, which always takes the best token, so top_k={self.top_k} and top_p={self.top_p} "

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES, batch_shards
@@ -57,15 +58,13 @@ class LocalLossConfig:
             raise ConfigError(
                 f"loss.local.group_size is {self.group_size}, but a clip needs another to differ from: use 2 or more."
             )
-        if self.within_weight < 0:
-            raise ConfigError(f"loss.local.within_weight is {self.within_weight}, but must not be negative.")
+        check(self, "loss.local.", lambda x: x >= 0, "at least 0", "within_weight")
+        check(self, "loss.local.", lambda x: x > 0, "greater than 0; 10 is usual", "sharpness")
         if self.within_weight != 1.0 and self.contrast != "both":
             raise ConfigError(
                 f"loss.local.within_weight is {self.within_weight}, but contrast '{self.contrast}' does not read it; "
                 f"use contrast 'both', or leave it at 1."
             )
-        if not self.sharpness > 0:
-            raise ConfigError(f"loss.local.sharpness is {self.sharpness}, but must be greater than 0; 10 is usual.")
         if self.mask_false_negatives and not self.across_clips:
             raise ConfigError(
                 f"loss.local.mask_false_negatives is set, but contrast '{self.contrast}' has no negatives in other "

@@ -10,7 +10,7 @@ import functools
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.config import check
 from hilight_jax.core.means import Mean
 from hilight_jax.losses.contrastive import contrastive_loss, smoothed
 from hilight_jax.losses.principal_components import grouped_components
@@ -38,17 +38,10 @@ class LongClipLossConfig:
 
     def __post_init__(self):
         """Checks every value."""
-        for name in ("components", "group_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"loss.{name} is {getattr(self, name)}, but must be at least 1.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"loss.label_smoothing is {self.label_smoothing}, but must be at least 0 and below 1.")
-        if self.short_weight < 0:
-            raise ConfigError(f"loss.short_weight is {self.short_weight}, but must not be negative.")
-        if self.contrast_chunk < 0:
-            raise ConfigError(
-                f"loss.contrast_chunk is {self.contrast_chunk}, but must be at least 0; 0 takes all rows at once."
-            )
+        check(self, "loss.", lambda x: x >= 1, "at least 1", "components", "group_size")
+        check(self, "loss.", lambda x: 0 <= x < 1, "at least 0 and below 1", "label_smoothing")
+        check(self, "loss.", lambda x: x >= 0, "at least 0", "short_weight")
+        check(self, "loss.", lambda x: x >= 0, "at least 0; 0 takes all rows at once", "contrast_chunk")
 
 
 def long_clip_loss(

@@ -3,11 +3,12 @@
 import dataclasses
 from typing import Literal
 
+from hilight_jax.core.config import check, check_same
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.config import DataConfig
-from hilight_jax.data.tokenizers import VOCABULARY_SIZE
 from hilight_jax.losses.local import LocalLossConfig
 from hilight_jax.models.video_text import DualEncoderConfig
+from hilight_jax.stages.stage import check_texts
 from hilight_jax.training.run_config import RunConfig
 
 
@@ -51,27 +52,9 @@ class EncoderTrainConfig(RunConfig):
                 "config.loss.local.contrast is 'none', but config.model.local.levels taps levels that nothing would "
                 "train; set config.model.local.levels=()."
             )
-        if self.loss.local_weight < 0:
-            raise ConfigError(f"config.loss.local_weight is {self.loss.local_weight}, but must not be negative.")
-        if self.loss.contrast_chunk < 0:
-            raise ConfigError(
-                f"config.loss.contrast_chunk is {self.loss.contrast_chunk}, but must be at least 0; 0 takes all rows "
-                f"at once."
-            )
+        check(self, "config.", lambda x: x >= 0, "at least 0", "loss.local_weight")
+        check(self, "config.", lambda x: x >= 0, "at least 0; 0 takes all rows at once", "loss.contrast_chunk")
         if self.loss.contrast == "nce_vsc_fc" and not self.data.frame_captions:
             raise ConfigError("config.loss.contrast='nce_vsc_fc' needs config.data.frame_captions=true.")
-        if self.data.image_size != self.model.vision.image_size:
-            raise ConfigError(
-                f"config.data.image_size is {self.data.image_size}, but config.model.vision.image_size is "
-                f"{self.model.vision.image_size}; set both to the same."
-            )
-        if self.model.text.vocab_size < VOCABULARY_SIZE:
-            raise ConfigError(
-                f"config.model.text.vocab_size is {self.model.text.vocab_size}, but the tokenizer's ids reach "
-                f"{VOCABULARY_SIZE - 1}."
-            )
-        if self.data.text_length > self.model.text.max_length:
-            raise ConfigError(
-                f"config.data.text_length is {self.data.text_length}, but the text tower has "
-                f"{self.model.text.max_length} positions."
-            )
+        check_same(self, "config.", "data.image_size", "model.vision.image_size")
+        check_texts(self)

@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from hilight_jax.core.errors import DataError
+from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.data.tokenizers import VOCABULARY_SIZE
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.trainer import Objective
 
@@ -126,3 +127,18 @@ def training_specification(config: RunConfig) -> str:
             "(docs/your-videos.md describes manifests)."
         )
     return specification
+
+
+def check_texts(config: RunConfig) -> None:
+    """Checks that CLIP's tokenizer and the length of the texts fit the text tower.
+
+    Raises:
+      ConfigError: The tower has too few token ids or positions.
+    """
+    tower, length = config.model.text, config.data.text_length
+    if tower.vocab_size < VOCABULARY_SIZE:
+        raise ConfigError(
+            f"config.model.text.vocab_size is {tower.vocab_size}, but the tokenizer's ids reach {VOCABULARY_SIZE - 1}."
+        )
+    if length > tower.max_length:
+        raise ConfigError(f"config.data.text_length is {length}, but the text tower has {tower.max_length} positions.")

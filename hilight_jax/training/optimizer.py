@@ -9,7 +9,7 @@ from typing import Literal
 import optax
 
 from hilight_jax.core import trees
-from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.config import check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +44,10 @@ class OptimizerConfig:
 
     def __post_init__(self):
         """Checks ranges."""
-        for name in ("learning_rate", "weight_decay", "clip_norm"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"optimizer.{name} is {getattr(self, name)}, but must not be negative.")
-        if self.eps <= 0:
-            raise ConfigError(f"optimizer.eps is {self.eps}, but must be greater than 0; 1e-8 is usual.")
-        for name in ("warmup_fraction", "end_fraction", "b1", "b2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"optimizer.{name} is {getattr(self, name)}, but must be at least 0 and below 1.")
+        fractions = ("warmup_fraction", "end_fraction", "b1", "b2")
+        check(self, "optimizer.", lambda x: x >= 0, "at least 0", "learning_rate", "weight_decay", "clip_norm")
+        check(self, "optimizer.", lambda x: x > 0, "greater than 0; 1e-8 is usual", "eps")
+        check(self, "optimizer.", lambda x: 0 <= x < 1, "at least 0 and below 1", *fractions)
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:

@@ -2,9 +2,10 @@
 
 import dataclasses
 import re
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from hilight_jax.checkpoints.store import KeepConfig
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import MeshConfig
 from hilight_jax.training.long_runs.profiling import profiled_steps
@@ -97,17 +98,18 @@ class RunConfig:
     profile: str = ""
     max_skipped_steps: int = 0
     stall_seconds: float = 300.0
+    if TYPE_CHECKING:  # Fields of every stage, each of its own type.
+        stage: Any
+        model: Any
+        data: Any
+        loss: Any
 
     def __post_init__(self):
         """Checks the keys that every stage has."""
-        for key in ("steps", "batch_size", "accumulate", "log_every", "eval_every", "eval_batch_size"):
-            if getattr(self, key) < 1:
-                raise ConfigError(f"config.{key} is {getattr(self, key)}, but must be at least 1.")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"config.seed is {self.seed}, but must be at least 0 and below 2**32.")
-        for key in ("max_skipped_steps", "stall_seconds"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"config.{key} is {getattr(self, key)}, but must be at least 0.")
+        counts = ("steps", "batch_size", "accumulate", "log_every", "eval_every", "eval_batch_size")
+        check(self, "config.", lambda x: x >= 1, "at least 1", *counts)
+        check(self, "config.", lambda x: 0 <= x < 2**32, "at least 0 and below 2**32", "seed")
+        check(self, "config.", lambda x: x >= 0, "at least 0", "max_skipped_steps", "stall_seconds")
         profiled_steps(self.profile, self.steps)
         for pattern in (*self.freeze, *self.optimizer.no_decay, *self.optimizer.multipliers):
             try:
