@@ -23,23 +23,14 @@ Table = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The columns of a table and the sentence that explains them.
+    """The columns of a table and the sentence that explains them."""
 
-    Attributes:
-      title: Heading of its section or page.
-      rows: Heading of the first column.
-      columns: Headings by figure; ``group/name`` is a figure of a group.
-      rule: The explanation.
-      more: A group whose figures are further columns, under their own names.
-      digits: Decimals of a figure.
-    """
-
-    title: str
-    rows: str
-    columns: Mapping[str, str]
-    rule: str
-    more: str = ""
-    digits: int = 2
+    title: str  # Of its section or page.
+    rows: str  # Heading of the first column.
+    columns: Mapping[str, str]  # Headings by figure; ``group/name`` is a figure of a group.
+    rule: str  # The explanation.
+    more: str = ""  # A group whose figures are further columns, under their own names.
+    digits: int = 2  # Decimals of a figure.
 
     def all_columns(self, table: Table) -> dict[str, str]:
         """The columns with those of the group ``more``, in the order in which the runs have them."""

@@ -14,20 +14,12 @@ Points = Sequence[tuple[float, float]]
 
 
 def line_chart(
-    title: str,
-    series: Mapping[str, Points],
-    rules: Mapping[str, float] | None = None,
-    low: float | None = None,
-    high: float | None = None,
+    title: str, series: Mapping[str, Points], rules: Mapping[str, float] | None = None, low: float | None = None
 ) -> str:
-    """Draws named lines over the training step.
+    """Draws named lines over the training step, without non-finite values; lines of many points are thinned.
 
-    Args:
-      title: heading of the chart.
-      series: (step, value) points by name; non-finite values are left out, lines of many points are thinned.
-      rules: dashed horizontal lines, for chance levels.
-      low: lower end of the value axis; by default that of the points.
-      high: upper end of the value axis.
+    The `rules` are dashed horizontal lines, for chance levels; `low` is the lower end of the value axis, by default
+    that of the points.
 
     Returns:
       A `<figure>`, or an empty string when no series has a point.
@@ -39,7 +31,7 @@ def line_chart(
         return ""
     steps = [step for points in series.values() for step, _ in points]
     values = [value for points in series.values() for _, value in points] + list(rules.values())
-    y_ticks = ticks(min(values) if low is None else low, max(values) if high is None else high)
+    y_ticks = ticks(min(values) if low is None else low, max(values))
     x_ticks = [t for t in ticks(min(steps), max(steps)) if min(steps) <= t <= max(steps)]
     y0, y1, x0, x1 = y_ticks[0], y_ticks[-1], min(steps), max(max(steps), min(steps) + 1)
 
@@ -49,17 +41,17 @@ def line_chart(
     def y(value):
         return _TOP + (y1 - value) / (y1 - y0) * (_HEIGHT - _TOP - _BOTTOM)
 
+    def across(kind, value):
+        return f'<line class="{kind}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
+
     parts = []
     for tick in y_ticks:
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(across("grid", tick))
         parts.append(f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{number(tick)}</text>')
     for tick in x_ticks:
         anchor = "end" if x(tick) > _WIDTH - 24 else "middle"
         parts.append(f'<text x="{x(tick):.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{number(tick)}</text>')
-    for value in rules.values():
-        parts.append(
-            f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
-        )
+    parts += [across("rule", value) for value in rules.values()]
     for i, (name, points) in enumerate(series.items()):
         colour = f"var(--c{i % _COLOURS})"
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)

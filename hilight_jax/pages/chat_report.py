@@ -20,16 +20,12 @@ _STAGES = {
     "align": "token mining learns to speak to the language model",
     "tune": "the language model is tuned to the domain",
 }
-
-
 # Titles of the controls by their names in the results.
 _CONTROLS = {
     "most_frequent": "most frequent answer",
     "question_only": "question alone",
     "other_clip": "another clip shown",
 }
-
-
 _BALANCE = {
     "truth_yes": "truth yes",
     "answer_yes": "says yes",
@@ -56,14 +52,9 @@ def write_chat_report(
     drawn_from: str = "",
     overrides: Sequence[str] | None = (),
 ) -> Path:
-    """Writes `workdir/report/` anew and returns the path of its index.html.
+    """Writes the report of a run of `align` or `tune` anew and returns the path of its index.html; see `Report`.
 
-    Args:
-      workdir: the working directory of a run of `align` or `tune`.
-      records: its metrics, in order; each has 'step'.
-      examples: held-out clips with questions, answers and truths.
-      drawn_from: the checkpoint that answered them, in words.
-      overrides: options that turn the preset's own configuration into that of the run; None if they are not known.
+    The checkpoint `drawn_from` answered the questions about the held-out `examples`.
     """
     report = Report(workdir, records, overrides)
     stage = report.config.get("stage", "")
@@ -95,12 +86,10 @@ def _beside(group, about):
 def _examples(folder, examples, drawn_from):
     cards = []
     for i, example in enumerate(examples):
-        pictures = [
-            heatmaps.save_clip(
-                folder / f"asked{i}-clip{j}.gif", heatmaps.enlarge(clip), f"clip {j + 1} of {example.name}"
-            )
-            for j, clip in enumerate(example.clips)
-        ]
+        pictures = []
+        for j, clip in enumerate(example.clips):
+            path, alternative = folder / f"asked{i}-clip{j}.gif", f"clip {j + 1} of {example.name}"
+            pictures.append(heatmaps.save_clip(path, heatmaps.enlarge(clip), alternative))
         rows = [[text(item["question"]), _answer(item), text(item["truth"])] for item in example.answers]
         cards.append(
             f'<div class="clip"><div class="pictures">{"".join(pictures)}</div>'
@@ -126,7 +115,8 @@ def _answers(results: Results) -> str:
         rows.append(_row("all questions", result["overall"]))
         title = f"{result['name']}: {result['conversations']} conversations about {result['clips']} clips"
         parts += [f"<h3>{text(title)}, {text(checkpoint(result))}</h3>", page.table(header, rows)]
-        parts += [_needs_video(result["needs_video"]), _skipped(result)]
+        skipped = left_out(f"{len(result['skipped'])} conversations or questions left out", result["skipped"])
+        parts += [_needs_video(result["needs_video"]), skipped]
     rules = (
         "An answer is right when it equals the truth after both are normalised (case, punctuation, articles, number "
         "words; of yes and no the first word counts); small figures: 95 % bootstrap interval over clips. Beside it, "
@@ -162,10 +152,6 @@ def _needs_video(needs):
     return page.note(f"{words}: {above}." + (f" Given away by the question: {given}." if given else ""))
 
 
-def _skipped(result):
-    return left_out(f"{len(result['skipped'])} conversations or questions left out", result["skipped"])
-
-
 def _yes_no(results):
     rows = []
     for result in results:
@@ -181,10 +167,7 @@ def _charts(records):
     figures = {name.removeprefix("validation/"): points(records, name) for name in names}
     losses = {name: values for name, values in figures.items() if "loss" in name}
     shares = {name: values for name, values in figures.items() if "loss" not in name}
-    return [
-        line_chart("Validation loss", losses),
-        line_chart("Validation, truth given so far", shares, low=0.0),
-    ]
+    return [line_chart("Validation loss", losses), line_chart("Validation, truth given so far", shares, low=0.0)]
 
 
 def _parts(workdir, folder):

@@ -12,8 +12,6 @@ from hilight_jax.pages.report import Report, Results, checkpoint, examples_secti
 from hilight_jax.pages.word_maps import Example, draw_word
 
 _DIRECTIONS = {"text_to_video": "text → video", "video_to_text": "video → text"}
-
-
 _RESCORINGS = {"dsl_clip_vip": "dual softmax as in CLIP-ViP", "dsl_both_ways": "over each direction's queries"}
 
 
@@ -25,25 +23,17 @@ def write_report(
     drawn_from: str = "",
     overrides: Sequence[str] | None = (),
 ) -> Path:
-    """Writes `workdir/report/` anew and returns the path of its index.html.
+    """Writes the report of an encoder's run anew and returns the path of its index.html; see `Report`.
 
-    Args:
-      workdir: the working directory of a run.
-      records: its metrics, in order; each has 'step'.
-      examples: held-out clips to show, every word with its true place.
-      controls: the table of `python -m hilight_jax.ablate losses`, see `ablation_table.py`.
-      drawn_from: the checkpoint that drew the examples, in words.
-      overrides: options that turn the preset's own configuration into that of the run; None if they are not known.
+    The checkpoint `drawn_from` drew the held-out `examples`, every word with its true place; `controls` is the table of
+    `python -m hilight_jax.ablate losses`, see `ablation_table.py`.
     """
     report = Report(workdir, records, overrides)
+    results, shown = report.evaluations, _examples(report.folder, examples, drawn_from)
     return report.write(
         "CLIP-ViP+ video encoder",
-        _tiles(report.evaluations),
-        before=[
-            _examples(report.folder, examples, drawn_from),
-            _retrieval(report.evaluations),
-            _grounding(report.evaluations),
-        ],
+        _tiles(results),
+        before=[shown, _retrieval(results), _grounding(results)],
         charts=_charts(records),
         after=[ablation_table.section(controls)],
     )
@@ -56,8 +46,8 @@ def _tiles(evaluations):
         chance = f"{result['split']}: {videos} clips, chance {number(1 / videos)}, R@5 {share(ranks['R@5'])}"
         items.append(("Text → video, R@1", share(ranks["R@1"]), f"{chance}, {checkpoint(result)}"))
         if ball := result["grounding"]["classes"].get("ball"):
-            controls = f"random patch {share(ball['area_chance'])}, random ball {share(ball['random_ball'])}"
-            controls += f", maps: {_maps(result)}"
+            patch, random = share(ball["area_chance"]), share(ball["random_ball"])
+            controls = f"random patch {patch}, random ball {random}, maps: {_maps(result)}"
             items.append(("Pointing at the named ball", share(ball["pointing"]), f"{result['split']}: {controls}"))
     return items
 
@@ -65,14 +55,10 @@ def _tiles(evaluations):
 def _examples(folder, examples, drawn_from):
     cards = []
     for i, example in enumerate(examples):
-        pictures = [
-            heatmaps.save_clip(
-                folder / f"clip{i}-word{j}.gif",
-                draw_word(example, word),
-                f"similarity of {example.title(word)} to every patch",
-            )
-            for j, word in enumerate(example.words)
-        ]
+        pictures = []
+        for j, word in enumerate(example.words):
+            path, alternative = folder / f"clip{i}-word{j}.gif", f"similarity of {example.title(word)} to every patch"
+            pictures.append(heatmaps.save_clip(path, draw_word(example, word), alternative))
         cards.append(
             f'<div class="clip"><p>{example.marked_caption()}</p><div class="pictures">{"".join(pictures)}</div>'
             f'<p class="note">{text(example.name)}</p></div>'

@@ -15,46 +15,29 @@ _MARGIN, _LINE_GAP, _MAX_LINES = 8, 4, 6
 
 
 class ShownClip(NamedTuple):
-    """One clip of a conversation.
+    """One clip of a conversation."""
 
-    Attributes:
-      title: Title above its frames.
-      frames: Frames in the video's own shape.
-      maps: Share of each patch of each frame in the answer.
-      notes: A note for each frame.
-    """
-
-    title: str
-    frames: UInt8[np.ndarray, "F Y X 3"]
-    maps: Float[np.ndarray, "F rows columns"]
-    notes: Sequence[str]
+    title: str  # Above its frames.
+    frames: UInt8[np.ndarray, "F Y X 3"]  # In the video's own shape.
+    maps: Float[np.ndarray, "F rows columns"]  # Share of each patch of each frame in the answer.
+    notes: Sequence[str]  # Of each frame.
 
 
 def draw_evidence(question: str, answer: str, clips: Sequence[ShownClip]) -> UInt8[np.ndarray, "frames y x 3"]:
-    """Draws every frame of every clip, one clip after the other, under question and answer.
+    """Draws every frame of one or more clips, one clip after the other, under the last question and its answer.
 
     Colours run from the median patch to the best one of all clips together, so clips can be compared.
-
-    Args:
-      question: The last question.
-      answer: The model's answer to it.
-      clips: At least one clip.
     """
     levels = heatmaps.scaled(np.concatenate([clip.maps for clip in clips]).astype(np.float32))
     ends = np.cumsum([len(clip.maps) for clip in clips])
     pictures = []
     for clip, level in zip(clips, np.split(levels, ends[:-1]), strict=True):
         painted = heatmaps.paint(heatmaps.enlarge(clip.frames), level)
-        pictures.append(heatmaps.label(_widen(painted), clip.title, clip.notes, more="more attention"))
+        wide = _on_paper(painted, painted.shape[1], max(painted.shape[2], _MIN_WIDTH))  # For the words above them.
+        pictures.append(heatmaps.label(wide, clip.title, clip.notes, more="more attention"))
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (1, 2))
     caption = _caption(question, answer, width)
     return np.concatenate([_under(caption, picture, height) for picture in pictures])
-
-
-def _widen(frames):
-    """Widens narrow frames, for the words above them."""
-    missing = max(_MIN_WIDTH - frames.shape[2], 0)
-    return _on_paper(frames, frames.shape[1], frames.shape[2] + missing)
 
 
 def _under(caption, frames, height):

@@ -19,22 +19,8 @@ MAX_SIDE = 480
 OPACITY = 0.82
 
 # Eleven stops of the colour map "inferno" (S. van der Walt and N. Smith, CC0).
-_STOPS = np.array(
-    [
-        (0, 0, 4),
-        (24, 12, 60),
-        (66, 10, 104),
-        (106, 23, 110),
-        (147, 38, 103),
-        (188, 55, 84),
-        (221, 81, 58),
-        (243, 118, 27),
-        (252, 165, 10),
-        (246, 215, 70),
-        (252, 255, 164),
-    ],
-    float,
-)
+_INFERNO = "000004 180c3c 420a68 6a176e 932667 bc3754 dd513a f3761b fca50a f6d746 fcffa4"
+_STOPS = np.array([tuple(bytes.fromhex(stop)) for stop in _INFERNO.split()], float)
 _INK, _PAPER, _FAINT = (240, 240, 244), (22, 22, 28), (150, 150, 160)
 _BAR = 26  # height of the strips above and below a picture, px
 

@@ -22,13 +22,8 @@ Records = Sequence[Mapping[str, float]]
 Results = Sequence[Mapping[str, Any]]
 
 _NOT_LOSSES = (
-    "step",
-    "learning_rate",
-    "gradient_norm",
-    "seconds_per_step",
-    "data_wait_share",
-    "examples_per_second",
-    "skipped",
+    *("step", "skipped", "learning_rate", "gradient_norm"),
+    *("seconds_per_step", "data_wait_share", "examples_per_second"),
 )
 
 
@@ -61,13 +56,9 @@ def points(records: Records, name: str) -> list[tuple[float, float]]:
 
 
 def examples_section(title: str, words: str, cards: Sequence[str], drawn_from: str) -> str:
-    """Example clips, one card each, below the rule of choosing them; empty without cards.
+    """Example clips, one card of HTML each, below the rule of choosing them; empty without cards.
 
-    Args:
-      title: heading of the section.
-      words: end of the sentence that explains them.
-      cards: HTML of each clip.
-      drawn_from: their checkpoint, in words.
+    The rule ends in `words`; `drawn_from` is the checkpoint, in words.
     """
     if not cards:
         return ""
@@ -83,25 +74,17 @@ def left_out(summary: str, names: Sequence[str]) -> str:
 
 
 class Report:
-    """A report to write anew.
-
-    Attributes:
-      config: the run's `config.json`.
-      evaluations: its results; each has 'command'.
-      folder: the emptied directory of the page, for pictures.
-    """
+    """A report to write anew; `folder` is the emptied directory of the page, for pictures."""
 
     def __init__(self, workdir: Path, records: Records, overrides: Sequence[str] | None):
         """Reads the run's files and empties `workdir/report/`.
 
-        Args:
-          workdir: the working directory of a run.
-          records: its metrics, in order; each has 'step'.
-          overrides: options that turn the preset's own configuration into that of the run; None if they are not known.
+        The `records` are its metrics, in order; each has 'step'. The `overrides` turn the preset's own configuration
+        into that of the run; None if they are not known.
         """
         self._workdir, self._records, self._overrides = workdir, records, overrides
         self.config = read_result(workdir / "config.json") or {}
-        self.evaluations = read_evaluations(workdir)
+        self.evaluations = read_evaluations(workdir)  # Each has 'command'.
         self.folder = workdir / "report"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -116,12 +99,7 @@ class Report:
     ) -> Path:
         """Writes the page and returns its path.
 
-        Args:
-          model: the kind of model, as HTML.
-          tiles: the big figures, see `page.tiles`.
-          before: sections of the stage above the curves.
-          charts: curves of the stage.
-          after: sections of the stage below the curves.
+        `model` is the kind of model, as HTML; the sections `before` and `after` stand above and below the curves.
         """
         body = [
             self._head(model, tiles or [("Evaluation", "–", page.MISSING)]),
@@ -152,12 +130,9 @@ class Report:
                     if name not in _NOT_LOSSES:
                         losses.setdefault(name, []).append((record["step"], value))
         charts = [line_chart("Loss", losses), *own_charts]
-        for title, line, name in (
-            ("Learning rate", "learning rate", "learning_rate"),
-            ("Gradient norm", "gradient norm", "gradient_norm"),
-            ("Seconds per step", "seconds", "seconds_per_step"),
-        ):
-            charts.append(line_chart(title, {line: points(self._records, name)}, low=0.0))
+        for title, name in (("Learning rate", "learning_rate"), ("Gradient norm", "gradient_norm")):
+            charts.append(line_chart(title, {title.lower(): points(self._records, name)}, low=0.0))
+        charts.append(line_chart("Seconds per step", {"seconds": points(self._records, "seconds_per_step")}, low=0.0))
         if not any(charts):
             return page.section("Training", page.note(f"No metrics: {page.MISSING}."))
         return page.section("Training", f'<div class="charts">{"".join(charts)}</div>')
@@ -172,10 +147,10 @@ class Report:
         unknown = (
             f"'{spec}' is no preset here: the run's own config file and options are needed, see the configuration."
         )
+        whole = f"<pre>{text(json.dumps(self.config, indent=2))}</pre>"
         return page.section(
             "How to get this again",
             f"<pre>{text(chr(10).join(lines))}</pre>",
             page.note(unknown) if self._overrides is None else "",
-            f"<details><summary>The whole configuration</summary><pre>{text(json.dumps(self.config, indent=2))}</pre>"
-            "</details>",
+            f"<details><summary>The whole configuration</summary>{whole}</details>",
         )

@@ -62,13 +62,11 @@ def draw_word(example: Example, word: Word) -> np.ndarray:
     return heatmaps.label(frames, example.title(word), example.notes, ringed=word.place is not None)
 
 
-def write_words_page(folder: Path, example: Example, similarity: float | None = None) -> Path:
+def write_words_page(folder: Path, example: Example, cosine: float) -> Path:
     """Writes `index.html`, `word-NN.gif` and `word-NN.jpg` (all frames side by side) and returns the page's path.
 
-    Args:
-      folder: made when missing; files of the same names are replaced.
-      example: the clip, its text and a map for every word.
-      similarity: cosine of the whole clip and the whole text, shown when given.
+    The folder is made when missing, and files of the same names are replaced. `cosine` is that of the whole clip and
+    the whole text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cards, strips = [], [_strip(folder, "frames", "the frames", heatmaps.enlarge(example.frames))]
@@ -76,10 +74,9 @@ def write_words_page(folder: Path, example: Example, similarity: float | None = 
         name, frames = f"word-{i:02}", draw_word(example, word)
         cards.append(heatmaps.save_clip(folder / f"{name}.gif", frames, example.title(word)))
         strips.append(_strip(folder, name, example.title(word), heatmaps.overlay(example.frames, word.maps)))
-    cosine = "" if similarity is None else f" Cosine of the whole clip and the whole text: {similarity:.3f}."
     words = (
-        f"{text(example.name)}.{cosine} Bright patches resemble the word most; each word's colours run from its median "
-        "patch of the clip to its best one, so words cannot be compared with each other by brightness."
+        f"{text(example.name)}. Cosine of the whole clip and the whole text: {cosine:.3f}. Bright patches resemble the "
+        "word most; each word's colours run from its median patch of the clip to its best one, so words cannot be compared with each other by brightness."
     )
     body = [
         f"<header><h1>{text(example.caption)}</h1><p class='lead'>{words}</p></header>",
