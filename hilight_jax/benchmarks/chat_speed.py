@@ -18,7 +18,7 @@ from hilight_jax.core.errors import UserError
 from hilight_jax.core.mesh import MeshConfig, make_mesh
 from hilight_jax.core.progress import Progress
 from hilight_jax.core.shapes import VIDEO_ID
-from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
+from hilight_jax.data.frame_sampling import KeyFrameConfig, choose_key_frames
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig

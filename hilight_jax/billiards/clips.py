@@ -42,15 +42,14 @@ class Clip:
 def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: float | None = None) -> Clip:
     """Makes one clip; the same arguments give the same clip, bit for bit.
 
+    Its captions and questions are about the world's sampled frames even when ``fps`` is given.
+
     Args:
       world: the world.
       split: 'train', 'validation' or 'unseen'.
       number: of the clip in its split, from 0.
       attempt: draws another clip; `shards` counts it up where two held-out clips would have the same facts.
       fps: None for the world's sampled frames; otherwise frames per second of the same shot, for watching.
-
-    Returns:
-      The clip. Its captions and questions are about the world's sampled frames even when ``fps`` is given.
     """
     rng = np.random.default_rng([world.seed, SPLITS.index(split), number, attempt])
     unseen = split == "unseen"

@@ -32,10 +32,6 @@ class Take:
     """A shot in front of a camera.
 
     Attributes:
-      table: the table.
-      shot: the played shot.
-      strike: its strike.
-      camera: the camera.
       start: time of the shot at which the first frame is taken, seconds; negative before the strike.
       has_stick: True if a cue stick is shown before and at the strike.
       rotations: [n, 3, 3] of the balls before the strike.
@@ -50,13 +46,10 @@ class Take:
     rotations: np.ndarray
 
     def frames(self, scene: Scene, times: np.ndarray, shutter: float, exposures: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws the frames at ``times`` [F], seconds after the first.
+        """Draws the frames at ``times`` [F], seconds after the first; each is the mean of ``exposures`` instants.
 
-        Args:
-          scene: the table in some light, drawn for this take's camera.
-          times: [F] the middle of every frame's exposure.
-          shutter: length of an exposure, seconds.
-          exposures: instants averaged in it.
+        The instants are spread over the ``shutter`` time, seconds, in whose middle the frame's time lies. The scene
+        must be drawn for this take's camera.
 
         Returns:
           uint8 frames [F, Y, X, C] and the fraction of each ball that is seen [n, F].
@@ -79,12 +72,10 @@ class Take:
         return np.stack(frames), visible
 
     def footage(self, times: np.ndarray, visible: np.ndarray | None = None) -> Footage:
-        """Records what frames at ``times`` show.
+        """Records what frames at ``times`` [F], seconds after the first frame, show.
 
-        Args:
-          times: [F] seconds after the first frame.
-          visible: [n, F] fraction of each ball that is seen; None before the frames are drawn: a ball counts as seen
-            where its centre is in the picture.
+        ``visible`` [n, F] is the fraction of each ball that is seen. Before the frames are drawn it is None: a ball
+        counts as seen where its centre is in the picture.
         """
         positions, velocities, _, on_table = self.shot.states(self.start + times)
         still = (velocities == 0).all(-1)
@@ -189,13 +180,10 @@ def random_rotations(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def side_names(camera: Camera) -> dict[str, str]:
-    """Renames the table's four sides by the picture.
+    """Returns the picture's names of the table's four sides, by the table's own names.
 
-    Args:
-      camera: where the picture is taken from; directions are compared at its target, the middle of the picture.
-
-    Returns:
-      The picture's name by the table's name; empty when the table lies too askew to tell left from top.
+    Directions are compared at the camera's target, the middle of the picture. The result is empty when the table lies
+    too askew to tell left from top.
     """
     step = 0.01 * np.array([[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]], float)
     left, right, bottom, top = camera.project(camera.target + step)[0]
@@ -211,14 +199,9 @@ def side_names(camera: Camera) -> dict[str, str]:
 
 
 def pocket_names(table: Table, sides: Mapping[str, str]) -> dict[str, str]:
-    """Renames the table's pockets: corners 'top-left' and so on, side pockets 'left-middle' and so on.
+    """Returns the picture's names of the table's pockets, by the table's own names.
 
-    Args:
-      table: whose pockets are meant.
-      sides: from `side_names`.
-
-    Returns:
-      The picture's name by the table's name; empty when the sides have no names.
+    Corners are 'top-left' and so on, side pockets 'left-middle' and so on. Empty when ``sides`` (`side_names`) is.
     """
     names = {}
     for pocket in table.pockets if sides else ():

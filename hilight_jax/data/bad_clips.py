@@ -23,11 +23,9 @@ class UnusableClip(NamedTuple):
 
 
 def read_quarantine(path: str, source: str) -> frozenset[str]:
-    """Returns the ids that a quarantine list excludes from a source.
+    """Returns the ids that a quarantine list excludes from a source, given by its specification.
 
-    Args:
-      path: JSON lines with ``id``, ``reason`` and ``source``; a line without ``source`` applies to every source.
-      source: The specification of the source.
+    The list is JSON lines with ``id``, ``reason`` and ``source``; a line without ``source`` applies to every source.
     """
     ids = set()
     for where, entry in read_json_lines(path):
@@ -72,12 +70,9 @@ class BadClips:
     ):
         """Starts counting.
 
-        Args:
-          source: The specification of where the clips come from, for the error.
-          name_of: The name of a clip by its number, for the error.
-          max_fraction: Share of replaced clips that is still accepted.
-          patience: Clips to read, on each host, before the share is checked.
-          gather: Maps the integers of this host, [n], to those of all hosts, [H, n]; None for a single host.
+        Errors name ``source``, a specification, and clips by ``name_of`` their numbers. The share of replaced clips is
+        checked after ``patience`` clips on each host. ``gather`` maps the integers of this host, [n], to those of all
+        hosts, [H, n]; None for a single host.
         """
         self._source, self._name_of = source, name_of
         self._max_fraction, self._patience = max_fraction, patience

@@ -170,9 +170,7 @@ class ClipLoader:
 def visible_objects(labels: Mapping[str, Any] | None, indices: np.ndarray) -> np.ndarray:
     """Returns the ``object_id`` of every object that can be seen in one of these frames, at most ``MAX_OBJECTS``.
 
-    Args:
-      labels: Holds ``objects``: name to ``visible``, the fraction of it that each frame shows; or None.
-      indices: Frame numbers.
+    ``labels`` hold ``objects``: name to ``visible``, the fraction of it that each frame shows; or are None.
     """
     objects = (labels or {}).get("objects", {})
     seen = [name for name, track in objects.items() if np.any(np.asarray(track["visible"])[indices] > 0)]

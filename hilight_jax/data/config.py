@@ -4,8 +4,7 @@ import dataclasses
 import itertools
 
 from hilight_jax.core.errors import ConfigError, nearest
-from hilight_jax.data.frame_sampling import SAMPLINGS
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import SAMPLINGS, KeyFrameConfig
 from hilight_jax.data.language_mask import LANGUAGE_MASKS
 
 _LOWEST = {

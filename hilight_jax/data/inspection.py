@@ -99,13 +99,7 @@ def inspect_record(record: Record) -> Facts:
 
 
 def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int = 1) -> Iterator[Finding]:
-    """Yields the faults within and between sources.
-
-    Args:
-      reports: The facts.
-      text_length: L, tokens of a text that the model reads.
-      num_frames: F, frames of a clip.
-    """
+    """Yields the faults within and between sources, for texts of L = ``text_length`` tokens and clips of F frames."""
     for report in reports:
         for facts in report.facts:
             yield from _findings_of_one(report.name, facts, text_length, num_frames)

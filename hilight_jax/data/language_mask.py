@@ -19,13 +19,7 @@ _WORD = regex.compile(r"\p{L}+(?:['’]\p{L}+)?|\p{N}+")
 
 
 def local_mask(language_mask: str, caption: Caption, tokens: Tokens) -> np.ndarray:
-    """Returns bool [L], True on the tokens of a caption that the local loss compares.
-
-    Args:
-      language_mask: One of ``LANGUAGE_MASKS``.
-      caption: The text and, if known, the spans of what is visible.
-      tokens: The tokens of that text.
-    """
+    """Returns bool [L], True on the tokens of a caption's text that the local loss compares, by the name of a rule."""
     if language_mask == "none":
         return np.ones_like(tokens.mask)
     if language_mask == "padding":

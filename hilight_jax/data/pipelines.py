@@ -62,12 +62,9 @@ class Pipeline:
         self.config, self.source, self.loader, self.seed = config, source, loader, seed
 
     def batches(self, batch_size: int, start_step: int = 0, rows: Rows = ALL_ROWS) -> "Batches":
-        """Returns the endless training batches from ``start_step`` on.
+        """Returns this host's ``rows`` of the endless training batches, from that of step ``start_step`` on.
 
-        Args:
-          batch_size: Rows of the global batch.
-          start_step: Number of the first batch; that of the training step that reads it.
-          rows: Those of this host.
+        ``batch_size`` counts the rows of the global batch.
         """
         places = (
             grain.MapDataset.range(len(self.source)).seed(self.seed).shuffle().repeat(_EPOCHS).map_with_index(_placed)
@@ -143,14 +140,7 @@ class LengthGroups:
     """
 
     def __init__(self, runs: Sequence[Places], lengths: Callable[[Places], np.ndarray], group: int, seed: int):
-        """Wraps places that come run by run.
-
-        Args:
-          runs: Positions in the endless order and numbers of the examples, of ``group`` batches at a time.
-          lengths: The length of every example at some places.
-          group: Batches of a run.
-          seed: Draws the order of the new batches.
-        """
+        """Wraps the places of runs of ``group`` batches; ``seed`` orders the new batches."""
         self._runs, self._lengths, self._group, self._seed = runs, lengths, group, seed
         self._orders: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
         self._lock = threading.Lock()

@@ -27,10 +27,7 @@ class StoredSource:
     """One split of a dataset directory, by ``DIRECTORY/SPLIT``; can be sent to worker processes."""
 
     def __init__(self, path: str):
-        """Opens the split.
-
-        Args:
-          path: The directory that holds ``dataset_info.json``, a slash, and the split's name.
+        """Opens the split of the directory that holds ``dataset_info.json``.
 
         Raises:
           DataError: There is no such dataset or split, or its examples have other features.
@@ -99,12 +96,10 @@ def open_source(specification: str) -> Source:
 
 
 def open_by_kind(specification: str, kinds: Mapping[str, Callable[..., Any]], recognise: Callable[[str], str]) -> Any:
-    """Opens the source that ``KIND:PATH[,OPTION=VALUE...]`` names.
+    """Opens the source that ``KIND:PATH[,OPTION=VALUE...]`` names; the specification becomes its ``name``.
 
-    Args:
-      specification: As the user wrote it; becomes the ``name`` of what was opened.
-      kinds: For each kind the function that opens it, by path and options.
-      recognise: Finds the kind of a path that stands alone.
+    ``kinds`` has for each kind the function that opens it, by path and options; ``recognise`` finds the kind of a path
+    that stands alone.
 
     Raises:
       DataError: The kind or an option is unknown, or whatever the functions raise.

@@ -62,13 +62,8 @@ def map_timed(
 ) -> Iterator[Outcome]:
     """Yields the outcome of ``function(item)`` for every item, in the order in which they finish.
 
-    A worker that exceeds the time limit or crashes is replaced by a fresh one; only its item is lost.
-
-    Args:
-      function: Called in the workers; it and the items must pickle.
-      items: The arguments, one a call.
-      num_workers: Worker processes.
-      time_limit: Seconds per item, from when its worker starts on it.
+    A worker that takes more than ``time_limit`` seconds for an item, or crashes, is replaced by a fresh one; only its
+    item is lost. The function, which is called in the workers, and the items must pickle.
 
     Raises:
       UserError: There would be no worker, or no time for an item.

@@ -19,15 +19,9 @@ _RUN = 16
 
 
 def resize(frames: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
-    """Resizes floating-point frames; values may leave the input's range.
+    """Resizes floating-point frames [F, Y, X, C] to (y, x), [F, y, x, C]; values may leave the input's range.
 
-    Args:
-      frames: [F, Y, X, C].
-      size: (y, x) to resize to.
-      antialias: True for HiLight's and Long-CLIP's filter, which all pipelines use; False for CLIP-ViP's own.
-
-    Returns:
-      [F, y, x, C].
+    ``antialias`` chooses HiLight's and Long-CLIP's filter, which all pipelines use; without, it is CLIP-ViP's own.
     """
     height, width = size
     rows = _resize_rows(frames, height, antialias)
@@ -35,14 +29,10 @@ def resize(frames: np.ndarray, size: tuple[int, int], antialias: bool = True) ->
 
 
 def to_uint8_size(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes uint8 frames to uint8, which is what pipelines hand to the device.
+    """Resizes uint8 frames [F, Y, X, 3] to (y, x) in uint8, which is what pipelines hand to the device.
 
     Frames that already have the size are returned untouched. Others are resized exactly (in float32) and then rounded
     and clamped to uint8, which the originals do not do: at most half a grey level per pixel, plus what overshoots.
-
-    Args:
-      frames: uint8 [F, Y, X, 3].
-      size: (y, x) to resize to.
     """
     if frames.shape[1:3] == tuple(size):
         return frames

@@ -255,12 +255,8 @@ def _missing_end(container: av.container.InputContainer, stream: av.VideoStream,
     """Returns a sentence if the end of a video is missing though the rest decodes, else an empty string.
 
     An mp4 that is cut short does not decode (``_check_complete``). Matroska, WebM, AVI and FLV state their length in
-    the header; an MPEG transport stream does not, but consists of packets of one size.
-
-    Args:
-      container: The open file.
-      stream: Its video.
-      end: Seconds at which the last frame that decodes ends; None when the file has no times.
+    the header; an MPEG transport stream does not, but consists of packets of one size. The last frame that decodes ends
+    at second ``end``, None when the file has no times.
     """
     kind = container.format.name
     if "mpegts" in kind:

@@ -11,7 +11,7 @@ from hilight_jax.data.conversations.checks import check_prompt
 from hilight_jax.data.conversations.conversation import ConversationError, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
-from hilight_jax.data.key_frames import choose_key_frames
+from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.generation.clip_features import ClipFeatures
 
 

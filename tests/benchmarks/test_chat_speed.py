@@ -5,7 +5,7 @@ import pytest
 
 from hilight_jax.benchmarks import chat_speed, machine
 from hilight_jax.data.config import ConversationDataConfig
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.models.gemma_config import GEMMA_2B, GemmaConfig
 from hilight_jax.models.hilight import param_shapes
 from hilight_jax.stages.load_config import load_config

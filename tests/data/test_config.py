@@ -2,7 +2,7 @@ import pytest
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.config import ConversationDataConfig
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 
 
 def test_without_buckets_every_batch_has_the_greatest_length():

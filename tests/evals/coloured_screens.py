@@ -11,7 +11,7 @@ from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, Turn
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from tests.data.conversations.tiny_gemma import PATH, TOKENIZER
 
 COLOURS = ("red", "green", "blue")

@@ -9,7 +9,7 @@ import pytest
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.conversation import Conversation, Turn
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.evals.known_answers import count_answers, questions_of
 from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa

@@ -10,7 +10,7 @@ from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Answer
 from hilight_jax.generation.sampling import SamplingConfig

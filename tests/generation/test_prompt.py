@@ -5,7 +5,7 @@ from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import TooLong, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.generation.prompt import build_prompt
 from tests.generation.chat import clip, frames, generator, prompt
 from tests.serving.workdirs import TOKENIZER

@@ -182,11 +182,9 @@ def ball_object(ball_id: str) -> str:
 
 
 def phrase(name: str, numbers: bool) -> str:
-    """Returns the words for an object.
+    """Returns the words for an object: 'ball:cue', 'ball:11', 'pocket:top-left', 'cushion:left' or 'cue' (the stick).
 
-    Args:
-      name: an object name: 'ball:cue', 'ball:11', 'pocket:top-left', 'cushion:left' or 'cue' (the stick).
-      numbers: name balls by colour and number; without numbers only the cue ball and the solids 1 to 8 have a name.
+    With ``numbers`` balls have colour and number; without, only the cue ball and the solids 1 to 8 have a name.
     """
     kind, _, which = name.partition(":")
     if kind == "cue":

@@ -19,12 +19,7 @@ _VERBS = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into", "
 
 
 def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[dict]:
-    """Writes every kind of question that this clip can answer, each at most once.
-
-    Args:
-      footage: what the sampled frames show.
-      name: the words for objects.
-      rng: draws the subject of a question and which of two answers is right.
+    """Writes every kind of question that the sampled frames of a clip answer, each at most once.
 
     Returns:
       Dicts of 'question', 'answer' and 'type' (a key of `TYPES`), in the order of `TYPES`.
@@ -40,15 +35,8 @@ def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[d
 def clauses(footage: Footage, name: Namer) -> dict[str, bool]:
     """Returns the statements that complete "In which of the two clips ...?", and their truth.
 
-    They follow the rules of the questions; nothing is drawn at random.
-
-    Args:
-      footage: what the sampled frames show.
-      name: the words for objects.
-
-    Returns:
-      Clauses, such as 'is the yellow ball in view' or 'does the cue ball hit the red ball', and their truth;
-      statements that the frames leave open are left out.
+    They are clauses such as 'is the yellow ball in view' or 'does the cue ball hit the red ball' and follow the rules
+    of the questions; nothing is drawn at random. Statements that the frames leave open are left out.
     """
     return {
         **_in_view_clauses(footage, name),

@@ -34,11 +34,7 @@ def cushion_restitution(approach: float) -> float:
 
 
 def collide_balls(a: BallState, b: BallState) -> tuple[BallState, BallState, float]:
-    """Returns both balls after their impact.
-
-    Returns:
-        (a after, b after, approach speed along the line of centres in m/s).
-    """
+    """Returns both balls after their impact, and the approach speed along the line of centres in m/s."""
     nx, ny = b.x - a.x, b.y - a.y
     distance = hypot(nx, ny)
     nx, ny = nx / distance, ny / distance
@@ -64,15 +60,9 @@ def collide_balls(a: BallState, b: BallState) -> tuple[BallState, BallState, flo
 
 
 def collide_cushion(ball: BallState, nx: float, ny: float) -> tuple[BallState, float]:
-    """Returns a ball after its impact on a cushion, which it touches at the height of its centre.
+    """Returns a ball after its impact on a cushion, and the approach speed in m/s.
 
-    Args:
-        ball: The ball at the impact.
-        nx: The unit normal, toward the ball.
-        ny: The same, along the table.
-
-    Returns:
-        (the ball after, approach speed in m/s).
+    The ball touches at the height of its centre; (nx, ny) is the cushion's unit normal, toward the ball.
     """
     approach = -(ball.vx * nx + ball.vy * ny)
     slow = approach < SLOW_CONTACT

@@ -72,19 +72,11 @@ def reach(leg: Leg, duration: float) -> Box:
 
 
 def table_contact(around: Obstacles, leg: Leg, limit: float) -> tuple[float, Wall | Nose | Hole | None]:
-    """Returns the first obstacle of the table on a ball's path.
+    """Returns the first obstacle on a ball's path: (seconds after the leg's start, the obstacle).
 
-    Nothing is nearer than one radius to the rectangle that balls can reach without touching a nose line, so a path
-    that stays inside meets nothing, and one that leaves it onto the face of a rail meets that. Only paths into a
-    pocket's mouth need more.
-
-    Args:
-        around: The table.
-        leg: The ball's path, at its start.
-        limit: Longest duration of the leg, s.
-
-    Returns:
-        (seconds after the start, the obstacle), or (limit, None).
+    Without one within ``limit`` s it is (limit, None). Nothing is nearer than one radius to the rectangle that balls
+    can reach without touching a nose line, so a path that stays inside meets nothing, and one that leaves it onto the
+    face of a rail meets that. Only paths into a pocket's mouth need more.
     """
     low_x, high_x, low_y, high_y = reach(leg, limit)
     left, right, bottom, top = BALL_RADIUS, around.width - BALL_RADIUS, BALL_RADIUS, around.length - BALL_RADIUS

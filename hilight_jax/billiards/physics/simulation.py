@@ -72,17 +72,9 @@ def simulate(
     strike: Strike,
     max_time: float = 30.0,
 ) -> Shot:
-    """Plays one shot until every ball has stopped.
+    """Plays one shot until every ball has stopped, or for ``max_time`` s; hardly any shot lasts so long.
 
-    Args:
-        table: The table.
-        ball_ids: n distinct names.
-        positions: float [n, 2], centres of the balls, m.
-        strike: The hit.
-        max_time: Limit of the simulated time, s; hardly any shot lasts so long.
-
-    Returns:
-        The shot.
+    ``ball_ids`` are n distinct names, ``positions`` float [n, 2] the centres of the balls, m.
 
     Raises:
         UserError: On balls that overlap, lie outside the cloth or over a pocket, or do not match their names.

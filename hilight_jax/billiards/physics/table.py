@@ -141,13 +141,10 @@ class Table:
         return np.array([point for piece in self.cushions for point in (piece.start, piece.end)])
 
     def holds(self, positions: np.ndarray) -> np.ndarray:
-        """Returns True for places where a ball can lie: inside the outline, clear of the cushions, not over a hole.
+        """Returns bool [n]: True for centres [n, 2] (m) where a ball can lie.
 
-        Args:
-            positions: float [n, 2], ball centres, m.
-
-        Returns:
-            bool [n]; a ball may touch a cushion (one micrometre of slack).
+        That is inside the outline, clear of the cushions, not over a hole. A ball may touch a cushion (one micrometre
+        of slack).
         """
         starts = np.array([piece.start for piece in self.cushions])
         sides = np.array([piece.end - piece.start for piece in self.cushions])

@@ -74,14 +74,9 @@ class Shot:
         return np.array([leg for legs in self.legs for leg in legs])
 
     def states(self, times: Sequence[float] | np.ndarray) -> States:
-        """Returns the exact state of every ball.
+        """Returns the exact state of every ball at ``times``, float [T], seconds after the strike, in any order.
 
-        Args:
-            times: float [T], seconds after the strike, in any order. Before the strike the balls lie where they were
-                placed; at an event's own time the state is the one after it.
-
-        Returns:
-            Positions, velocities, spins and presence.
+        Before the strike the balls lie where they were placed; at an event's own time the state is the one after it.
         """
         times = np.minimum(np.asarray(times, float), self.horizon)
         counts = [len(legs) for legs in self.legs]
@@ -102,14 +97,10 @@ class Shot:
         )
 
     def orientations(self, times: Sequence[float] | np.ndarray, initial: np.ndarray) -> np.ndarray:
-        """Returns the orientation of every ball, its spin integrated from the strike on.
+        """Returns the orientation of every ball at ``times`` (s, [T]), its spin integrated from the strike on.
 
-        Args:
-            times: float [T], seconds, in any order.
-            initial: float [n, 3, 3], rotation from each ball's own axes to the world's before the strike.
-
-        Returns:
-            float [T, n, 3, 3], the same rotations at the times; to about a hundredth of a degree.
+        ``initial``, float [n, 3, 3], turns each ball's own axes into the world's before the strike; the result, float
+        [T, n, 3, 3], does so at the times, to about a hundredth of a degree.
         """
         times = np.clip(np.asarray(times, float), 0, self.horizon)
         starts = self._rows[:, 0]

@@ -53,10 +53,7 @@ class Camera:
         return (np.asarray(points, np.float64) - self.eye) @ self.axes.T
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Projects world points into the picture.
-
-        Args:
-          points: [..., 3], metres.
+        """Projects world points [..., 3], metres, into the picture.
 
         Returns:
           Pixels [..., 2] (x, y; NaN for points that are not in front of the camera) and depth [...] in metres.
@@ -132,19 +129,10 @@ def sample(
     table: Table,
     focus: tuple[float, float] | None = None,
 ) -> Camera:
-    """Draws a camera.
+    """Draws a camera within the ranges of one of ``VIEWS``, for a picture of ``width`` columns and ``height`` rows.
 
-    Args:
-      name: a key of ``VIEWS``.
-      rng: draws the camera within the view's ranges.
-      width: columns of the picture.
-      height: rows of the picture.
-      table: the table that is filmed.
-      focus: a point (x, y) of the table that must be in the picture: its middle for close cameras, somewhere in it for
-        those that show the whole table. The middle of the table by default.
-
-    Returns:
-      A camera with the focus in its picture.
+    ``focus`` is a point (x, y) of the table, by default its middle, that is in the picture: in its middle for close
+    cameras, somewhere in it for those that show the whole table.
 
     Raises:
       ConfigError: the name is unknown.

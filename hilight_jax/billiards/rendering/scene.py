@@ -34,17 +34,10 @@ class Scene:
     ):
         """Draws the empty table.
 
-        Args:
-          camera: the camera.
-          table: the table.
-          cloth: a key of ``looks.CLOTHS``.
-          wood: a key of ``looks.WOODS``.
-          floor: a key of ``looks.FLOORS``.
-          lights: a key of ``looks.LIGHTS``.
-          exposure: factor of the brightness.
-          noise: standard deviation of the sensor's noise, of 255.
-          seed: of the cloth's grain and the noise; equal scenes draw equal frames in equal order.
-          score: a broadcast's banner to lay over the picture.
+        The looks are keys of ``looks.CLOTHS``, ``looks.WOODS``, ``looks.FLOORS`` and ``looks.LIGHTS``. ``exposure`` is
+        a factor of the brightness, ``noise`` the standard deviation of the sensor's noise, of 255. ``seed`` draws the
+        cloth's grain and the noise: equal scenes draw equal frames in equal order. ``score`` is a broadcast's banner to
+        lay over the picture.
 
         Raises:
           ConfigError: a look's name is unknown.

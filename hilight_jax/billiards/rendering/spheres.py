@@ -63,18 +63,12 @@ class Light(NamedTuple):
 
 
 def draw(camera: Camera, ball: str, position: np.ndarray, rotation: np.ndarray, light: Light) -> Layer | None:
-    """Casts rays at a ball.
+    """Casts rays at a ball ('cue' or '1' to '15') with centre ``position`` [3], metres.
 
     With the camera's axes as basis, a ray of depth t goes through (right t, down t, t), where right and down are the
     slopes of its pixel. It meets the ball of centre c and radius r where |ray - c| = r:
     dd t^2 - 2 b t + |c|^2 - r^2 = 0, dd = 1 + right^2 + down^2, b = (right, down, 1) . c.
-
-    Args:
-      camera: the camera.
-      ball: 'cue' or '1' to '15'.
-      position: [3], centre of the ball, metres.
-      rotation: [3, 3], from the ball's frame to the world.
-      light: the lamps.
+    ``rotation`` [3, 3] turns the ball's frame into the world's.
 
     Returns:
       The ball's layer, which may reach beyond the picture; None when the ball is behind or too near the camera or
@@ -198,15 +192,10 @@ def is_striped(ball: str) -> bool:
 
 
 def paint(ball: str, normals: np.ndarray) -> np.ndarray:
-    """Returns the paint of a ball's surface.
+    """Returns the paint of the surface of a ball ('cue' or '1' to '15'), float32 [3, n], sRGB 0..255.
 
-    Args:
-      ball: 'cue' or '1' to '15'.
-      normals: unit vectors [3, n] from the ball's centre, in the ball's own frame: stripes run around its z axis, the
-        two number spots lie at its +x and -x with the digits' tops towards +z.
-
-    Returns:
-      float32 [3, n], sRGB 0..255.
+    ``normals`` are unit vectors [3, n] from the ball's centre, in the ball's own frame: stripes run around its z axis,
+    the two number spots lie at its +x and -x with the digits' tops towards +z.
     """
     x, y, z = normals
     color = np.empty_like(normals)

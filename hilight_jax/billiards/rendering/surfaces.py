@@ -58,15 +58,10 @@ class Hits(NamedTuple):
 
 
 def trace(eye: np.ndarray, directions: np.ndarray, table: Table) -> Hits:
-    """Follows rays to the first surface.
-
-    Args:
-      eye: [3], where all rays start; above the cushions.
-      directions: float32 [3, n], of any length.
-      table: the table.
+    """Follows rays of float32 ``directions`` [3, n], of any length, from an ``eye`` [3] above the cushions.
 
     Returns:
-      The hits; rays that meet neither the table nor the floor end 20 units away in the room.
+      The first hits; rays that meet neither the table nor the floor end 20 units away in the room.
     """
     eye = np.asarray(eye, np.float32)[:, None]
     down = directions[2] < -1e-4

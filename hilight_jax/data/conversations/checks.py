@@ -22,15 +22,11 @@ from hilight_jax.data.conversations.prompts import ANSWER_START, expand, fit_con
 def check_conversation(
     conversation: Conversation, tokenizer: GemmaTokenizer | None, num_video_tokens: int, max_length: int
 ) -> None:
-    """Checks a conversation for training.
+    """Checks a conversation for training. A model turn at the very beginning is dropped by the template.
 
-    A conversation that is too long is accepted: ``prompts.fit_context`` cuts off its end and reports the cut.
-
-    Args:
-      conversation: From a source. A model turn at the very beginning is dropped by the template.
-      tokenizer: Gemma's; None leaves out the checks of tokens (merged newlines, the length).
-      num_video_tokens: V, the rows of one clip.
-      max_length: Tokens that the context holds, video rows counted.
+    A conversation that is too long is accepted: ``prompts.fit_context`` cuts off its end and reports the cut. Without a
+    tokenizer the checks of tokens (merged newlines, the length) are left out. One clip has ``num_video_tokens`` rows,
+    which ``max_length``, the tokens that the context holds, counts.
 
     Raises:
       ConversationError: The conversation cannot be used.
@@ -71,13 +67,8 @@ def check_prompt(
 ) -> None:
     """Checks a conversation that the model is to continue.
 
-    Args:
-      turns: User and model in turn, a user turn last; each ``<video>`` mark stands for the next clip.
-      num_videos: Clips that were given.
-      tokenizer: Gemma's.
-      num_video_tokens: V, the rows of one clip.
-      max_length: Tokens that the context holds, video rows and the answer counted.
-      max_new_tokens: Tokens that the answer may have.
+    User and model speak in turn, the user last; each ``<video>`` mark stands for the next of ``num_videos`` clips.
+    ``max_length`` counts the V = ``num_video_tokens`` rows of each clip and the answer's ``max_new_tokens``.
 
     Raises:
       ConversationError: The prompt cannot be answered; ``TooLong`` if only its length is wrong.

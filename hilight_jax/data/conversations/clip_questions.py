@@ -39,12 +39,7 @@ class ClipQuestions:
     """
 
     def __init__(self, path: str, turns: str = "3", two_clips: str = "0"):
-        """Opens the split.
-
-        Args:
-          path: The dataset's directory, a slash, and the split's name.
-          turns: Questions of a conversation.
-          two_clips: Share of conversations with a question about two clips.
+        """Opens the split ``DIRECTORY/SPLIT``; ``turns`` and ``two_clips`` are options of its specification.
 
         Raises:
           DataError: An option is wrong, or two clips are to be compared that are stored without clauses.

@@ -66,15 +66,9 @@ class TooLong(ConversationError):
 
 
 def load_clip(clip: Video | PickledClip, num_frames: int, image_size: int) -> np.ndarray:
-    """Loads the frames of a clip, spread evenly over it.
+    """Loads frames spread evenly over a clip, uint8 [F, Y, X, C], resized to ``image_size`` rows and columns.
 
-    Args:
-      clip: A video file, its bytes, or a pickled clip.
-      num_frames: F; a clip that has fewer frames repeats some.
-      image_size: Rows and columns to resize to.
-
-    Returns:
-      uint8 [F, Y, X, C].
+    A clip that has fewer than F = ``num_frames`` frames repeats some.
 
     Raises:
       VideoError: The video cannot be decoded.
@@ -85,17 +79,13 @@ def load_clip(clip: Video | PickledClip, num_frames: int, image_size: int) -> np
 
 
 def read_frames(clip: Video | PickledClip, num_frames: int) -> tuple[np.ndarray, int]:
-    """Reads the frames that `load_clip` resizes.
+    """Reads the frames that `load_clip` resizes; raises what it does.
 
     HiLight's pickled clips were resized and normalised before they were stored. They are turned into pixels again, at
     most half a grey level off, except where the bicubic filter overshot black or white.
 
     Returns:
       uint8 [F, Y, X, C] in the clip's own shape, and the number of frames that the clip has.
-
-    Raises:
-      VideoError: The video cannot be decoded.
-      PickleError: The file holds anything but a clip.
     """
     if isinstance(clip, PickledClip):
         stored = read_pickled_clip(clip.path)

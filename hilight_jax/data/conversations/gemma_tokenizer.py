@@ -92,12 +92,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, path: str | pathlib.P
     """Trains a small byte-pair SentencePiece model with Gemma's layout and writes it; the same texts, the same file.
 
     As Gemma's: identity normaliser, no dummy prefix, digits split, bytes for characters outside the texts, and the
-    pieces ``<mask>``, ``<start_of_turn>``, ``<end_of_turn>``, newlines and runs of spaces from id 4 on.
-
-    Args:
-      texts: The training texts; lines of more than some thousand characters are ignored.
-      vocab_size: Pieces at most, about 300 of them fixed (bytes and control tokens); fewer where the texts give fewer.
-      path: Where the model is written.
+    pieces ``<mask>``, ``<start_of_turn>``, ``<end_of_turn>``, newlines and runs of spaces from id 4 on. Lines of more
+    than some thousand characters are ignored. The model has ``vocab_size`` pieces at most, about 300 of them fixed
+    (bytes and control tokens); fewer where the texts give fewer.
 
     Raises:
       DataError: ``vocab_size`` has no room for the fixed pieces and the characters of the texts, or there is no text.

@@ -70,11 +70,8 @@ def inspect_conversations(
 ) -> ConversationReport:
     """Checks all conversations of a source, and decodes their clips, in worker processes.
 
-    Args:
-      specification: The source.
-      data: The sizes to measure against; without a tokenizer, checks of tokens are left out.
-      num_workers: Processes.
-      time_limit: Seconds for the clips of one conversation.
+    The clips of one conversation have ``time_limit`` seconds. Without a tokenizer in ``data``, which has the sizes to
+    measure against, checks of tokens are left out.
     """
     source = open_conversations(specification)
     progress = Progress(len(source), f"checking {specification}:", unit="conversations")

@@ -24,7 +24,7 @@ from hilight_jax.data.conversations.conversation import Conversation, Conversati
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
 from hilight_jax.data.conversations.prompts import Fitted, expand, fit_context, training_example
 from hilight_jax.data.conversations.sources import ConversationSource
-from hilight_jax.data.key_frames import choose_key_frames
+from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.data.pickled_clips import PickleError
 from hilight_jax.data.pipelines import ALL_ROWS, Rows
 from hilight_jax.data.video import VideoError

@@ -57,11 +57,9 @@ class Fitted(NamedTuple):
 def training_example(turns: Sequence[Turn], num_videos: int, tokenizer: GemmaTokenizer) -> Example:
     r"""Tokenises a conversation for training; the answers, their ``<end_of_turn>\n`` and ``<eos>`` are learned.
 
-    Args:
-      turns: User and model in turn; a model turn at the very beginning is dropped, as in the original.
-      num_videos: Clips of the conversation. With at most one, marks are placed as in the original's training, where
-        several marks of one turn are one; with more, as in its inference, so that training and chat agree.
-      tokenizer: Gemma's.
+    A model turn at the very beginning is dropped, as in the original. With at most one clip, marks are placed as in the
+    original's training, where several marks of one turn are one; with more, as in its inference, so that training and
+    chat agree.
 
     Raises:
       DataError: The turns do not alternate.
@@ -74,11 +72,9 @@ def training_example(turns: Sequence[Turn], num_videos: int, tokenizer: GemmaTok
 
 
 def prompt_ids(turns: Sequence[Turn], tokenizer: GemmaTokenizer) -> np.ndarray:
-    r"""Tokenises a conversation up to the point where the model answers.
+    r"""Tokenises a conversation that ends with a user's turn, up to the point where the model answers.
 
-    Args:
-      turns: User and model in turn, a user turn last; each ``<video>`` mark stands for the next clip.
-      tokenizer: Gemma's.
+    Each ``<video>`` mark stands for the next clip.
 
     Returns:
       int32 [n]; ``VIDEO_ID`` where a clip goes, the last ids those of ``<start_of_turn>model\n``.
@@ -124,15 +120,10 @@ def tokenize(prompt: str, tokenizer: GemmaTokenizer) -> np.ndarray:
 
 
 def expand(ids: np.ndarray, labels: np.ndarray | None, num_video_tokens: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Repeats the id of every clip for its rows.
-
-    Args:
-      ids: int32 [n], one ``VIDEO_ID`` per clip.
-      labels: int32 [n], or None.
-      num_video_tokens: V, the rows of one clip.
+    """Repeats each ``VIDEO_ID`` of int32 ``ids`` [n] V = ``num_video_tokens`` times, the rows of one clip.
 
     Returns:
-      int32 ids in which each ``VIDEO_ID`` is there V times, and the labels beside them (``IGNORE_ID`` on those rows).
+      int32 ids, and the labels beside them (``IGNORE_ID`` on the rows of clips), None if there are none.
     """
     is_video = ids == VIDEO_ID
     repeats = np.where(is_video, num_video_tokens, 1)
@@ -141,12 +132,7 @@ def expand(ids: np.ndarray, labels: np.ndarray | None, num_video_tokens: int) ->
 
 
 def fit_context(ids: np.ndarray, labels: np.ndarray, max_length: int) -> Fitted:
-    """Keeps the first ``max_length`` tokens, as the original does, but never a part of a clip.
-
-    Args:
-      ids: int32 [n], expanded: V rows ``VIDEO_ID`` per clip.
-      labels: int32 [n].
-      max_length: Tokens that the context holds.
+    """Keeps the first ``max_length`` of n expanded ids and labels, as the original does, but never a part of a clip.
 
     Raises:
       ConversationError: A clip, or everything there is to learn, lies past the end of the context.

@@ -83,17 +83,13 @@ class ConversationFile:
 
 
 def open_hilight(path: str, videos: str = "") -> ConversationFile:
-    r"""Reads HiLight's conversations, or LLaVA's: a list of objects such as::
+    r"""Reads HiLight's conversations, or LLaVA's, from a ``.json`` file: a list of objects such as::
 
         {"id": "1", "video": "a.pkl", "conversations": [{"from": "human", "value": "<video>\nWhat happens?"},
                                                         {"from": "gpt", "value": "The red ball drops."}]}
 
     ``video`` may be a list of several names, or be left out in a conversation without a clip. LLaVA's ``image``
     is a clip of one frame, and its mark ``<image>`` that of a clip.
-
-    Args:
-      path: The ``.json`` file.
-      videos: Directory of the clips.
     """  # noqa: D415
 
     def read(name: str, entry: Mapping[str, Any], where: str) -> Entry:
@@ -105,9 +101,7 @@ def open_hilight(path: str, videos: str = "") -> ConversationFile:
 def open_video_instruct(path: str, videos: str = "") -> ConversationFile:
     """Reads VideoInstruct-100K: a list of ``{"q": question, "a": answer, "video_id": "v_..."}``, one turn each.
 
-    Args:
-      path: ``VideoInstruct100K.json``.
-      videos: Directory of the clips, named by their ids (ActivityNet's).
+    The clips are named by their ids (ActivityNet's).
     """
 
     def read(name: str, entry: Mapping[str, Any], where: str) -> Entry:
@@ -121,9 +115,8 @@ def open_video_instruct(path: str, videos: str = "") -> ConversationFile:
 def open_valley(path: str, videos: str = "") -> ConversationFile:
     """Reads Valley's files: HiLight's form, with ``v_id`` in place of ``id`` and, in the instruction file, ``source``.
 
-    Args:
-      path: ``chat.json``, ``Valley_instruct_73k.json`` or HiLight's ``valley_train.json``.
-      videos: Directory of the clips, or of the folders that ``source`` names (``webvid``, ``jukin``, ...).
+    They are ``chat.json``, ``Valley_instruct_73k.json`` and HiLight's ``valley_train.json``; ``videos`` holds the
+    clips, or the folders that ``source`` names (``webvid``, ``jukin``, ...).
     """
 
     def read(name: str, entry: Mapping[str, Any], where: str) -> Entry:

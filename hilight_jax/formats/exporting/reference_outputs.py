@@ -19,7 +19,7 @@ from hilight_jax.core.trees import Tree
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
-from hilight_jax.data.key_frames import choose_key_frames
+from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
 from hilight_jax.formats.safetensors_files import write_safetensors

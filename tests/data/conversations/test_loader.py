@@ -9,7 +9,7 @@ from hilight_jax.core.shapes import IGNORE_ID, VIDEO_ID
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import Conversation, Turn
 from hilight_jax.data.conversations.loader import ConversationLoader
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.data.pipelines import Pipeline
 from tests.data.clips import encode, grey_frames
 from tests.data.conversations.tiny_gemma import PATH

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from hilight_jax.data.config import ConversationDataConfig
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.huggingface import write_huggingface
 from hilight_jax.models.hilight import HiLight, variables

@@ -13,7 +13,7 @@ from hilight_jax.core.trees import flatten, map_with_path
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
-from hilight_jax.data.key_frames import KeyFrameConfig, choose_key_frames
+from hilight_jax.data.frame_sampling import KeyFrameConfig, choose_key_frames
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.formats.exporting.huggingface import write_huggingface

@@ -14,7 +14,7 @@ from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import flatten, map_with_path, unflatten
 from hilight_jax.data.config import ConversationDataConfig, DataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
-from hilight_jax.data.key_frames import KeyFrameConfig
+from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.exporting.reference_outputs import fixed_clip
