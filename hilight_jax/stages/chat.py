@@ -1,5 +1,6 @@
 """The stages ``align`` and ``tune``: HiLight's language side on conversations, over frozen towers."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,8 @@ from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import batch_shards, replicated
 from hilight_jax.core.mesh_context import under_mesh
 from hilight_jax.core.shapes import IGNORE_ID
-from hilight_jax.data import pipelines
 from hilight_jax.data.conversations.loader import ConversationLoader
-from hilight_jax.data.conversations.sources import ConversationSource, open_conversations
-from hilight_jax.data.pipelines import Pipeline
+from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.losses.next_token import likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
 from hilight_jax.models.hilight import PARTITION_RULES, TOWER_PARTS, HiLight, parts, variables
 from hilight_jax.runs.provenance import fingerprint
@@ -26,18 +25,18 @@ from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.chat_parts import gather_parts, keep_provenance
 from hilight_jax.stages.chat_tokenizer import TOKENIZER, keep_tokenizer
 from hilight_jax.stages.frozen_towers import FEATURES, Towers, feature_shapes
-from hilight_jax.stages.stage import Batches, training_specification
+from hilight_jax.stages.stage import Stage
 from hilight_jax.stages.tower_cache import TowerCache
+from hilight_jax.training.trainer import Objective
 
 Batch = Mapping[str, np.ndarray]
 
 
-class ChatObjective:
+class ChatObjective(Objective):
     """Next-token prediction with token mining, Gemma and its LoRA deltas."""
 
     partition_rules = PARTITION_RULES
     weights: Mapping[str, float] = {"next_token": 1.0}
-    block_size = 1
 
     def __init__(self, config: ChatTrainConfig):
         """Builds the model of ``config``; no tower is needed, the shapes of their features follow from it."""
@@ -51,10 +50,6 @@ class ChatObjective:
         batch = {name: jnp.asarray(x) for name, x in self.example_batch(1).items()}
         arguments = [batch[name] for name in ("ids", "mask", *FEATURES)]
         return parts(self.model.init(key, *arguments, method="language_model_parts"))
-
-    def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Leaves the parameters alone."""
-        return params
 
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         """The cross entropy of every token that has a label, and the share of them that comes out right."""
@@ -84,10 +79,6 @@ class ChatObjective:
         """The number of labels of the batch, without the first position."""
         return {"next_token": next_token_count(batch["labels"])}
 
-    def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Leaves the parameters alone."""
-        return params
-
     def example_batch(self, batch_size: int) -> dict[str, np.ndarray]:
         """A batch of the right shapes and dtypes, made of nothing, of the longest bucket."""
         data = self.config.data
@@ -113,8 +104,11 @@ class ChatObjective:
         return lambda tokens: self.model.apply(collections, tokens, method="logits")
 
 
-class ChatStage:
-    """See ``Stage``."""
+class ChatStage(Stage):
+    """Trains on conversations and the features of their clips."""
+
+    loader = ConversationLoader
+    open_examples = staticmethod(open_conversations)
 
     def __init__(self, config: ChatTrainConfig, mesh: Mesh, workdir: Path):
         """Loads the parts that the run builds on: those its ``workdir`` names, else those of ``config.sources``.
@@ -122,7 +116,9 @@ class ChatStage:
         Raises:
           CheckpointError: A source is missing, is of another stage or does not fit the model.
         """
-        self.config, self._mesh = config, mesh
+        objective = ChatObjective(config)
+        super().__init__(config, mesh, objective)
+        self.data = dataclasses.replace(config.data, tokenizer=str(workdir / TOKENIZER))
         parts, self._origins = gather_parts(config, workdir)
         towers = {name: parts.pop(name) for name in TOWER_PARTS if name in parts}
         cache = None
@@ -130,40 +126,31 @@ class ChatStage:
             name = fingerprint({**towers, "dtype": np.zeros(0, config.model.compute.dtypes["dtype"])})
             cache = TowerCache(Path(config.data_dir) / "tower_cache", name, config.cache_gb * 1e9)
         self._towers = Towers(config.model, towers, cache)
-        self.given: Mapping[str, Any] = parts
-        self.objective = ChatObjective(config)
-        self._judge = jax.jit(under_mesh(mesh, self._figures), out_shardings=replicated(mesh))
-        self._tokenizer = workdir / TOKENIZER
-        self._source: ConversationSource | None = None
-        self._validation: ConversationSource | None = None
-
-    def open_source(self) -> ConversationSource:
-        """Opens the conversations for training and validation; returns the former."""
-        self._source = open_conversations(training_specification(self.config))
-        if self.config.data.validation:
-            self._validation = open_conversations(self.config.data.validation)
-        return self._source
+        self.given = parts
+        self._judge = jax.jit(under_mesh(mesh, objective.validation_terms), out_shardings=replicated(mesh))
 
     def prepare(self, workdir: Path) -> None:
         """Keeps the tokenizer and the origins of all parts in the workdir."""
         keep_provenance(workdir, self._origins)
         keep_tokenizer(self.config, workdir)
 
-    def batches(self, start_step: int) -> Batches:
-        """Conversations with the features of their clips."""
-        config = self.config
-        rows = HostRows(self._mesh, config.batch_size).numbers
-        batches = self._pipeline(self._source).batches(config.batch_size, start_step, rows)
-        return FeatureBatches(batches, self._towers, config.batch_size, rows)
+    @contextlib.contextmanager
+    def batches(self, start_step: int) -> Iterator[Iterator[Batch]]:
+        """Adds the features of the clips and ``row``, the numbers of the rows in the endless order."""
+        size = self.config.batch_size
+        rows = HostRows(self.mesh, size).numbers
+        with super().batches(start_step) as batches:
+            yield (
+                {**batch, "row": (step * size + rows).astype(np.uint32), **self._towers.features(batch)}
+                for step, batch in enumerate(batches, start_step)
+            )
 
-    def evaluate(self, params: Mapping[str, Any], step: int) -> dict[str, float]:
+    def validate(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Loss, and the share of conversations answered right token by token, on the validation conversations."""
-        if self._validation is None:
-            return {}
         total: dict[str, Mean] = {}
-        size = -(-self.config.eval_batch_size // batch_shards(self._mesh)) * batch_shards(self._mesh)
-        rows = HostRows(self._mesh, size)
-        with self._pipeline(self._validation).eval_batches(size, rows.numbers) as batches:
+        size = -(-self.config.eval_batch_size // batch_shards(self.mesh)) * batch_shards(self.mesh)
+        rows = HostRows(self.mesh, size)
+        with self.pipeline(self.validation).eval_batches(size, rows.numbers) as batches:
             for batch in batches:
                 arrays = {name: batch[name] for name in ("ids", "mask", "labels")} | self._towers.features(batch)
                 placed = {name: rows.place(x) for name, x in arrays.items()}
@@ -174,35 +161,6 @@ class ChatStage:
     def name_of(self, index: int) -> str:
         """The id of a conversation."""
         return self._source.conversation(index, None).id
-
-    def _pipeline(self, source: ConversationSource) -> Pipeline:
-        data = dataclasses.replace(self.config.data, tokenizer=str(self._tokenizer))
-        return Pipeline(data, source, ConversationLoader(data, source, self.config.seed), self.config.seed)
-
-    def _figures(self, params: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
-        return self.objective.validation_terms(params, batch)
-
-
-class FeatureBatches(Iterator[Batch]):
-    """Adds to each batch the features of its clips and ``row``, the numbers of its rows in the endless order."""
-
-    def __init__(self, batches: pipelines.Batches, towers: Towers, batch_size: int, rows: np.ndarray):
-        """Wraps this host's ``rows`` of batches of ``batch_size``."""
-        self._batches, self._towers = batches, towers
-        self._batch_size, self._rows = batch_size, rows
-
-    def __next__(self) -> Batch:
-        """Returns the next batch."""
-        step = self._batches.step
-        batch = next(self._batches)
-        row = (step * self._batch_size + self._rows).astype(np.uint32)
-        return {**batch, "row": row, **self._towers.features(batch)}
-
-    def __enter__(self) -> "FeatureBatches":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._batches.close()
 
 
 def answers_right(right: jax.Array, labelled: jax.Array) -> Mean:

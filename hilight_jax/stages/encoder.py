@@ -10,26 +10,23 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.core import trees
-from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.means import Mean
 from hilight_jax.data.clips import MAX_OBJECTS, ClipLoader
-from hilight_jax.data.pipelines import Pipeline
-from hilight_jax.data.records import Source
-from hilight_jax.data.sources import open_source
 from hilight_jax.evals.encoder_evaluation import evaluate_encoder, headline
 from hilight_jax.losses import contrastive, local
 from hilight_jax.models import video_text
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.local_heads import init_local_from_projections
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.stage import Batches, training_specification
+from hilight_jax.stages.stage import Stage
 from hilight_jax.stages.trained_encoder import TrainedEncoder
+from hilight_jax.training.trainer import Objective
 
 # The logit scales, global and local, are clamped before each use, as CLIP-ViP clamps its own before each forward pass.
 SCALES = (r"logit_scale", r"local/scale")
 
 
-class EncoderObjective:
+class EncoderObjective(Objective):
     """CLIP-ViP+: one global contrastive loss and the local loss of the configured setting."""
 
     partition_rules = video_text.PARTITION_RULES
@@ -40,6 +37,11 @@ class EncoderObjective:
         self.model = video_text.DualEncoder(config.model)
         self.has_local = config.loss.local.contrast != "none"
         self.level_weights = config.model.level_weights if self.has_local else ()
+        shares = local.term_weights(config.loss.local) if self.has_local else {}
+        local_weights = {name: config.loss.local_weight * share for name, share in shares.items()}
+        self.weights = {config.loss.contrast: 1.0} | local_weights
+        if config.loss.local.across_clips:  # The clips of a group contrast with each other.
+            self.block_size = config.loss.local.group_size
 
     def init_params(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters."""
@@ -94,20 +96,6 @@ class EncoderObjective:
             counts |= local.local_counts(self.config.loss.local, batch)
         return counts
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of every term in the total loss."""
-        weights = {self.config.loss.contrast: 1.0}
-        if self.has_local:
-            shares = local.term_weights(self.config.loss.local)
-            weights |= {name: self.config.loss.local_weight * share for name, share in shares.items()}
-        return weights
-
-    @property
-    def block_size(self) -> int:
-        """Clips that contrast with each other locally: one group, or one clip."""
-        return self.config.loss.local.group_size if self.config.loss.local.across_clips else 1
-
     def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
         """Projects the logit scales into their range."""
 
@@ -136,43 +124,17 @@ class EncoderObjective:
         return batch
 
 
-class EncoderStage:
-    """See ``Stage``."""
+class EncoderStage(Stage):
+    """Trains on clips and captions."""
 
-    given: Mapping[str, Any] = {}
+    loader = ClipLoader
 
     def __init__(self, config: EncoderTrainConfig, mesh: Mesh, workdir: Path):
         """Builds the objective; nothing is read yet."""
-        self.config, self._mesh = config, mesh
-        self.objective = EncoderObjective(config, mesh)
-        self._source: Source | None = None
-        self._validation: tuple[TrainedEncoder, Source] | None = None
+        super().__init__(config, mesh, EncoderObjective(config, mesh))
+        self._encoder = TrainedEncoder(config, mesh=mesh)
 
-    def open_source(self) -> Source:
-        """Opens training and validation clips; returns the former."""
-        self._source = open_source(training_specification(self.config))
-        if self.config.data.validation:
-            self._validation = TrainedEncoder(self.config, mesh=self._mesh), open_source(self.config.data.validation)
-        return self._source
-
-    def prepare(self, workdir: Path) -> None:
-        """An encoder keeps nothing beside its checkpoints."""
-
-    def batches(self, start_step: int) -> Batches:
-        """Clips and captions, as ``Pipeline`` says."""
-        config = self.config
-        loader = ClipLoader(config.data, self._source, config.seed)
-        pipeline = Pipeline(config.data, self._source, loader, config.seed)
-        return pipeline.batches(config.batch_size, start_step, HostRows(self._mesh, config.batch_size).numbers)
-
-    def evaluate(self, params: Mapping[str, Any], step: int) -> dict[str, float]:
+    def validate(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Retrieval and grounding on the validation clips."""
-        if self._validation is None:
-            return {}
-        encoder, source = self._validation
-        encoder.params = params
-        return headline(evaluate_encoder(encoder, source), "validation")
-
-    def name_of(self, index: int) -> str:
-        """The id of a clip."""
-        return self._source[index].id
+        self._encoder.params = params
+        return headline(evaluate_encoder(self._encoder, self.validation), "validation")

@@ -11,19 +11,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.core.config import check_same
-from hilight_jax.core.host_rows import HostRows, on_mesh
+from hilight_jax.core.host_rows import on_mesh
 from hilight_jax.core.means import Mean
 from hilight_jax.data.clips import ImageTextLoader
 from hilight_jax.data.config import ImageDataConfig
-from hilight_jax.data.pipelines import Pipeline
-from hilight_jax.data.records import Source
-from hilight_jax.data.sources import open_source
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
 from hilight_jax.losses.long_short_contrast import LongClipLossConfig, long_clip_loss
 from hilight_jax.models import long_clip
 from hilight_jax.models.clip import normalise
-from hilight_jax.stages.stage import Batches, check_texts, training_specification
+from hilight_jax.stages.stage import Stage, check_texts
 from hilight_jax.training.run_config import RunConfig
+from hilight_jax.training.trainer import Objective
 
 _READ = ("image", "long_ids", "short_ids")
 
@@ -44,8 +42,8 @@ class LongClipTrainConfig(RunConfig):
         check_texts(self)
 
 
-class LongClipObjective:
-    """Images match long texts, and their principal components short ones."""
+class LongClipObjective(Objective):
+    """Images match long texts, and their principal components short ones; the logit scale is not clamped."""
 
     partition_rules = long_clip.PARTITION_RULES
 
@@ -78,10 +76,6 @@ class LongClipObjective:
         size = jnp.asarray(batch["image"].shape[0], jnp.float32)
         return {"long": size, "short": size}
 
-    def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Leaves the parameters alone: Long-CLIP does not clamp its logit scale."""
-        return params
-
     def embed(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """The embeddings ``image``, ``long`` and ``short`` [B, E] of a batch, not normalised."""
 
@@ -99,40 +93,21 @@ class LongClipObjective:
         return {"image": np.zeros((batch_size, side, side, 3), np.uint8), "long_ids": ids, "short_ids": ids}
 
 
-class LongClipStage:
-    """See ``Stage``."""
+class LongClipStage(Stage):
+    """Trains on images and texts."""
 
-    given: Mapping[str, Any] = {}
+    loader = ImageTextLoader
 
     def __init__(self, config: LongClipTrainConfig, mesh: Mesh, workdir: Path):
         """Builds the objective; nothing is read yet."""
-        self.config, self._mesh = config, mesh
-        self.objective = LongClipObjective(config, mesh)
-        self._embed = on_mesh(mesh, self.objective.embed)
-        self._source: Source | None = None
-        self._validation: Source | None = None
+        objective = LongClipObjective(config, mesh)
+        super().__init__(config, mesh, objective)
+        self._embed = on_mesh(mesh, objective.embed)
 
-    def open_source(self) -> Source:
-        """Opens training and validation images; returns the former."""
-        self._source = open_source(training_specification(self.config))
-        if self.config.data.validation:
-            self._validation = open_source(self.config.data.validation)
-        return self._source
-
-    def prepare(self, workdir: Path) -> None:
-        """Long-CLIP keeps nothing beside its checkpoints."""
-
-    def batches(self, start_step: int) -> Batches:
-        """Images and texts, as ``Pipeline`` says."""
-        size = self.config.batch_size
-        return self._pipeline(self._source).batches(size, start_step, HostRows(self._mesh, size).numbers)
-
-    def evaluate(self, params: Mapping[str, Any], step: int) -> dict[str, float]:
+    def validate(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Retrieval of validation images by their long texts, and the reverse."""
-        if self._validation is None:
-            return {}
         found: dict[str, list[np.ndarray]] = {"image": [], "long": []}
-        with self._pipeline(self._validation).eval_batches(self.config.eval_batch_size) as batches:
+        with self.pipeline(self.validation).eval_batches(self.config.eval_batch_size) as batches:
             for batch in batches:
                 embeds = self._embed(params, {name: batch[name] for name in _READ})
                 for name, parts in found.items():
@@ -141,11 +116,3 @@ class LongClipStage:
         ranks = retrieval_metrics(images, texts, np.arange(len(texts)))["plain"]
         named = {"text_to_video": "long_text_to_image", "video_to_text": "image_to_long_text"}
         return {f"validation/{named[way]}_r{k}": figures[f"R@{k}"] for way, figures in ranks.items() for k in RECALLS}
-
-    def _pipeline(self, source: Source) -> Pipeline:
-        config = self.config
-        return Pipeline(config.data, source, ImageTextLoader(config.data, source, config.seed), config.seed)
-
-    def name_of(self, index: int) -> str:
-        """The id of an image."""
-        return self._source[index].id

@@ -1,14 +1,18 @@
 """The interfaces of a stage: what ``train``, ``evaluate`` and ``report`` call."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from jax.sharding import Mesh
 
 from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.core.host_rows import HostRows
+from hilight_jax.data.pipelines import Loader, Pipeline
+from hilight_jax.data.sources import open_source
 from hilight_jax.data.tokenizers import VOCABULARY_SIZE
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.trainer import Objective
@@ -16,35 +20,65 @@ from hilight_jax.training.trainer import Objective
 Batches = AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]
 
 
-class Stage(Protocol):
-    """A stage of training, ready to run; its constructor takes ``(config, mesh, workdir)``."""
+class Stage:
+    """A stage of training, ready to run: a subclass for each stage, of ``(config, mesh, workdir)``.
 
-    objective: Objective
-    given: Mapping[str, Any]  # Parameters that other runs made, by top-level name.
+    Attributes:
+      objective: Its part of the training step.
+      given: Parameters that other runs made, by top-level name.
+      data: The configuration that examples are loaded by.
+      validation: The validation examples; None when the config names none.
+    """
+
+    open_examples: Callable[[str], Any] = staticmethod(open_source)
+    loader: Callable[[Any, Any, int], Loader]  # Of a configuration, a source and a seed.
+    given: Mapping[str, Any] = {}
+    validation: Any = None
+
+    def __init__(self, config: Any, mesh: Mesh, objective: Objective):
+        """Keeps these; nothing is read yet."""
+        self.config, self.mesh, self.objective, self.data = config, mesh, objective, config.data
 
     def open_source(self) -> Sized:
-        """Opens the training examples.
+        """Opens the examples for training and validation; returns the former.
 
         Raises:
-          DataError: The config names none, or those it names are missing.
+          DataError: The config names none to train on, or those it names are missing.
         """
-        ...
+        if not self.data.train:
+            raise DataError(
+                "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl "
+                "(docs/your-videos.md describes manifests)."
+            )
+        self._source = self.open_examples(self.data.train)
+        if self.data.validation:
+            self.validation = self.open_examples(self.data.validation)
+        return self._source
 
     def prepare(self, workdir: Path) -> None:
-        """Writes the run's other files, before the first step and at every resumption."""
-        ...
+        """Writes the run's other files, before the first step and at every resumption; by default there are none."""
 
     def batches(self, start_step: int) -> Batches:
         """This host's slices of the global batches, from ``start_step`` on."""
-        ...
+        size = self.config.batch_size
+        return self.pipeline(self._source).batches(size, start_step, HostRows(self.mesh, size).numbers)
+
+    def pipeline(self, source: Any) -> Pipeline:
+        """The batches of a source."""
+        seed = self.config.seed
+        return Pipeline(self.data, source, self.loader(self.data, source, seed), seed)
 
     def evaluate(self, params: Mapping[str, Any], step: int) -> dict[str, float]:
         """Figures on the validation examples; none when the config names none."""
-        ...
+        return {} if self.validation is None else self.validate(params)
+
+    def validate(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Figures on the validation examples."""
+        raise NotImplementedError
 
     def name_of(self, index: int) -> str:
         """The name of a training example, for messages."""
-        ...
+        return self._source[index].id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,21 +146,6 @@ class PageRequest:
     num_clips: int = 6
     controls: Sequence[Path] = ()
     overrides: Sequence[str] | None = None
-
-
-def training_specification(config: RunConfig) -> str:
-    """The source of the training examples.
-
-    Raises:
-      DataError: The config names none.
-    """
-    specification = config.data.train
-    if not specification:
-        raise DataError(
-            "config.data.train names no clips; give a source, e.g. --config.data.train=manifest:clips.jsonl "
-            "(docs/your-videos.md describes manifests)."
-        )
-    return specification
 
 
 def check_texts(config: RunConfig) -> None:

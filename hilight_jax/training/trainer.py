@@ -23,11 +23,11 @@ from hilight_jax.training.steps import TrainState, create, make_train_step
 
 
 class Objective(Protocol):
-    """The part of a training step that a stage defines."""
+    """The part of a training step that a stage defines; a stage that inherits it may leave out what has a default."""
 
     partition_rules: tuple[Rule, ...]
     weights: Mapping[str, float]
-    block_size: int  # Consecutive clips that one micro-batch keeps together.
+    block_size: int = 1  # Consecutive clips that one micro-batch keeps together.
 
     def init_params(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters."""
@@ -35,7 +35,7 @@ class Objective(Protocol):
 
     def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
         """Sets the parameters that start from others, once those have their values."""
-        ...
+        return params
 
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict:
         """The named losses of a batch, each a sum and a count."""
@@ -47,7 +47,7 @@ class Objective(Protocol):
 
     def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
         """Projects parameters into their allowed range."""
-        ...
+        return params
 
     def example_batch(self, batch_size: int) -> dict[str, np.ndarray]:
         """A batch of the right names, shapes and dtypes."""
