@@ -16,8 +16,7 @@ from hilight_jax.billiards.dataset import build
 from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import commands, distributed, trees
-from hilight_jax.core.distributed import log
-from hilight_jax.core.identity import run_identity
+from hilight_jax.core.distributed import log, run_identity
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
 from hilight_jax.data.sources import is_missing
@@ -27,7 +26,7 @@ from hilight_jax.stages.load_config import load_config
 from hilight_jax.stages.start import check_init_from, check_workdir, start
 from hilight_jax.stages.table import STAGES
 from hilight_jax.training import loop
-from hilight_jax.training.long_runs.clock import Clock
+from hilight_jax.training.long_runs.goodput import Clock
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.trainer import Trainer
 

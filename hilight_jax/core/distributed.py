@@ -4,6 +4,7 @@ With a single process every function returns at once.
 """
 
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,12 @@ from jax._src import clusters, distributed
 from jax.errors import JaxRuntimeError
 
 from hilight_jax.core.commands import EXIT_INTERRUPTED
+from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import DistributedError, MissingProcesses, UserError
 from hilight_jax.core.roll_call import call_the_roll, numbered
 
 ARRIVAL_SECONDS = 300.0
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 # Seconds that JAX's service waits at the end for late processes; a job whose other half failed waits as long.
 _SHUTDOWN_SECONDS = 30
 # Seconds that a failing process 0 keeps the service alive: JAX aborts processes that lose it, in the middle of output.
@@ -248,3 +252,23 @@ def log(line: str) -> None:
     if jax.process_index() == 0:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+
+
+def run_identity(config: Any) -> dict[str, str]:
+    """Returns hashes of the code and the configuration, and the library versions, for ``agree``."""
+    configuration = hashlib.blake2b(json.dumps(to_dict(config)).encode(), digest_size=8).hexdigest()
+    return {"code": code_hash(), "configuration": configuration, "versions": library_versions()}
+
+
+def code_hash() -> str:
+    """Hashes the names and contents of all source files of the package."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def library_versions() -> str:
+    """Lists the versions of the libraries that compute."""
+    return ", ".join(f"{name} {metadata.version(name)}" for name in _LIBRARIES)

@@ -15,8 +15,8 @@ import jax
 from hilight_jax import __version__
 from hilight_jax.core.atomic_files import read_object, write_object
 from hilight_jax.core.config import to_dict
+from hilight_jax.core.distributed import library_versions
 from hilight_jax.core.errors import CheckpointError
-from hilight_jax.core.identity import library_versions
 from hilight_jax.training.run_config import RunConfig
 
 ANCESTRY = "ancestry.json"

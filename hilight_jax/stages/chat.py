@@ -22,11 +22,9 @@ from hilight_jax.losses.next_token import likeliest_in_chunks, next_token, next_
 from hilight_jax.models.hilight import PARTITION_RULES, TOWER_PARTS, HiLight, parts, variables
 from hilight_jax.runs.provenance import fingerprint
 from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.chat_parts import gather_parts, keep_provenance
-from hilight_jax.stages.chat_tokenizer import TOKENIZER, keep_tokenizer
-from hilight_jax.stages.frozen_towers import FEATURES, Towers, feature_shapes
+from hilight_jax.stages.chat_parts import TOKENIZER, gather_parts, keep_provenance, keep_tokenizer
+from hilight_jax.stages.frozen_towers import FEATURES, TowerCache, Towers, feature_shapes
 from hilight_jax.stages.stage import Stage
-from hilight_jax.stages.tower_cache import TowerCache
 from hilight_jax.training.trainer import Objective
 
 Batch = Mapping[str, np.ndarray]

@@ -1,12 +1,14 @@
-"""The description of a run of one of HiLight's two stages: *align* and *tune*."""
+"""The configurations of HiLight's two stages, *align* and *tune*, and of the language model that they build on."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, Self
 
+from hilight_jax.checkpoints.store import KeepConfig
 from hilight_jax.core import trees
 from hilight_jax.core.config import check, check_same
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.config import ConversationDataConfig
+from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.training.run_config import RunConfig
 
@@ -98,3 +100,28 @@ class ChatTrainConfig(RunConfig):
                 f"config.data.num_video_tokens is {self.data.num_video_tokens}, but {self.data.key_frames.count} key "
                 f"frames of {self.model.token_mining.tokens_per_frame} tokens make {tokens}; set it to that."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModelParts:
+    """The only part of a converted language model."""
+
+    gemma: GemmaConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LanguageModelRun:
+    """The workdir of a converted language model, a source of other runs; fields as in ``RunConfig``.
+
+    No stage trains a language model without videos.
+    """
+
+    stage: Literal["language_model"] = "language_model"
+    name: str
+    preset: str
+    model: LanguageModelParts
+    keep: KeepConfig = KeepConfig()
+
+    def with_sources(self) -> Self:
+        """Returns itself, as it has no data."""
+        return self

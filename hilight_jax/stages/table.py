@@ -9,10 +9,9 @@ from jax.sharding import Mesh
 
 from hilight_jax.stages import flops
 from hilight_jax.stages.chat import ChatObjective, ChatStage
-from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.chat_config import ChatTrainConfig, LanguageModelRun
 from hilight_jax.stages.encoder import EncoderObjective, EncoderStage
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.language_model import LanguageModelRun
 from hilight_jax.stages.long_clip import LongClipObjective, LongClipStage, LongClipTrainConfig
 from hilight_jax.stages.stage import Evaluator, PageRequest, Stage
 from hilight_jax.stages.trained_chat import ChatEvaluator, write_chat_page

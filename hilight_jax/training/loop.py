@@ -18,13 +18,11 @@ from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import Interrupted
 from hilight_jax.core.progress import Progress
 from hilight_jax.training.device_batches import DeviceBatches
-from hilight_jax.training.long_runs.clock import Clock, Pace
-from hilight_jax.training.long_runs.goodput import Goodput
+from hilight_jax.training.long_runs.goodput import Clock, Goodput, Pace
 from hilight_jax.training.long_runs.preemption import MaintenanceWatch, Preemption
 from hilight_jax.training.long_runs.profiling import Profile, profiled_steps
 from hilight_jax.training.long_runs.watchdog import Watchdog
-from hilight_jax.training.metrics import MetricsWriter
-from hilight_jax.training.nonfinite import FiniteCheck
+from hilight_jax.training.metrics import FiniteCheck, MetricsWriter
 from hilight_jax.training.optimizer import schedule
 from hilight_jax.training.steps import TrainState
 from hilight_jax.training.trainer import Trainer
@@ -115,6 +113,7 @@ def run(
             logs = step % config.log_every == 0 or step == config.steps
             evaluates = step % config.eval_every == 0 or step == config.steps
             saves = evaluates or stops or step % config.keep.every == 0
+            values: dict[str, float] = {}
             figures: dict[str, float] = {}
             with clock.activity("step"):
                 if logs or saves:

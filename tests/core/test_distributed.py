@@ -3,8 +3,8 @@
 import pytest
 
 from hilight_jax.core import distributed
+from hilight_jax.core.distributed import code_hash, library_versions
 from hilight_jax.core.errors import DistributedError
-from hilight_jax.core.identity import code_hash, library_versions
 from tests.core.processes import run_processes
 
 

@@ -19,7 +19,7 @@ from hilight_jax.models.lora import COLLECTION
 from hilight_jax.models.video_text import DualEncoderConfig
 from hilight_jax.runs.provenance import lazy_part, read_provenance
 from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.chat_tokenizer import TOKENIZER
+from hilight_jax.stages.chat_parts import TOKENIZER
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.load_config import read_config
 

@@ -20,7 +20,7 @@ from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.importing.imported_model import Imported
 from hilight_jax.models import hilight, long_clip, video_text
 from hilight_jax.runs.ancestry import ANCESTRY, converted
-from hilight_jax.stages.chat_tokenizer import TOKENIZER
+from hilight_jax.stages.chat_parts import TOKENIZER
 from hilight_jax.stages.load_config import build_run
 
 PRESET = "imported"

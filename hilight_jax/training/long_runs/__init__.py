@@ -1,1 +1,1 @@
-"""Operations of runs that last for weeks: clock, goodput, watchdog, preemption, profiling."""
+"""Operations of runs that last for weeks: goodput, watchdog, preemption, profiling."""

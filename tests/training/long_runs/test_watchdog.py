@@ -1,7 +1,7 @@
 """A stall is told once, again at doubling ages, and so is its end."""
 
 from hilight_jax.training.long_runs.watchdog import Watchdog
-from tests.training.long_runs.test_clock import Hands
+from tests.training.long_runs.test_goodput import Hands
 
 
 def test_a_stall_is_told_at_doubling_ages_and_when_it_ends(tmp_path):
