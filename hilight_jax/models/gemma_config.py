@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError, nearest
 from hilight_jax.models.layers import check_multiples, check_sizes, quick_gelu
 
@@ -62,10 +63,7 @@ class GemmaConfig:
         check_multiples("gemma", self, {"num_heads": "num_kv_heads"})
         if self.head_dim % 2:
             raise ConfigError(f"gemma.head_dim is {self.head_dim}, but must be even: rotary positions turn pairs.")
-        for name in ("norm_eps", "rope_base"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"gemma.{name} is {value}, but must be a positive number.")
+        check(self, "gemma.", lambda x: 0 < x < math.inf, "a positive number", "norm_eps", "rope_base")
         if self.hidden_act not in ACTIVATIONS:
             raise ConfigError(
                 f"gemma.hidden_act is '{self.hidden_act}', but must be one of {', '.join(sorted(ACTIVATIONS))}."

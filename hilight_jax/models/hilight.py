@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.config import check_same
 from hilight_jax.core.mesh_context import split_over_batch
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.sharding import Rule
@@ -74,19 +74,11 @@ class HiLightConfig:
 
     def __post_init__(self):
         """Checks that the parts fit each other."""
-        mining, frames = self.token_mining, self.frames
-        pairs = [
-            ("token_mining.width_video", mining.width_video, "vision.width", self.vision.width),
-            ("token_mining.width_out", mining.width_out, "gemma.width", self.gemma.width),
-        ]
-        if frames is not None:
-            pairs += [
-                ("token_mining.width_frames", mining.width_frames, "frames.embed_dim", frames.embed_dim),
-                ("frames.image_size", frames.image_size, "vision.image_size", self.vision.image_size),
-            ]
-        for ours, value, theirs, wanted in pairs:
-            if value != wanted:
-                raise ConfigError(f"{ours} is {value}, but {theirs} is {wanted}; set both to the same.")
+        check_same(self, "", "token_mining.width_video", "vision.width")
+        check_same(self, "", "token_mining.width_out", "gemma.width")
+        if self.frames is not None:
+            check_same(self, "", "token_mining.width_frames", "frames.embed_dim")
+            check_same(self, "", "frames.image_size", "vision.image_size")
 
     def num_video_tokens(self, num_key_frames: int) -> int:
         """V, the rows that a clip takes in the language model."""

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh_context import platform, split_over_batch
 from hilight_jax.core.sharding import Rule
@@ -90,9 +91,7 @@ class ComputeConfig:
 
 def check_sizes(tower: str, config: Any, names: Sequence[str]) -> None:
     """Raises a ConfigError unless these fields of a tower's config are at least 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{tower}.{name} is {getattr(config, name)}, but must be at least 1.")
+    check(config, f"{tower}.", lambda x: x >= 1, "at least 1", *names)
 
 
 def check_multiples(tower: str, config: Any, pairs: Mapping[str, str]) -> None:

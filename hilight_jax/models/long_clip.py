@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from hilight_jax.core.config import check_same
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
@@ -99,11 +100,7 @@ class LongClipConfig:
 
     def __post_init__(self):
         """Checks that images and texts share a space."""
-        if self.frames.embed_dim != self.text.embed_dim:
-            raise ConfigError(
-                f"model.frames.embed_dim is {self.frames.embed_dim}, but model.text.embed_dim is "
-                f"{self.text.embed_dim}; set both to the same."
-            )
+        check_same(self, "model.", "frames.embed_dim", "text.embed_dim")
 
 
 class FrameTower(nn.Module):

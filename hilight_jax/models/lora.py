@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree, flatten, matches, unflatten
@@ -53,12 +54,9 @@ class LoraConfig:
 
     def __post_init__(self):
         """Checks the numbers; targets are checked against the model by ``init``."""
-        if self.rank < 1:
-            raise ConfigError(f"lora.rank is {self.rank}, but must be at least 1.")
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ConfigError(f"lora.alpha is {self.alpha}, but must be a positive number.")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"lora.dropout is {self.dropout}, but must be at least 0 and below 1.")
+        check(self, "lora.", lambda x: x >= 1, "at least 1", "rank")
+        check(self, "lora.", lambda x: 0 < x < math.inf, "a positive number", "alpha")
+        check(self, "lora.", lambda x: 0 <= x < 1, "at least 0 and below 1", "dropout")
         for target in self.targets:
             try:
                 re.compile(target)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.config import check
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models import local_heads
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
@@ -52,8 +52,7 @@ class DualEncoderConfig:
 
     def __post_init__(self):
         """Checks the shared width."""
-        if self.embed_dim < 1:
-            raise ConfigError(f"embed_dim is {self.embed_dim}, but must be at least 1.")
+        check(self, "", lambda x: x >= 1, "at least 1", "embed_dim")
 
     @property
     def level_pairs(self) -> tuple[tuple[int, int], ...]:
