@@ -61,15 +61,10 @@ def evaluate_encoder(
     similarity: str | None = None,
     show_progress: bool = False,
 ) -> dict[str, Any]:
-    """Scores retrieval in both directions and grounding, with all controls.
+    """Scores retrieval in both directions and grounding, with all controls, on the first `num_clips` clips or all.
 
-    Args:
-      encoder: the trained towers and their configuration.
-      source: held-out clips; grounding needs spans in the captions and 'objects' in the labels.
-      batch_size: clips per batch; by default the configuration's `eval_batch_size`.
-      num_clips: only the first so many clips.
-      similarity: 'cosine' or 'dot' for grounding; by default 'dot' for a model trained only within clips (SPARC).
-      show_progress: write a progress line on stderr.
+    Grounding needs spans in the captions and 'objects' in the labels. Its `similarity` is 'cosine' or 'dot', by default
+    that of the run's local loss; `batch_size` is by default the configuration's `eval_batch_size`.
 
     Returns:
       `{'clips', 'captions', 'skipped': [{'id', 'reason'}], 'retrieval': ..., 'grounding': ...}`, see

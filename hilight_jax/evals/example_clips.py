@@ -71,13 +71,8 @@ def any_video(
 ) -> tuple[Example, float]:
     """Draws maps of every word of a text over a video; returns them and the cosine of the whole clip and text.
 
-    Args:
-      encoder: the trained towers.
-      frames: uint8 [F, Y, X, 3] to draw on.
-      model_frames: uint8 [F, y, x, 3], the same frames at the size of the model.
-      text: any text that has a word.
-      name: name of the video.
-      notes: one per frame.
+    `frames`, uint8 [F, Y, X, 3], are drawn on; `model_frames`, uint8 [F, y, x, 3], are the same at the size of the
+    model; `notes` has one per frame.
     """
     tokens = ClipTokenizer(encoder.config.data.text_length)(text)
     passages = whole_words(text, tokens)
@@ -95,12 +90,7 @@ def asked_clips(
 ) -> list[AskedClips]:
     """Reads the first conversations about clips of an evaluation, each with its first answers; no model is needed.
 
-    Args:
-      answers_file: answers that `evaluate` wrote, one a line, in the order of the source.
-      source: the source that was evaluated.
-      data: the run's data configuration.
-      num_conversations: conversations, at most.
-      num_questions: answers of each, at most.
+    `evaluate` wrote the answers, one a line, in the order of the source.
 
     Raises:
       DataError: the file is of another source, or a clip can no longer be decoded.

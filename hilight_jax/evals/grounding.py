@@ -85,7 +85,7 @@ class Truth:
     """True places of the things of one clip, computed once for all words that name them."""
 
     def __init__(self, things: Mapping[str, Track], grid: Grid):
-        """Args: `things` are all things of the clip by name; those called 'ball:...' are the balls of the controls."""
+        """Takes all things of the clip by name; those called 'ball:...' are the balls of the controls."""
         self.seen = {name: track.seen(grid.height, grid.width) for name, track in things.items()}
         self.on = {name: grid.patches_on(track) for name, track in things.items()}
         self.shares = {name: grid.shares(track) for name, track in things.items()}
@@ -120,12 +120,7 @@ def score_words(
 ) -> Float[np.ndarray, "W figures"]:
     """Scores the words of one clip: per word `[questions, *sums over them of FIGURES]`.
 
-    Args:
-      maps: the words' maps.
-      shuffled_maps: in the same clip, maps of words that name other things.
-      names: the thing that each word names.
-      truth: places of the things.
-      similarity: 'cosine' or 'dot', see `pooling_weights`.
+    `names` are the things that the words name; `shuffled_maps` are, in the same clip, those of words that name others.
     """
     seen, on, shares = (np.stack([known[name] for name in names]) for known in (truth.seen, truth.on, truth.shares))
     per_frame = np.stack(
@@ -153,18 +148,11 @@ def pointing_hits(
 
 
 def summarise_grounding(
-    scores: Float[np.ndarray, "W figures"],
-    clips: Sequence[int],
-    kinds: Sequence[str],
-    objects: Sequence[str],
+    scores: Float[np.ndarray, "W figures"], clips: Sequence[int], kinds: Sequence[str], objects: Sequence[str]
 ) -> dict:
-    """Averages word scores over questions, per kind of word and per named thing.
+    """Averages rows of `score_words` over questions, per kind of word ('ball', 'cue_ball') and named thing ('ball:3').
 
-    Args:
-      scores: one row of `score_words` per word.
-      clips: the clip of each word; the unit that the bootstrap resamples, as words of one clip are not independent.
-      kinds: the class of each word: 'ball', 'cue_ball', 'pocket', 'cue', ...
-      objects: 'ball:3', ...
+    The bootstrap resamples clips, as words of one clip are not independent.
 
     Returns:
       `{'classes': {kind: G}, 'objects': {object: G}}`; G holds every one of `FIGURES`, 'interval' (95 % bootstrap
@@ -211,14 +199,12 @@ def _averages(scores, clips, interval):
     return {**group, "words": int((scores[:, 0] > 0).sum()), "questions": int(questions)}
 
 
-def bootstrap_interval(per_clip: Float[np.ndarray, "clips 2"], resamples: int = 1000) -> list[float]:
+def bootstrap_interval(per_clip: Float[np.ndarray, "clips 2"]) -> list[float]:
     """95 % percentile interval of sum(hits) / sum(questions) over clips drawn with replacement; seeded.
 
-    Args:
-      per_clip: questions (at least one) and hits of every clip.
-      resamples: how many times to draw.
+    The columns are questions (at least one) and hits of every clip.
     """
     clips = len(per_clip)
-    draws = np.random.default_rng(0).multinomial(clips, np.full(clips, 1.0 / clips), size=resamples)
+    draws = np.random.default_rng(0).multinomial(clips, np.full(clips, 1.0 / clips), size=1000)
     questions, hits = (draws @ per_clip).T
     return np.quantile(hits / questions, (0.025, 0.975)).tolist()

@@ -55,13 +55,7 @@ class WordScorer:
         return clip in self._of_clip
 
     def add(self, clip: int, video_local: Sequence[Float[np.ndarray, "F P E"]], things: Mapping[str, Track]) -> None:
-        """Scores the words of one clip.
-
-        Args:
-          clip: its number in the source.
-          video_local: its patches' features, one array per level.
-          things: place of each named thing.
-        """
+        """Scores the words of one clip by its patches' features, one array per level."""
         numbers = self._of_clip[clip]
         words = [self._words[n] for n in numbers]
         vectors = np.stack([w.vectors for w in words] + [self._words[n].vectors for n in self._partners[numbers]])

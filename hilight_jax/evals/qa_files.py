@@ -47,11 +47,7 @@ class Entry(NamedTuple):
 
 
 def score_predictions(path: str, specification: str) -> dict[str, Any]:
-    """Scores a file of predictions on a published set.
-
-    Args:
-      path: the predictions.
-      specification: ``KIND:FILE[,train=FILE][,questions=FILE]``, see above.
+    """Scores a file of predictions on a published set, ``KIND:FILE[,train=FILE][,questions=FILE]``.
 
     Returns:
       ``{'questions', 'unanswered', 'frequent_from', 'overall', 'types', 'yes_no', 'needs_video', 'answers'}`` as

@@ -8,11 +8,7 @@ from hilight_jax.evals.answer_scores import CONTROLS, Answered, matches
 from hilight_jax.evals.retrieval import RECALLS
 
 _COLUMNS = ("right", "exact", "frequent", "question", "other clip", "refused", "unheard", "questions")
-
-
 _FIGURES = ("normalised", "exact", *CONTROLS, "refused", "unheard")
-
-
 _RECALL_NAMES = tuple(f"R@{k}" for k in RECALLS)
 
 
@@ -39,10 +35,8 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
     for kind, group in classes.items():
         title = kind.replace("_", " ")
         lines.append(_encoder_row(title, (*(f"{group[name]:.3f}" for name in names), str(group["questions"]))))
-    lines += [
-        "",
-        f"maps of the level: {' + '.join(result['map_levels'])}; cushions, which are no one place, are left out",
-    ]
+    levels = " + ".join(result["map_levels"])
+    lines += ["", f"maps of the level: {levels}; cushions, which are no one place, are left out"]
     if levels := result["grounding"]["levels"]:
         lines += ["", _encoder_row("ball, by one level alone", ("pointing", "rnd patch", "rnd ball"))]
         controls = [f"{classes['ball'][name]:.3f}" for name in ("area_chance", "random_ball")]

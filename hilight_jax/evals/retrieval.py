@@ -24,10 +24,8 @@ def retrieval_metrics(
 ) -> dict:
     """Scores retrieval in both directions, plainly and with dual-softmax rescoring.
 
-    Args:
-      video_embeds: one row per video; need not be unit vectors.
-      text_embeds: one row per caption.
-      video_of_text: the row of `video_embeds` that each caption describes. Every video needs a caption.
+    Embeddings need not be unit vectors. `video_of_text` is the row of `video_embeds` that each caption describes; every
+    video needs a caption.
 
     Returns:
       `{'num_videos', 'num_texts', 'plain': S, 'dsl_clip_vip': S, 'dsl_both_ways': S}` where S is

@@ -14,12 +14,9 @@ from jaxtyping import Float
 def word_vectors(
     text_local: Sequence[Float[np.ndarray, "L E"]], tokens: Sequence[int], similarity: str
 ) -> Float[np.ndarray, "levels E"]:
-    """Mean local feature of a word's tokens at every level.
+    """Mean local feature, at every tapped level, of a word's content tokens, given by their positions.
 
-    Args:
-      text_local: one array per tapped level.
-      tokens: positions of the word's content tokens; at least one.
-      similarity: 'cosine' (across-clips contrast: tokens are made unit vectors first) or 'dot' (SPARC: raw).
+    For 'cosine' (across-clips contrast) tokens are made unit vectors first; for 'dot' (SPARC) they are raw.
     """
     features = np.stack([np.asarray(level, np.float64)[list(tokens)] for level in text_local])
     return _prepare(features, similarity).mean(1)

@@ -41,17 +41,10 @@ def evaluate_video_qa(
 ) -> dict[str, Any]:
     """Scores a chat model's answers by kind of question, with controls; the same figures every time.
 
-    Args:
-      generator: the model.
-      sampling: greedy for figures that are compared.
-      source: held-out conversations.
-      data: how clips and prompts are made.
-      known: answers of the training source; by default the evaluated truths, see `KnownAnswers`.
-      controls: also show the model other clips.
-      history: put the earlier turns of a conversation before a question.
-      batch_size: prompts per batch; does not change any answer.
-      num_conversations: only the first so many.
-      show_progress: a progress line on stderr.
+    Figures that are compared need greedy `sampling`. The `known` answers are those of the training source, by default
+    the evaluated truths, see `KnownAnswers`. With `controls` the model is also shown other clips; with `history` the
+    earlier turns of a conversation stand before a question. The batch size does not change any answer. Without
+    `num_conversations` all are asked.
 
     Returns:
       ``{'conversations', 'clips', 'questions', 'skipped', 'history', 'frequent_from', 'overall', 'types', 'yes_no',

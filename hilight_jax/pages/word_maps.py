@@ -76,7 +76,8 @@ def write_words_page(folder: Path, example: Example, cosine: float) -> Path:
         strips.append(_strip(folder, name, example.title(word), heatmaps.overlay(example.frames, word.maps)))
     words = (
         f"{text(example.name)}. Cosine of the whole clip and the whole text: {cosine:.3f}. Bright patches resemble the "
-        "word most; each word's colours run from its median patch of the clip to its best one, so words cannot be compared with each other by brightness."
+        "word most; each word's colours run from its median patch of the clip to its best one, so words cannot be "
+        "compared with each other by brightness."
     )
     body = [
         f"<header><h1>{text(example.caption)}</h1><p class='lead'>{words}</p></header>",
