@@ -1,13 +1,12 @@
 """Makes labelled clips from seeds with physics, renderer and commentary."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
 from hilight_jax.billiards import setups
 from hilight_jax.billiards.filming import Take, random_rotations
-from hilight_jax.billiards.language.commentary import captions, facts, frame_caption
+from hilight_jax.billiards.language.commentary import captions, facts, frame_caption, pick
 from hilight_jax.billiards.language.footage import Footage, Namer
 from hilight_jax.billiards.language.questions import clauses, questions
 from hilight_jax.billiards.physics.simulation import simulate
@@ -15,7 +14,7 @@ from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.physics.trajectory import Shot
 from hilight_jax.billiards.rendering import camera as cameras
 from hilight_jax.billiards.rendering import looks
-from hilight_jax.billiards.rendering.banner import Banner
+from hilight_jax.billiards.rendering.layers import Banner
 from hilight_jax.billiards.rendering.scene import Scene
 from hilight_jax.billiards.worlds import SPLITS, World
 
@@ -53,11 +52,13 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     """
     rng = np.random.default_rng([world.seed, SPLITS.index(split), number, attempt])
     unseen = split == "unseen"
-    camera = _pick(world.unseen_cameras if unseen else world.cameras, rng)
-    cloth = _pick(world.unseen_cloths if unseen else world.cloths, rng)
+    camera = pick(world.unseen_cameras if unseen else world.cameras, rng)
+    cloth = pick(world.unseen_cloths if unseen else world.cloths, rng)
+    # A shot is played to its end, unless the window begins with the strike.
+    time_limit = world.window[1] if world.window_at == "strike" else 30.0
     for _ in range(_TRIES):
         setup = setups.draw(world, _TABLE, rng)
-        shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike, _time_limit(world))
+        shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike, time_limit)
         start, times = _window(world, shot, rng)
         if not _keeps_the_rules(setup, shot):
             continue
@@ -95,11 +96,6 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     return Clip(frames, labels | _measures(frames, footage), "; ".join([" ".join(sorted(listed)), *events]))
 
 
-def _time_limit(world: World) -> float:
-    """Returns the seconds that a shot is played: to its end, unless the window begins with the strike."""
-    return world.window[1] if world.window_at == "strike" else 30.0
-
-
 def _window(world: World, shot: Shot, rng: np.random.Generator) -> tuple[float, np.ndarray]:
     """Returns the start of the first frame on the shot's clock, and the times [F] of all frames after it, seconds."""
     length = rng.uniform(*world.window)
@@ -107,7 +103,7 @@ def _window(world: World, shot: Shot, rng: np.random.Generator) -> tuple[float, 
         start, length = 0.0, min(length, shot.duration)
     else:
         moments = [event.time for event in shot.events if event.kind in ("ball_ball", "cushion", "pocket")] or [0.0]
-        start = _pick(moments, rng) - rng.uniform(0.3, 0.7) * length
+        start = pick(moments, rng) - rng.uniform(0.3, 0.7) * length
         start = max(min(start, shot.duration + 0.3 - length), -world.lead)
     return start, np.linspace(0, length, world.num_frames)
 
@@ -134,9 +130,9 @@ def _scene(world: World, lens: cameras.Camera, cloth: str, rng: np.random.Genera
         lens,
         _TABLE,
         cloth=cloth,
-        wood=_pick(tuple(looks.WOODS), rng),
-        floor=_pick(tuple(looks.FLOORS), rng),
-        lights=_pick(tuple(looks.LIGHTS), rng),
+        wood=pick(tuple(looks.WOODS), rng),
+        floor=pick(tuple(looks.FLOORS), rng),
+        lights=pick(tuple(looks.LIGHTS), rng),
         exposure=rng.uniform(0.9, 1.1),
         noise=rng.uniform(1.0, 4.0),
         seed=int(rng.integers(2**31)),
@@ -159,7 +155,3 @@ def _measures(frames: np.ndarray, footage: Footage) -> dict:
     }
     times = np.round(footage.times, 4).tolist()
     return {"height": height, "width": width, "num_frames": num_frames, "times": times, "objects": objects}
-
-
-def _pick(choices: Sequence, rng: np.random.Generator):
-    return choices[int(rng.integers(len(choices)))]

@@ -155,7 +155,20 @@ class Take:
 
     @functools.cached_property
     def _places(self) -> dict[str, Track]:
-        return places_in_picture(self.camera, self.table)
+        """Returns the tracks, of one frame, of the cushions and pockets in the picture, by the table's own names.
+
+        A cushion is put in the middle of that part of it that is in the picture, as a disc as wide as the cushion.
+        Balls, the cue, a banner or a nearer rail may hide a place: its `visible` is 1 wherever it lies in the picture.
+        A cushion is a strip, of which the disc is a small part; the kind of its captions' spans is 'cushion', so that
+        an evaluation of where words point can leave cushions out or count them apart.
+        """
+        names, radii, owners, points = _landmarks(self.table)
+        inside = is_inside(self.camera, points)
+        found = {}
+        for k in np.unique(owners[inside]):
+            middle = points[inside & (owners == k)].mean(0)
+            found[names[k]] = track(self.camera, middle[None], radii[k], np.ones(1))
+        return found
 
 
 def _is_sole_cause(event: Event, gap: list[Event]) -> bool:
@@ -209,23 +222,6 @@ def pocket_names(table: Table, sides: Mapping[str, str]) -> dict[str, str]:
         parts.sort(key=lambda side: side in ("left", "right"))
         names[pocket.name] = "-".join(parts) if len(parts) == 2 else f"{parts[0]}-middle"
     return names
-
-
-def places_in_picture(camera: Camera, table: Table) -> dict[str, Track]:
-    """Returns the tracks, of one frame, of the cushions and pockets in the picture, by the table's own names.
-
-    A cushion is put in the middle of that part of it that is in the picture, as a disc as wide as the cushion. Whether
-    balls, the cue, a banner or a nearer rail hide a place is not tested: its `visible` is 1 wherever it lies in the
-    picture. A cushion is a strip, of which the disc is a small part; the kind of its captions' spans is 'cushion', so
-    that an evaluation of where words point can leave cushions out or count them apart.
-    """
-    names, radii, owners, points = _landmarks(table)
-    inside = is_inside(camera, points)
-    found = {}
-    for k in np.unique(owners[inside]):
-        middle = points[inside & (owners == k)].mean(0)
-        found[names[k]] = track(camera, middle[None], radii[k], np.ones(1))
-    return found
 
 
 def track(camera: Camera, points: np.ndarray, radius: float, visible: np.ndarray) -> Track:

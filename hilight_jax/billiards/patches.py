@@ -8,14 +8,9 @@ def patch_weights(
 ) -> np.ndarray:
     """Divides a disc among the patches of its frame, by exact area.
 
-    Args:
-      x: [F] column of the disc's centre in pixels; 0 is the left edge of the image.
-      y: [F] row of the disc's centre in pixels; 0 is the upper edge of the image.
-      radius: [F] radius of the disc in pixels.
-      visible: [F] fraction of the disc that is seen; a frame where it is 0 gets no weight.
-      height: image rows in pixels.
-      width: image columns in pixels.
-      patch_size: side of a square patch in pixels; divides both.
+    The disc's centre (x, y) and radius are in pixels, [F] each, from the left and upper edge of the image; ``visible``
+    [F] is the fraction of it that is seen. ``patch_size``, the side of a square patch, divides ``height`` and
+    ``width``.
 
     Returns:
       [F, P] area of the disc inside each patch divided by the area of the whole disc. Patches are numbered row by row.

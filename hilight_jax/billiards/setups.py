@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.physics.simulation import Strike
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 from hilight_jax.billiards.worlds import World
@@ -38,8 +39,7 @@ class Setup:
 
 def draw(world: World, table: Table, rng: np.random.Generator) -> Setup:
     """Draws a setup of a world."""
-    game = world.games[int(rng.integers(len(world.games)))]
-    layout = world.layouts[int(rng.integers(len(world.layouts)))]
+    game, layout = pick(world.games, rng), pick(world.layouts, rng)
     if layout == "rack":
         return _rack(game, world, table, rng)
     numbers = [ball for ball in world.balls if game == "eight_ball" or int(ball) <= 9]
@@ -67,7 +67,7 @@ def _scattered(game: str, ball_ids: tuple[str, ...], world: World, table: Table,
     """Balls anywhere, the first played at a pocket: the cue ball aims at where it must be when they touch."""
     size = np.array([table.width, table.length])
     positions = _apart(rng.uniform(0, size, (_CANDIDATES, 2)), len(ball_ids), 2.8 * BALL_RADIUS, table)
-    pocket = table.pockets[int(rng.integers(len(table.pockets)))].center
+    pocket = pick(table.pockets, rng).center
     away = positions[1] - pocket
     touching = positions[1] + 2 * BALL_RADIUS * away / np.hypot(*away)
     angle = _angle(touching - positions[0]) + rng.normal(0, 0.004)

@@ -37,8 +37,7 @@ class RecordList:
         if not records:
             raise DataError(f"{name} lists no videos.")
         self.name = name
-        ids = number_repeats([record.id for record in records])
-        self._records = [record._replace(id=record_id) for record, record_id in zip(records, ids, strict=True)]
+        self._records = number_repeats(records)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -95,13 +94,13 @@ def refuse_misspelled(entry: Mapping[str, Any], keys: Sequence[str], where: str)
             raise DataError(f"{where}: the key '{key}' is not known; did you mean '{close[0]}'?")
 
 
-def number_repeats(ids: Sequence[str]) -> list[str]:
-    """Makes ids unique: the second ``a`` becomes ``a#2``."""
+def number_repeats(entries: Iterable[Any]) -> list[Any]:
+    """Makes the ids of named tuples unique: the second ``a`` becomes ``a#2``."""
     counts: dict[str, int] = {}
     unique = []
-    for name in ids:
-        counts[name] = number = counts.get(name, 0) + 1
-        unique.append(name if number == 1 else f"{name}#{number}")
+    for entry in entries:
+        counts[entry.id] = number = counts.get(entry.id, 0) + 1
+        unique.append(entry if number == 1 else entry._replace(id=f"{entry.id}#{number}"))
     return unique
 
 
@@ -135,10 +134,8 @@ def _captions(entry: Mapping[str, Any], where: str) -> tuple[Caption, ...]:
 def open_clip_vip(path: str, videos: str = "", paragraph: str = "") -> RecordList:
     """Reads CLIP-ViP's retrieval annotations: ``{"clip_id": "video7", "text": "..." or ["...", ...]}`` per line.
 
-    Args:
-      path: A ``.jsonl`` file, or a ``.json`` file with a list of the same objects.
-      videos: Directory of the videos.
-      paragraph: ``1`` joins the texts of a video into one, as CLIP-ViP does for DiDeMo.
+    A ``.json`` file holds a list of the same objects. ``paragraph=1`` joins the texts of a video into one, as CLIP-ViP
+    does for DiDeMo.
     """
     directory = pathlib.Path(videos or pathlib.Path(path).parent)
     records = []
@@ -155,12 +152,9 @@ def open_clip_vip(path: str, videos: str = "", paragraph: str = "") -> RecordLis
 def open_msrvtt(path: str, videos: str = "", split: str = "", captions: str = "") -> RecordList:
     """Reads MSR-VTT: the full ``.json``, or the ``.csv`` lists of the 1k-A split.
 
-    Args:
-      path: ``MSRVTT_data.json`` (``videos`` and ``sentences``) or a csv with ``video_id`` and, for the test list,
-        ``sentence``.
-      videos: Directory of the videos.
-      split: Keeps only videos of this split of the json (``train``, ``validate``, ``test``).
-      captions: For a csv without sentences (the 9k training list): the json that holds them.
+    ``MSRVTT_data.json`` has ``videos`` and ``sentences``; ``split`` keeps only its videos of ``train``, ``validate`` or
+    ``test``. A csv has ``video_id`` and, in the test list, ``sentence``; for one without sentences (the 9k training
+    list) ``captions`` is the json that holds them.
     """
     directory = pathlib.Path(videos or pathlib.Path(path).parent)
     if path.endswith(".csv"):

@@ -15,15 +15,13 @@ from hilight_jax.data import language_mask, transforms, video
 from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.frame_sampling import middle_index, sample_indices
-from hilight_jax.data.pipelines import ALL_ROWS, Rows
+from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows
 from hilight_jax.data.records import Caption, Record, Source, object_id
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import VideoError
 
 MAX_OBJECTS = 32
 _LOG = logging.getLogger(__name__)
-
-Batch = dict[str, np.ndarray]
 
 
 class TextError(DataError):
@@ -127,10 +125,7 @@ class ClipLoader:
         return True
 
     def _fill_usable(self, batch: Batch, row: int, record: Record, rng: np.random.Generator | None) -> None:
-        captions = [caption for caption in record.captions if caption.text.strip()]
-        if not captions:
-            raise TextError("it has no text that is not empty.")
-        caption = captions[0 if rng is None else int(rng.integers(len(captions)))]
+        caption = _one_caption(record, rng)
         indices, frames = self._decode(record, rng)
         batch["video"][row] = frames[: self._config.num_frames]
         if self._config.frame_captions:
@@ -167,6 +162,14 @@ class ClipLoader:
         batch["truncated"][row] = tokens.truncated
 
 
+def _one_caption(record: Record, rng: np.random.Generator | None) -> Caption:
+    """Draws one of the captions that are not empty; without an ``rng`` it is the first."""
+    captions = [caption for caption in record.captions if caption.text.strip()]
+    if not captions:
+        raise TextError("it has no text that is not empty.")
+    return captions[0 if rng is None else int(rng.integers(len(captions)))]
+
+
 def visible_objects(labels: Mapping[str, Any] | None, indices: np.ndarray) -> np.ndarray:
     """Returns the ``object_id`` of every object that can be seen in one of these frames, at most ``MAX_OBJECTS``.
 
@@ -190,7 +193,11 @@ def captioned_frame(record: Record, num_total: int) -> int:
 
 
 class ImageTextLoader(ClipLoader):
-    """Makes batches of images and texts from the numbers of records; can be sent to worker processes.
+    """Makes batches of images with a long and a short text, the input of Long-CLIP's training.
+
+    A record with a frame caption gives that frame and that caption; any other record gives one of its captions and one
+    of its frames (an image is a video of one). The short text is the caption's first sentence, as in Long-CLIP's
+    ``train/sharegpt4v.py``: long captions begin with a summary.
 
     A batch holds ``image`` uint8 [B, Y, X, C]; ``long_ids`` and ``short_ids`` int32 [B, L]; ``index`` int64, ``valid``,
     ``replaced`` and ``truncated`` (the long text was cut) bool, all [B]. Records that cannot be used are treated as
@@ -217,10 +224,7 @@ class ImageTextLoader(ClipLoader):
             def choose(num_total: int) -> int:
                 return captioned_frame(record, num_total)
         else:
-            captions = [caption for caption in record.captions if caption.text.strip()]
-            if not captions:
-                raise TextError("it has no text that is not empty.")
-            caption = captions[0 if rng is None else int(rng.integers(len(captions)))]
+            caption = _one_caption(record, rng)
 
             def choose(num_total: int) -> int:
                 return middle_index(num_total) if rng is None else int(rng.integers(num_total))

@@ -1,4 +1,4 @@
-"""Rules that choose the frames of a video for the model.
+"""Rules that choose the frames of a video for the model, and of these the key frames that the image tower encodes.
 
 Frames are chosen by number, not by time, as in CLIP-ViP and HiLight; a video with fewer frames than the model takes
 repeats some.

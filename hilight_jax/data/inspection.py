@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from hilight_jax.core.progress import Progress
 from hilight_jax.data import video
@@ -15,6 +15,15 @@ from hilight_jax.data.tokenizers import encode
 # Kinds of findings that make a record unusable; it belongs on the quarantine list.
 UNUSABLE = ("undecodable video", "no text", "bad conversation")
 _SHOWN_CHARACTERS = 60
+T = TypeVar("T")
+
+
+class VideoFacts(NamedTuple):
+    """Facts about one clip: SHA-256 of its file, why it cannot be read, and the video's facts (None for arrays)."""
+
+    hash: str
+    error: str
+    info: video.VideoInfo | None
 
 
 class Facts(NamedTuple):
@@ -22,18 +31,14 @@ class Facts(NamedTuple):
 
     Attributes:
       id: The record's id.
-      video_hash: SHA-256 of the video file, empty when it cannot be read.
-      error: The reason why the video cannot be decoded, or an empty string.
-      info: Frames, size and duration of the video, or None.
+      video: Its video.
       texts: The captions.
       frame_texts: The caption of one frame, if there is one.
       lengths: Tokens of each caption and frame caption, start and end included.
     """
 
     id: str
-    video_hash: str
-    error: str
-    info: video.VideoInfo | None
+    video: VideoFacts
     texts: tuple[str, ...]
     frame_texts: tuple[str, ...]
     lengths: tuple[int, ...]
@@ -56,7 +61,7 @@ class SourceReport(NamedTuple):
 
     def summary(self) -> dict[str, Any]:
         """Returns counts, frames, seconds and text lengths as plain numbers."""
-        infos = [facts.info for facts in self.facts if facts.info]
+        infos = [facts.video.info for facts in self.facts if facts.video.info]
         seconds = [info.seconds for info in infos]
         lengths = [length for facts in self.facts for length in facts.lengths]
         return {
@@ -76,26 +81,33 @@ class SourceReport(NamedTuple):
 def inspect_source(specification: str, num_workers: int, time_limit: float) -> SourceReport:
     """Decodes all videos of a source in worker processes and tokenises its texts."""
     source = open_source(specification)
-    progress = Progress(len(source), f"checking {specification}:", unit="videos")
-    facts: dict[int, Facts] = {}
-    for outcome in map_timed(_Inspector(specification), range(len(source)), num_workers, time_limit):
-        if outcome.failure:
-            record = source[outcome.item]
-            facts[outcome.item] = _facts(record, "", outcome.failure, None)
-        else:
-            facts[outcome.item] = outcome.result
+
+    def lost(index: int, reason: str) -> Facts:
+        return _facts(source[index], VideoFacts("", reason, None))
+
+    facts = inspect_all(source, _Inspector(specification), lost, "videos", num_workers, time_limit)
+    return SourceReport(specification, facts)
+
+
+def inspect_all(
+    source: Any,
+    inspect: Callable[[int], T],
+    lost: Callable[[int, str], T],
+    unit: str,
+    num_workers: int,
+    time_limit: float,
+) -> list[T]:
+    """Returns the facts about every example of a source: ``inspect(number)``, called in worker processes.
+
+    Those about one that was not read in time, or that ended its worker, are ``lost(number, reason)``.
+    """
+    progress = Progress(len(source), f"checking {source.name}:", unit=unit)
+    facts: dict[int, T] = {}
+    for outcome in map_timed(inspect, range(len(source)), num_workers, time_limit):
+        facts[outcome.item] = lost(outcome.item, outcome.failure) if outcome.failure else outcome.result
         progress.update()
     progress.close()
-    return SourceReport(specification, [facts[index] for index in sorted(facts)])
-
-
-def inspect_record(record: Record) -> Facts:
-    """Decodes and hashes the video of one record and measures its texts."""
-    try:
-        info, error = video.inspect(record.video), ""
-    except video.VideoError as exception:
-        info, error = None, str(exception)
-    return _facts(record, hash_video(record.video), error, info)
+    return [facts[index] for index in range(len(source))]
 
 
 def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int = 1) -> Iterator[Finding]:
@@ -107,20 +119,19 @@ def findings(reports: Sequence[SourceReport], text_length: int, num_frames: int 
     by_text: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for report in reports:
         for facts in report.facts:
-            if facts.video_hash and not facts.error:
-                by_video[facts.video_hash].append((report.name, facts.id))
+            if facts.video.hash and not facts.video.error:
+                by_video[facts.video.hash].append((report.name, facts.id))
             for text in {" ".join(text.lower().split()) for text in facts.texts if text.strip()}:
                 by_text[text].append((report.name, facts.id))
     yield from _repeats("duplicate video", by_video, "the same file as")
     yield from _repeats("duplicate text", by_text, "shares a text with")
 
 
-def video_findings(
-    source: str, record_id: str, error: str, info: video.VideoInfo | None, num_frames: int
-) -> Iterator[Finding]:
+def video_findings(source: str, record_id: str, facts: VideoFacts, num_frames: int) -> Iterator[Finding]:
     """Yields the faults of one video: it cannot be decoded, part of it is lost, or it is short."""
-    if error:
-        yield Finding("undecodable video", source, record_id, error)
+    info = facts.info
+    if facts.error:
+        yield Finding("undecodable video", source, record_id, facts.error)
     elif info and info.num_undecodable:
         reason = f"{info.num_undecodable} of its packets do not decode; the {info.num_frames} others are used."
         yield Finding("damaged video", source, record_id, reason)
@@ -129,6 +140,15 @@ def video_findings(
     if info and info.num_frames < num_frames:
         reason = f"a clip of {num_frames} frames repeats some of its {info.num_frames}."
         yield Finding("short video", source, record_id, reason)
+
+
+def inspect_video(clip: video.Video) -> VideoFacts:
+    """Decodes and hashes a video."""
+    try:
+        info, error = video.inspect(clip), ""
+    except video.VideoError as exception:
+        info, error = None, str(exception)
+    return VideoFacts(hash_video(clip), error, info)
 
 
 def hash_video(clip: video.Video) -> str:
@@ -143,7 +163,7 @@ def hash_video(clip: video.Video) -> str:
 
 
 class _Inspector:
-    """``inspect_record`` by number; opens the source once in each worker."""
+    """Returns facts by number; opens the source once in each worker."""
 
     def __init__(self, specification: str):
         self._specification = specification
@@ -152,18 +172,19 @@ class _Inspector:
     def __call__(self, index: int) -> Facts:
         if self._source is None:
             self._source = open_source(self._specification)
-        return inspect_record(self._source[index])
+        record = self._source[index]
+        return _facts(record, inspect_video(record.video))
 
 
-def _facts(record: Record, video_hash: str, error: str, info: video.VideoInfo | None) -> Facts:
+def _facts(record: Record, video_facts: VideoFacts) -> Facts:
     texts = tuple(caption.text for caption in record.captions)
     frame_texts = (record.frame_caption.caption.text,) if record.frame_caption else ()
     lengths = tuple(len(encode(text)[0]) + 2 for text in texts + frame_texts)
-    return Facts(record.id, video_hash, error, info, texts, frame_texts, lengths)
+    return Facts(record.id, video_facts, texts, frame_texts, lengths)
 
 
 def _findings_of_one(source: str, facts: Facts, text_length: int, num_frames: int) -> Iterator[Finding]:
-    yield from video_findings(source, facts.id, facts.error, facts.info, num_frames)
+    yield from video_findings(source, facts.id, facts.video, num_frames)
     if not any(text.strip() for text in facts.texts):
         yield Finding("no text", source, facts.id, "it has no text that is not empty.")
     elif not all(text.strip() for text in facts.texts):

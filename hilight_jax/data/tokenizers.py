@@ -76,23 +76,15 @@ def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
     ids: list[int] = []
     spans: list[tuple[int, int]] = []
     for match in _WORD.finditer(cleaned.text):
-        for token, first, last in _encode_word(match.group()):
+        split = _split_short_word if len(match.group()) <= 64 else _split_word
+        for token, first, last in split(match.group()):
             ids.append(token)
             spans.append(cleaned.origin(match.start() + first, match.start() + last))
     return ids, spans
 
 
-def _encode_word(word: str) -> tuple[tuple[int, int, int], ...]:
-    """Returns (id, first character, last character + 1) of every token of a cleaned word."""
-    return _remembered(word) if len(word) <= 64 else _split_word(word)
-
-
-@functools.lru_cache(maxsize=65536)
-def _remembered(word: str) -> tuple[tuple[int, int, int], ...]:
-    return _split_word(word)
-
-
 def _split_word(word: str) -> tuple[tuple[int, int, int], ...]:
+    """Returns (id, first character, last character + 1) of every token of a cleaned word."""
     if word in _SPECIAL:
         return ((_SPECIAL[word], 0, len(word)),)
     character_of_byte = [i for i, character in enumerate(word) for _ in character.encode()]
@@ -106,6 +98,9 @@ def _split_word(word: str) -> tuple[tuple[int, int, int], ...]:
         tokens.append((vocabulary().ids[symbol], first, last))
         position += length
     return tuple(tokens)
+
+
+_split_short_word = functools.lru_cache(maxsize=65536)(_split_word)
 
 
 def _merge(symbols: list[str]) -> list[str]:

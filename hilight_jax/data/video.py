@@ -72,8 +72,8 @@ def decode(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) ->
       IndexError: A frame number lies outside the video.
     """
     with _open(video) as (container, stream):
-        small = isinstance(video, bytes) and 0 < stream.frames * _frame_bytes(stream) <= _SMALL_BYTES
-        if small:
+        frame_bytes = 3 * stream.codec_context.width * stream.codec_context.height
+        if isinstance(video, bytes) and 0 < stream.frames * frame_bytes <= _SMALL_BYTES:
             stream.thread_type = "NONE"
             frames = list(_frames(container, stream))
             indices = _checked(choose(len(frames)), len(frames))
@@ -245,10 +245,6 @@ def _to_rgb(frames: list[av.VideoFrame]) -> np.ndarray:
         else:
             pictures[row] = converter.reformat(frame, width, height, "rgb24", threads=1).to_ndarray()
     return np.ascontiguousarray(np.rot90(pictures, quarter_turns, axes=(1, 2)))
-
-
-def _frame_bytes(stream: av.VideoStream) -> int:
-    return 3 * stream.codec_context.width * stream.codec_context.height
 
 
 def _missing_end(container: av.container.InputContainer, stream: av.VideoStream, end: float | None) -> str:

@@ -7,11 +7,13 @@ gets none: the content language mask leaves it out.
 import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from hilight_jax.billiards.language.footage import Footage, Happening, count_tokens, phrase
 
+T = TypeVar("T")
 OPENINGS = ("The table shows", "We see", "In view:", "On the table:")
 VERBS = {
     "strike": ("strikes", "hits"),
@@ -107,9 +109,9 @@ def _caption(listed: Sequence[str], told: Sequence[Happening], style: Style, rng
     sentences = []
     if listed:
         order = [listed[k] for k in rng.permutation(len(listed))]
-        sentences.append([f"{_pick(OPENINGS, rng)} ", *_listing(order, style), "."])
-    sentences += [_sentence(happening, _pick(VERBS[happening.kind], rng), style) for happening in told]
-    sentences.append([_pick(COMMENTS, rng)])
+        sentences.append([f"{pick(OPENINGS, rng)} ", *_listing(order, style), "."])
+    sentences += [_sentence(happening, pick(VERBS[happening.kind], rng), style) for happening in told]
+    sentences.append([pick(COMMENTS, rng)])
     return _written(sentences)
 
 
@@ -182,5 +184,6 @@ def _length(text: str) -> int:
     return count_tokens(text) - 2
 
 
-def _pick(choices: Sequence[str], rng: np.random.Generator) -> str:
+def pick(choices: Sequence[T], rng: np.random.Generator) -> T:
+    """Returns one of the choices, each as likely as the others."""
     return choices[int(rng.integers(len(choices)))]

@@ -7,10 +7,11 @@ gets the question.
 
 import collections
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
+from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.language.footage import SEEN, Footage, Happening, Namer, ball_object
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -110,7 +111,7 @@ def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     if first is None or not spared:
         return None
     yes = _coin(rng)
-    return f"Does the cue ball hit {name(first.other if yes else _pick(spared, rng))}?", _yes(yes)
+    return f"Does the cue ball hit {name(first.other if yes else pick(spared, rng))}?", _yes(yes)
 
 
 def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
@@ -120,7 +121,7 @@ def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     pairs = [(a, b) for a, b in zip(shown, shown[1:], strict=False) if a.frame < b.frame and a.ball != b.ball]
     if not pairs:
         return None
-    first, second = _pick(pairs, rng)
+    first, second = pick(pairs, rng)
     yes = _coin(rng)
     early, late = (first, second) if yes else (second, first)
     return f"Does {_clause(early, name, '')} before {_clause(late, name, 's')}?", _yes(yes)
@@ -141,14 +142,14 @@ def _potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     if not gone or not stay:
         return None
     yes = _coin(rng)
-    return f"Is {name(_pick(gone if yes else stay, rng))} potted?", _yes(yes)
+    return f"Is {name(pick(gone if yes else stay, rng))} potted?", _yes(yes)
 
 
 def _pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     drops = [h for h in footage.shown if h.kind == "drop" and h.other is not None]
     if not drops:
         return None
-    drop = _pick(drops, rng)
+    drop = pick(drops, rng)
     return f"Into which pocket does {name(drop.ball)} fall?", _sentence(name(drop.other))
 
 
@@ -158,7 +159,7 @@ def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     once = [h for h in once if h.ball not in footage.jaw_touches]
     if not once:
         return None
-    rebound = _pick(once, rng)
+    rebound = pick(once, rng)
     return f"Which cushion does {name(rebound.ball)} touch?", _sentence(name(rebound.other))
 
 
@@ -175,7 +176,7 @@ def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> A
     pairs = [(a, b) for a, b in itertools.combinations(seen, 2) if _gap_is_clear(footage, a, b)]
     if not pairs:
         return None
-    ball, other = _pick(pairs, rng)
+    ball, other = pick(pairs, rng)
     ball, other = (ball, other) if _coin(rng) else (other, ball)
     side = "left" if _gap(footage, ball, other) > 0 else "right"
     return f"At the end, is {name(ball)} left or right of {name(other)}?", side.capitalize() + "."
@@ -200,7 +201,7 @@ def _in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     if not clear or not absent:
         return None
     yes = _coin(rng)
-    return f"Is {name(_pick(clear if yes else absent, rng))} in view?", _yes(yes)
+    return f"Is {name(pick(clear if yes else absent, rng))} in view?", _yes(yes)
 
 
 TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Asked]] = {
@@ -275,7 +276,3 @@ def _yes(yes: bool) -> str:
 
 def _coin(rng: np.random.Generator) -> bool:
     return bool(rng.integers(2))
-
-
-def _pick(choices: Sequence, rng: np.random.Generator):
-    return choices[int(rng.integers(len(choices)))]

@@ -6,10 +6,9 @@ from typing import TypeAlias
 import numpy as np
 
 from hilight_jax.billiards.physics.table import Table
-from hilight_jax.billiards.rendering import background, banner, cue, looks, spheres
-from hilight_jax.billiards.rendering.banner import Banner
+from hilight_jax.billiards.rendering import background, cue, looks, spheres
 from hilight_jax.billiards.rendering.camera import Camera
-from hilight_jax.billiards.rendering.layers import lay_over
+from hilight_jax.billiards.rendering.layers import Banner, draw_banner, lay_over
 
 Ball: TypeAlias = tuple[str, np.ndarray, np.ndarray]  # id, position [3] in metres, rotation [3, 3] from ball to world
 Stick: TypeAlias = tuple[np.ndarray, np.ndarray]  # tip [3], butt [3], in metres
@@ -54,7 +53,7 @@ class Scene:
         tint = looks.rgb(lighting.tint) * np.float32(exposure)
         bounce = 0.22 * finish.cloth * tint
         self._light = spheres.Light(*background.lamps(lighting, table), lighting.ambient, tint, bounce)
-        self._banner = None if score is None else banner.draw(score, camera.height, camera.width)
+        self._banner = None if score is None else draw_banner(score, camera.height, camera.width)
         margin = _NOISE_MARGIN if noise else 0
         shape = (3, camera.height + margin, camera.width + margin)
         self._noise = noise * self._rng.standard_normal(shape, np.float32) if noise else None
@@ -62,9 +61,8 @@ class Scene:
     def blurred(self, states: Sequence[tuple[Sequence[Ball], Stick | None]]) -> tuple[np.ndarray, dict[str, float]]:
         """Draws a frame exposed while the balls move: the mean of the pictures of several moments.
 
-        Args:
-          states: id, position and rotation of every ball on the table, and tip and butt of the cue if it is there, at
-            moments evenly spread over the time the shutter is open; one moment gives a sharp picture.
+        Each state has id, position and rotation of every ball on the table, and tip and butt of the cue if it is there,
+        at moments evenly spread over the time the shutter is open; one moment gives a sharp picture.
 
         Returns:
           The frame, uint8 [Y, X, 3], and per ball the fraction of its disc that is seen: not outside the picture, nor

@@ -1,4 +1,4 @@
-"""Conversations about clips, the items of every source of conversations."""
+"""Conversations about clips, the items of every source of conversations, and the frames of their clips."""
 
 import os
 from typing import NamedTuple

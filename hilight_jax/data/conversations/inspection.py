@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from hilight_jax.core.progress import Progress
 from hilight_jax.data import video
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_conversation
@@ -12,17 +11,8 @@ from hilight_jax.data.conversations.conversation import Conversation, Conversati
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.loader import check_number_of_clips, tokenize_conversation
 from hilight_jax.data.conversations.sources import ConversationSource, open_conversations
-from hilight_jax.data.inspection import Finding, hash_video, video_findings
+from hilight_jax.data.inspection import Finding, VideoFacts, hash_video, inspect_all, inspect_video, video_findings
 from hilight_jax.data.pickled_clips import PickleError, read_pickled_clip
-from hilight_jax.data.timed_workers import map_timed
-
-
-class ClipFacts(NamedTuple):
-    """Facts about one clip: SHA-256 of its file, why it cannot be read, and the video's facts (None for arrays)."""
-
-    hash: str
-    error: str
-    info: video.VideoInfo | None
 
 
 class ConversationFacts(NamedTuple):
@@ -42,7 +32,7 @@ class ConversationFacts(NamedTuple):
     cut: str
     num_answers: int
     length: int
-    clips: tuple[ClipFacts, ...]
+    clips: tuple[VideoFacts, ...]
 
 
 class ConversationReport(NamedTuple):
@@ -74,18 +64,12 @@ def inspect_conversations(
     measure against, checks of tokens are left out.
     """
     source = open_conversations(specification)
-    progress = Progress(len(source), f"checking {specification}:", unit="conversations")
-    facts: dict[int, ConversationFacts] = {}
-    for outcome in map_timed(_Inspector(specification, data), range(len(source)), num_workers, time_limit):
-        if outcome.failure:
-            conversation = source.conversation(outcome.item, None)
-            clips = (ClipFacts("", outcome.failure, None),)
-            facts[outcome.item] = ConversationFacts(conversation.id, "", "", 0, 0, clips)
-        else:
-            facts[outcome.item] = outcome.result
-        progress.update()
-    progress.close()
-    return ConversationReport(specification, [facts[index] for index in sorted(facts)])
+
+    def lost(index: int, reason: str) -> ConversationFacts:
+        return ConversationFacts(source.conversation(index, None).id, "", "", 0, 0, (VideoFacts("", reason, None),))
+
+    facts = inspect_all(source, _Inspector(specification, data), lost, "conversations", num_workers, time_limit)
+    return ConversationReport(specification, facts)
 
 
 def conversation_findings(reports: Sequence[ConversationReport], num_frames: int = 1) -> Iterator[Finding]:
@@ -98,7 +82,7 @@ def conversation_findings(reports: Sequence[ConversationReport], num_frames: int
             if facts.cut:
                 yield Finding("long conversation", report.name, facts.id, facts.cut)
             for clip in facts.clips:
-                yield from video_findings(report.name, facts.id, clip.error, clip.info, num_frames)
+                yield from video_findings(report.name, facts.id, clip, num_frames)
             hashes = [clip.hash for clip in facts.clips if clip.hash and not clip.error]
             others = {first_with.setdefault(name, report.name) for name in hashes} - {report.name}
             if others:
@@ -113,7 +97,7 @@ class _Inspector:
         self._specification, self._data = specification, data
         self._source: ConversationSource | None = None
         self._tokenizer: GemmaTokenizer | None = None
-        self._known: dict[str, ClipFacts] = {}
+        self._known: dict[str, VideoFacts] = {}
 
     def __call__(self, index: int) -> ConversationFacts:
         if self._source is None:
@@ -138,7 +122,7 @@ class _Inspector:
             return str(error), "", 0
         return "", fitted.cut, len(fitted.ids)
 
-    def _clip(self, clip: video.Video | PickledClip) -> ClipFacts:
+    def _clip(self, clip: video.Video | PickledClip) -> VideoFacts:
         if isinstance(clip, bytes):
             return _inspect_clip(clip)
         path = os.fspath(clip.path if isinstance(clip, PickledClip) else clip)
@@ -147,14 +131,12 @@ class _Inspector:
         return self._known[path]
 
 
-def _inspect_clip(clip: video.Video | PickledClip) -> ClipFacts:
-    file = clip.path if isinstance(clip, PickledClip) else clip
-    info, error = None, ""
+def _inspect_clip(clip: video.Video | PickledClip) -> VideoFacts:
+    if not isinstance(clip, PickledClip):
+        return inspect_video(clip)
+    error = ""
     try:
-        if isinstance(clip, PickledClip):
-            read_pickled_clip(clip.path)
-        else:
-            info = video.inspect(clip)
-    except (video.VideoError, PickleError) as exception:
+        read_pickled_clip(clip.path)
+    except PickleError as exception:
         error = str(exception)
-    return ClipFacts(hash_video(file), error, info)
+    return VideoFacts(hash_video(clip.path), error, None)

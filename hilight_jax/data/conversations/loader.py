@@ -26,12 +26,10 @@ from hilight_jax.data.conversations.prompts import Fitted, expand, fit_context, 
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.data.pickled_clips import PickleError
-from hilight_jax.data.pipelines import ALL_ROWS, Rows
+from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows
 from hilight_jax.data.video import VideoError
 
 _LOG = logging.getLogger(__name__)
-
-Batch = dict[str, np.ndarray]
 
 
 class Tokens(NamedTuple):

@@ -62,8 +62,7 @@ class ConversationFile:
         if not entries:
             raise DataError(f"{name} lists no conversations.")
         self.name, self._videos = name, videos
-        ids = number_repeats([entry.id for entry in entries])
-        self._entries = [entry._replace(id=entry_id) for entry, entry_id in zip(entries, ids, strict=True)]
+        self._entries = number_repeats(entries)
 
     def __len__(self) -> int:
         return len(self._entries)

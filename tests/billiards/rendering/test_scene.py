@@ -5,8 +5,8 @@ import pytest
 
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 from hilight_jax.billiards.rendering import looks, spheres, surfaces
-from hilight_jax.billiards.rendering.banner import Banner
 from hilight_jax.billiards.rendering.camera import VIEWS, Camera, sample
+from hilight_jax.billiards.rendering.layers import Banner
 from hilight_jax.billiards.rendering.scene import Scene
 from hilight_jax.billiards.rendering.surfaces import Surface
 from hilight_jax.core.errors import ConfigError
@@ -27,7 +27,7 @@ class Sharp(Scene):
     """A scene that also draws the frame of a single moment."""
 
     def frame(self, balls, stick=None):
-        return self.blurred([(spheres, stick)])
+        return self.blurred([(balls, stick)])
 
 
 def scene(camera=None, noise=0.0, **arguments):
