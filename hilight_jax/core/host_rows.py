@@ -13,8 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
-from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated, under_mesh
 
 
 class HostRows:

@@ -19,8 +19,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.means import Mean
-from hilight_jax.core.mesh import BATCH_AXES
-from hilight_jax.core.mesh_context import current_mesh
+from hilight_jax.core.mesh import BATCH_AXES, current_mesh
 from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.ops.vectors import at_least_float32
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.core.mesh_context import platform
+from hilight_jax.core.mesh import platform
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.layers import (
     ENCODER_PARTITION_RULES,

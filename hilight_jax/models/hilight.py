@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.config import check_same
-from hilight_jax.core.mesh_context import split_over_batch
+from hilight_jax.core.mesh import split_over_batch
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.core.mesh_context import platform, split_over_batch
+from hilight_jax.core.mesh import platform, split_over_batch
 from hilight_jax.core.sharding import Rule
 from hilight_jax.ops.fused_attention import KERNEL
 

@@ -25,8 +25,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from hilight_jax.core.mesh import BATCH_AXES
-from hilight_jax.core.mesh_context import current_mesh
+from hilight_jax.core.mesh import BATCH_AXES, current_mesh
 
 KERNEL = "kernel"  # The name of the result, for policies of what a backward pass keeps.
 LANES, TILE = 128, 16

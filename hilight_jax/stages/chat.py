@@ -13,8 +13,7 @@ from jax.sharding import Mesh
 
 from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.means import Mean
-from hilight_jax.core.mesh import batch_shards, replicated
-from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.core.mesh import batch_shards, replicated, under_mesh
 from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import open_conversations

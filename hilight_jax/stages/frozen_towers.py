@@ -20,8 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.core.mesh import AXES, batch_sharding, replicated
-from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.core.mesh import AXES, batch_sharding, replicated, under_mesh
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
 

@@ -14,8 +14,7 @@ from hilight_jax.core import trees
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.host_rows import HostRows
-from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated
-from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated, under_mesh
 from hilight_jax.core.sharding import Rule, like, shardings
 from hilight_jax.training.optimizer import make_optimizer
 from hilight_jax.training.run_config import InitFrom, RunConfig

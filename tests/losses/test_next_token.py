@@ -9,8 +9,7 @@ import pytest
 from jax.sharding import NamedSharding
 
 from hilight_jax.core.means import Mean
-from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, replicated
-from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, replicated, under_mesh
 from hilight_jax.losses.next_token import TABLE, likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
 from tests.losses.clips import assert_close_to_absmax
 

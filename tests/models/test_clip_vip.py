@@ -148,8 +148,7 @@ def test_a_shape_that_the_kernel_does_not_take_is_refused_when_it_is_asked_for()
 def test_on_a_tpu_no_scores_leave_the_chip_and_nothing_is_gathered(tpu_devices):
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh
-    from hilight_jax.core.mesh_context import under_mesh
+    from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, under_mesh
 
     mesh = make_mesh(MeshConfig(), tpu_devices("v5e:2x2"))
     tower = VideoTower(VisionConfig(**SIZES | {"image_size": 64}, num_frames=3), ComputeConfig(dtype="bfloat16"))

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh
-from hilight_jax.core.mesh_context import under_mesh
+from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, under_mesh
 from hilight_jax.ops.attention import over_heads, proxy_attention
 from hilight_jax.ops.fused_attention import fused_proxy_attention, suits
 
