@@ -15,7 +15,7 @@ from hilight_jax.data import language_mask, transforms, video
 from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
 from hilight_jax.data.config import DataConfig
 from hilight_jax.data.frame_sampling import middle_index, sample_indices
-from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows
+from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows, empty_rows
 from hilight_jax.data.records import Caption, Record, Source, object_id
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import VideoError
@@ -79,11 +79,8 @@ class ClipLoader:
             "text_mask": np.zeros((size, config.text_length), bool),
             "local_mask": np.zeros((size, config.text_length), bool),
             "token_object": np.zeros((size, config.text_length), np.int32),
-            "truncated": np.zeros(size, bool),
             "clip_objects": np.zeros((size, MAX_OBJECTS), np.int32),
-            "index": np.full(size, -1, np.int64),
-            "valid": np.zeros(size, bool),
-            "replaced": np.zeros(size, bool),
+            **empty_rows(size),
         }
         if config.frame_captions:
             batch["frame"] = np.zeros((size, 1, *frame), np.uint8)
@@ -210,26 +207,20 @@ class ImageTextLoader(ClipLoader):
             "image": np.zeros((size, side, side, 3), np.uint8),
             "long_ids": np.zeros((size, length), np.int32),
             "short_ids": np.zeros((size, length), np.int32),
-            "truncated": np.zeros(size, bool),
-            "index": np.full(size, -1, np.int64),
-            "valid": np.zeros(size, bool),
-            "replaced": np.zeros(size, bool),
+            **empty_rows(size),
         }
 
     def _fill_usable(self, batch: Batch, row: int, record: Record, rng: np.random.Generator | None) -> None:
         """Fills a row; without an ``rng`` a record that captions no frame gives its first caption and middle frame."""
-        if record.frame_caption is not None and record.frame_caption.caption.text.strip():
-            caption = record.frame_caption.caption
+        captions_frame = record.frame_caption is not None and record.frame_caption.caption.text.strip()
+        caption = record.frame_caption.caption if captions_frame else _one_caption(record, rng)
 
-            def choose(num_total: int) -> int:
-                return captioned_frame(record, num_total)
-        else:
-            caption = _one_caption(record, rng)
+        def choose(num_total: int) -> list[int]:
+            if captions_frame:
+                return [captioned_frame(record, num_total)]
+            return [middle_index(num_total) if rng is None else int(rng.integers(num_total))]
 
-            def choose(num_total: int) -> int:
-                return middle_index(num_total) if rng is None else int(rng.integers(num_total))
-
-        frames = video.decode(record.video, lambda num_total: [choose(num_total)])
+        frames = video.decode(record.video, choose)
         side = self._config.image_size
         batch["image"][row] = transforms.to_uint8_size(frames, (side, side))[0]
         self._fill_text(batch, row, caption)

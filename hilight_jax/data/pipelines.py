@@ -38,7 +38,7 @@ class Loader(Protocol):
     """Makes batches of rows; can be sent to worker processes.
 
     Every batch has ``index`` int64, [B], the number of the example; ``valid`` bool, [B], True where the row holds one;
-    and ``replaced`` bool, [B], True where it holds a stand-in.
+    ``replaced`` bool, [B], True where it holds a stand-in; and ``truncated`` bool, [B], True where its text was cut.
     """
 
     def train_batch(self, places: Places, rows: Rows = ALL_ROWS) -> Batch:
@@ -52,6 +52,12 @@ class Loader(Protocol):
     def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
         """Makes this host's ``rows`` of the examples with these numbers; those past the end give rows not ``valid``."""
         ...
+
+
+def empty_rows(size: int) -> Batch:
+    """Returns the entries that every batch has: ``index`` -1, and False for ``valid``, ``replaced``, ``truncated``."""
+    flags = {name: np.zeros(size, bool) for name in ("valid", "replaced", "truncated")}
+    return {"index": np.full(size, -1, np.int64), **flags}
 
 
 class Pipeline:

@@ -26,7 +26,7 @@ from hilight_jax.data.conversations.prompts import Fitted, expand, fit_context, 
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.data.pickled_clips import PickleError
-from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows
+from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows, empty_rows
 from hilight_jax.data.video import VideoError
 
 _LOG = logging.getLogger(__name__)
@@ -110,10 +110,7 @@ class ConversationLoader:
             "ids": np.zeros((size, length), np.int32),
             "mask": np.zeros((size, length), bool),
             "labels": np.full((size, length), IGNORE_ID, np.int32),
-            "index": np.full(size, -1, np.int64),
-            "valid": np.zeros(size, bool),
-            "replaced": np.zeros(size, bool),
-            "truncated": np.zeros(size, bool),
+            **empty_rows(size),
         }
         batch["ids"][:, 0], batch["mask"][:, 0] = BOS_ID, True
         return batch
