@@ -27,8 +27,9 @@ HEIGHT = {room: len(FLOORS) - floor for floor, rooms in enumerate(FLOORS) for ro
 # The Python interface lies at the top as commands do, but is none: commands may import it, and it prints nothing.
 INTERFACE = f"{PACKAGE}.api"
 ROOMS_WITHOUT_JAX = {"data", "billiards"}
-# The one module that may import pickle, for its Unpickler; loads and load are called nowhere.
-UNPICKLER = f"{PACKAGE}.data.pickled_clips"
+# The modules that may import pickle, for its Unpickler; loads and load are called nowhere.
+UNPICKLERS = (f"{PACKAGE}.data.pickled_clips", f"{PACKAGE}.formats.torchscript")
+UNPICKLER_FILES = {module.rpartition(".")[2] for module in UNPICKLERS}
 # Distributions that are not named as the module that they install.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -111,6 +112,7 @@ def test_every_package_that_setup_always_installs_is_imported():
         ("data/video.py", "from pickle import load", "imports pickle"),
         ("data/pickled_clips.py", "from pickle import load", "unpickles"),
         ("data/pickled_clips.py", "import pickle\npickle.loads(content)", "unpickles"),
+        ("formats/torchscript.py", "import pickle\npickle.loads(content)", "unpickles"),
         ("data/video.py", "np.load(path, allow_pickle=True)", "allows pickle"),
         ("data/utils.py", "x = 1", "is named utils.py"),
         ("training/steps.py", "jax.pmap(f)", "uses pmap"),
@@ -184,7 +186,7 @@ def _file_rules(path: pathlib.Path, room: str | None, tree: ast.Module) -> Itera
             yield f"prints on line {node.lineno}; only command modules do"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True):
             yield f"allows pickle on line {node.value.lineno}"
-        if isinstance(node, ast.ImportFrom) and node.module == "pickle" and path.stem == UNPICKLER.rpartition(".")[2]:
+        if isinstance(node, ast.ImportFrom) and node.module == "pickle" and path.stem in UNPICKLER_FILES:
             yield f"unpickles on line {node.lineno}; import pickle and override its Unpickler"
         if isinstance(node, ast.Attribute) and node.attr in ("load", "loads", "_Unpickler"):
             if getattr(node.value, "id", None) == "pickle":
@@ -204,7 +206,7 @@ def _import_rules(module: str, rooms: dict, imports: dict) -> Iterator[str]:
             yield "imports flax, which only models/ may"
         if first == "torch" and top_level:
             yield "imports torch at import time; import it in the function that reads the file"
-        if first in ("cloudpickle", "dill") or (first == "pickle" and module != UNPICKLER):
+        if first in ("cloudpickle", "dill") or (first == "pickle" and module not in UNPICKLERS):
             yield f"imports {first}"
     if room in ROOMS_WITHOUT_JAX and (chain := _chain_to_jax(module, imports)):
         yield f"needs jax: {' -> '.join(chain)}"

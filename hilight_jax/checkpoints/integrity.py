@@ -115,7 +115,6 @@ class WithoutSteps(ocp.step.NameFormat):
     """Orbax's plain names without some steps, since orbax reads the metrics of every step that it finds."""
 
     def __init__(self, hidden: Container[int]):
-        """Hides those steps."""
         self._hidden, self._plain = hidden, ocp.step.standard_name_format()
 
     def build_name(self, step: int) -> str:

@@ -18,8 +18,7 @@ class LazyArrayHandler(ocp.type_handlers.NumpyHandler):
     """Stores a ``LazyArray`` as orbax stores a numpy array; what comes back is one."""
 
     def __init__(self):
-        """Takes no copies: arrays that are read for this are changed by nothing else."""
-        super().__init__(deepcopy_host_arrays=False)
+        super().__init__(deepcopy_host_arrays=False)  # Nothing else changes arrays that are read for this.
         self._chunks: list[int] | None = None
 
     async def serialize(

@@ -55,14 +55,10 @@ TABLE: tuple[Entry, ...] = (
 
 
 def from_official(weights: Mapping[str, np.ndarray], template: Tree) -> dict[str, Any]:
-    """Imports an official state dict.
+    """Imports the paths of ``template``, our parameters (or their shapes and dtypes) without ``local``.
 
     Known prefixes are cut off, the ``position_ids`` buffers of old transformers and the empty ``added_cls`` of a model
     with one proxy token are skipped; every other name must fit.
-
-    Args:
-      weights: State dict as numpy arrays.
-      template: Our parameters (or their shapes and dtypes) without ``local``; only its paths are imported.
 
     Raises:
       CheckpointError: Names are missing, left over or misshaped; all of them are listed.

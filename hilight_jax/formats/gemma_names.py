@@ -44,10 +44,6 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree) -> dict[str
     The rotary frequencies that old versions store are skipped, and so is an output head that repeats the embedding, as
     ``.bin`` files have it; every other name must fit.
 
-    Args:
-      weights: State dict as numpy arrays.
-      template: Our parameters, stacked, or their shapes and dtypes.
-
     Raises:
       CheckpointError: Names are missing, left over or misshaped (all of them are listed), or the head is not tied.
     """

@@ -102,10 +102,6 @@ def _check_parts(tree: Tree, known: Mapping[str, Any]) -> None:
 def token_mining_from_official(weights: Mapping[str, np.ndarray], template: Tree) -> dict[str, Any]:
     """Imports a connector; names may carry the prefix that ``token_mining.bin`` and whole models give them.
 
-    Args:
-      weights: State dict of ``UniLMProjectors`` as numpy arrays.
-      template: Our ``token_mining`` parameters, or their shapes and dtypes.
-
     Raises:
       CheckpointError: Names are missing, left over or misshaped; all of them are listed.
     """

@@ -70,11 +70,7 @@ _TEXT_POSITIONS = "text_model.embeddings.position_embedding.weight"
 
 
 def chat_from_huggingface(weights: Mapping[str, Any], template: Tree) -> dict[str, Any]:
-    """Imports the weights of an exported chat model.
-
-    Args:
-      weights: Arrays by name, a tied head among them or not.
-      template: Our parameters by part, or their shapes and dtypes.
+    """Imports the weights of an exported chat model, with or without a tied head, into the parts of ``template``.
 
     Raises:
       CheckpointError: Names are missing, left over or misshaped; all of them are listed.
@@ -130,26 +126,9 @@ def _level(i: int) -> tuple[Entry, ...]:
     )
 
 
+# Of an exported encoder.
 ENCODER_TABLE: tuple[Entry, ...] = (
     *clip_names.TABLE,
     Entry("local/scale", "local.scale"),
     *(entry for i in range(_MOST_LEVELS) for entry in _level(i)),
 )
-
-
-def encoder_to_huggingface(params: Tree) -> dict[str, Any]:
-    """Exports an encoder's parameters.
-
-    Raises:
-      CheckpointError: A parameter has no name there.
-    """
-    return export_weights(ENCODER_TABLE, params)
-
-
-def encoder_from_huggingface(weights: Mapping[str, Any], template: Tree) -> dict[str, Any]:
-    """Imports the weights of an exported encoder.
-
-    Raises:
-      CheckpointError: Names are missing, left over or misshaped; all of them are listed.
-    """
-    return import_weights(ENCODER_TABLE, weights, template)

@@ -94,13 +94,10 @@ def norm(ours: str, theirs: str) -> tuple[Entry, Entry]:
 
 
 def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], template: Tree) -> dict[str, Any]:
-    """Builds our tree from foreign weights.
+    """Builds our tree from foreign weights, every one of which must be used.
 
-    Args:
-      table: The name table.
-      weights: The foreign arrays, numpy or lazy; every one of them must be used.
-      template: Our tree as arrays or ``jax.ShapeDtypeStruct``; the result has its paths, shapes and dtypes. A part of
-        the model (one tower) is imported by a template of that part.
+    The result has the paths, shapes and dtypes of ``template``, a tree of arrays or ``jax.ShapeDtypeStruct``. A part of
+    the model (one tower) is imported by a template of that part.
 
     Raises:
       CheckpointError: Names are missing, left over, have another shape or hold whole numbers for real ones; all of them
@@ -125,9 +122,7 @@ def import_weights(table: Sequence[Entry], weights: Mapping[str, np.ndarray], te
     problems += [f"'{name}' is not part of this model" for name in weights if name not in used]
     if problems:
         raise CheckpointError(_sentence("the weights do not fit the model", problems))
-    return unflatten(
-        {path: _ours(entries[path], found[path], leaf) for path, leaf in flatten(template).items()},
-    )
+    return unflatten({path: _ours(entries[path], found[path], leaf) for path, leaf in flatten(template).items()})
 
 
 def export_weights(table: Sequence[Entry], tree: Tree) -> dict[str, np.ndarray]:

@@ -70,11 +70,7 @@ def write_shards(
 
     Arrays are read in the order of ``weights``, each once, and held until their file is full.
 
-    Args:
-      directory: An existing directory.
-      weights: numpy arrays or ``LazyArray`` by name.
-      name: The beginning of the files' names.
-      shard_bytes: A file's largest size, unless it holds a single array.
+    No file is larger than ``shard_bytes``, unless it holds a single array.
 
     Returns:
       The file of every name.

@@ -54,11 +54,9 @@ def read_torch_file(path: Path) -> dict[str, LazyArray]:
 
 
 def write_torch_file(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Writes an ordered state dict of contiguous tensors.
+    """Writes an ordered state dict of contiguous tensors, numpy or lazy arrays that are read one after the other.
 
-    Args:
-      path: The file; its stem names the archive inside, as torch does it.
-      tensors: numpy or lazy arrays by name, read one after the other.
+    The stem of ``path`` names the archive inside, as torch does it.
 
     Raises:
       CheckpointError: torch has no such dtype.
@@ -113,12 +111,11 @@ def _load(path: Path, mapped: bool) -> dict[str, Any]:
             f"'{path}' is a file of torch's, and torch is not installed; pip install 'hilight_jax[torch]', or convert "
             f"the file to safetensors where torch is."
         ) from error
-    refusals = (torch.serialization.pickle.UnpicklingError,)
     damages = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError)
     damages += (AssertionError, OverflowError, struct.error)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except refusals as error:
+    except torch.serialization.pickle.UnpicklingError as error:
         if re.search(r"unsupported (global|class)|blocked", str(error), re.IGNORECASE):
             raise CheckpointError(
                 f"'{path}' is no plain file of weights: it holds a pickle that calls for code "

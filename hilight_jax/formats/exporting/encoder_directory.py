@@ -18,7 +18,8 @@ from hilight_jax.formats import clip_names
 from hilight_jax.formats.exporting.clip_tokenizer_json import write_clip_tokenizer
 from hilight_jax.formats.exporting.exported_model import ExportedEncoder
 from hilight_jax.formats.exporting.huggingface_configs import clip_vision_sizes
-from hilight_jax.formats.huggingface_names import encoder_to_huggingface
+from hilight_jax.formats.huggingface_names import ENCODER_TABLE
+from hilight_jax.formats.mapping import export_weights
 from hilight_jax.formats.safetensors_files import write_shards
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.video_text import DualEncoderConfig
@@ -48,7 +49,7 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     write_torch_file(directory / ORIGINAL / "clip_vip.pt", original_weights(model))
     write_object(directory / ORIGINAL / "config.json", original_config(model.config))
     place = directory / HUGGINGFACE
-    named = encoder_to_huggingface(model.params)
+    named = export_weights(ENCODER_TABLE, model.params)
     dtype = np.dtype(next(iter(named.values())).dtype).name
     write_shards(place, named)
     write_object(place / "config.json", huggingface_config(model.config, model.similarity, dtype))

@@ -26,13 +26,9 @@ from hilight_jax.stages.load_config import read_config
 
 @dataclasses.dataclass(frozen=True)
 class ExportedEncoder:
-    """CLIP-ViP+: both towers, projections and whatever local heads it has.
+    """CLIP-ViP+: both towers, projections and whatever local heads it has; leaves are numpy or ``LazyArray``.
 
-    Attributes:
-      config: Sizes.
-      params: Our tree; leaves are numpy or ``LazyArray``.
-      data: How its clips and texts were made: frames, size, tokens of a text.
-      similarity: How words and patches were compared in training: ``cosine`` (across clips) or ``dot`` (within a clip).
+    Words and patches were compared in training by ``similarity``: ``cosine`` (across clips) or ``dot`` (within a clip).
     """
 
     config: DualEncoderConfig
@@ -49,7 +45,7 @@ class ExportedChat:
       config: Sizes; ``lora`` is None when ``params`` holds no adapter.
       params: Parts by name: vision, frames or visual_projection, token_mining, gemma and perhaps lora. Leaves are numpy
         or ``LazyArray``, layers stacked.
-      data: How its conversations were made: frames, size, key frames, rows of a clip, longest context.
+      data: The settings of its conversations.
       tokenizer: Path of its ``tokenizer.model``.
       extra: Of the towers' own runs, what the chat model does not use but the original's files hold, in their trees:
         ``encoder`` (without ``vision``) and ``long_clip`` (without ``frames``); empty where those runs are not there.
@@ -67,7 +63,7 @@ class OpenedRun:
     """A run to export.
 
     Attributes:
-      model: For the exporter.
+      model: The model of ``step``.
       checks: To be called when all arrays were read: compare parts of other runs with their fingerprints.
       config: The whole configuration of the run.
       step: The step that is exported.
@@ -82,13 +78,7 @@ class OpenedRun:
 
 
 def open_run(workdir: Path, which: Which, dtype: str, merge: bool) -> OpenedRun:
-    """Finds all parts of the model of a run of ``encoder``, ``align`` or ``tune``.
-
-    Args:
-      workdir: The run.
-      which: Its best or its latest step.
-      dtype: Of the exported weights.
-      merge: Add LoRA's deltas to the language model.
+    """Finds all parts of the model of a run of ``encoder``, ``align`` or ``tune``; ``merge`` adds LoRA's deltas to it.
 
     Raises:
       CheckpointError: It is another stage's run, or a part is missing or does not fit.

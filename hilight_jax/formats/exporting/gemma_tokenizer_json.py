@@ -29,12 +29,8 @@ def write_tokenizer(
 ) -> None:
     """Writes ``tokenizer.json``, ``tokenizer_config.json`` and a copy of ``tokenizer.model``.
 
-    Args:
-      directory: An existing directory.
-      model: The ``tokenizer.model``.
-      max_length: Tokens that the model was made for.
-      extra: Further tokens and their ids, such as ``<video>``.
-      template: The chat template, in Jinja; it goes into ``chat_template.jinja``.
+    ``extra`` are further tokens and their ids, such as ``<video>``; the chat ``template`` goes into
+    ``chat_template.jinja``.
 
     Raises:
       DataError: The file is no byte-pair model in Gemma's manner.
@@ -64,9 +60,7 @@ def write_tokenizer(
 def tokenizer_json(model: bytes, extra: Mapping[str, int] | None = None) -> dict[str, Any]:
     """The object that ``tokenizer.json`` holds; a text is given ``<bos>``, as Gemma's own tokenizer gives it.
 
-    Args:
-      model: A ``tokenizer.model``.
-      extra: Further tokens and their ids, above those of the pieces; the ids between may stay unused.
+    ``extra`` are further tokens and their ids, above those of the pieces; the ids between may stay unused.
 
     Raises:
       DataError: It is no SentencePiece model, or one that tokenizers would read otherwise.

@@ -43,12 +43,7 @@ _WIDTHS = (768, 512, 2048)
 
 
 def write_hilight(model: ExportedChat, directory: Path, shard_bytes: int = SHARD_BYTES) -> list[str]:
-    """Writes the files into an existing directory.
-
-    Args:
-      model: Without an adapter.
-      directory: Where.
-      shard_bytes: The largest size of a file of the language model's.
+    """Writes the files of a model without an adapter into an existing directory.
 
     Returns:
       Sentences about differences in the original's results.
@@ -61,9 +56,8 @@ def write_hilight(model: ExportedChat, directory: Path, shard_bytes: int = SHARD
         (directory / place).parent.mkdir(parents=True, exist_ok=True)
     params, extra = model.params, model.extra
     mining = hilight_names.to_official({"token_mining": params["token_mining"]})
-    write_shards(
-        directory / LANGUAGE_MODEL, {**gemma_names.to_official(params["gemma"]), **mining}, shard_bytes=shard_bytes
-    )
+    language = gemma_names.to_official(params["gemma"])
+    write_shards(directory / LANGUAGE_MODEL, {**language, **mining}, shard_bytes=shard_bytes)
     dtype = np.dtype(next(iter(mining.values())).dtype).name
     write_object(directory / LANGUAGE_MODEL / "config.json", language_config(model.config.gemma, dtype))
     write_object(directory / LANGUAGE_MODEL / "generation_config.json", generation_config())
@@ -132,13 +126,8 @@ def tokenizer_config() -> dict[str, Any]:
 def video_config(config: HiLightConfig, encoder: Tree) -> dict[str, Any]:
     """The file that the original reads its video tower's sizes from, with a stand-in for the text tower's."""
     projection = encoder.get("visual_projection")
-    text = {
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 1,
-        "intermediate_size": 8,
-        "vocab_size": 20,
-    }
+    text = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text |= {"intermediate_size": 8, "vocab_size": 20}
     return {
         "projection_dim": projection["kernel"].shape[1] if projection else config.token_mining.width_frames,
         "vision_config": clip_vision_sizes(config.vision),

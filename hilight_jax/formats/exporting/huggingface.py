@@ -54,13 +54,10 @@ _MAX_NEW_TOKENS = 64
 def write_huggingface(
     model: ExportedChat, directory: Path, shard_bytes: int = SHARD_BYTES, quantized: Quantized | None = None
 ) -> None:
-    """Writes a chat model.
+    """Writes a chat model into an empty directory.
 
-    Args:
-      model: All its parts but ``lora``: deltas are merged beforehand, or written beside (``exporting.lora``).
-      directory: An existing, empty directory.
-      shard_bytes: Largest size of a file of weights.
-      quantized: Its parameters with the language model in 8 bits, which are then written instead.
+    LoRA's deltas are merged beforehand, or written beside (``exporting.lora``). ``quantized`` are the parameters with
+    the language model in 8 bits, which are then written instead.
 
     Raises:
       CheckpointError: A parameter has no name in the exported model.

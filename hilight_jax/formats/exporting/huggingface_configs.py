@@ -100,11 +100,8 @@ def clip_vision_config(config: FrameConfig, dtype: str) -> dict[str, Any]:
 def clip_config(config: FrameConfig, whole: Tree, dtype: str) -> dict[str, Any]:
     """The config.json of a ``CLIPModel``: the whole of Long-CLIP.
 
-    Args:
-      config: Sizes of the image tower.
-      whole: ``text`` and ``logit_scale`` of Long-CLIP; the text tower's sizes are read off its arrays. Its heads are
-        as wide as the image tower's, as in CLIP and in every preset.
-      dtype: Of the weights.
+    The text tower's sizes are read off the arrays of ``whole["text"]``. Its heads are as wide as the image tower's, as
+    in CLIP and in every preset.
     """
     text = flatten(whole["text"])
     vocabulary, width = text["token_embedding"].shape

@@ -18,14 +18,9 @@ _LAYER = re.compile(r"\.layers\.\d+\.")
 
 
 def merge_lazily(params: Tree, deltas: Tree, config: LoraConfig) -> dict[str, Any]:
-    """Adds every delta to its kernel: ``kernel + alpha / rank * a @ b``, as lazy arrays.
+    """Adds every delta to its stacked kernel: ``kernel + alpha / rank * a @ b``, as lazy arrays.
 
     Sums are made in float32 (float64 for such kernels) and rounded once to the kernel's dtype.
-
-    Args:
-      params: The language model's parameters, layers stacked; lazy.
-      deltas: The collection ``lora`` of that model.
-      config: Rank and alpha.
 
     Raises:
       CheckpointError: The deltas are of another model or another rank.
@@ -41,15 +36,10 @@ def merge_lazily(params: Tree, deltas: Tree, config: LoraConfig) -> dict[str, An
 
 
 def write_adapter(deltas: Tree, config: LoraConfig, directory: Path, base: str = "") -> None:
-    """Writes ``adapter_config.json`` and ``adapter_model.safetensors``.
+    """Writes ``adapter_config.json`` and ``adapter_model.safetensors`` into a new directory.
 
-    Targets are written as one pattern of whole names: the towers have linear maps of the same last names.
-
-    Args:
-      deltas: The collection ``lora``; numpy or lazy.
-      config: Rank and alpha.
-      directory: Is made.
-      base: Path of the model that the adapter belongs to, seen from the adapter.
+    Targets are written as one pattern of whole names: the towers have linear maps of the same last names. ``base`` is
+    the path of the model that the adapter belongs to, seen from the adapter.
 
     Raises:
       CheckpointError: The deltas are empty, or of a linear map without a name in PEFT.

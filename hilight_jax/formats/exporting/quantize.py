@@ -47,8 +47,7 @@ def quantize(params: Tree) -> Quantized:
     flat: dict[str, Any] = {}
     for path, leaf in flatten(params).items():
         if matches(path, _TARGETS):
-            pair = _Pair(path, leaf, -1 if path.endswith("table") else -2, measured)
-            flat[f"{path}/int8"], flat[f"{path}/scale"] = pair.lazy()
+            flat |= _in_8_bits(path, leaf, -1 if path.endswith("table") else -2, measured)
         else:
             flat[path] = leaf
     return Quantized(unflatten(flat), measured)
@@ -74,28 +73,22 @@ def quantize_array(
     return np.clip(np.rint(steps), -_LARGEST, _LARGEST).astype(np.int8), scale
 
 
-class _Pair:
-    """One array in 8 bits, computed once for its values and its scales."""
+def _in_8_bits(path: str, leaf: Any, axis: int, measured: dict[str, float]) -> dict[str, LazyArray]:
+    """Values and scales of one array, computed once for both."""
+    held: dict[str, np.ndarray] = {}
 
-    def __init__(self, path: str, leaf: Any, axis: int, measured: dict[str, float]):
-        self._path, self._leaf, self._axis, self._measured = path, leaf, axis, measured
-        self._held: dict[str, np.ndarray] = {}
-
-    def lazy(self) -> tuple[LazyArray, LazyArray]:
-        """Values and scales."""
-        shape = list(self._leaf.shape)
-        shape[self._axis] = 1
-        return (
-            LazyArray(self._leaf.shape, np.int8, lambda: self._take("int8")),
-            LazyArray(shape, np.float32, lambda: self._take("scale")),
-        )
-
-    def _take(self, name: str) -> np.ndarray:
-        if name not in self._held:
-            x = np.asarray(self._leaf, np.float32)
-            values, scale = quantize_array(x, self._axis)
+    def take(name: str) -> np.ndarray:
+        if name not in held:
+            x = np.asarray(leaf, np.float32)
+            held["int8"], held["scale"] = values, scale = quantize_array(x, axis)
             size = float(np.sqrt(np.mean(np.square(x))))
             lost = float(np.sqrt(np.mean(np.square(x - values * scale))))
-            self._measured[self._path] = lost / size if size else 0.0
-            self._held = {"int8": values, "scale": scale}
-        return self._held.pop(name)
+            measured[path] = lost / size if size else 0.0
+        return held.pop(name)
+
+    shape = list(leaf.shape)
+    shape[axis] = 1
+    return {
+        f"{path}/int8": LazyArray(leaf.shape, np.int8, lambda: take("int8")),
+        f"{path}/scale": LazyArray(shape, np.float32, lambda: take("scale")),
+    }

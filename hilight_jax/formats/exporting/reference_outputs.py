@@ -123,15 +123,7 @@ def _of_encoder(model: ExportedEncoder, params: Tree) -> dict[str, np.ndarray]:
 
 
 def fixed_clip(num_frames: int, size: int) -> np.ndarray:
-    """Draws the fixed clip: coloured discs that move over a shaded cloth.
-
-    Args:
-      num_frames: F.
-      size: Rows and columns of a frame.
-
-    Returns:
-      uint8 [F, size, size, 3].
-    """
+    """Draws the fixed clip, uint8 [F, size, size, 3]: coloured discs that move over a shaded cloth."""
     place = (np.arange(size) + 0.5) / size
     y, x = np.meshgrid(place, place, indexing="ij")
     cloth = np.stack([30 + 20 * x, 110 + 60 * y, 60 + 30 * (x + y)], axis=-1)

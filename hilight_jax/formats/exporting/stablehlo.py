@@ -50,10 +50,7 @@ def write_stablehlo(
 ) -> dict[str, float]:
     """Writes ``<program>.stablehlo`` files, ``weights*.safetensors``, ``manifest.json`` and the loader ``load.py``.
 
-    Args:
-      model: Without an adapter.
-      directory: An existing one.
-      quantized: The language model's linear maps in 8 bits; the programs widen them as they read them.
+    ``quantized`` puts the language model's linear maps in 8 bits; the programs widen them as they read them.
 
     Returns:
       The measured error of 8 bits, empty without.

@@ -32,11 +32,7 @@ _CHANGES_THE_MODEL = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 def import_gemma(foreign: Foreign, rule: str = GEMMA_RULE) -> Imported:
-    """A language model by itself.
-
-    Args:
-      foreign: A directory of Gemma's with its config.json.
-      rule: The version of transformers whose reading of config.json to follow, see ``gemma_config_from_json``.
+    """A language model by itself; ``rule`` as in ``gemma_config_from_json``.
 
     Raises:
       CheckpointError: There is no config.json, or the arrays do not fit it.
@@ -77,11 +73,7 @@ def language_params(weights: Mapping[str, LazyArray], template: Tree) -> tuple[d
 
 
 def import_adapter(foreign: Foreign, gemma_template: Tree) -> tuple[LoraConfig, dict[str, Any]]:
-    """An adapter directory of PEFT's (adapter_config.json and adapter_model.*) on a language model.
-
-    Args:
-      foreign: The directory.
-      gemma_template: Shapes of the language model that it belongs to.
+    """An adapter directory of PEFT's (adapter_config.json and adapter_model.*) on a language model of these shapes.
 
     Returns:
       Rank, scale and targets, and the collection ``lora``.

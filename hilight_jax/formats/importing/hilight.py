@@ -76,14 +76,10 @@ def find_tokenizer(directory: Path) -> Path | None:
 
 
 def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE, fp16_rounded: bool = True) -> Imported:
-    """A HiLight of the original's.
+    """A HiLight of the original's: the directory of its language model and connector, and ``find_files``'s rest.
 
-    Args:
-      foreign: The directory of its language model and connector.
-      files: The rest, see ``find_files``.
-      rule: The version of transformers whose reading of config.json to follow.
-      fp16_rounded: Round Long-CLIP's weights as the original does, see ``long_clip_names``; its connector was
-        trained behind them.
+    By default Long-CLIP's weights are rounded as the original does, see ``long_clip_names``; its connector was trained
+    behind them. ``rule`` is the version of transformers whose reading of config.json to follow.
 
     Raises:
       CheckpointError: Parts are missing or do not fit.

@@ -58,16 +58,13 @@ def set_aside(
 ) -> tuple[dict[str, LazyArray], dict[str, str]]:
     """Splits weights into those that an import must use and those that it may leave, with the reason.
 
-    Args:
-      weights: Arrays by name.
-      patterns: Expressions of whole names and the reasons why such arrays are not needed, beside redundant ones.
+    ``patterns`` are expressions of whole names, and why such arrays are not needed; the first that matches counts.
     """
     left = {}
     for name in weights:
-        for pattern, reason in (*_EMPTY, *patterns):
-            if re.fullmatch(pattern, name):
-                left[name] = reason
-                break
+        reasons = (reason for pattern, reason in (*_EMPTY, *patterns) if re.fullmatch(pattern, name))
+        if reason := next(reasons, None):
+            left[name] = reason
     return {name: x for name, x in weights.items() if name not in left}, left
 
 

@@ -85,19 +85,19 @@ def _huggingface(path: Path, record: Mapping[str, Any]) -> Imported:
 
 
 def _stablehlo(path: Path, record: Mapping[str, Any]) -> Imported:
-    foreign = open_foreign(path)
     if record["stage"] == "encoder":
-        stage, config = "encoder", build(DualEncoderConfig, record["model"], "config.model")
-        template = video_text.param_shapes(config)
-    else:
-        stage, config = "chat", build(HiLightConfig, record["model"], "config.model")
-        template = hilight_model.param_shapes(config)
+        return _encoder(path, record)
+    foreign, config = open_foreign(path), build(HiLightConfig, record["model"], "config.model")
+    template = hilight_model.param_shapes(config)
     params = import_weights(gemma_names.layer_table(template), foreign.weights, template)
-    return Imported("", stage, config, params, len(foreign.weights), {}, {"weights": foreign})
+    return Imported("", "chat", config, params, len(foreign.weights), {}, {"weights": foreign})
 
 
 def _encoder(path: Path, record: Mapping[str, Any]) -> Imported:
-    foreign = open_foreign(path / "huggingface")
     config = build(DualEncoderConfig, record["model"], "config.model")
-    params = huggingface_names.encoder_from_huggingface(foreign.weights, video_text.param_shapes(config))
+    template = video_text.param_shapes(config)
+    own = record["format"] == "stablehlo"
+    foreign = open_foreign(path if own else path / "huggingface")
+    table = gemma_names.layer_table(template) if own else huggingface_names.ENCODER_TABLE
+    params = import_weights(table, foreign.weights, template)
     return Imported("", "encoder", config, params, len(foreign.weights), {}, {"weights": foreign})

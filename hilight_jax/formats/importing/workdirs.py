@@ -45,7 +45,7 @@ def write_run(
       workdir: Must not exist.
       dtype: Of the stored weights.
       shards: Pieces to store every large array in, so that as many hosts read one each.
-      tokenizer: Gemma's ``tokenizer.model``, which a HiLight needs and a language model may have.
+      tokenizer: Gemma's ``tokenizer.model``.
       options: The user's decisions, for the record.
 
     Raises:

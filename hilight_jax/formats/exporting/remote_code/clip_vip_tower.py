@@ -10,7 +10,10 @@ from torch.nn import functional
 
 
 class ClipVipTower(nn.Module):
-    """The video encoder."""
+    """The video encoder; the cls token counts as a proxy token.
+
+    `num_frames` are the rows of the temporal embedding, which is interpolated for clips of another length.
+    """
 
     def __init__(
         self,
@@ -24,17 +27,14 @@ class ClipVipTower(nn.Module):
         num_proxy_tokens: int = 4,
         temporal_embedding: bool = True,
     ):
-        """Builds it; `num_frames` are the rows of the temporal embedding, clips of another length get it interpolated.
-
-        The cls token counts as a proxy token.
-        """
         super().__init__()
         num_patches = (image_size // patch_size) ** 2
         self.embeddings = Embeddings(
             num_patches, patch_size, width, num_frames if temporal_embedding else 0, num_proxy_tokens
         )
         self.pre_layrnorm = nn.LayerNorm(width)
-        self.encoder = Encoder(depth, width, num_heads, mlp_dim)
+        self.encoder = nn.Module()
+        self.encoder.layers = nn.ModuleList(Block(Attention(width, num_heads), width, mlp_dim) for _ in range(depth))
         self.post_layernorm = nn.LayerNorm(width)
 
     def forward(self, pixel_values: torch.Tensor):
@@ -57,10 +57,9 @@ class ClipVipTower(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Pixels to tokens; cls and added_cls share position 0, patches alone get a temporal embedding."""
+    """Pixels to tokens; cls and added_cls share position 0, patches alone get a temporal embedding (if any times)."""
 
     def __init__(self, num_patches: int, patch_size: int, width: int, num_times: int, num_proxy_tokens: int):
-        """Builds the tables; no times, no temporal embedding."""
         super().__init__()
         self.num_proxy_tokens, self.num_patches = num_proxy_tokens, num_patches
         self.class_embedding = nn.Parameter(torch.zeros(width))
@@ -99,29 +98,19 @@ class Embeddings(nn.Module):
         return functional.interpolate(table.transpose(1, 2), frames, mode="linear", align_corners=False).transpose(1, 2)
 
 
-class Encoder(nn.Module):
-    """The stack of blocks."""
-
-    def __init__(self, depth: int, width: int, num_heads: int, mlp_dim: int):
-        """Builds the blocks."""
-        super().__init__()
-        self.layers = nn.ModuleList(Block(width, num_heads, mlp_dim) for _ in range(depth))
-
-
 class Block(nn.Module):
     """Attention and MLP, each behind a norm."""
 
-    def __init__(self, width: int, num_heads: int, mlp_dim: int):
-        """Builds them."""
+    def __init__(self, attention: nn.Module, width: int, mlp_dim: int):
         super().__init__()
-        self.self_attn = Attention(width, num_heads)
+        self.self_attn = attention
         self.layer_norm1 = nn.LayerNorm(width)
         self.mlp = Mlp(width, mlp_dim)
         self.layer_norm2 = nn.LayerNorm(width)
 
-    def forward(self, x: torch.Tensor, num_proxy_tokens: int, num_frames: int) -> torch.Tensor:
-        """Runs the block on [B, M + F * P, D]."""
-        x = x + self.self_attn(self.layer_norm1(x), num_proxy_tokens, num_frames)
+    def forward(self, x: torch.Tensor, *how) -> torch.Tensor:
+        """Runs the block on tokens [B, S, D]; the attention takes the other arguments."""
+        x = x + self.self_attn(self.layer_norm1(x), *how)
         return x + self.mlp(self.layer_norm2(x))
 
 
@@ -129,18 +118,18 @@ class Attention(nn.Module):
     """Proxy-guided: a patch sees the proxy tokens and its own frame, a proxy token sees everything."""
 
     def __init__(self, width: int, num_heads: int):
-        """Builds the four maps."""
         super().__init__()
         self.num_heads = num_heads
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
+    def heads(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Queries, keys and values, each [B, N, S, H]."""
+        maps = (self.q_proj, self.k_proj, self.v_proj)
+        return [proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for proj in maps]
+
     def forward(self, x: torch.Tensor, num_proxy_tokens: int, num_frames: int) -> torch.Tensor:
         """Mixes [B, M + F * P, D]."""
-        heads = (
-            proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        q, k, v = heads  # Each [B, N, S, H].
+        q, k, v = self.heads(x)
         cut = num_proxy_tokens
         proxies = functional.scaled_dot_product_attention(q[:, :, :cut], k, v)
         by_frame = [y[:, :, cut:].unflatten(2, (num_frames, -1)) for y in (q, k, v)]
@@ -154,7 +143,6 @@ class Mlp(nn.Module):
     """Two linear maps with a quick GELU between."""
 
     def __init__(self, width: int, mlp_dim: int):
-        """Builds them."""
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(width, mlp_dim), nn.Linear(mlp_dim, width)
 

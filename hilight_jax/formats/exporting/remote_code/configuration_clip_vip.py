@@ -33,7 +33,6 @@ class ClipVipConfig(PretrainedConfig):
         similarity="cosine",
         **kwargs,
     ):
-        """Takes everything as it is."""
         self.video_config = dict(video_config or {})
         self.text_config = dict(text_config or {})
         self.embed_dim = embed_dim

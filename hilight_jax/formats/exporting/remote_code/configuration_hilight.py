@@ -36,7 +36,6 @@ class HiLightConfig(PretrainedConfig):
         weight_quantization=None,
         **kwargs,
     ):
-        """Fills the text configuration in; everything else is taken as it is."""
         if not isinstance(text_config, PretrainedConfig):
             text_config = GemmaConfig(**(text_config or {}))
         self.text_config = text_config

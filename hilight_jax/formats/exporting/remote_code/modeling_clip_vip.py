@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .clip_vip_tower import ClipVipTower, Mlp
+from .clip_vip_tower import Attention, Block, ClipVipTower
 from .configuration_clip_vip import ClipVipConfig
 
 
@@ -35,10 +35,9 @@ class ClipVipModel(PreTrainedModel):
     config_class = ClipVipConfig
     base_model_prefix = "clip_vip"
     main_input_name = "pixel_values_videos"
-    _no_split_modules = ["Block", "TextBlock"]
+    _no_split_modules = ["Block"]
 
     def __init__(self, config: ClipVipConfig):
-        """Builds all parts with fresh weights."""
         super().__init__(config)
         self.vision_model = ClipVipTower(**config.video_config)
         self.text_model = TextTower(**config.text_config)
@@ -127,13 +126,13 @@ class TextTower(nn.Module):
     """CLIP's causal text tower."""
 
     def __init__(self, vocab_size: int, max_length: int, width: int, depth: int, num_heads: int, mlp_dim: int):
-        """Builds it."""
         super().__init__()
         self.embeddings = nn.Module()
         self.embeddings.token_embedding = nn.Embedding(vocab_size, width)
         self.embeddings.position_embedding = nn.Embedding(max_length, width)
         self.encoder = nn.Module()
-        self.encoder.layers = nn.ModuleList(TextBlock(width, num_heads, mlp_dim) for _ in range(depth))
+        blocks = (Block(TextAttention(width, num_heads), width, mlp_dim) for _ in range(depth))
+        self.encoder.layers = nn.ModuleList(blocks)
         self.final_layer_norm = nn.LayerNorm(width)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None):
@@ -151,38 +150,12 @@ class TextTower(nn.Module):
         return self.final_layer_norm(x), states
 
 
-class TextBlock(nn.Module):
-    """Attention and MLP, each behind a norm."""
-
-    def __init__(self, width: int, num_heads: int, mlp_dim: int):
-        """Builds them."""
-        super().__init__()
-        self.self_attn = TextAttention(width, num_heads)
-        self.layer_norm1 = nn.LayerNorm(width)
-        self.mlp = Mlp(width, mlp_dim)
-        self.layer_norm2 = nn.LayerNorm(width)
-
-    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Runs the block on [B, L, D]; `bias` is added to the scores."""
-        x = x + self.self_attn(self.layer_norm1(x), bias)
-        return x + self.mlp(self.layer_norm2(x))
-
-
-class TextAttention(nn.Module):
+class TextAttention(Attention):
     """Plain attention with a bias on its scores."""
-
-    def __init__(self, width: int, num_heads: int):
-        """Builds the four maps."""
-        super().__init__()
-        self.num_heads = num_heads
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Mixes [B, L, D]."""
-        q, k, v = (
-            proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        q, k, v = self.heads(x)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias
         mixed = scores.float().softmax(-1).to(v.dtype) @ v
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
@@ -192,7 +165,6 @@ class LocalHeads(nn.Module):
     """One pair of maps for each level, and the scale of the loss that they were trained with."""
 
     def __init__(self, config: ClipVipConfig, video_width: int, text_width: int):
-        """Builds the maps."""
         super().__init__()
         self.levels, self.center_video = [level for level, _ in config.level_pairs], config.center_video
         for i, level in enumerate(self.levels):
@@ -222,7 +194,6 @@ class MlpHead(nn.Module):
     """LayerNorm, a GELU layer of twice the shared width, a linear map."""
 
     def __init__(self, width: int, embed_dim: int):
-        """Builds it."""
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.fc1, self.fc2 = nn.Linear(width, 2 * embed_dim), nn.Linear(2 * embed_dim, embed_dim, bias=False)

@@ -38,7 +38,6 @@ class HiLightForCausalLM(PreTrainedModel, GenerationMixin):
     _can_compile_fullgraph = False
 
     def __init__(self, config: HiLightConfig):
-        """Builds all parts with fresh weights."""
         super().__init__(config)
         text = config.text_config
         self.video_tower = ClipVipTower(**config.video_config)

@@ -11,10 +11,9 @@ INT8_PER_CHANNEL = "int8_per_channel"
 
 
 class QuantizedLinear(nn.Module):
-    """`x @ (weight * scale).T`; the product is computed in the dtype of `x`."""
+    """`x @ (weight * scale).T`, computed in the dtype of `x`; zeros until weights are loaded."""
 
     def __init__(self, width_in: int, width_out: int):
-        """Holds zeros until weights are loaded."""
         super().__init__()
         self.register_buffer("weight", torch.zeros(width_out, width_in, dtype=torch.int8))
         self.register_buffer("scale", torch.zeros(width_out, dtype=torch.float32))
@@ -28,7 +27,6 @@ class QuantizedEmbedding(nn.Module):
     """The table that embeds ids, each row with a scale of its own, and scores them as `QuantizedHead`."""
 
     def __init__(self, vocab_size: int, width: int):
-        """Holds zeros until weights are loaded."""
         super().__init__()
         self.register_buffer("weight", torch.zeros(vocab_size, width, dtype=torch.int8))
         self.register_buffer("scale", torch.zeros(vocab_size, dtype=torch.float32))
@@ -44,9 +42,8 @@ class QuantizedHead(nn.Module):
     """Scores of every token: the table's rows again."""
 
     def __init__(self, table: QuantizedEmbedding):
-        """Keeps the table without owning it."""
         super().__init__()
-        self._tables = [table]
+        self._tables = [table]  # In a list it is no part of this module.
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Products with every row."""

@@ -7,7 +7,8 @@ from torch import nn
 class TokenMining(nn.Module):
     """One head, no residual; every key frame's rows see all of the clip's tokens.
 
-    Modules have the names of the original's `token_mining.bin`.
+    Structures are `dual_projector` (the released one), `two_linear` and `one_linear`; modules have the names of the
+    original's `token_mining.bin`.
     """
 
     def __init__(
@@ -20,7 +21,6 @@ class TokenMining(nn.Module):
         expansion: str = "reinterpret",
         final_relu: bool = True,
     ):
-        """Builds one of the structures `dual_projector` (the released one), `two_linear` and `one_linear`."""
         super().__init__()
         self.expansion, self.expands = expansion, structure == "dual_projector"
         if self.expands:
