@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from hilight_jax.core.errors import ConfigError, DataError
+from hilight_jax.core.errors import DataError
 from hilight_jax.core.trees import Tree
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig, variables
@@ -37,18 +37,7 @@ class ClipEncoder:
     """Both towers and token mining, with a cache of the latest clips."""
 
     def __init__(self, config: HiLightConfig, params: Tree, cache_size: int = 16):
-        """Takes the towers and token mining out of a model's parameters.
-
-        Args:
-          config: Sizes of the model.
-          params: Its parts; the language model's are ignored.
-          cache_size: Clips whose features are cached.
-
-        Raises:
-          ConfigError: ``cache_size`` is below 1.
-        """
-        if cache_size < 1:
-            raise ConfigError(f"cache_size is {cache_size} clips, but must be at least 1.")
+        """Takes the towers and token mining out of a model's parameters; caches ``cache_size`` clips."""
         parts = {name: params[name] for name in (*TOWER_PARTS, "token_mining") if name in params}
         self._model, self._variables = HiLight(config), variables(jax.device_put(parts))
         self._size, self._cache_size = config.vision.image_size, cache_size

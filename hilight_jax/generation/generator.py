@@ -8,11 +8,12 @@ import numpy as np
 from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree
-from hilight_jax.generation.clip_features import ClipEncoder, ClipFeatures
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.generation.clip_features import ClipEncoder
 from hilight_jax.generation.language_model import LanguageModel, PrefixCache, bucket_length, slot_count
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
-from hilight_jax.generation.streaming import AnswerState, Tokenizer
+from hilight_jax.generation.streaming import AnswerState
 from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.hilight import HiLightConfig
 
@@ -42,11 +43,10 @@ class Generator:
       tokenizer: Its tokenizer.
       max_length: Tokens of a prompt and its answer together.
       language_model: Gemma and its cache.
+      encode_clip: Encodes a clip, or finds its features among those of the latest clips.
     """
 
-    def __init__(
-        self, config: HiLightConfig, params: Tree, tokenizer: Tokenizer, max_length: int, clip_cache_size: int = 16
-    ):
+    def __init__(self, config: HiLightConfig, params: Tree, tokenizer: GemmaTokenizer, max_length: int):
         """Puts the parameters on the device.
 
         Args:
@@ -55,7 +55,6 @@ class Generator:
             shared; unaligned numpy arrays are copied, so drop them afterwards.
           tokenizer: Its tokenizer.
           max_length: Tokens of a prompt and its answer together, those of clips included.
-          clip_cache_size: Clips whose features are cached.
 
         Raises:
           ConfigError: The tokenizer has more ids than the model.
@@ -67,12 +66,8 @@ class Generator:
             )
         self.config, self.tokenizer, self.max_length = config, tokenizer, max_length
         self.language_model = LanguageModel(config, params)
-        self._encode_clip = ClipEncoder(config, params, clip_cache_size)
+        self.encode_clip = ClipEncoder(config, params)
         self._prefix: PrefixCache | None = None
-
-    def encode_clip(self, frames: np.ndarray, key_frames: np.ndarray) -> ClipFeatures:
-        """Encodes a clip, see ``ClipEncoder``; the features of the latest clips are cached."""
-        return self._encode_clip(frames, key_frames)
 
     def generate(
         self,
@@ -103,7 +98,7 @@ class Generator:
         keys = row_keys(sampling, [prompt.ids for prompt in prompts])
         positions = np.array([len(prompt.ids) for prompt in prompts], np.int32)
         for step in range(max_steps):
-            ids = sample(logits, keys, step, sampling)
+            ids = sample(logits, [keys], [step] * len(prompts), [sampling] * len(prompts))
             for row, token in enumerate(np.asarray(ids).tolist()):
                 text = "" if answers[row].finish_reason else answers[row].push(token)
                 if text and on_text is not None:
@@ -119,7 +114,8 @@ class Generator:
     def begin_answer(self, prompt: Prompt, sampling: SamplingConfig, stop_strings: Sequence[str] = ()) -> AnswerState:
         """Starts the answer to a prompt, which ends at a stop token, a stop string or the end of the context."""
         budget = min(sampling.max_new_tokens, self.max_length - len(prompt.ids))
-        return AnswerState(self.tokenizer, budget, sampling.stops(self.tokenizer.stop_ids), stop_strings)
+        stop_ids = self.tokenizer.stop_ids if sampling.stop_ids is None else sampling.stop_ids
+        return AnswerState(self.tokenizer, budget, frozenset(stop_ids), stop_strings)
 
     def read_prompt(self, prompt: Prompt) -> tuple[Any, Cache, int]:
         """Reads one prompt by itself; returns scores [1, vocab], the cache and the number of slots written."""
@@ -164,7 +160,10 @@ class Generator:
         else:
             cache, used = self.language_model.empty_cache(len(prompts), slot_count(length + room)), 0
         num_read, width = np.count_nonzero(prompts[0].ids[:first] == VIDEO_ID), self.config.gemma.width
-        video_rows = [_video_rows(prompt, width)[num_read:] for prompt in prompts]
+        video_rows = [
+            np.concatenate([np.zeros((0, width), np.float32), *(clip.tokens for clip in prompt.clips)])[num_read:]
+            for prompt in prompts
+        ]
         video_tokens = np.zeros((len(prompts), max(map(len, video_rows)), width), np.float32)
         ids, mask = np.zeros((len(prompts), length), np.int32), np.zeros((len(prompts), length), bool)
         for i, (prompt, tokens) in enumerate(zip(prompts, video_rows, strict=True)):
@@ -210,8 +209,3 @@ class _Run(NamedTuple):
     first: int
     cache: Cache
     slots: list[int]
-
-
-def _video_rows(prompt: Prompt, width: int) -> np.ndarray:
-    """Joins the rows [V, D] of a prompt's clips; none for text alone."""
-    return np.concatenate([np.zeros((0, width), np.float32), *(clip.tokens for clip in prompt.clips)])

@@ -24,26 +24,19 @@ class LanguageModel:
 
     In a loop over stacked weights, a CPU copies each layer's weights before it multiplies with them, and a token takes
     six times as long. Unstacked layers are views of the same memory and run at the speed at which weights can be read.
+
+    Attributes:
+      variables: The unstacked weights.
     """
 
     def __init__(self, config: HiLightConfig, params: Tree):
-        """Takes the language model, and the deltas if there are any, out of a model's parameters.
-
-        Args:
-          config: Sizes of the model.
-          params: Its parts, layers stacked. Arrays on a CPU are shared, not copied.
-        """
+        """Takes Gemma, and its deltas if there are any, out of a model's parameters; shares the arrays of a CPU."""
         self._model = HiLight(config, stacked=False)
         parts: dict[str, Any] = {"gemma": unstack_layers(params["gemma"])}
         if COLLECTION in params:
             parts[COLLECTION] = {"gemma": unstack_layers(params[COLLECTION]["gemma"])}
-        self._variables = variables(jax.device_put(parts))
+        self.variables = variables(jax.device_put(parts))
         self._dtype = config.compute.dtypes["dtype"]
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        """The unstacked weights."""
-        return self._variables
 
     def empty_cache(self, batch: int, num_slots: int) -> Cache:
         """Makes an empty cache."""
@@ -64,19 +57,19 @@ class LanguageModel:
         Returns:
           Scores of the token after each row's last one, and the cache with the run in it.
         """
-        return _read(self._model, self._variables, ids, video_tokens, mask, np.int32(first), cache)
+        return _read(self._model, self.variables, ids, video_tokens, mask, np.int32(first), cache)
 
     def read_one(
         self, ids: Int[Array, " B"], positions: np.ndarray, cache: Cache
     ) -> tuple[Float[Array, "B vocab"], Cache]:
         """Reads one more token of every row, at int32 ``positions`` [B]; ``cache`` is donated."""
-        return _read_one(self._model, self._variables, ids, positions, cache)
+        return _read_one(self._model, self.variables, ids, positions, cache)
 
     def attention(
         self, ids: np.ndarray, video_tokens: np.ndarray, mask: np.ndarray, first: int, cache: Cache
     ) -> tuple[Float[Array, "B L S"], Cache]:
         """Reads a run as ``read`` does and returns each row's attention, mean over layers and heads."""
-        return _attention(self._model, self._variables, ids, video_tokens, mask, np.int32(first), cache)
+        return _attention(self._model, self.variables, ids, video_tokens, mask, np.int32(first), cache)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

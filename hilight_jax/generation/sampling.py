@@ -1,7 +1,6 @@
 """Chooses the next token from the scores: greedily, or at random within top-k and top-p limits."""
 
 import dataclasses
-import functools
 import math
 import zlib
 from collections.abc import Sequence
@@ -54,10 +53,6 @@ class SamplingConfig:
                 f"have no effect; set a temperature above 0, or leave them out."
             )
 
-    def stops(self, own: Sequence[int]) -> frozenset[int]:
-        """Returns the tokens that end an answer; ``own`` are the tokenizer's."""
-        return frozenset(own if self.stop_ids is None else self.stop_ids)
-
 
 def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array, " B"]:
     """Makes a random key for each prompt's ids, the same in any batch."""
@@ -67,29 +62,19 @@ def row_keys(config: SamplingConfig, prompts: Sequence[np.ndarray]) -> Key[Array
 
 
 def sample(
-    logits: Float[Array, "B vocab"], keys: Key[Array, " B"], step: int, config: SamplingConfig
+    logits: Float[Array, "B vocab"],
+    keys: Sequence[Key[Array, " n"]],
+    steps: Sequence[int],
+    configs: Sequence[SamplingConfig],
 ) -> Int[Array, " B"]:
     """Chooses the next token of every row.
 
     Args:
       logits: Scores.
-      keys: One per row, see ``row_keys``; unused in greedy choice.
-      step: Index of the token in its answer.
-      config: The choice.
+      keys: Joined, one per row, see ``row_keys``; unused in greedy choice.
+      steps: Index of each row's token in its answer.
+      configs: The choice in each row.
     """
-    if config.temperature == 0:
-        return _best(logits)
-    top_k = min(config.top_k, logits.shape[-1])
-    return _draw(logits, keys, step, config.temperature, top_k=top_k, top_p=config.top_p)
-
-
-def sample_rows(
-    logits: Float[Array, "B vocab"],
-    keys: Sequence[Key[Array, "1"]],
-    steps: Sequence[int],
-    configs: Sequence[SamplingConfig],
-) -> Int[Array, " B"]:
-    """Runs ``sample`` on rows that each have their own key, step and configuration."""
     if all(config.temperature == 0 for config in configs):
         return _best(logits)
     greedy = np.array([config.temperature == 0 for config in configs])
@@ -97,21 +82,21 @@ def sample_rows(
     vocab = logits.shape[-1]
     top_k = np.array([min(config.top_k, vocab) or vocab for config in configs], np.int32)
     top_p = np.array([config.top_p for config in configs], np.float32)
-    return _draw_rows(logits, jnp.concatenate(keys), np.array(steps, np.int32), greedy, temperatures, top_k, top_p)
+    return _draw(logits, jnp.concatenate(keys), np.array(steps, np.int32), greedy, temperatures, top_k, top_p)
 
 
-def limit(logits: Float[Array, "B vocab"], top_k: int, top_p: float) -> Float[Array, "B vocab"]:
+def limit(
+    logits: Float[Array, "B vocab"], top_k: Int[Array, " B"], top_p: Float[Array, " B"]
+) -> Float[Array, "B vocab"]:
     """Sets the scores outside ``top_k`` and then ``top_p`` to minus infinity; ties with the last one stay."""
-    if top_k:
-        lowest = jax.lax.top_k(logits, top_k)[0][:, -1:]
-        logits = jnp.where(logits < lowest, -jnp.inf, logits)
-    if top_p < 1:
-        falling = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
-        probabilities = jax.nn.softmax(falling, axis=-1)
-        before = jnp.cumsum(probabilities, axis=-1) - probabilities
-        lowest = jnp.min(jnp.where(before < top_p, falling, jnp.inf), axis=-1, keepdims=True)
-        logits = jnp.where(logits < lowest, -jnp.inf, logits)
-    return logits
+    falling = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
+    lowest = jnp.take_along_axis(falling, top_k[:, None] - 1, axis=-1)
+    falling = jnp.where(falling < lowest, -jnp.inf, falling)
+    probabilities = jax.nn.softmax(falling, axis=-1)
+    before = jnp.cumsum(probabilities, axis=-1) - probabilities
+    reached = jnp.min(jnp.where(before < top_p[:, None], falling, jnp.inf), axis=-1, keepdims=True)
+    lowest = jnp.where(top_p[:, None] < 1, jnp.maximum(lowest, reached), lowest)
+    return jnp.where(logits < lowest, -jnp.inf, logits)
 
 
 @jax.jit
@@ -119,26 +104,13 @@ def _best(logits: Array) -> Array:
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
-@functools.partial(jax.jit, static_argnames=("top_k", "top_p"))
-def _draw(logits: Array, keys: Array, step: Array, temperature: Array, *, top_k: int, top_p: float) -> Array:
-    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
-    limited = limit(logits / temperature, top_k, top_p)
-    return jax.vmap(jax.random.categorical)(keys, limited).astype(jnp.int32)
-
-
 @jax.jit
-def _draw_rows(
+def _draw(
     logits: Array, keys: Array, steps: Array, greedy: Array, temperature: Array, top_k: Array, top_p: Array
 ) -> Array:
-    """Runs ``_draw`` with limits by row, or takes the best token; the same scores stay as in ``limit``."""
-    scaled = logits / temperature[:, None]
-    falling = jnp.flip(jnp.sort(scaled, axis=-1), axis=-1)
-    lowest = jnp.take_along_axis(falling, top_k[:, None] - 1, axis=-1)
-    falling = jnp.where(falling < lowest, -jnp.inf, falling)
-    probabilities = jax.nn.softmax(falling, axis=-1)
-    before = jnp.cumsum(probabilities, axis=-1) - probabilities
-    reached = jnp.min(jnp.where(before < top_p[:, None], falling, jnp.inf), axis=-1, keepdims=True)
-    lowest = jnp.where(top_p[:, None] < 1, jnp.maximum(lowest, reached), lowest)
-    limited = jnp.where(scaled < lowest, -jnp.inf, scaled)
-    drawn = jax.vmap(jax.random.categorical)(jax.vmap(jax.random.fold_in)(keys, steps), limited)
+    """Draws within the limits of each row, or takes its best token."""
+    scores = logits / temperature[:, None]
+    limited = jnp.any((top_k < logits.shape[-1]) | (top_p < 1))  # Without limits nothing is sorted.
+    scores = jax.lax.cond(limited, limit, lambda scores, *_: scores, scores, top_k, top_p)
+    drawn = jax.vmap(jax.random.categorical)(jax.vmap(jax.random.fold_in)(keys, steps), scores)
     return jnp.where(greedy, jnp.argmax(logits, axis=-1), drawn).astype(jnp.int32)

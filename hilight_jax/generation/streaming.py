@@ -1,30 +1,12 @@
 """Turns an answer's token ids into text as they arrive; text that was returned never changes."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal
+
+from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 
 # An incomplete character decodes to this.
 _REPLACEMENT = "\ufffd"
-
-
-class Tokenizer(Protocol):
-    """The tokenizer interface of answers, which ``GemmaTokenizer`` has.
-
-    Attributes:
-      vocab_size: Every id is below it.
-      stop_ids: Ids that end an answer.
-    """
-
-    vocab_size: int
-    stop_ids: tuple[int, ...]
-
-    def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text."""
-        ...
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Decodes ids; incomplete characters become U+FFFD."""
-        ...
 
 
 class AnswerState:
@@ -37,7 +19,9 @@ class AnswerState:
       finish_reason: ``stop`` after a stop token or stop string, ``length`` at the budget, None before.
     """
 
-    def __init__(self, tokenizer: Tokenizer, budget: int, stop_ids: frozenset[int], stop_strings: Sequence[str] = ()):
+    def __init__(
+        self, tokenizer: GemmaTokenizer, budget: int, stop_ids: frozenset[int], stop_strings: Sequence[str] = ()
+    ):
         """Starts with no tokens."""
         self.ids: list[int] = []
         self.text = ""
@@ -76,7 +60,7 @@ class TextStream:
       text: The text that was returned so far.
     """
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: GemmaTokenizer):
         """Starts with no ids."""
         self._tokenizer = tokenizer
         self._ids: list[int] = []

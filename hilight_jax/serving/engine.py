@@ -20,7 +20,7 @@ from jaxtyping import Array, Key
 from hilight_jax.core.admission import QueueFull
 from hilight_jax.core.errors import UserError
 from hilight_jax.generation.generator import Generator
-from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample_rows
+from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
 from hilight_jax.generation.streaming import AnswerState
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, FinishReason, GenerationRequest
 from hilight_jax.serving.slots import Slots
@@ -195,7 +195,7 @@ class Engine:
             # A greedy row needs no key, and making one takes longer than a step of a small model.
             keys = row_keys(request.sampling, [prompt.ids]) if request.sampling.temperature else self._no_key
             answer = generator.begin_answer(prompt, request.sampling, request.stop)
-            token = int(sample_rows(logits, [keys], [0], [request.sampling])[0])
+            token = int(sample(logits, [keys], [0], [request.sampling])[0])
             number = self._slots.begin(cache, length, len(prompt.ids))
         except Exception:
             self._finish(stream, Chunk("", 0, "failed", _FAILED))
@@ -212,8 +212,7 @@ class Engine:
         for number, row in self._rows.items():
             ids[number], steps[number] = row.answer.ids[-1], len(row.answer.ids)
             configs[number], keys[number] = row.stream.request.sampling, row.keys
-        chosen = sample_rows(self._slots.step(ids), keys, steps, configs)
-        tokens = np.asarray(chosen).tolist()
+        tokens = np.asarray(sample(self._slots.step(ids), keys, steps, configs)).tolist()
         for number in list(self._rows):
             self._push(number, tokens[number])
 

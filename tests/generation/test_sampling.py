@@ -3,13 +3,20 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.generation.sampling import SamplingConfig, limit, row_keys, sample
+from hilight_jax.generation.sampling import SamplingConfig, limit, row_keys
+from hilight_jax.generation.sampling import sample as sample_rows
 
 LOGITS = np.log([[0.5, 0.25, 0.125, 0.125]]).astype(np.float32)
 
 
 def allowed(**limits):
-    return np.isfinite(limit(LOGITS, limits.get("top_k", 0), limits.get("top_p", 1.0)))[0].tolist()
+    return np.isfinite(limit(LOGITS, np.array([limits.get("top_k", 4)]), np.array([limits.get("top_p", 1.0)])))[
+        0
+    ].tolist()
+
+
+def sample(logits, keys, step, config):
+    return sample_rows(logits, [keys], [step] * len(logits), [config] * len(logits))
 
 
 def test_greedy_takes_the_first_of_the_best():

@@ -7,7 +7,7 @@ import pytest
 from hilight_jax.core.admission import QueueFull
 from hilight_jax.generation.language_model import slot_count
 from hilight_jax.generation.prompt import ClipInput, Prompt, UnencodedPrompt
-from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, sample_rows
+from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
 from hilight_jax.serving import slots
 from hilight_jax.serving.answer_stream import GenerationRequest
 from hilight_jax.serving.engine import Closed, Engine
@@ -186,8 +186,8 @@ def test_rows_are_sampled_as_they_would_be_by_themselves(config):
     keys = row_keys(config, [np.array([i], np.int32) for i in range(6)])
     others = [SamplingConfig(temperature=0.9, seed=5), SamplingConfig()]
     for step in (0, 3):
-        mixed = sample_rows(logits, [keys[i : i + 1] for i in range(6)], [step] * 4 + [1, 2], [config] * 4 + others)
-        np.testing.assert_array_equal(mixed[:4], sample(logits, keys, step, config)[:4])
+        mixed = sample(logits, [keys[i : i + 1] for i in range(6)], [step] * 4 + [1, 2], [config] * 4 + others)
+        np.testing.assert_array_equal(mixed[:4], sample(logits, [keys], [step] * 6, [config] * 6)[:4])
         np.testing.assert_array_equal(mixed[5], logits[5].argmax())
 
 
