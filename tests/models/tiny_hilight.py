@@ -50,7 +50,7 @@ def video(batch: int = 2, clips: int = 2, seed: int = 0) -> np.ndarray:
 
 
 def features(batch: int = 2, clips: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Random features of clips in place of the towers' own: ``clip_tokens`` [B, U, S, D], ``frame_features`` [B, U, keys, E]."""
+    """Random features of clips: ``clip_tokens`` [B, U, S, D], ``frame_features`` [B, U, keys, E]."""
     rng = np.random.default_rng(seed)
     tokens = rng.normal(size=(batch, clips, 2 + 3 * 4, 16)).astype(np.float32)
     return tokens, rng.normal(size=(batch, clips, KEY_FRAMES, 10)).astype(np.float32)
