@@ -36,11 +36,8 @@ NEXT_QUESTION = 16
 def measure(config: ChatTrainConfig, words: int, new_tokens: int, rounds: int) -> dict[str, Any]:
     """Times a model with random weights, on one device: a clip, a question about it, the answer, the next question.
 
-    Args:
-      config: Sizes of the model, frames and key frames of the clip; nothing is trained or loaded.
-      words: Tokens of the prompt beside those of the clip.
-      new_tokens: Tokens of the answer, at least 2.
-      rounds: Repeats, after those of the warm-up.
+    Nothing is trained or loaded: the config is read for sizes, frames and key frames. The prompt has ``words`` tokens
+    beside those of the clip; ``rounds`` are counted after those of the warm-up.
 
     Returns:
       Seconds (of the clip, of the prompt, of one more token, of the prompt that goes on), tokens per second, the FLOPs
@@ -130,11 +127,12 @@ def _converse(
     ids = np.concatenate([[2], np.full(len(clip.tokens), VIDEO_ID), np.arange(3, words + 2)])
     ids = np.where(ids > 0, ids % generator.config.gemma.vocab_size, ids).astype(np.int32)
     prompt = Prompt(ids, (clip,))
-    times = []
-    sampling = SamplingConfig(max_new_tokens=new_tokens)
-    (answer,) = generator.generate(
-        [prompt], sampling, lambda row, text: times.append(time.perf_counter()), reuse_prefix=True
-    )
+    times, sampling = [], SamplingConfig(max_new_tokens=new_tokens)
+
+    def note_time(row: int, text: str) -> None:
+        times.append(time.perf_counter())
+
+    (answer,) = generator.generate([prompt], sampling, note_time, reuse_prefix=True)
     ids = np.concatenate([ids, answer.ids, np.arange(3, 3 + NEXT_QUESTION)]).astype(np.int32)
     prompts, sampling = [prompt._replace(ids=ids)], SamplingConfig(max_new_tokens=1)
     return {

@@ -22,12 +22,8 @@ FORMATS = ("hilight", "huggingface", "stablehlo")
 def measure(config: ChatTrainConfig, place: Path, formats: str) -> dict[str, Any]:
     """Writes a model of random weights in the original's layout, copies, converts and exports it, and cleans up.
 
-    Every command runs in a process of its own, its time taken until the disk has everything.
-
-    Args:
-      config: Sizes of the model and its data.
-      place: Directory of all files.
-      formats: Formats to export, with commas between.
+    Every command runs in a process of its own, its time taken until the disk has everything. ``place`` is the directory
+    of all files; the ``formats`` to export have commas between.
 
     Returns:
       Per step its seconds, gigabytes per second and, of commands, the peak of memory and the share of the plain
@@ -86,12 +82,8 @@ def _rates(command: Sequence[str], made: Path, copy: float) -> dict[str, float]:
     peaks: list[int] = []
     took = _seconds_to_disk(lambda: peaks.append(_peak_memory(command)))
     speed = _size(made) / took
-    return {
-        "seconds": took,
-        "gb_per_second": speed / 1e9,
-        "share_of_copy": speed / copy,
-        "peak_memory_gb": peaks[0] / 1e9,
-    }
+    shares = {"gb_per_second": speed / 1e9, "share_of_copy": speed / copy, "peak_memory_gb": peaks[0] / 1e9}
+    return {"seconds": took, **shares}
 
 
 def _peak_memory(command: Sequence[str]) -> int:

@@ -30,13 +30,8 @@ def measure(
 ) -> dict[str, Any]:
     """Draws clips of a billiards world into a folder of their own, reads them by ``config.data``, and cleans up.
 
-    Args:
-      config: Frames, size, threads and workers of the pipeline.
-      world: Name of the world; by default that of the config.
-      clips: Clips to draw; by default as many as have ``PIXELS`` together.
-      data_dir: Directory of that folder.
-      workers: Processes that draw.
-      batch_size: Clips of a pipeline batch.
+    By default it is the world of the config, and as many clips as have ``PIXELS`` together. ``workers`` draw;
+    ``batch_size`` is that of the pipeline.
 
     Returns:
       Clips per second of each part, and the settings.
@@ -83,13 +78,7 @@ def world_of(config: EncoderTrainConfig) -> World:
 
 
 def read_rates(config: DataConfig, source: Source, batch_size: int, seconds: float = 5.0) -> dict[str, float]:
-    """Measures the reading of clips.
-
-    Args:
-      config: Frames, size, threads and workers of the pipeline.
-      source: Clips to read, over and over.
-      batch_size: Clips of a batch.
-      seconds: Time for each of the two figures, after a first batch or clip that is not counted.
+    """Measures the reading of clips, over and over, for some seconds after a first batch or clip that is not counted.
 
     Returns:
       ``decode_clips_per_second`` of one thread, and ``pipeline_clips_per_second`` of the pipeline as configured.

@@ -29,14 +29,11 @@ class Limit:
     """A limit of the machine: the speed of the fastest of some programs, measured round by round.
 
     Each program returns its speed; in a round that is the median of its repeats.
-
-    Attributes:
-      rounds: Speeds of all programs, round by round.
     """
 
     def __init__(self, programs: Mapping[str, Callable[[], float]], repeats: int):
         self._programs, self._repeats = programs, repeats
-        self.rounds: list[dict[str, float]] = []
+        self.rounds: list[dict[str, float]] = []  # Speeds of all programs.
 
     def measure(self) -> None:
         """Runs a round."""
@@ -62,10 +59,8 @@ def products(rows: int, width: int, mlp_dim: int, dtype: jnp.dtype, mesh: Mesh) 
 def matmul(shape: tuple[int, int, int], dtype: jnp.dtype, mesh: Mesh) -> Callable[[], float]:
     """Returns a function that runs one matrix product and returns its FLOPs per second, all devices together.
 
-    Args:
-      shape: Rows of each device, inner size, columns.
-      dtype: Of the operands.
-      mesh: Rows are split over its batch axes, so that nothing is communicated.
+    The shape is rows of each device, inner size, columns. Rows are split over the mesh's batch axes, so that nothing is
+    communicated.
     """
     rows, inner, columns = shape
     shards = batch_shards(mesh)

@@ -53,13 +53,10 @@ def write_random_original(config: HiLightConfig, data: ConversationDataConfig, d
 def write_random_run(config: HiLightConfig, data: ConversationDataConfig, workdir: Path) -> None:
     """Writes a run of ``align`` whose answers are random words of its tokenizer, so that they differ.
 
-    Args:
-      config: Sizes; the vocabulary has at least 512 pieces.
-      data: How its conversations are made.
-      workdir: Must not exist.
+    The vocabulary has at least 512 pieces.
 
     Raises:
-      UserError: It exists, or the disk is too small.
+      UserError: The workdir exists, or the disk is too small.
     """
     with tempfile.TemporaryDirectory() as place:
         tokenizer = _tokenizer(Path(place))

@@ -29,33 +29,20 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RunTable:
-    """The description of a table.
+    """The description of a table."""
 
-    Attributes:
-      name: Stem of its files, ``NAME.json`` and ``NAME.md``, and of its default folder, ``runs/NAME``.
-      about: One line of help.
-      config: Default config file, with the preset if ``spec`` names none.
-      spec: Format of a cell's ``--config`` with the fields ``config`` and ``argument``.
-      rows: Argument of the config by name of the row, in the order of training.
-      splits: Evaluations that a cell needs.
-      evaluate: Options of ``evaluate`` that make them.
-      figures: Reads the figures of a finished run from its working directory.
-      layout: How the table looks.
-      sources: Runs that the cells build on: default of ``config.sources.KEY`` by key; empty keeps the config's.
-      curve: Metric that ``index.html`` draws of every run; without one there is no page.
-    """
-
-    name: str
-    about: str
-    config: str
-    spec: str
-    rows: Mapping[str, str]
-    splits: tuple[str, ...]
-    figures: Callable[[Path], dict[str, Any]]
+    name: str  # Stem of its files, ``NAME.json`` and ``NAME.md``, and of its default folder, ``runs/NAME``.
+    about: str  # One line of help.
+    config: str  # Default config file, with the preset if ``spec`` names none.
+    spec: str  # Format of a cell's ``--config`` with the fields ``config`` and ``argument``.
+    rows: Mapping[str, str]  # Argument of the config by name of the row, in the order of training.
+    splits: tuple[str, ...]  # Evaluations that a cell needs.
+    figures: Callable[[Path], dict[str, Any]]  # Reads the figures of a finished run from its working directory.
     layout: Layout
-    evaluate: tuple[str, ...] = ()
+    evaluate: tuple[str, ...] = ()  # Options of ``evaluate`` that make the evaluations.
+    # Runs that the cells build on: default of ``config.sources.KEY`` by key; empty keeps the config's.
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    curve: str = ""
+    curve: str = ""  # Metric that ``index.html`` draws of every run; without one there is no page.
 
     def cells(self, config: str, root: Path, seeds: Sequence[int], overrides: Sequence[str] = ()) -> list[Cell]:
         """All cells in the order of training: every row with one seed before any row with the next."""

@@ -31,13 +31,8 @@ def compare_slots(
 ) -> dict[str, Any]:
     """Starts the server as a user does, with one slot and with ``slots``, and puts the same load on each.
 
-    Args:
-      config: Sizes of a model of random weights, in place of ``checkpoint``.
-      checkpoint: A trained run.
-      slots: Answers at a time.
-      clients: Clients at a time.
-      seconds: Duration of each load.
-      new_tokens: Tokens of an answer.
+    The model is a trained run, ``checkpoint``, or one of random weights and the sizes of ``config``. Each load lasts
+    some seconds.
 
     Returns:
       The figures of ``measure`` for each server, and the ratio of their tokens per second.
@@ -104,14 +99,9 @@ def running_server(checkpoint: str, slots: int) -> Iterator[tuple[str, int]]:
 async def measure(
     address: str, pid: int, bodies: Sequence[dict[str, Any]], clients: int, seconds: float
 ) -> dict[str, Any]:
-    """Asks each question alone, then all of them again and again from several clients at once.
+    """Asks each question alone, then for some seconds all of them again and again from several clients at once.
 
-    Args:
-      address: ``http://HOST:PORT`` of the server.
-      pid: Its process id.
-      bodies: Requests of ``/v1/chat/completions``.
-      clients: Clients at a time.
-      seconds: Duration of the load.
+    ``address`` is ``http://HOST:PORT`` of the server, ``pid`` its process; the bodies are of ``/v1/chat/completions``.
 
     Returns:
       Answers, tokens a second, percentiles of the time to an answer, answers that are not the one that their question

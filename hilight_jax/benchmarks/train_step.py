@@ -23,12 +23,10 @@ FEWEST_ROUNDS = 3
 
 
 def measure(config: EncoderTrainConfig, batch_size: int | None, steps: int) -> dict[str, Any]:
-    """Times the compiled train step of ``config`` on random clips, and the peak beside it.
+    """Times the compiled train step of ``config`` on random clips, on all devices of its mesh, and the peak beside it.
 
-    Args:
-      config: The run whose step is measured, on all devices of its mesh.
-      batch_size: Clips of a step, by default the config's, or a few on a CPU; groups of the local loss shrink to it.
-      steps: Least number of steps to time.
+    ``batch_size`` is by default the config's, or a few clips on a CPU; groups of the local loss shrink to it. At least
+    ``steps`` are timed.
 
     Returns:
       Seconds per step, clips per second, model FLOPs per second (all devices together), the measured peak, the
@@ -43,10 +41,8 @@ def measure(config: EncoderTrainConfig, batch_size: int | None, steps: int) -> d
     compile_seconds = time.perf_counter() - began
     vision = config.model.vision
     tokens = vision.num_proxy_tokens + config.data.num_frames * vision.num_patches
-    rows, dtype = (
-        config.batch_size // config.accumulate // batch_shards(mesh) * tokens,
-        config.model.compute.dtypes["dtype"],
-    )
+    rows = config.batch_size // config.accumulate // batch_shards(mesh) * tokens
+    dtype = config.model.compute.dtypes["dtype"]
     peak = Limit(products(rows, vision.width, vision.mlp_dim, dtype, mesh), REPEATS)
 
     def run(number: int) -> None:
