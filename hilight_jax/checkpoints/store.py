@@ -165,16 +165,8 @@ class Store:
     ) -> None:
         """Starts saving a step: arrays are copied before this returns and written in the background.
 
-        Lazy arrays are read and written one after the other before this returns.
-
-        Args:
-          step: Its number.
-          params: The parameters.
-          optimizer: The optimiser's state; None for a model that is not trained here.
-          position: The position of the step in its data.
-          config: The configuration that it was trained with.
-          metrics: Figures of its evaluation, if there was one.
-          pieces: Axis and number of pieces to store lazy arrays in, by path.
+        Lazy arrays are read and written one after the other before this returns, in ``pieces`` as in ``save_args``. A
+        model that is not trained here has no optimiser's state (None).
 
         Raises:
           CheckpointError: The disk is too full for one more checkpoint. The former ones are untouched.
@@ -220,13 +212,9 @@ class Store:
     def restore_params(
         self, step: int, like: Mapping[str, Any] | None = None, only: str | None = None
     ) -> dict[str, Any]:
-        """Returns the parameters of ``step``.
+        """Returns the parameters of ``step``: the parts that ``like`` holds, on its shardings.
 
-        Args:
-          step: A saved step.
-          only: Without ``like``, the one top-level name that is wanted.
-          like: Tree of ``jax.ShapeDtypeStruct`` with shardings to restore onto; may hold fewer parts than were
-            saved. None restores everything to numpy arrays.
+        Without ``like``, a tree of ``jax.ShapeDtypeStruct``, they are numpy arrays: all of them, or one top-level name.
 
         Raises:
           CheckpointError: Names or shapes differ from ``like``, all of them listed, or the files cannot be read.

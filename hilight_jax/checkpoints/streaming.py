@@ -60,12 +60,9 @@ def type_handlers() -> ocp.type_handlers.TypeHandlerRegistry:
 
 
 def save_args(tree: Mapping[str, Any], pieces: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """The pieces to store each array of a part in: arrays of jax by their sharding, lazy ones as follows.
+    """The pieces to store each array of a part in: arrays of jax by their sharding, lazy ones where they are large.
 
-    Args:
-      tree: The part.
-      pieces: By path, the axis and the number of pieces to cut a lazy array into, so that as many hosts read one each;
-        other arrays are cut where they are large.
+    ``pieces`` gives, by path, the axis and number of pieces of lazy arrays that as many hosts read one each of.
     """
 
     def args(path: str, leaf: Any) -> ocp.SaveArgs:
@@ -81,21 +78,16 @@ def save_args(tree: Mapping[str, Any], pieces: Mapping[str, tuple[int, int]]) ->
 
 def with_progress(tree: Mapping[str, Any], what: str) -> dict[str, Any]:
     """The same lazy arrays, which advance a progress line in megabytes as they are read."""
-    flat = trees.flatten(tree)
-    total, megabyte = sum(leaf.nbytes for leaf in flat.values()), 10**6
+    total, megabyte = sum(leaf.nbytes for leaf in trees.flatten(tree).values()), 10**6
     progress, read, shown = Progress(-(-total // megabyte), what, "MB"), 0, 0
 
-    def counted(leaf: LazyArray) -> LazyArray:
-        def read_leaf() -> np.ndarray:
-            nonlocal read, shown
-            x = leaf.read()
-            read += leaf.nbytes
-            done = -(-read // megabyte) if read >= total else read // megabyte
-            if done > shown:
-                progress.update(done - shown)
-                shown = done
-            return x
+    def counted(x: np.ndarray) -> np.ndarray:
+        nonlocal read, shown
+        read += x.nbytes
+        done = -(-read // megabyte) if read >= total else read // megabyte
+        if done > shown:
+            progress.update(done - shown)
+            shown = done
+        return x
 
-        return LazyArray(leaf.shape, leaf.dtype, read_leaf)
-
-    return trees.unflatten({path: counted(leaf) for path, leaf in flat.items()})
+    return trees.map_with_path(lambda _, leaf: leaf.map(counted, leaf.shape), tree)

@@ -30,13 +30,9 @@ _CONFIGS = ("config.json", "adapter_config.json", "clipvip-vision_config.json")
 
 @dataclasses.dataclass(frozen=True)
 class Foreign:
-    """A foreign checkpoint.
+    """A foreign checkpoint, a file or a directory: its arrays by name, not yet read, and all of their files.
 
-    Attributes:
-      path: The file or directory.
-      weights: Its arrays by name, not yet read.
-      config: The JSON object that lies beside them, empty where there is none.
-      files: All files of the arrays.
+    ``config`` is the JSON object that lies beside them, empty where there is none.
     """
 
     path: Path

@@ -47,11 +47,8 @@ TOKEN_MINING_TABLE: tuple[Entry, ...] = (
 def from_official(weights: Mapping[str, np.ndarray], template: Tree, fp16_rounded: bool = False) -> dict[str, Any]:
     """Imports a whole HiLight, or the parts of it that ``template`` names.
 
-    Args:
-      weights: State dict as numpy arrays. Checkpoints written before the towers were loaded hold no tower; ask for
-        ``token_mining`` and ``gemma`` alone then, and take the towers from their own files.
-      template: Our parameters by part, or their shapes and dtypes; names of parts that it lacks are left aside.
-      fp16_rounded: Round Long-CLIP's weights through float16 as the official loader does, see ``long_clip_names``.
+    Checkpoints written before the towers were loaded hold no tower; ask for ``token_mining`` and ``gemma`` alone then,
+    and take the towers from their own files. ``fp16_rounded`` as in ``long_clip_names``.
 
     Raises:
       CheckpointError: Names are missing, left over or misshaped.

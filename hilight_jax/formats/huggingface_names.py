@@ -88,7 +88,7 @@ def chat_to_huggingface(params: Tree) -> dict[str, np.ndarray]:
     return export_weights([entry for part in params for entry in _table(part)], params)
 
 
-def long_clip_text_to_huggingface(params: Tree, kept_positions: int = KEPT_POSITIONS) -> dict[str, Any]:
+def long_clip_text_to_huggingface(params: Tree) -> dict[str, Any]:
     """Exports Long-CLIP's text tower and logit scale under ``CLIPModel``'s names.
 
     Its two position tables become one: neither table's other rows are ever read.
@@ -97,7 +97,7 @@ def long_clip_text_to_huggingface(params: Tree, kept_positions: int = KEPT_POSIT
     first, second = text.pop("position_embedding"), text.pop("position_embedding_res")
 
     def join() -> np.ndarray:
-        return np.concatenate([np.asarray(first)[:kept_positions], np.asarray(second)[kept_positions:]])
+        return np.concatenate([np.asarray(first)[:KEPT_POSITIONS], np.asarray(second)[KEPT_POSITIONS:]])
 
     weights = export_weights(TEXT_TABLE, {**params, "text": text})
     return weights | {_TEXT_POSITIONS: LazyArray(second.shape, second.dtype, join)}

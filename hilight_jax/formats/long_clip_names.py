@@ -76,7 +76,9 @@ def from_official(weights: Mapping[str, np.ndarray], template: Tree, fp16_rounde
     named = {name.removeprefix(_PREFIX): x for name, x in weights.items()}
     named = {name: x for name, x in named.items() if name not in _NO_WEIGHTS and _part(name) in template}
     if fp16_rounded:
-        named = {name: x if _NOT_ROUNDED.fullmatch(name) else _rounded(x) for name, x in named.items()}
+        for name, x in named.items():
+            if not _NOT_ROUNDED.fullmatch(name):
+                named[name] = x.astype(np.float16).astype(x.dtype)
     return import_weights(TABLE, _cut(named), template)
 
 
@@ -120,10 +122,6 @@ def stretch_positions(table: np.ndarray, kept: int = KEPT_POSITIONS) -> np.ndarr
 def _part(name: str) -> str:
     """The top name of our tree that an official name belongs to."""
     return "logit_scale" if name == "logit_scale" else "frames" if name.startswith("visual.") else "text"
-
-
-def _rounded(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.float16).astype(x.dtype)
 
 
 def _cut(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

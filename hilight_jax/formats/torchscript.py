@@ -13,8 +13,9 @@ import pickle
 import pickletools
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,8 +79,7 @@ def read_torchscript(path: Path) -> dict[str, LazyArray]:
 class _Module:
     """An object of the archive: its attributes, once they are set."""
 
-    def __init__(self):
-        self.state: dict[str, Any] = {}
+    state: Mapping[str, Any] = MappingProxyType({})  # NEWOBJ runs no __init__.
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):

@@ -57,10 +57,7 @@ def clip_tokenizer() -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {"id": START_ID, "content": _START, **special},
-            {"id": END_ID, "content": _END, **special},
-        ],
+        "added_tokens": [{"id": i, "content": token, **special} for token, i in ((_START, START_ID), (_END, END_ID))],
         "normalizer": {
             "type": "Sequence",
             "normalizers": [

@@ -22,9 +22,10 @@ from hilight_jax.formats.exporting.huggingface import write_huggingface
 from hilight_jax.formats.exporting.lora import write_adapter
 from hilight_jax.formats.exporting.model_card import model_card
 from hilight_jax.formats.exporting.quantize import quantize
-from hilight_jax.formats.exporting.reference_outputs import ReferenceOutputs, compute_reference_outputs
+from hilight_jax.formats.exporting.reference_outputs import FILE, compute_reference_outputs
 from hilight_jax.formats.exporting.stablehlo import write_stablehlo
 from hilight_jax.formats.importing.own_exports import RECORD
+from hilight_jax.formats.safetensors_files import write_safetensors
 from hilight_jax.models.lora import COLLECTION
 from hilight_jax.runs.ancestry import made_with, read_ancestry, sha256, without_places
 from hilight_jax.runs.provenance import read_provenance
@@ -37,15 +38,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """The options of an export.
+    """The options of an export in one of ``FORMATS``.
 
-    Attributes:
-      format: One of ``FORMATS``.
-      which: The best or the latest checkpoint.
-      dtype: Of the weights.
-      merge: Add LoRA's deltas to the weights; else they are written beside them.
-      quantize: ``int8`` or nothing.
-      reference_outputs: Run the model on the fixed clip and write what it computes.
+    ``merge`` adds LoRA's deltas to the weights, else they are written beside them; ``quantize`` is ``int8`` or empty.
+    With ``reference_outputs`` the model is run on the fixed clip.
     """
 
     format: str
@@ -107,7 +103,7 @@ def export(workdir: Path, directory: Path, options: ExportOptions) -> dict[str, 
             log(f"8 bits cost, in relative RMS of the weights: {lost}")
         record["fingerprint"] = reference is not None
         if reference:
-            reference.write(partial)
+            write_safetensors(partial / FILE, reference)
             # Files that do not change the outputs, such as a tokenizer, are verified by their hashes.
             files = (path for path in sorted(partial.rglob("*")) if path.is_file())
             record["files"] = {path.relative_to(partial).as_posix(): sha256(path) for path in files}
@@ -169,7 +165,7 @@ def _check(options: ExportOptions, model: ExportedChat | ExportedEncoder) -> Non
         raise ConfigError("--lora keep needs weights that an adapter can be merged into; leave out --quantize.")
 
 
-def _reference_outputs(model: ExportedChat | ExportedEncoder) -> ReferenceOutputs:
+def _reference_outputs(model: ExportedChat | ExportedEncoder) -> Mapping[str, Any]:
     """Runs the model on the fixed clip; an adapter beside the weights is not part of it."""
     needed = 4.5 * sum(leaf.size for leaf in trees.flatten(model.params).values())
     if needed > _available_memory():

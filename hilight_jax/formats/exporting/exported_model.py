@@ -60,14 +60,9 @@ class ExportedChat:
 
 @dataclasses.dataclass(frozen=True)
 class OpenedRun:
-    """A run to export.
+    """A run to export: the model of one step, and the figures of the last evaluation in its training, if any.
 
-    Attributes:
-      model: The model of ``step``.
-      checks: To be called when all arrays were read: compare parts of other runs with their fingerprints.
-      config: The whole configuration of the run.
-      step: The step that is exported.
-      metrics: Figures of the last evaluation inside the training, as far as there are any.
+    ``checks`` are called when all arrays were read: they compare parts of other runs with their fingerprints.
     """
 
     model: ExportedChat | ExportedEncoder

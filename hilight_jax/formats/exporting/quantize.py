@@ -21,11 +21,7 @@ _LARGEST = 127
 
 @dataclasses.dataclass(frozen=True)
 class Quantized:
-    """A tree with some of its arrays in 8 bits.
-
-    Attributes:
-      params: The tree; its arrays are lazy and measure their own error when they are read.
-    """
+    """A tree with some of its arrays in 8 bits, which are lazy and measure their own error when they are read."""
 
     params: Tree
     _measured: dict[str, float]

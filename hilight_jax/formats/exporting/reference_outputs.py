@@ -5,7 +5,6 @@ clip and compare, without this package; ``export --verify`` does.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -22,7 +21,6 @@ from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
-from hilight_jax.formats.safetensors_files import write_safetensors
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
@@ -38,24 +36,7 @@ _QUESTION = "What is hit first?"
 _CAPTION = "the cue ball hits the red ball"
 
 
-@dataclasses.dataclass(frozen=True)
-class ReferenceOutputs:
-    """Inputs and outputs, by name.
-
-    Of a chat model: ``frames`` uint8 [F, Y, X, C], ``key_frames`` int32 [keys], ``ids`` int32 [L] (expanded,
-    ``VIDEO_ID`` at rows of the clip); ``video_tokens`` [V, D], ``logits`` [vocab] of the next token, ``answer_ids``
-    int32 [32], the greedy continuation, which no token ends. Of an encoder: ``frames``, ``text_ids`` int32 [L],
-    ``text_mask`` bool [L]; ``video_embeds`` and ``text_embeds`` [E].
-    """
-
-    arrays: Mapping[str, np.ndarray]
-
-    def write(self, directory: Path) -> None:
-        """Writes the file."""
-        write_safetensors(directory / FILE, self.arrays)
-
-
-def read_reference_outputs(directory: Path) -> ReferenceOutputs:
+def read_reference_outputs(directory: Path) -> dict[str, np.ndarray]:
     """Reads the file of an exported directory.
 
     Raises:
@@ -66,15 +47,22 @@ def read_reference_outputs(directory: Path) -> ReferenceOutputs:
             f"'{directory}' has no {FILE} to verify against: it was exported with --no_fingerprint, or is no export."
         )
     try:
-        return ReferenceOutputs(load_file(directory / FILE))
+        return load_file(directory / FILE)
     except SafetensorError as error:
         raise CheckpointError(f"'{directory / FILE}' is damaged ({error}); export the model again.") from error
 
 
-def compute_reference_outputs(model: ExportedChat | ExportedEncoder) -> ReferenceOutputs:
-    """Runs the model on the fixed clip in float32; it must fit into memory."""
+def compute_reference_outputs(model: ExportedChat | ExportedEncoder) -> dict[str, np.ndarray]:
+    """Runs the model on the fixed clip in float32; it must fit into memory.
+
+    Returns:
+      Inputs and outputs by name. Of a chat model: ``frames`` uint8 [F, Y, X, C], ``key_frames`` int32 [keys], ``ids``
+      int32 [L] (expanded, ``VIDEO_ID`` at rows of the clip); ``video_tokens`` [V, D], ``logits`` [vocab] of the next
+      token, ``answer_ids`` int32 [32], the greedy continuation, which no token ends. Of an encoder: ``frames``,
+      ``text_ids`` int32 [L], ``text_mask`` bool [L]; ``video_embeds`` and ``text_embeds`` [E].
+    """
     params = jax.tree.map(lambda x: np.asarray(x, np.float32), model.params, is_leaf=lambda x: isinstance(x, LazyArray))
-    return ReferenceOutputs((_of_encoder if isinstance(model, ExportedEncoder) else _of_chat)(model, params))
+    return (_of_encoder if isinstance(model, ExportedEncoder) else _of_chat)(model, params)
 
 
 def _of_chat(model: ExportedChat, params: Tree) -> dict[str, np.ndarray]:

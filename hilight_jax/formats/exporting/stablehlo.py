@@ -97,7 +97,7 @@ def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, 
         embeds = language.apply(variables, ids, video_tokens, method="embed")
         out: dict[str, Any] = language.apply(variables, embeds, positions, mask, Cache(**cache), method="language")
         logits: jax.Array = language.apply(variables, out["tokens"][:, -1:], method="logits")
-        return {"logits": logits[:, 0], "cache": _cache_dict(out["cache"])}
+        return {"logits": logits[:, 0], "cache": vars(out["cache"])}
 
     def decode(weights, ids, positions, cache):
         nothing = jnp.zeros((ids.shape[0], 1, gemma.width), jnp.float32)
@@ -176,10 +176,6 @@ def _widened(weights: Mapping[str, Any]) -> dict[str, Any]:
     return unflatten(flat)
 
 
-def _cache_dict(cache: Cache) -> dict[str, Any]:
-    return {field.name: getattr(cache, field.name) for field in dataclasses.fields(cache)}
-
-
 def _manifest(model: ExportedChat | ExportedEncoder, reads: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest: the settings that a loader needs."""
     data = model.data
@@ -209,13 +205,9 @@ def _manifest(model: ExportedChat | ExportedEncoder, reads: Mapping[str, Any]) -
         "width": gemma.width,
         "max_length": data.max_length,
         "stop_ids": list(tokenizer.stop_ids),
-        "cache": {**sizes, "dtype": _cache_dtype(model)},
+        "cache": {**sizes, "dtype": _compute(flatten(model.params)).dtype},
         "prompt": "<bos><start_of_turn>user\n<video>\nQUESTION<end_of_turn>\n<start_of_turn>model\n",
         "tokens": "<bos>, <start_of_turn> and <end_of_turn> are single pieces of tokenizer.model (SentencePiece); the "
         "text before and after each <video> is encoded by itself, and video_rows times video_id stand in its place; "
         "two videos are written Image 1:<video>\nImage 2:<video>\n; an answer is followed by <end_of_turn>\n<eos>",
     }
-
-
-def _cache_dtype(model: ExportedChat) -> str:
-    return _compute(flatten(model.params)).dtype

@@ -90,7 +90,8 @@ def import_hilight(foreign: Foreign, files: ChatFiles, rule: str = HILIGHT_RULE,
         opened["token_mining"] = open_foreign(files.token_mining)
         seen.append((r"model\.token_mining\..*", "a connector is given by itself"))
     weights, left = set_aside(foreign.weights, seen)
-    mining, language_weights = _by_prefix(weights, hilight_names.TOKEN_MINING_PREFIX)
+    mining = {name: x for name, x in weights.items() if name.startswith(hilight_names.TOKEN_MINING_PREFIX)}
+    language_weights = {name: x for name, x in weights.items() if name not in mining}
     if files.token_mining:
         mining = opened["token_mining"].weights
     if not mining:
@@ -138,11 +139,6 @@ def mining_config(weights: Mapping[str, LazyArray]) -> TokenMiningConfig:
         "width_out": shape_of(bare, "tokenizer_projector.1.weight", 2)[0],
     }
     return TokenMiningConfig(tokens_per_frame=shape_of(bare, "LongCLIP_projector.0.weight", 2)[0], **widths)
-
-
-def _by_prefix(weights: Mapping[str, LazyArray], prefix: str) -> tuple[dict[str, LazyArray], dict[str, LazyArray]]:
-    inside = {name: x for name, x in weights.items() if name.startswith(prefix)}
-    return inside, {name: x for name, x in weights.items() if name not in inside}
 
 
 def _in_zoo(directory: Path, name: str) -> Path | None:

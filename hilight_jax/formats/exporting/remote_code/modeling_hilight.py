@@ -56,22 +56,6 @@ class HiLightForCausalLM(PreTrainedModel, GenerationMixin):
             self._tied_weights_keys = {}
         self.post_init()
 
-    def get_input_embeddings(self):
-        """The table of the vocabulary; rows of clips are not in it."""
-        return self.model.embed_tokens
-
-    def set_input_embeddings(self, value):
-        """Replaces the table."""
-        self.model.embed_tokens = value
-
-    def get_output_embeddings(self):
-        """The table again, as the head."""
-        return self.lm_head
-
-    def set_output_embeddings(self, value):
-        """Replaces the head."""
-        self.lm_head = value
-
     def get_video_features(self, pixel_values_videos: torch.Tensor, key_frames: torch.Tensor) -> torch.Tensor:
         """The rows of clips in the input of the language model, before it scales them.
 
