@@ -11,9 +11,6 @@ U  clips of one conversation
 ```
 """
 
-from collections.abc import Callable
-from typing import TypeVar
-
 # A row that a video token fills. The original's <video> placeholder, once per clip before expansion.
 VIDEO_ID = -200
 # A label that is not learned: prompts, video rows, padding. The original's and torch's cross entropy's.
@@ -21,16 +18,3 @@ IGNORE_ID = -100
 # Mean and deviation of red, green and blue on the scale 0..1, which CLIP's pixels are normalised by.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-Function = TypeVar("Function", bound=Callable)
-
-
-def check_shapes(function: Function) -> Function:
-    """Checks ``function``'s jaxtyping annotations at every call; tests wrap public functions with it.
-
-    Annotations cost nothing in production, where this is never applied. Needs the ``test`` extra.
-    """
-    from beartype import beartype
-    from jaxtyping import jaxtyped
-
-    return jaxtyped(typechecker=beartype)(function)

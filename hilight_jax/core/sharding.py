@@ -51,16 +51,14 @@ def like(tree: Any, reference: Tree, reference_shardings: Tree, mesh: Mesh) -> A
     A leaf whose path ends in a parameter's path and that has its shape gets the parameter's sharding; every other
     leaf (step counts, schedules) is replicated.
     """
-    known = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(reference):
-        known[_names(path)] = leaf.shape
+    shapes = {_names(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(reference)}
     placed = {_names(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(reference_shardings)}
 
     def place(path, leaf):
         names = _names(path)
         for start in range(len(names)):
             tail = names[start:]
-            if known.get(tail) == leaf.shape:
+            if shapes.get(tail) == leaf.shape:
                 return placed[tail]
         return NamedSharding(mesh, PartitionSpec())
 

@@ -24,7 +24,7 @@ from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.chat_parts import TOKENIZER, gather_parts, keep_provenance, keep_tokenizer
 from hilight_jax.stages.frozen_towers import FEATURES, TowerCache, Towers, feature_shapes
 from hilight_jax.stages.stage import Stage
-from hilight_jax.training.trainer import Objective
+from hilight_jax.training.steps import Objective
 
 Batch = Mapping[str, np.ndarray]
 

@@ -20,7 +20,7 @@ from hilight_jax.models.local_heads import init_local_from_projections
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.stage import Stage
 from hilight_jax.stages.trained_encoder import TrainedEncoder
-from hilight_jax.training.trainer import Objective
+from hilight_jax.training.steps import Objective
 
 # The logit scales, global and local, are clamped before each use, as CLIP-ViP clamps its own before each forward pass.
 SCALES = (r"logit_scale", r"local/scale")
@@ -55,28 +55,19 @@ class EncoderObjective(Objective):
 
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         """The named losses of one batch, each a sum and a count."""
-        variables = {"params": params}
-        video = normalise(batch["video"])
-        out: dict[str, Any] = self.model.apply(variables, video, batch["text_ids"], batch["text_mask"])
+
+        def run(method: str, *arrays: jax.Array) -> Any:
+            return self.model.apply({"params": params}, *arrays, method=method)
+
+        out = run("__call__", normalise(batch["video"]), batch["text_ids"], batch["text_mask"])
         contrast = self.config.loss.contrast
         embeds = {"video": out["video_embeds"], "text": out["text_embeds"]}
         if contrast == "nce_vsc_fc":
-            caption: dict[str, Any] = self.model.apply(
-                variables, batch["caption_ids"], batch["caption_mask"], method="encode_text"
-            )
-            frame: dict[str, Any] = self.model.apply(variables, normalise(batch["frame"]), method="encode_video")
-            embeds = {
-                "video": out["video_embeds"],
-                "subtitle": out["text_embeds"],
-                "caption": caption["text_embeds"],
-                "frame": frame["video_embeds"],
-            }
-        chunk = self.config.loss.contrast_chunk
-        terms = {
-            contrast: contrastive.contrastive_loss(
-                contrastive.LOSSES[contrast], embeds, out["logit_scale"], self.mesh, chunk
-            )
-        }
+            caption = run("encode_text", batch["caption_ids"], batch["caption_mask"])["text_embeds"]
+            frame = run("encode_video", normalise(batch["frame"]))["video_embeds"]
+            embeds = {"video": embeds["video"], "subtitle": embeds["text"], "caption": caption, "frame": frame}
+        per_row, chunk = contrastive.LOSSES[contrast], self.config.loss.contrast_chunk
+        terms = {contrast: contrastive.contrastive_loss(per_row, embeds, out["logit_scale"], self.mesh, chunk)}
         if self.has_local:
             terms |= local.local_loss(
                 self.config.loss.local,

@@ -21,7 +21,7 @@ from hilight_jax.models import long_clip
 from hilight_jax.models.clip import normalise
 from hilight_jax.stages.stage import Stage, check_texts
 from hilight_jax.training.run_config import RunConfig
-from hilight_jax.training.trainer import Objective
+from hilight_jax.training.steps import Objective
 
 _READ = ("image", "long_ids", "short_ids")
 

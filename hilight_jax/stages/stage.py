@@ -15,7 +15,7 @@ from hilight_jax.data.pipelines import Loader, Pipeline
 from hilight_jax.data.sources import open_source
 from hilight_jax.data.tokenizers import VOCABULARY_SIZE
 from hilight_jax.training.run_config import RunConfig
-from hilight_jax.training.trainer import Objective
+from hilight_jax.training.steps import Objective
 
 Batches = AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]
 
@@ -113,6 +113,7 @@ class Evaluator(Protocol):
 
     kind: str  # In messages, such as "an encoder".
     options: frozenset[str]  # The command's options that it reads beside those of every evaluation.
+    table: Callable[[Mapping[str, Any]], str]  # Returns the figures as text.
     config: Any  # Of the run.
     step: int
 
@@ -121,11 +122,6 @@ class Evaluator(Protocol):
 
     def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
         """Figures on one source; ``answers``, if any, go to a file of their own."""
-        ...
-
-    @staticmethod
-    def table(result: Mapping[str, Any]) -> str:
-        """The figures as text."""
         ...
 
 

@@ -1,6 +1,5 @@
 """The start of a run: checks its working directory, then resumes, takes another run's parameters, or starts afresh."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def check_workdir(config: RunConfig, workdir: Path) -> None:
     latest = store.latest()
     saved = None if latest is None else store.config(latest)
     store.close()
-    changed = [] if saved is None else changed_keys(_with_defaults(saved), _as_json(config))
+    changed = [] if saved is None else changed_keys(_with_defaults(saved), to_dict(config))
     if changed:
         raise CheckpointError(
             f"{workdir} holds another configuration ({'; '.join(changed)}); choose another --workdir, or train with "
@@ -83,10 +82,6 @@ def check_init_from(config: RunConfig, workdir: Path) -> None:
 def _with_defaults(saved: Mapping[str, Any]) -> Mapping[str, Any]:
     """A saved configuration with the keys that have come since, at their defaults; as it is when a key has gone."""
     try:
-        return _as_json(build_run(saved))
+        return to_dict(build_run(saved))
     except ConfigError:
         return saved
-
-
-def _as_json(config: RunConfig) -> dict[str, Any]:
-    return json.loads(json.dumps(to_dict(config)))

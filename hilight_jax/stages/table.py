@@ -16,7 +16,7 @@ from hilight_jax.stages.long_clip import LongClipObjective, LongClipStage, LongC
 from hilight_jax.stages.stage import Evaluator, PageRequest, Stage
 from hilight_jax.stages.trained_chat import ChatEvaluator, write_chat_page
 from hilight_jax.stages.trained_encoder import EncoderEvaluator, write_encoder_page
-from hilight_jax.training.trainer import Objective
+from hilight_jax.training.steps import Objective
 
 
 @dataclasses.dataclass(frozen=True)

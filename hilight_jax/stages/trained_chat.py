@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +84,7 @@ class ChatEvaluator:
 
     kind = "a chat model"
     options = frozenset({"history", "no_controls", "max_new_tokens", "ask"})
+    table = staticmethod(answer_tables)
 
     def __init__(self, workdir: Path, which: Which):
         """Loads the checkpoint and all that it builds on."""
@@ -116,11 +116,6 @@ class ChatEvaluator:
         if len(asked) < options.ask:
             log(f"--ask is {options.ask}, but no clip has more than {len(asked)} questions.")
         return asked, asked_table(asked)
-
-    @staticmethod
-    def table(result: Mapping[str, Any]) -> str:
-        """The result as text."""
-        return answer_tables(result)
 
     @functools.cached_property
     def _known_answers(self) -> KnownAnswers | None:

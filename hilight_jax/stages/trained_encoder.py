@@ -1,7 +1,7 @@
 """A trained encoder: loaded, evaluated on sources of clips, drawn on its report page."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ class EncoderEvaluator:
 
     kind = "an encoder"
     options = frozenset({"similarity"})
+    table = staticmethod(encoder_tables)
 
     def __init__(self, workdir: Path, which: Which):
         """Loads the checkpoint."""
@@ -107,11 +108,6 @@ class EncoderEvaluator:
         )
         return {"map_levels": map_levels(self._encoder)} | result
 
-    @staticmethod
-    def table(result: Mapping[str, Any]) -> str:
-        """The result as text."""
-        return encoder_tables(result)
-
 
 def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
     """Draws the word maps of example clips; returns the page and the number of clips on it."""
@@ -124,16 +120,11 @@ def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
         workdir,
         read_metrics(workdir),
         examples,
-        read_controls(request.controls),
+        controls=next((table for path in request.controls if (table := read_result(path))), None),
         drawn_from=f"step {encoder.step}, {request.which}",
         overrides=request.overrides,
     )
     return page, len(examples)
-
-
-def read_controls(paths: Sequence[Path]) -> dict[str, Any] | None:
-    """The first of these tables that exists."""
-    return next((table for path in paths if (table := read_result(path))), None)
 
 
 def _grounding(out: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Prefetches batches to the devices: a thread reads and places a few ahead, so that no step waits for a copy."""
 
 import collections
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -13,32 +14,29 @@ class Placed(NamedTuple):
     device: Mapping[str, Any]
 
 
-class DeviceBatches(Iterator[Placed]):
-    """A context that prefetches while it is open; a failure is raised at the ``next`` of its batch."""
+class DeviceBatches(Iterator[Placed], contextlib.AbstractContextManager):
+    """A context that prefetches until it is closed; a failure is raised at the ``next`` of its batch."""
 
     def __init__(
         self, batches: Iterator[Mapping[str, Any]], place: Callable[[Mapping], Mapping[str, Any]], depth: int = 2
     ):
-        """Prepares the thread; entering the context starts it.
+        """Starts to read.
 
         Args:
           batches: This host's rows.
           place: Puts them on its devices.
           depth: Number of batches that are prefetched.
         """
-        self._batches, self._place, self._depth = batches, place, depth
+        self._batches, self._place = batches, place
         self._thread = ThreadPoolExecutor(1, "device batches")
-        self._ahead: collections.deque[Future[Placed]] = collections.deque()
+        self._ahead: collections.deque[Future[Placed]] = collections.deque(
+            self._thread.submit(self._read) for _ in range(depth)
+        )
 
     def __next__(self) -> Placed:
         """Returns the next batch, blocks until it is placed."""
         self._ahead.append(self._thread.submit(self._read))
         return self._ahead.popleft().result()
-
-    def __enter__(self) -> "DeviceBatches":
-        """Starts to read."""
-        self._ahead.extend(self._thread.submit(self._read) for _ in range(self._depth))
-        return self
 
     def __exit__(self, *_) -> None:
         """Stops, at the end of the batch that is being read."""

@@ -1,5 +1,6 @@
 """Metrics of a run, checked to be finite: a line of JSON per record in ``metrics.jsonl``, and TensorBoard events."""
 
+import contextlib
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from tensorboardX import SummaryWriter
 from hilight_jax.core.errors import TrainingError
 
 
-class MetricsWriter:
+class MetricsWriter(contextlib.AbstractContextManager):
     """Appends records; a resumed run first cuts off what was written after its checkpoint."""
 
     def __init__(self, workdir: Path, start_step: int):
@@ -40,10 +41,6 @@ class MetricsWriter:
         for name, value in values.items():
             if isinstance(value, (int, float)) and math.isfinite(value):
                 self._events.add_scalar(name, value, step)
-
-    def __enter__(self) -> "MetricsWriter":
-        """Returns itself."""
-        return self
 
     def __exit__(self, *_) -> None:
         """Closes both files."""

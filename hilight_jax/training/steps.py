@@ -2,20 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from hilight_jax.core import trees
-from hilight_jax.core.means import Mean
+from hilight_jax.core.sharding import Rule
 
 Batch = Mapping[str, jax.Array]
-# (all parameters, batch) -> named loss terms, each a sum and a count.
-LossTerms = Callable[[Any, Batch], dict[str, Mean]]
-# batch -> the counts that the loss terms of this batch will carry, by name.
-LossCounts = Callable[[Batch], dict[str, jax.Array]]
 
 
 @jax.tree_util.register_dataclass
@@ -40,15 +37,43 @@ def create(params: dict[str, Any], freeze: tuple[str, ...], optimizer: Any) -> T
     return TrainState(step=jnp.zeros((), jnp.int32), trained=trained, frozen=frozen, optimizer=optimizer.init(trained))
 
 
+class Objective(Protocol):
+    """The part of a training step that a stage defines; a stage that inherits it may leave out what has a default."""
+
+    partition_rules: tuple[Rule, ...]
+    weights: Mapping[str, float]  # Of the losses in the total; those without one are reported only.
+    block_size: int = 1  # Consecutive clips that one micro-batch keeps together.
+
+    def init_params(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh parameters."""
+        ...
+
+    def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Sets the parameters that start from others, once those have their values."""
+        return params
+
+    def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict:
+        """The named losses of a batch, each a sum and a count."""
+        ...
+
+    def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Their counts, from masks alone."""
+        ...
+
+    def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Projects parameters into their allowed range."""
+        return params
+
+    def example_batch(self, batch_size: int) -> dict[str, np.ndarray]:
+        """A batch of the right names, shapes and dtypes."""
+        ...
+
+
 def make_train_step(
-    loss_terms: LossTerms,
-    loss_counts: LossCounts,
-    weights: Mapping[str, float],
+    objective: Objective,
     optimizer: optax.GradientTransformation,
-    clamp: Callable[[dict], dict] = lambda params: params,
     constrain: Callable[[dict], dict] = lambda gradients: gradients,
     accumulate: int = 1,
-    block: int = 1,
     skip: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Returns ``step(state, batch) -> (state, metrics)``; the caller jits it.
@@ -56,30 +81,27 @@ def make_train_step(
     The loss is ``sum_n weights[n] * sum_n / count_n`` with counts of the whole batch, so that micro-batches of
     ragged captions add up to exactly the gradient of the undivided loss. Terms that contrast clips with each other
     contrast those of one micro-batch. Micro-batch ``i`` of ``k`` holds the blocks ``i, i + k, i + 2k, ...`` of
-    ``block`` consecutive clips: any number of devices then keeps its own clips, and groups stay together.
+    ``block_size`` consecutive clips: any number of devices then keeps its own clips, and groups stay together.
 
     Args:
-      loss_terms: The losses of the task.
-      loss_counts: Their counts, from masks alone.
-      weights: Weight of every term in the total; terms without one are reported only.
+      objective: The losses of the task.
       optimizer: Update rule for the trained parameters.
-      clamp: Projects parameters into their allowed range before each use (CLIP-ViP's logit scale).
       constrain: Pins the gradients to the shardings of the parameters.
       accumulate: Number of micro-batches that the batch is cut into.
-      block: Consecutive clips that stay in one micro-batch.
       skip: Let a step whose loss or gradient is not finite change the step number alone; its metric ``skipped`` is 1.
     """
 
     def loss(trained: dict, frozen: dict, batch: Batch, counts: dict) -> tuple[jax.Array, dict]:
-        terms = loss_terms(trees.merge(frozen, trained), batch)
+        terms = objective.loss_terms(trees.merge(frozen, trained), batch)
         shares = {name: term.sum / jnp.maximum(counts[name], 1) for name, term in terms.items()}
+        weights = objective.weights
         return sum(weights[name] * share for name, share in shares.items() if name in weights), shares
 
     gradient = jax.value_and_grad(loss, has_aux=True)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        trained, frozen = clamp(state.trained), clamp(state.frozen)
-        counts = loss_counts(batch)
+        trained, frozen = objective.clamp(state.trained), objective.clamp(state.frozen)
+        counts = objective.loss_counts(batch)
 
         def micro_step(total: Any, micro_batch: Batch) -> tuple[Any, None]:
             value, gradients = gradient(trained, frozen, micro_batch, counts)
@@ -88,7 +110,7 @@ def make_train_step(
         if accumulate == 1:
             (value, shares), gradients = gradient(trained, frozen, batch, counts)
         else:
-            micro = {name: _micro_batches(x, accumulate, block) for name, x in batch.items()}
+            micro = {name: _micro_batches(x, accumulate, objective.block_size) for name, x in batch.items()}
             first = {name: x[0] for name, x in micro.items()}
             shapes = jax.eval_shape(gradient, trained, frozen, first, counts)
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,42 +15,10 @@ from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.mesh import batch_sharding, batch_shards, replicated, under_mesh
-from hilight_jax.core.sharding import Rule, like, shardings
+from hilight_jax.core.sharding import like, shardings
 from hilight_jax.training.optimizer import make_optimizer
 from hilight_jax.training.run_config import InitFrom, RunConfig
-from hilight_jax.training.steps import TrainState, create, make_train_step
-
-
-class Objective(Protocol):
-    """The part of a training step that a stage defines; a stage that inherits it may leave out what has a default."""
-
-    partition_rules: tuple[Rule, ...]
-    weights: Mapping[str, float]
-    block_size: int = 1  # Consecutive clips that one micro-batch keeps together.
-
-    def init_params(self, key: jax.Array) -> dict[str, Any]:
-        """Fresh parameters."""
-        ...
-
-    def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Sets the parameters that start from others, once those have their values."""
-        return params
-
-    def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict:
-        """The named losses of a batch, each a sum and a count."""
-        ...
-
-    def loss_counts(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """Their counts, from masks alone."""
-        ...
-
-    def clamp(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Projects parameters into their allowed range."""
-        return params
-
-    def example_batch(self, batch_size: int) -> dict[str, np.ndarray]:
-        """A batch of the right names, shapes and dtypes."""
-        ...
+from hilight_jax.training.steps import Objective, TrainState, create, make_train_step
 
 
 class Trainer:
@@ -103,14 +71,10 @@ class Trainer:
             optimizer=like(self.state_shapes.optimizer, self.state_shapes.trained, trained, mesh),
         )
         step = make_train_step(
-            objective.loss_terms,
-            objective.loss_counts,
-            objective.weights,
+            objective,
             self._optimizer,
-            clamp=objective.clamp,
             constrain=lambda gradients: jax.lax.with_sharding_constraint(gradients, trained),
             accumulate=config.accumulate,
-            block=block,
             skip=config.max_skipped_steps > 0,
         )
         self.train_step = jax.jit(
@@ -126,10 +90,8 @@ class Trainer:
 
         def fresh() -> tuple[dict[str, Any], Any]:
             state = self._fresh_state()
-            return {path: x for path, x in trees.flatten(state.params).items() if path not in self._given}, (
-                state.step,
-                state.optimizer,
-            )
+            params = {path: x for path, x in trees.flatten(state.params).items() if path not in self._given}
+            return params, (state.step, state.optimizer)
 
         places = {path: x for path, x in self._placed.items() if path not in self._given}
         made, (step, optimizer) = jax.jit(fresh, out_shardings=(places, (shardings.step, shardings.optimizer)))()
@@ -199,15 +161,14 @@ class Trainer:
                 f"what may differ in config.init_from.skip."
             )
         state = self.init_state()
-        placed = trees.flatten(trees.merge(self.state_shardings.frozen, self.state_shardings.trained))
         values = trees.flatten(store.restore_params(step))
         params = trees.flatten(state.params)
         for path in wanted:
-            params[path] = _put(values[path].astype(params[path].dtype), placed[path])
+            params[path] = self._place(path, values[path])
         finished = trees.flatten(self.objective.finish_init(trees.unflatten(params)))
         for path in params:
             if path not in wanted:
-                params[path] = jax.device_put(finished[path], placed[path])
+                params[path] = jax.device_put(finished[path], self._placed[path])
         store.close()
         frozen, trained = trees.split(trees.unflatten(params), self.config.freeze)
         return TrainState(step=state.step, trained=trained, frozen=frozen, optimizer=state.optimizer)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hilight_jax.core.shapes import check_shapes
 from hilight_jax.evals import grounding
 from hilight_jax.evals.grounding import FIGURES, Grid, Track
+from tests.shapes import check_shapes
 
 GRID = Grid(rows=4, columns=4, patch_size=8)
 FLAT = np.zeros((1, 16))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hilight_jax.core.shapes import check_shapes
 from hilight_jax.evals import retrieval
+from tests.shapes import check_shapes
 
 ONE_TO_ONE = np.arange(3)
 SCORES = np.array([[0.9, 0.1, 0.2], [0.8, 0.5, 0.7], [0.1, 0.6, 0.4]])

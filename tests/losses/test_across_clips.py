@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hilight_jax.core.shapes import check_shapes
 from hilight_jax.losses import across_clips
 from hilight_jax.losses.across_clips import across_clips_loss
 from tests.losses.clips import assert_close_to_absmax, random_batch
+from tests.shapes import check_shapes
 
 LOG_SCALE = jnp.float32(2)
 

@@ -11,9 +11,9 @@ import pytest
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, replicated
-from hilight_jax.core.shapes import check_shapes
 from hilight_jax.losses.contrastive import LOSSES, clamp_log_scale, contrastive_loss, smoothed
 from tests.losses.clips import assert_close_to_absmax
+from tests.shapes import check_shapes
 
 NAMES = {
     "nce": ("video", "text"),

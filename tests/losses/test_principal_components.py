@@ -9,8 +9,8 @@ import pytest
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
-from hilight_jax.core.shapes import check_shapes
 from hilight_jax.losses.principal_components import grouped_components, principal_components
+from tests.shapes import check_shapes
 
 
 def test_the_first_component_keeps_the_longest_axis_and_the_mean():

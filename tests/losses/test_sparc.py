@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hilight_jax.core.shapes import check_shapes
 from hilight_jax.losses.sparc import align, sparc_loss, token_losses
 from tests.losses.clips import random_batch
+from tests.shapes import check_shapes
 
 compiled_sparc_loss = jax.jit(sparc_loss, static_argnames=("reduction", "minmax_over"))
 

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from hilight_jax.core import sharding, trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
-from hilight_jax.core.shapes import VIDEO_ID, check_shapes
+from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.models.gemma_decoding import init_cache
 from hilight_jax.models.hilight import (
     PARTITION_RULES,
@@ -27,6 +27,7 @@ from hilight_jax.models.hilight import variables as collections
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining import TokenMiningConfig
 from tests.models import tiny_hilight as tiny
+from tests.shapes import check_shapes
 
 V = [VIDEO_ID] * tiny.VIDEO_TOKENS
 # A clip first, text alone, and two clips with words between, as expanded ids.

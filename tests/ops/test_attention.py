@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hilight_jax.core.shapes import check_shapes
 from hilight_jax.ops.attention import (
     attention,
     causal_attention,
@@ -14,6 +13,7 @@ from hilight_jax.ops.attention import (
     proxy_attention,
     rotary,
 )
+from tests.shapes import check_shapes
 
 PROXIES, FRAMES, PATCHES = 2, 3, 4
 TOKENS = PROXIES + FRAMES * PATCHES

@@ -44,6 +44,6 @@ def test_batches_of_several_shapes_are_trained_on(tmp_path):
     trainer = ToyTrainer(steps=6, eval_every=6)
     batches = ({"x": np.ones(2 + i % 3, np.float32)} for i in itertools.count())
     store = Store(tmp_path / "checkpoints", trainer.config.keep)
-    state = loop.run(trainer, trainer.init_state(), batches, store, tmp_path, lambda params, step: {})
+    state = loop.run(trainer, trainer.init_state(), batches, store, tmp_path, loop.Hooks())
     store.close()
     assert int(state.step) == 6

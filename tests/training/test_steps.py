@@ -8,7 +8,7 @@ import pytest
 
 from hilight_jax.core.means import Mean
 from hilight_jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
-from hilight_jax.training.steps import _micro_batches, create, make_train_step
+from hilight_jax.training.steps import Objective, _micro_batches, create, make_train_step
 
 # Ragged rows: a mean over all real entries is not the mean of the rows' means.
 BATCH = {
@@ -17,19 +17,26 @@ BATCH = {
 }
 
 
-def loss_terms(params, batch):
-    value = jnp.where(batch["mask"], params["w"] * batch["x"] + params["b"], 0.0)
-    return {"line": Mean(value.sum(), batch["mask"].sum()), "watched": Mean(value.sum(), jnp.float32(1))}
+class Line(Objective):
+    weights = {"line": 1.0}
+
+    def loss_terms(self, params, batch):
+        value = jnp.where(batch["mask"], params["w"] * batch["x"] + params["b"], 0.0)
+        return {"line": Mean(value.sum(), batch["mask"].sum()), "watched": Mean(value.sum(), jnp.float32(1))}
+
+    def loss_counts(self, batch):
+        return {"line": batch["mask"].sum(), "watched": jnp.float32(1)}
 
 
-def loss_counts(batch):
-    return {"line": batch["mask"].sum(), "watched": jnp.float32(1)}
+class CappedLine(Line):
+    def clamp(self, params):
+        return {name: jnp.minimum(x, 1.0) for name, x in params.items()}
 
 
-def toy_step(accumulate=1, freeze=(), clamp=lambda p: p):
+def toy_step(accumulate=1, freeze=(), objective=None):
     optimizer = optax.sgd(0.1)
     state = create({"w": jnp.float32(2.0), "b": jnp.float32(0.0)}, freeze, optimizer)
-    step = make_train_step(loss_terms, loss_counts, {"line": 1.0}, optimizer, clamp=clamp, accumulate=accumulate)
+    step = make_train_step(objective or Line(), optimizer, accumulate=accumulate)
     return state, jax.jit(step)
 
 
@@ -63,14 +70,14 @@ def test_frozen_parameters_have_no_gradient_and_no_optimiser_state():
     state = create({"w": jnp.float32(2.0), "b": jnp.float32(0.0)}, ("w",), optimizer)
     assert set(state.trained) == {"b"}
     assert set(state.optimizer[0].mu) == {"b"}
-    step = make_train_step(loss_terms, loss_counts, {"line": 1.0}, optimizer)
+    step = make_train_step(Line(), optimizer)
     new, _ = step(state, BATCH)
     assert float(new.frozen["w"]) == 2.0
     assert float(new.trained["b"]) != 0.0
 
 
 def test_parameters_are_clamped_before_they_are_used():
-    state, step = toy_step(clamp=lambda params: {name: jnp.minimum(x, 1.0) for name, x in params.items()})
+    state, step = toy_step(objective=CappedLine())
     new, metrics = step(state, BATCH)
     assert float(metrics["loss"]) == pytest.approx(4.0)
     assert float(new.trained["w"]) == pytest.approx(1.0 - 0.4)
@@ -79,7 +86,7 @@ def test_parameters_are_clamped_before_they_are_used():
 def skipping_step(**options):
     optimizer = optax.adam(0.1)
     state = create({"w": jnp.float32(2.0), "b": jnp.float32(0.0)}, (), optimizer)
-    return state, jax.jit(make_train_step(loss_terms, loss_counts, {"line": 1.0}, optimizer, **options))
+    return state, jax.jit(make_train_step(Line(), optimizer, **options))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

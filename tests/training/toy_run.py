@@ -13,15 +13,17 @@ from hilight_jax.stages.start import start
 from hilight_jax.training import loop
 from hilight_jax.training.optimizer import OptimizerConfig
 from hilight_jax.training.run_config import RunConfig
-from hilight_jax.training.steps import TrainState, create, make_train_step
+from hilight_jax.training.steps import Objective, TrainState, create, make_train_step
 
 
-def loss_terms(params, batch):
-    return {"line": Mean((params["w"] * batch["x"]).sum(), jnp.float32(batch["x"].size))}
+class Line(Objective):
+    weights = {"line": 1.0}
 
+    def loss_terms(self, params, batch):
+        return {"line": Mean((params["w"] * batch["x"]).sum(), jnp.float32(batch["x"].size))}
 
-def loss_counts(batch):
-    return {"line": jnp.float32(batch["x"].size)}
+    def loss_counts(self, batch):
+        return {"line": jnp.float32(batch["x"].size)}
 
 
 class ToyTrainer:
@@ -32,7 +34,7 @@ class ToyTrainer:
         self.config = RunConfig(name="toy", preset="", batch_size=2, optimizer=OptimizerConfig(), **keys)
         self._optimizer = optax.adam(0.1)
         skip = self.config.max_skipped_steps > 0
-        step = make_train_step(loss_terms, loss_counts, {"line": 1.0}, self._optimizer, skip=skip)
+        step = make_train_step(Line(), self._optimizer, skip=skip)
         self.train_step = jax.jit(step, donate_argnums=0)
 
     def init_state(self) -> TrainState:

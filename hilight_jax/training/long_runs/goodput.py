@@ -88,7 +88,7 @@ class Pace:
         }
 
 
-class Goodput:
+class Goodput(contextlib.AbstractContextManager):
     """Adds this start's clock to the record of the earlier ones; a context that writes the record at its end."""
 
     def __init__(
@@ -159,10 +159,6 @@ class Goodput:
         shares = {name: _share(seconds, name) for name in sorted(seconds, key=seconds.__getitem__, reverse=True)}
         rest = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if name != "step" and share >= 0.0005)
         return f"goodput {shares['step']:.1%} of {spell(sum(seconds.values()))}: {rest or 'nothing else'}"
-
-    def __enter__(self) -> "Goodput":
-        """Returns itself."""
-        return self
 
     def __exit__(self, *_) -> None:
         """Writes the file and logs the summary."""

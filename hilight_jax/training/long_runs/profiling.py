@@ -1,5 +1,6 @@
 """An xprof trace of a few steps, written to ``profile/`` in the workdir; every process writes its own."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def profiled_steps(text: str, steps: int) -> range:
     return range(int(first), int(last) + 1)
 
 
-class Profile:
+class Profile(contextlib.AbstractContextManager):
     """A context around the loop that traces some of its steps; a run that resumes among them traces the rest."""
 
     def __init__(self, steps: range, workdir: Path):
@@ -48,10 +49,6 @@ class Profile:
         if self._running and step == self._steps[-1]:
             jax.block_until_ready(state)
             self._end()
-
-    def __enter__(self) -> "Profile":
-        """Returns itself."""
-        return self
 
     def __exit__(self, *_) -> None:
         """Ends a trace that an error or a signal cut short."""

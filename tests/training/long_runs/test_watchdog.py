@@ -16,8 +16,8 @@ def test_a_stall_is_told_at_doubling_ages_and_when_it_ends(tmp_path):
             told_at.append(second)
     assert told_at == [10, 20, 40]
     assert said[0] == (
-        f"no step has finished for 10 s since step 4: the run is waiting for data; {tmp_path / 'stalls.txt'} says "
-        "where each thread stands."
+        f"no step has finished for 10 s since step 4: the run is waiting for data; {tmp_path / 'stalls.txt'} holds "
+        "the stack of each thread."
     )
     stacks = (tmp_path / "stalls.txt").read_text()
     assert stacks.count("the run is waiting for data") == 3
