@@ -12,10 +12,6 @@ class LazyArray:
     """An array with a known shape and dtype, whose values every ``read`` loads again.
 
     ``np.asarray`` reads it too, so functions of numpy arrays accept it.
-
-    Attributes:
-      shape: Its shape.
-      dtype: Its dtype.
     """
 
     def __init__(self, shape: Sequence[int], dtype: Any, read: Callable[[], np.ndarray]):

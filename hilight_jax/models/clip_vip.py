@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hilight_jax.core.config import check
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import platform
 from hilight_jax.core.sharding import Rule
@@ -97,10 +98,7 @@ class VisionConfig(ImageConfig):
     def __post_init__(self):
         """Checks the sizes."""
         self.check("vision", "num_frames")
-        if self.num_proxy_tokens < 1:
-            raise ConfigError(
-                f"vision.num_proxy_tokens is {self.num_proxy_tokens}, but must be at least 1: the cls token counts."
-            )
+        check(self, "vision.", lambda x: x >= 1, "at least 1: the cls token counts", "num_proxy_tokens")
 
 
 def patchify(video: Float[Array, "B F Y X C"], patch_size: int) -> Float[Array, "B F P pixels"]:

@@ -61,8 +61,7 @@ class GemmaConfig:
         sizes = ("vocab_size", "width", "depth", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
         check_sizes("gemma", self, sizes)
         check_multiples("gemma", self, {"num_heads": "num_kv_heads"})
-        if self.head_dim % 2:
-            raise ConfigError(f"gemma.head_dim is {self.head_dim}, but must be even: rotary positions turn pairs.")
+        check(self, "gemma.", lambda x: x % 2 == 0, "even: rotary positions turn pairs", "head_dim")
         check(self, "gemma.", lambda x: 0 < x < math.inf, "a positive number", "norm_eps", "rope_base")
         if self.hidden_act not in ACTIVATIONS:
             raise ConfigError(

@@ -155,11 +155,8 @@ class Towers:
 def device_groups(devices: Sequence[jax.Device], whole: bool) -> list[list[jax.Device]]:
     """The devices of a host as they can share a program: all of them, but each alone on a part of a v5e pod.
 
-    The compiler refuses programs for several v5e chips that are not all of their slice, whatever they would send.
-
-    Args:
-      devices: Of one host.
-      whole: Whether there are no other hosts.
+    The compiler refuses programs for several v5e chips that are not all of their slice, whatever they would send;
+    ``whole`` means that there are no other hosts.
     """
     if whole or devices[0].device_kind != "TPU v5 lite":
         return [list(devices)]

@@ -38,11 +38,8 @@ class TrainedEncoder:
     ):
         """Wraps the parameters of ``step``, which may be set and replaced later; each input shape is compiled once.
 
-        Args:
-          config: The run that they are of.
-          params: Arrays on one device, or on ``mesh``.
-          step: Of their checkpoint.
-          mesh: Where they are and batches go; all processes must then ask for the same at the same time.
+        They are on one device, or on ``mesh``, where batches go too; all processes must then ask for the same at the
+        same time.
         """
         self.config, self.params, self.step = config, params, step
         model = video_text.DualEncoder(config.model)

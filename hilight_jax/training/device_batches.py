@@ -20,13 +20,7 @@ class DeviceBatches(Iterator[Placed], contextlib.AbstractContextManager):
     def __init__(
         self, batches: Iterator[Mapping[str, Any]], place: Callable[[Mapping], Mapping[str, Any]], depth: int = 2
     ):
-        """Starts to read.
-
-        Args:
-          batches: This host's rows.
-          place: Puts them on its devices.
-          depth: Number of batches that are prefetched.
-        """
+        """Starts to read ``batches``, this host's rows; ``place`` puts them on its devices, ``depth`` ahead."""
         self._batches, self._place = batches, place
         self._thread = ThreadPoolExecutor(1, "device batches")
         self._ahead: collections.deque[Future[Placed]] = collections.deque(

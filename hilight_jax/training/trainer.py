@@ -27,12 +27,8 @@ class Trainer:
     def __init__(self, config: RunConfig, objective: Objective, mesh: Mesh, given: Mapping[str, Any] | None = None):
         """Derives all shapes and shardings; nothing is computed yet.
 
-        Args:
-          config: The run.
-          objective: What it trains.
-          mesh: Where.
-          given: Parameters, numpy arrays by name, that other runs made: training starts from them, and those of them
-            that it leaves as they are, are not saved again.
+        ``given`` are parameters, numpy arrays by name, that other runs made: training starts from them, and does not
+        save those again that it leaves as they are.
 
         Raises:
           ConfigError: The batch does not divide over the mesh, a parameter matches no rule, or a pattern of
