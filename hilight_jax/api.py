@@ -63,8 +63,7 @@ class Model:
 
     def __init__(self, workdir: str | Path, encoder: TrainedEncoder | None = None, chat_model: ChatModel | None = None):
         """Wraps a loaded model; call ``load`` instead."""
-        self._workdir = workdir
-        self._known_encoder = encoder
+        self._workdir, self._known_encoder = workdir, encoder
         self.data, self._generator = None, None
         if chat_model is not None:
             self._origin = chat_model.origins["vision"]
@@ -119,11 +118,7 @@ class Model:
         return _unit(self.encoder.encode_text(tokens.ids[None], tokens.mask[None])["text_embeds"][0])
 
     def chat(
-        self,
-        turns: Sequence[Mapping[str, Any]],
-        *,
-        on_text: Callable[[str], None] | None = None,
-        **sampling: Any,
+        self, turns: Sequence[Mapping[str, Any]], *, on_text: Callable[[str], None] | None = None, **sampling: Any
     ) -> str:
         """Answers the last of some turns.
 

@@ -43,13 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # Characters that the terminal cannot show end no conversation.
     model = hilight_jax.load(arguments.checkpoint, arguments.which)
-    dialogue = model.dialogue(
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-        max_new_tokens=arguments.max_new_tokens,
-        seed=arguments.seed,
-    )
+    sampling = ("temperature", "top_k", "top_p", "max_new_tokens", "seed")
+    dialogue = model.dialogue(**{name: getattr(arguments, name) for name in sampling})
     for video in arguments.video:
         dialogue.show(video)
     if arguments.prompt is None:

@@ -57,14 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     videos = VideoStore(data.num_frames, data.image_size, limits)
     engine = Engine(generator, arguments.slots, arguments.max_waiting)
-    service = Service(
-        arguments.name or Path(arguments.checkpoint).resolve().name,
-        engine,
-        data,
-        videos,
-        _embedder(model),
-        ServiceLimits(max_new_tokens=arguments.max_new_tokens),
-    )
+    name = arguments.name or Path(arguments.checkpoint).resolve().name
+    service_limits = ServiceLimits(max_new_tokens=arguments.max_new_tokens)
+    service = Service(name, engine, data, videos, _embedder(model), service_limits)
     print(f"{arguments.checkpoint} is loaded; compiling ...", flush=True)
     service.warm_up()
     host, port = listener.getsockname()[:2]
@@ -86,16 +81,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     listener.listen(settings.backlog)
     required = f"{len(keys)} keys" if keys else "no key"
-    print(
-        f"serving {service.name} on http://{f'[{host}]' if ':' in host else host}:{port}, asks for {required}",
-        flush=True,
-    )
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    print(f"serving {name} on {address}, asks for {required}", flush=True)
     if not keys and not local:
-        print(
-            f"warning: every client that reaches {host} may use it; set {KEYS} to ask for a key",
-            file=sys.stderr,
-            flush=True,
-        )
+        warning = f"warning: every client that reaches {host} may use it; set {KEYS} to ask for a key"
+        print(warning, file=sys.stderr, flush=True)
     server = Server(settings)
     # uvicorn raises the signal that ended it again, after its shutdown.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
@@ -162,17 +152,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class EncoderEmbedder:
-    """Embeds one text or clip at a time with a model's encoder."""
+    """Embeds one text or clip at a time with a model's encoder; see ``Embedder``."""
 
     def __init__(self, model: api.Model):
         """Reads the sizes from the encoder's run."""
-        self._model = model
+        self._model, self.embed_text = model, model.encode_text
         data = model.encoder.config.data
         self.num_frames, self.image_size = data.num_frames, data.image_size
-
-    def embed_text(self, text: str) -> np.ndarray:
-        """Embeds a text as a unit vector."""
-        return self._model.encode_text(text)
 
     def count_tokens(self, text: str) -> int:
         """Counts the tokens of a text as it is embedded."""

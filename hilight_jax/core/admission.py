@@ -1,8 +1,8 @@
 """Admission of requests: a limited number run at a time, a limited number wait, and the rest are refused."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
 
@@ -32,7 +32,7 @@ class AdmissionQueue:
         self._limiter = anyio.CapacityLimiter(max_running)
         self._max_waiting, self._work = max_waiting, work
 
-    async def run(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
+    async def run(self, work: Callable[[], Awaitable[_Result]]) -> _Result:
         """Waits for a free place and runs the work.
 
         A waiting request that is cancelled leaves the queue. Work that has started is not cancelled and keeps its place
@@ -54,11 +54,6 @@ class AdmissionQueue:
                 self._limiter.release_on_behalf_of(borrower)
 
         task = asyncio.ensure_future(run_and_release())
-        task.add_done_callback(_retrieve_exception)
+        # Retrieves a failure, or asyncio logs it where the request was cancelled before its work failed.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(task)
-
-
-def _retrieve_exception(task: asyncio.Future[Any]) -> None:
-    """Marks a failure as seen, so that asyncio logs nothing when the request was cancelled before its work failed."""
-    if not task.cancelled():
-        task.exception()

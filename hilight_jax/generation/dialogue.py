@@ -49,13 +49,7 @@ class Dialogue:
     """
 
     def __init__(self, generator: Generator, data: ConversationDataConfig, sampling: SamplingConfig):
-        """Starts with no turns.
-
-        Args:
-          generator: The model.
-          data: The data configuration that it was trained with.
-          sampling: The choice of tokens.
-        """
+        """Starts with no turns; ``data`` is the configuration that the model was trained with."""
         self._generator, self._data, self._sampling = generator, data, sampling
         self.reset()
 
@@ -90,9 +84,7 @@ class Dialogue:
     def ask(self, question: str, on_text: Callable[[str], None] | None = None) -> Reply:
         """Asks, and keeps question and answer unless the answer cannot stand in a later prompt.
 
-        Args:
-          question: Any text.
-          on_text: Is called with every further piece of the answer.
+        ``on_text`` is called with every further piece of the answer.
 
         Raises:
           DataError: The conversation with this question cannot be answered, too long among other reasons.
@@ -112,7 +104,8 @@ class Dialogue:
         generator, frames = self._generator, [clip.frames for clip in self.clips]
         built = build_prompt(self.turns, frames, generator.tokenizer, self._data, self._sampling.max_new_tokens)
         prompt = built.encode(generator.encode_clip)
-        (answer,) = generator.generate([prompt], self._sampling, _first_row(on_text), reuse_prefix=True)
+        on_text_of_row = None if on_text is None else lambda row, text: on_text(text)
+        (answer,) = generator.generate([prompt], self._sampling, on_text_of_row, reuse_prefix=True)
         kept = _fits_a_prompt(answer.text)
         return Reply(question, answer.text, answer.ids, answer.finish_reason, prompt, tuple(self.clips), kept)
 
@@ -124,8 +117,3 @@ def _fits_a_prompt(answer: str) -> bool:
     except ConversationError:
         return False
     return bool(answer.strip())
-
-
-def _first_row(on_text: Callable[[str], None] | None) -> Callable[[int, str], None] | None:
-    """Adapts a callback of one answer to ``Generator.generate``."""
-    return None if on_text is None else lambda row, text: on_text(text)

@@ -67,11 +67,6 @@ def write_evidence(path: Path, generator: Generator, reply: Reply) -> list[float
 def trace_answer(generator: Generator, prompt: Prompt, answer_ids: Int[np.ndarray, " n"]) -> list[ClipEvidence]:
     """Traces an answer back to the patches of every clip of its prompt.
 
-    Args:
-      generator: The model that gave it.
-      prompt: The prompt.
-      answer_ids: The answer.
-
     Raises:
       DataError: The answer is empty, or no clip was shown.
     """
@@ -86,10 +81,7 @@ def trace_answer(generator: Generator, prompt: Prompt, answer_ids: Int[np.ndarra
 def trace_rows(config: HiLightConfig, rows: Float[np.ndarray, " V"], mined: Float[np.ndarray, "V S"]) -> ClipEvidence:
     """Distributes the attention that a clip's rows received over the tokens that they were mined from.
 
-    Args:
-      config: Sizes of the model.
-      rows: The attention that each row received.
-      mined: Token mining's attention, whose rows sum to 1.
+    The rows of ``mined``, token mining's attention, sum to 1.
     """
     side = config.vision.image_size // config.vision.patch_size
     proxies, patches = np.split(rows @ mined, [config.vision.num_proxy_tokens])

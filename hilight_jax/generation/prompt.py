@@ -69,12 +69,8 @@ def encode_turns(
 ) -> np.ndarray:
     """Encodes the turns of a conversation that the model is to continue: int32 [n], expanded.
 
-    Args:
-      turns: User and model alternate, a user turn last; each ``<video>`` mark stands for the next clip.
-      num_clips: Clips of the conversation.
-      tokenizer: Gemma's.
-      data: The data configuration that the model was trained with.
-      max_new_tokens: Room that the answer needs in the context.
+    User and model alternate, a user turn last; each ``<video>`` mark stands for the next clip. ``data`` is the model's
+    own configuration, and ``max_new_tokens`` the room that the answer needs in the context.
 
     Raises:
       ConversationError: The conversation cannot be answered; ``TooLong`` where only its length is wrong.

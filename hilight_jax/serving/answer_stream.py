@@ -2,7 +2,6 @@
 
 import dataclasses
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -54,6 +53,7 @@ class AnswerStream:
       prompt: The encoded prompt, once the model has read it.
       submitted_at: Time of submission, by the monotonic clock.
       first_token_at: Time of the first token, if there was one.
+      cancelled: True once the answer was cancelled.
     """
 
     def __init__(self, request: GenerationRequest):
@@ -63,7 +63,7 @@ class AnswerStream:
         self.submitted_at = time.monotonic()
         self.first_token_at: float | None = None
         self._chunks: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
-        self._cancelled = threading.Event()
+        self.cancelled = False
         self._callback: Callable[[], Any] | None = None
         self._only_last = False
 
@@ -89,12 +89,7 @@ class AnswerStream:
 
     def cancel(self) -> None:
         """Lets the engine stop this answer."""
-        self._cancelled.set()
-
-    @property
-    def cancelled(self) -> bool:
-        """True once the answer was cancelled."""
-        return self._cancelled.is_set()
+        self.cancelled = True
 
     def put(self, chunk: Chunk) -> None:
         """Appends a chunk; only the engine calls this."""

@@ -16,7 +16,6 @@ from hilight_jax.core.errors import UserError
 from hilight_jax.data.conversations.conversation import TooLong
 from hilight_jax.serving.chat_routes import chat_router
 from hilight_jax.serving.engine import Closed
-from hilight_jax.serving.file_routes import file_router
 from hilight_jax.serving.metrics import Metrics
 from hilight_jax.serving.middleware import AccessMiddleware, AccessRules
 from hilight_jax.serving.protocol import INVALID_REQUEST, SERVER_ERROR, error_body, field_path
@@ -38,7 +37,6 @@ _ERRORS: dict[type[UserError], tuple[int, str, str | None]] = {
     DecoderFailed: (502, SERVER_ERROR, None),
     NoRoom: (507, SERVER_ERROR, None),
 }
-_PAGE = "hilight_jax.serving"
 
 
 def make_app(service: Service, rules: AccessRules) -> FastAPI:
@@ -69,9 +67,9 @@ def make_app(service: Service, rules: AccessRules) -> FastAPI:
         """Reports the metrics to Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    for router in (chat_router(service), file_router(service.videos), video_router(service)):
-        app.include_router(router)
-    page = resources.files(_PAGE) / "page"
+    app.include_router(chat_router(service))
+    app.include_router(video_router(service))
+    page = resources.files("hilight_jax.serving") / "page"
 
     @app.head("/", include_in_schema=False)
     @app.get("/")

@@ -66,16 +66,16 @@ class _Answer:
     def completion(self, text: str, last: Chunk) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}
         choice = {"index": 0, "message": message, "finish_reason": last.finish_reason, "logprobs": None}
-        return {**self._facts, "object": "chat.completion", "choices": [choice], "usage": self._usage(last)}
+        return {**self._facts, "object": "chat.completion", "choices": [choice], "usage": self.usage(last)}
 
     def delta(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
         return {**self._facts, "object": "chat.completion.chunk", "choices": [choice]}
 
     def usage_chunk(self, last: Chunk) -> dict[str, Any]:
-        return {**self._facts, "object": "chat.completion.chunk", "choices": [], "usage": self._usage(last)}
+        return {**self._facts, "object": "chat.completion.chunk", "choices": [], "usage": self.usage(last)}
 
-    def _usage(self, last: Chunk) -> dict[str, int]:
+    def usage(self, last: Chunk) -> dict[str, int]:
         return usage(self._num_prompt_tokens, last.num_tokens)
 
 

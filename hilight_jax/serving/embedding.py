@@ -29,15 +29,12 @@ class Embedder(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Counts the tokens of a text as it is embedded."""
-        ...
 
     def embed_text(self, text: str) -> np.ndarray:
         """Embeds a text as a unit vector."""
-        ...
 
     def embed_frames(self, frames: np.ndarray) -> np.ndarray:
         """Embeds frames uint8 [F, Y, X, 3] as a unit vector."""
-        ...
 
 
 class EmbeddingService:

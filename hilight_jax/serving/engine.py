@@ -44,13 +44,7 @@ class Engine:
     """
 
     def __init__(self, generator: Generator, num_slots: int = 8, max_waiting: int = 64):
-        """Starts the thread.
-
-        Args:
-          generator: The model, which no other thread may use.
-          num_slots: Answers in progress, at most.
-          max_waiting: Requests that wait for a slot, at most.
-        """
+        """Starts the thread, which alone may use the model; ``max_waiting`` requests may wait for ``num_slots``."""
         self.generator, self.num_slots, self.max_waiting = generator, num_slots, max_waiting
         self.on_finished: Callable[[AnswerStream, Chunk], Any] = lambda stream, chunk: None
         self._slots = self._new_slots()

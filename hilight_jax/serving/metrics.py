@@ -1,7 +1,7 @@
 """Counters and histograms of the server, for Prometheus."""
 
+import functools
 import time
-from collections.abc import Sequence
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -25,22 +25,15 @@ class Metrics:
         }
         for name, (what, read) in gauges.items():
             Gauge(name, what, registry=self._registry).set_function(read)
-        self._requests = self._counter("hilight_requests", "requests by route and status", ["route", "status"])
-        self._seconds = self._histogram("hilight_request_seconds", "time until the response has ended", ["route"])
-        self._answers = self._counter("hilight_answers", "answers by finish reason", ["reason"])
-        self._prompt_tokens = self._counter("hilight_prompt_tokens", "tokens of prompts read")
-        self._answer_tokens = self._counter("hilight_answer_tokens", "tokens of answers generated")
-        self._first_token_seconds = self._histogram(
-            "hilight_first_token_seconds", "time from submission to the first token"
-        )
-        self._answer_seconds = self._histogram("hilight_answer_seconds", "time from submission to the last token")
+        counter, histogram = (functools.partial(kind, registry=self._registry) for kind in (Counter, Histogram))
+        self._requests = counter("hilight_requests", "requests by route and status", ["route", "status"])
+        self._seconds = histogram("hilight_request_seconds", "time until the response has ended", ["route"])
+        self._answers = counter("hilight_answers", "answers by finish reason", ["reason"])
+        self._prompt_tokens = counter("hilight_prompt_tokens", "tokens of prompts read")
+        self._answer_tokens = counter("hilight_answer_tokens", "tokens of answers generated")
+        self._first_token_seconds = histogram("hilight_first_token_seconds", "time from submission to the first token")
+        self._answer_seconds = histogram("hilight_answer_seconds", "time from submission to the last token")
         engine.on_finished = self._count_answer
-
-    def _counter(self, name: str, what: str, labels: Sequence[str] = ()) -> Counter:
-        return Counter(name, what, labels, registry=self._registry)
-
-    def _histogram(self, name: str, what: str, labels: Sequence[str] = ()) -> Histogram:
-        return Histogram(name, what, labels, registry=self._registry)
 
     def _count_answer(self, stream: AnswerStream, last: Chunk) -> None:
         self._answers.labels(last.finish_reason).inc()

@@ -110,11 +110,8 @@ class AccessMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    *_HEADERS,
-                    *(_CLOSE if status in _UNREAD_STATUSES else ()),
-                ]
+                added = _HEADERS + _CLOSE if status in _UNREAD_STATUSES else _HEADERS
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         try:

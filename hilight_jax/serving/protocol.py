@@ -116,27 +116,23 @@ def _known_part(part: Any) -> Any:
     return part
 
 
-def _form(given: Any) -> str:
-    """Returns the tag of a value's form."""
-    return FORMS[1 if isinstance(given, (list, tuple)) else 2 if isinstance(given, (dict, BaseModel)) else 0]
-
-
+_IN_PARTS = Discriminator(lambda given: FORMS[1 if isinstance(given, (list, tuple)) else 0])
 Part = Annotated[TextPart | VideoPart, Field(discriminator="type"), BeforeValidator(_known_part)]
 Content = Annotated[
     Annotated[Text, Tag(FORMS[0])] | Annotated[list[Part], Field(min_length=1, max_length=64), Tag(FORMS[1])],
-    Discriminator(lambda given: FORMS[_form(given) == FORMS[1]]),
+    _IN_PARTS,
 ]
 Stop = Annotated[
     Annotated[StopString, Tag(FORMS[0])] | Annotated[list[StopString], Field(max_length=8), Tag(FORMS[1])],
-    Discriminator(lambda given: FORMS[_form(given) == FORMS[1]]),
+    _IN_PARTS,
 ]
 Item = Annotated[
     Annotated[Phrase, Tag(FORMS[0])] | Annotated[Part, Tag(FORMS[2])],
-    Discriminator(lambda given: FORMS[2] if _form(given) == FORMS[2] else FORMS[0]),
+    Discriminator(lambda given: FORMS[2 if isinstance(given, (dict, BaseModel)) else 0]),
 ]
 Input = Annotated[
     Annotated[Item, Tag(FORMS[0])] | Annotated[list[Item], Field(min_length=1, max_length=64), Tag(FORMS[1])],
-    Discriminator(lambda given: FORMS[_form(given) == FORMS[1]]),
+    _IN_PARTS,
 ]
 
 
@@ -191,14 +187,6 @@ class MomentsRequest(_Strict):
     text: Annotated[str, Field(min_length=1, max_length=2000)]
 
 
-class Usage(BaseModel):
-    """Token counts; rows of videos are tokens of the prompt."""
-
-    prompt_tokens: int
-    completion_tokens: int = 0
-    total_tokens: int
-
-
 def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
     """Converts messages to the turns of a conversation and the addresses of its videos, in order.
 
@@ -212,18 +200,15 @@ def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
     urls: list[str] = []
     system = ""
     for message in messages:
-        parts = message.content if isinstance(message.content, list) else []
-        text = message.content if isinstance(message.content, str) else ""
-        for part in parts:
+        text = ""
+        for part in [message.content] if isinstance(message.content, str) else message.content:
             if isinstance(part, VideoPart):
                 if message.role != "user":
                     raise DataError(f"a message of the {message.role} shows a video, but only the user's may.")
                 urls.append(part.video_url.url)
                 text += VIDEO_MARK
             else:
-                text += part.text.replace(VIDEO_MARK, "< video >")
-        if isinstance(message.content, str):
-            text = text.replace(VIDEO_MARK, "< video >")
+                text += (part if isinstance(part, str) else part.text).replace(VIDEO_MARK, "< video >")
         if message.role in ("system", "developer"):
             system += text.strip() + "\n"
         else:
@@ -243,9 +228,9 @@ def field_path(steps: Sequence[int | str]) -> str:
 
 
 def usage(prompt_tokens: int, completion_tokens: int = 0) -> dict[str, int]:
-    """Returns the token counts of a response."""
+    """Returns the token counts of a response; rows of videos are tokens of the prompt."""
     total = prompt_tokens + completion_tokens
-    return Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, total_tokens=total).model_dump()
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
 
 
 def error_body(message: str, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:

@@ -68,16 +68,7 @@ class Service:
         embedder: Embedder | None,
         limits: ServiceLimits = ServiceLimits(),
     ):
-        """Connects the parts.
-
-        Args:
-          name: Name of the model.
-          engine: The chat model.
-          data: The data configuration that it was trained with.
-          videos: The clients' videos.
-          embedder: The encoder; None where its run is missing.
-          limits: Limits of one request.
-        """
+        """Connects the parts; ``data`` is the model's own, and ``embedder`` None where the encoder's run is missing."""
         self.name, self.engine, self.videos, self.limits = name, engine, videos, limits
         self._data = data
         self._queue = AdmissionQueue(1, limits.max_waiting, "for embeddings, evidence or moments")
@@ -120,13 +111,7 @@ class Service:
     async def chunks(
         self, stream: AnswerStream, is_disconnected: Callable[[], Coroutine[Any, Any, bool]], *, only_last: bool
     ) -> AsyncIterator[Chunk]:
-        """Yields the chunks of an answer; cancels it when the client disconnects.
-
-        Args:
-          stream: The answer.
-          is_disconnected: Returns, awaited, True once the client has left.
-          only_last: Wake up for the last chunk alone, where nothing is sent before it.
-        """
+        """Yields the chunks of an answer, or ``only_last`` all at its end; cancels it when the client disconnects."""
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -163,10 +148,8 @@ class Service:
         def trace() -> list[ClipEvidence]:
             return trace_answer(generator, prompt.encode(generator.encode_clip), answer_ids)
 
-        async def trace_in_engine() -> list[ClipEvidence]:
-            return await asyncio.wrap_future(self.engine.call(trace))
-
-        return list(zip(clips, await self._queue.run(trace_in_engine), strict=True))
+        traced = await self._queue.run(lambda: asyncio.wrap_future(self.engine.call(trace)))
+        return list(zip(clips, traced, strict=True))
 
     async def _prompt(self, chat: ChatRequest) -> tuple[UnencodedPrompt, list[VideoClip]]:
         """Reads the videos of a conversation and builds its prompt."""
@@ -206,12 +189,9 @@ class Service:
 
     def _sampling(self, chat: ChatRequest) -> SamplingConfig:
         max_new_tokens = chat.max_completion_tokens or chat.max_tokens or self.limits.default_new_tokens
-        temperature = chat.temperature or 0.0
-        if 0 < temperature < 1e-4:
-            temperature = 0.0
-        greedy = temperature == 0
+        greedy = (chat.temperature or 0.0) < 1e-4
         return SamplingConfig(
-            temperature=temperature,
+            temperature=0.0 if greedy else chat.temperature,
             top_k=0 if greedy else chat.top_k or 0,
             top_p=1.0 if greedy or chat.top_p is None else chat.top_p,
             max_new_tokens=min(max_new_tokens, self.limits.max_new_tokens),

@@ -1,25 +1,68 @@
-"""Routes of embeddings, and of evidence and moments, which OpenAI's protocol does not have."""
+"""Routes of OpenAI's files and embeddings, and of evidence and moments, which its protocol does not have."""
 
 import asyncio
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import Image
 
 from hilight_jax.generation.evidence import ClipEvidence
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.protocol import EmbeddingsRequest, EvidenceRequest, MomentsRequest, usage
 from hilight_jax.serving.service import Service, while_connected
+from hilight_jax.serving.videos.video_store import StoredFile
 
 
 def video_router(service: Service) -> APIRouter:
     """Makes the routes of a service."""
-    router = APIRouter()
+    router, videos = APIRouter(), service.videos
+
+    @router.post("/v1/files")
+    async def upload(
+        file: Annotated[UploadFile, File()], purpose: Annotated[str, Form()] = "user_data"
+    ) -> dict[str, Any]:
+        """Stores a video."""
+        content = await file.read(videos.limits.max_bytes + 1)
+        return _facts(await videos.add(file.filename or "video", content))
+
+    @router.get("/v1/files")
+    async def files(
+        after: str = "",
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+        order: Literal["asc", "desc"] = "asc",
+        purpose: str = "user_data",
+    ) -> dict[str, Any]:
+        """Lists the stored videos, those behind the file ``after`` where it is given."""
+        stored = [_facts(file) for file in videos.files()] if purpose == "user_data" else []
+        stored = stored if order == "asc" else stored[::-1]
+        if after:
+            videos.get(after)
+            stored = stored[[file["id"] for file in stored].index(after) + 1 :] if stored else []
+        data = stored[:limit]
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+        return {"object": "list", "data": data, "has_more": len(stored) > limit, **ends}
+
+    @router.get("/v1/files/{file_id}")
+    async def file_of(file_id: str) -> dict[str, Any]:
+        """Describes a stored video."""
+        return _facts(videos.get(file_id))
+
+    @router.get("/v1/files/{file_id}/content")
+    async def content_of(file_id: str) -> Response:
+        """Sends a video as bytes that no browser renders as a page."""
+        headers = {"content-disposition": "attachment"}
+        return FileResponse(videos.path(file_id), media_type="application/octet-stream", headers=headers)
+
+    @router.delete("/v1/files/{file_id}")
+    async def delete(file_id: str) -> dict[str, Any]:
+        """Deletes a video."""
+        videos.delete(file_id)
+        return {"id": file_id, "object": "file", "deleted": True}
 
     @router.post("/v1/embeddings")
     async def embeddings(body: EmbeddingsRequest, request: Request) -> dict[str, Any]:
@@ -45,6 +88,11 @@ def video_router(service: Service) -> APIRouter:
         return await while_connected(service.embedding.moments(body.video.url, body.text), request.is_disconnected)
 
     return router
+
+
+def _facts(stored: StoredFile) -> dict[str, Any]:
+    facts = {"id": stored.id, "filename": stored.filename, "bytes": stored.size, "created_at": stored.created}
+    return {**facts, "object": "file", "purpose": "user_data", "status": "processed"}
 
 
 def _evidence_response(traced: Sequence[tuple[VideoClip, ClipEvidence]]) -> Response:

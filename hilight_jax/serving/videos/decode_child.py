@@ -43,13 +43,7 @@ def main() -> int:
         sys.stderr.write("the video takes more memory to decode than it may; give one of fewer or smaller frames.")
         return 2
     archive = io.BytesIO()
-    np.savez(
-        archive,
-        frames=clip.frames,
-        pictures=clip.pictures,
-        numbers=clip.numbers,
-        num_total=np.array(clip.num_total),
-    )
+    np.savez(archive, frames=clip.frames, pictures=clip.pictures, numbers=clip.numbers, num_total=clip.num_total)
     sys.stdout.buffer.write(archive.getvalue())
     return 0
 

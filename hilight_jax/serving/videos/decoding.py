@@ -70,14 +70,7 @@ class VideoDecoder:
     """Decodes a limited number of videos at a time, and caches the latest clips."""
 
     def __init__(self, directory: Path, num_frames: int, image_size: int, limits: VideoLimits):
-        """Starts with an empty cache.
-
-        Args:
-          directory: Place of temporary files, for videos in memory.
-          num_frames: F, frames that a model sees of a video.
-          image_size: Rows and columns of a frame.
-          limits: Limits of a video.
-        """
+        """Starts with an empty cache; ``directory`` is for temporary files, see ``VideoStore`` for the others."""
         self._directory, self._num_frames, self._image_size, self._limits = directory, num_frames, image_size, limits
         self._cached: collections.OrderedDict[str, VideoClip] = collections.OrderedDict()
         self._children: set[subprocess.Popen[bytes]] = set()
@@ -137,11 +130,7 @@ class VideoDecoder:
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
         try:
             child = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
             raise DecoderFailed(f"no decoder could be started ({error.strerror}); try again later.") from error

@@ -66,13 +66,7 @@ class VideoStore:
     """Uploaded files in a temporary directory, and the clips of their and other videos."""
 
     def __init__(self, num_frames: int, image_size: int, limits: VideoLimits):
-        """Makes the directory; ``close`` deletes it.
-
-        Args:
-          num_frames: F, frames that a model sees of a video.
-          image_size: Rows and columns of a frame.
-          limits: Limits of the videos.
-        """
+        """Makes the directory; a model sees ``num_frames`` square frames of ``image_size`` rows of a video."""
         self.limits = limits
         self._directory = tempfile.TemporaryDirectory(prefix="hilight-files-")
         self._files: collections.OrderedDict[str, StoredFile] = collections.OrderedDict()
@@ -146,19 +140,19 @@ class VideoStore:
           UserError: The address is not valid, or the video cannot be fetched or decoded or exceeds a limit.
           QueueFull: Too many videos wait.
         """
+
+        async def decode(content: bytes) -> VideoClip:
+            return await self._decoder.decode(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
+
+        async def fetch() -> VideoClip:
+            return await decode(await self._from_host(url))
+
         scheme = url.partition(":")[0].lower()
         if is_file_id(url):
             return await self._decoder.decode(self.get(url).digest, lambda: self.path(url), num_frames)
         if scheme == "data":
-            content = await asyncio.to_thread(self._from_data_url, url)
-            return await self._decoder.decode(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
+            return await decode(await asyncio.to_thread(self._from_data_url, url))
         if scheme in ("http", "https"):
-
-            async def fetch() -> VideoClip:
-                content = await self._from_host(url)
-                digest = await asyncio.to_thread(_digest, content)
-                return await self._decoder.decode(digest, lambda: content, num_frames)
-
             # The place is kept until the video is decoded, so that the videos in memory are limited.
             return await self._fetch_queue.run(fetch)
         raise DataError(
@@ -191,10 +185,7 @@ class VideoStore:
             where = f"from {', '.join(self.limits.allowed_hosts)}" if self.limits.allowed_hosts else "from no host"
             raise Forbidden(f"videos may be fetched {where}, not from '{named[:60]}'; upload the file instead.")
         try:
-            async with (
-                asyncio.timeout(self.limits.fetch_seconds),
-                self._client.stream("GET", url) as response,
-            ):
+            async with asyncio.timeout(self.limits.fetch_seconds), self._client.stream("GET", url) as response:
                 if response.is_redirect:
                     raise Forbidden(f"'{named}' redirects elsewhere, which is not followed; upload the file instead.")
                 if response.status_code != 200:
