@@ -57,7 +57,7 @@ class ClipVipTower(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Pixels to tokens; cls and added_cls share position 0, patches alone get a temporal embedding (if any times)."""
+    """Pixels to tokens; cls and added_cls share position 0, patches alone get a temporal embedding (if `num_times`)."""
 
     def __init__(self, num_patches: int, patch_size: int, width: int, num_times: int, num_proxy_tokens: int):
         super().__init__()
@@ -108,9 +108,9 @@ class Block(nn.Module):
         self.mlp = Mlp(width, mlp_dim)
         self.layer_norm2 = nn.LayerNorm(width)
 
-    def forward(self, x: torch.Tensor, *how) -> torch.Tensor:
-        """Runs the block on tokens [B, S, D]; the attention takes the other arguments."""
-        x = x + self.self_attn(self.layer_norm1(x), *how)
+    def forward(self, x: torch.Tensor, *attention_args) -> torch.Tensor:
+        """Runs the block on tokens [B, S, D]."""
+        x = x + self.self_attn(self.layer_norm1(x), *attention_args)
         return x + self.mlp(self.layer_norm2(x))
 
 
