@@ -56,10 +56,10 @@ controls: venv allocator
 	$(RUN) -m hilight_jax.ablate losses
 
 test: venv
-	$(VENV)/bin/python -m pytest -q -m "not slow and not tpu_compiler" -n $(WORKERS) --dist loadfile
+	$(VENV)/bin/python -m pytest -q -m "not slow and not tpu_compiler" -n $(WORKERS) --dist loadfile --durations=25
 
 test-slow: venv
-	$(VENV)/bin/python -m pytest -q -m "slow and not tpu_compiler"
+	$(VENV)/bin/python -m pytest -q -m "slow and not tpu_compiler" --durations=25
 
 # Torch and transformers are no part of the package: an extra of its own, so the virtual environment is made anew.
 test-torch:
