@@ -14,7 +14,6 @@ from hilight_jax.evals.video_qa import evaluate_video_qa
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.stages import trained_chat, trained_encoder
 from hilight_jax.stages.load_config import load_config
-from hilight_jax.stages.trained_encoder import read_controls
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
 
@@ -31,14 +30,17 @@ def test_it_writes_the_page_with_examples(tmp_path, monkeypatch, capsys):
     assert html.count(".gif") == 2 and "loss 2.5" in html and "Checkpoint: step 40, latest." in html
 
 
-def test_a_broken_table_of_controls_is_one_sentence(tmp_path):
-    assert read_controls([tmp_path / "none.json"]) is None
+def test_a_broken_table_of_controls_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_encoder, "load_encoder", lambda workdir, which: ColourEncoder())
+    monkeypatch.setattr(trained_encoder, "open_source", lambda specification: ColouredDiscs())
+    arguments = [str(tmp_path), "--data", "discs", "--num_clips", "1", "--controls", str(tmp_path / "controls.json")]
+    assert report.main(arguments) == 0  # There is no such table, so the page has none.
     (tmp_path / "controls.json").write_text("[1, 2")
     with pytest.raises(DataError, match="controls.json is not JSON"):
-        read_controls([tmp_path / "controls.json"])
+        report.main(arguments)
     (tmp_path / "controls.json").write_text("[1, 2]")
     with pytest.raises(DataError, match="holds no JSON object"):
-        read_controls([tmp_path / "controls.json"])
+        report.main(arguments)
 
 
 def test_overrides_give_the_runs_configuration_again(tmp_path):
