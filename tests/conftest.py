@@ -1,10 +1,12 @@
-"""Test session set-up: the CPU backend with 8 fake devices, chosen before jax is imported.
+"""Test session set-up: the CPU backend with 8 fake devices and one compile cache, chosen before jax is imported.
 
 Tests compile many small programs and run each a few times, so LLVM is told not to polish them: the suite takes half the
-time. What is measured or compared bitwise runs in processes of its own, without these flags.
+time. What is measured or compared bitwise runs in processes of its own, without these flags. The workers of a session
+and the programs that its tests start share one directory of compiled programs.
 """
 
 import os
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _FLAGS = (
@@ -13,6 +15,12 @@ _FLAGS = (
     "--xla_llvm_disable_expensive_passes=true",
 )
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS]).strip()
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # In xdist's workers it is.
+    _COMPILED = tempfile.TemporaryDirectory(prefix="hilight-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import pytest  # noqa: E402
 
