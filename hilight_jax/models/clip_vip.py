@@ -223,7 +223,7 @@ class VideoTower(nn.Module):
             raise ConfigError(
                 f"video has shape {video.shape}, but must be [B, F, Y, X, C]: clips, frames, rows, columns, 3."
             )
-        self.config.check_frame(*video.shape[2:4], "resize the video or set vision.image_size")
+        self.config.check_frame(video.shape[2], video.shape[3], "resize the video or set vision.image_size")
         embeddings = self.pre_layernorm(self.embeddings(video))
         attend = choose_attention(
             embeddings.shape, self.config.num_heads, self.config.num_proxy_tokens, video.shape[1], self.compute

@@ -149,7 +149,7 @@ class FrameTower(nn.Module):
         """
         if frames.ndim != 4:
             raise ConfigError(f"frames have shape {frames.shape}, but must be [B, Y, X, C]: frames, rows, columns, 3.")
-        self.config.check_frame(*frames.shape[1:3], "resize the frames or set frames.image_size")
+        self.config.check_frame(frames.shape[1], frames.shape[2], "resize the frames or set frames.image_size")
         embeddings = self.pre_layernorm(self.embeddings(frames[:, None]))
         attend = over_heads(attention, self.config.num_heads)
         tokens, outputs = self.encoder(embeddings, attend, keep_outputs=keep_outputs)

@@ -25,7 +25,8 @@ class Metrics:
         }
         for name, (what, read) in gauges.items():
             Gauge(name, what, registry=self._registry).set_function(read)
-        counter, histogram = (functools.partial(kind, registry=self._registry) for kind in (Counter, Histogram))
+        counter = functools.partial(Counter, registry=self._registry)
+        histogram = functools.partial(Histogram, registry=self._registry)
         self._requests = counter("hilight_requests", "requests by route and status", ["route", "status"])
         self._seconds = histogram("hilight_request_seconds", "time until the response has ended", ["route"])
         self._answers = counter("hilight_answers", "answers by finish reason", ["reason"])
