@@ -16,17 +16,17 @@ import json
 import shlex
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.runs.workdir import read_stage
-from hilight_jax.stages.stage import EvaluationOptions
+from hilight_jax.stages.stage import Asks, EvaluationOptions
 from hilight_jax.stages.table import STAGES
 
-# What leads a user to the same figures again, apart from the run, the checkpoint and the source.
+# Options of the command that prints the same figures again, beside the run, the checkpoint and the source.
 _OPTIONS = ("num_clips", "similarity", "history", "no_controls", "max_new_tokens", "name")
 # The options that every evaluation of a run reads; those of one stage are in its evaluator.
 _OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
@@ -118,7 +118,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         ask=arguments.ask,
     )
     if arguments.ask:
-        asked, table = evaluator.ask(sources[0], options)  # pyright: ignore[reportAttributeAccessIssue]
+        asked, table = cast(Asks, evaluator).ask(sources[0], options)
         print(table)
         return {"asked": [item.as_json() for item in asked]}
     results = {}

@@ -1,6 +1,6 @@
 """Trains a model: ``python -m hilight_jax.train --config configs/encoder.py[:preset] [--config.key=value]``.
 
-Started again on the same working directory it resumes; finished, it says so.
+Started again on the same working directory it resumes; a finished run prints that and ends.
 """
 
 import os
@@ -30,7 +30,7 @@ from hilight_jax.training.long_runs.goodput import Clock
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.trainer import Trainer
 
-GENERATION_SECONDS = 4 * 3600.0  # How long other processes wait while the first one generates a world.
+GENERATION_SECONDS = 4 * 3600.0  # Limit on the wait of other processes while the first one generates a world.
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -133,7 +133,7 @@ class Store:
         """
         step = which if isinstance(which, int) else self.best() if which == "best" else self.latest()
         if step is None:
-            raise CheckpointError(f"{self._directory} holds no finished checkpoint yet; train it first.")
+            raise CheckpointError(f"'{self._directory.parent}' holds no finished checkpoint yet; train it first.")
         return step
 
     def set_aside(self, step: int, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The roll call: process 0 waits for all others, and reports missing or misnumbered processes to everybody.
+"""The roll call: process 0 waits for all others, and every process gets the numbers of those missing or misnumbered.
 
 It runs before JAX's own start, which aborts a process without a message when another is missing, and on the same port.
 """

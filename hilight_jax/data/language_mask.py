@@ -85,7 +85,7 @@ FUNCTION_WORDS = frozenset(
     "they've i'd you'd he'd she'd we'd they'd i'll you'll he'll she'll we'll they'll isn't aren't wasn't weren't "
     "hasn't haven't hadn't doesn't don't didn't won't wouldn't shan't shouldn't can't cannot couldn't mustn't that's "
     "there's here's what's who's "
-    # What an apostrophe leaves behind.
+    # Endings that an apostrophe leaves.
     "s t re ve m ll d".split()
 )
 

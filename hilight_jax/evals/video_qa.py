@@ -1,6 +1,6 @@
 """Asks a chat model every question of a held-out source, and again with another clip in the place of its own.
 
-Each question is asked by itself, all clips so far first, so that no earlier answer gives it away. (`history` puts the
+Each question is asked by itself, after all clips shown so far and without the earlier answers. (`history` puts the
 earlier turns of the conversation with their true answers before it instead, for data whose later questions refer to
 earlier ones.) The other clip is the first one of the conversation before it in the source, the first conversation's
 that of the last: fixed, and never one of the question's own. (A question about two clips takes those of two

@@ -160,7 +160,7 @@ class GatedMlp(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm layer in the form that ``nn.scan`` wants: carry in, (carry, kept outputs) out.
+    """One pre-norm layer in the form that ``nn.scan`` takes: carry in, (carry, kept outputs) out.
 
     Attributes beside those of ``GroupedQueryAttention`` and ``GatedMlp``:
       keep_output: Return the residual stream after this layer.

@@ -154,5 +154,5 @@ def _version(rule: str) -> tuple[int, int]:
         raise ConfigError(f"the rule '{rule}' is no version of transformers; write it as '4.38.0'.")
     version = int(parts[0]), int(parts[1])
     if version < (4, 38):
-        raise ConfigError(f"transformers {rule} does not know Gemma; the first version that does is 4.38.0.")
+        raise ConfigError(f"transformers {rule} has no Gemma; the first version that has it is 4.38.0.")
     return version

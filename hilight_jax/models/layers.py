@@ -159,7 +159,7 @@ class Mlp(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """One pre-norm layer, in the form that ``nn.scan`` wants: carry in, (carry, kept output) out."""
+    """One pre-norm layer, in the form that ``nn.scan`` takes: carry in, (carry, kept output) out."""
 
     num_heads: int
     mlp_dim: int

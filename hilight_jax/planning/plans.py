@@ -17,7 +17,6 @@ from hilight_jax.planning.hlo import collectives, kernel_costs
 from hilight_jax.planning.memory import account, arguments
 from hilight_jax.planning.programs import model_flops, tower_flops
 from hilight_jax.planning.topologies import Chip, Topology, whole_sides
-from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.training.run_config import RunConfig
 
 BATCHES = (1, 2, 4, 8, 16, 32)  # Examples of a chip, tried by a sweep.
@@ -52,7 +51,7 @@ def make_plan(config: RunConfig, topology: Topology, devices: list[Any], hlo: Pa
     try:
         step = programs.compile_step(trainer)
         towers = None
-        if isinstance(config, ChatTrainConfig):
+        if tower_flops(config):
             towers = programs.compile_towers(config, host, whole=len(host) == len(devices))
     except programs.DoesNotFit as problem:
         failed = {"fits": False, "compiler": problem.remark, "needed": problem.needed, "memory": arguments(trainer)}
@@ -161,7 +160,7 @@ def advice(config: RunConfig, topology: Topology, needed: int | None) -> str:
     )
 
 
-def sweep(config: RunConfig, topology: Topology, devices: list[Any], tell: Callable[[str], None]) -> list[dict]:
+def sweep(config: RunConfig, topology: Topology, devices: list[Any], log: Callable[[str], None]) -> list[dict]:
     """Plans every setting and ranks them: those that fit, larger batches, without remat.
 
     Settings that need more memory than one that did not fit are not compiled.
@@ -174,10 +173,10 @@ def sweep(config: RunConfig, topology: Topology, devices: list[Any], tell: Calla
             try:
                 plan = make_plan(changed, topology, devices)
             except ConfigError as error:
-                tell(f"{setting}: {error}")
+                log(f"{setting}: {error}")
                 continue
             rows.append(_row(changed, plan, remat, fsdp))
-            tell(f"{setting}: {'fits' if plan['fits'] else 'does not fit'}")
+            log(f"{setting}: {'fits' if plan['fits'] else 'does not fit'}")
             if not plan["fits"]:
                 break
     return sorted(rows, key=lambda row: (not row["fits"], -row["batch_per_chip"], row["remat"], row["fsdp"]))

@@ -10,7 +10,6 @@ import jax
 from jax.sharding import Mesh
 
 from hilight_jax.stages.chat_config import ChatTrainConfig
-from hilight_jax.stages.flops import towers_flops
 from hilight_jax.stages.frozen_towers import CLIPS_PER_DEVICE, device_groups, tower_program, tower_shapes
 from hilight_jax.stages.table import STAGES
 from hilight_jax.training.run_config import RunConfig
@@ -92,11 +91,9 @@ def model_flops(config: RunConfig) -> int:
 
 
 def tower_flops(config: RunConfig) -> int:
-    """Model FLOPs of a chat stage's frozen towers on the clips of one step, without their cache; 0 for other stages."""
-    if not isinstance(config, ChatTrainConfig):
-        return 0
-    clips = config.batch_size * config.data.max_videos
-    return clips * towers_flops(config.model, config.data.num_frames, config.data.key_frames.count)
+    """Model FLOPs of a stage's frozen towers on the clips of one step; 0 for a stage without towers."""
+    count = STAGES[config.stage].tower_flops
+    return count(config) if count else 0
 
 
 def _compile(lowered: Any) -> Program:

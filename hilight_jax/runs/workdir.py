@@ -29,15 +29,19 @@ def read_values(workdir: str | Path) -> dict[str, Any]:
     return read_object(path, CheckpointError, _ADVICE)
 
 
+def stage_of(values: Mapping[str, Any]) -> str:
+    """Returns the stage that a configuration names; one that names none is the encoder's."""
+    return values.get("stage", "encoder")
+
+
 def read_stage(workdir: str | Path) -> str:
-    """Returns the stage of a run; a directory without a stage or a configuration counts as the encoder's.
+    """Returns the stage of a run; a directory without a configuration counts as the encoder's.
 
     Raises:
       CheckpointError: ``config.json`` is damaged.
     """
     path = Path(workdir) / CONFIG
-    values = read_object(path, CheckpointError, _ADVICE) if path.is_file() else {}
-    return values.get("stage", "encoder")
+    return stage_of(read_object(path, CheckpointError, _ADVICE) if path.is_file() else {})
 
 
 def read_config_as(config: type[C], workdir: str | Path) -> C:

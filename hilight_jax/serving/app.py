@@ -11,7 +11,6 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from hilight_jax.core.admission import QueueFull
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.conversations.conversation import TooLong
 from hilight_jax.serving.chat_routes import chat_router
@@ -21,6 +20,7 @@ from hilight_jax.serving.middleware import AccessMiddleware, AccessRules
 from hilight_jax.serving.protocol import INVALID_REQUEST, SERVER_ERROR, error_body, field_path
 from hilight_jax.serving.service import Disconnected, Service, UnknownModel
 from hilight_jax.serving.video_routes import video_router
+from hilight_jax.serving.videos.admission import QueueFull
 from hilight_jax.serving.videos.decoding import DecoderFailed, NoRoom
 from hilight_jax.serving.videos.video_store import Forbidden, TooLarge, UnknownFile
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from hilight_jax.core.admission import AdmissionQueue
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.serving.protocol import TextPart, VideoPart
+from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.video_store import VideoStore, is_file_id
 
 _Result = TypeVar("_Result")

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Key
 
-from hilight_jax.core.admission import QueueFull
 from hilight_jax.core.errors import UserError
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
 from hilight_jax.generation.streaming import AnswerState
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, FinishReason, GenerationRequest
 from hilight_jax.serving.slots import Slots
+from hilight_jax.serving.videos.admission import QueueFull
 
 _FAILED = "the model failed on this request; see the server's log."
 _CLOSED = "the server is shutting down; retry later, or on another server."

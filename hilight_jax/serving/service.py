@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hilight_jax.core.admission import AdmissionQueue
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, TooLong, Turn
@@ -22,6 +21,7 @@ from hilight_jax.serving.answer_stream import AnswerStream, Chunk, GenerationReq
 from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine
 from hilight_jax.serving.protocol import ChatRequest, turns_of
+from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.video_store import VideoStore
 
 _Result = TypeVar("_Result")

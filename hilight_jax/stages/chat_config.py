@@ -36,7 +36,9 @@ class Sources:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChatTrainConfig(RunConfig):
-    """A run of the stage ``align`` or ``tune``; ``freeze`` says which of token_mining, gemma and lora are not trained.
+    """A run of the stage ``align`` or ``tune``.
+
+    ``freeze`` lists those of token_mining, gemma and lora that are not trained.
 
     Attributes:
       stage: ``align`` starts from an encoder and a Long-CLIP, ``tune`` from an aligned model.

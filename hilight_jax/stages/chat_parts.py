@@ -18,7 +18,7 @@ from hilight_jax.core.errors import CheckpointError, ConfigError, DataError
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer, train_tokenizer
 from hilight_jax.data.sources import open_source
 from hilight_jax.runs.provenance import Origin, load_known, load_part, read_provenance, write_provenance
-from hilight_jax.runs.workdir import read_values
+from hilight_jax.runs.workdir import read_values, stage_of
 from hilight_jax.stages.chat_config import ChatTrainConfig
 
 TOKENIZER = "tokenizer.model"
@@ -66,17 +66,22 @@ def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) ->
     """
     source = getattr(config.sources, field)
     values = read_values(source)
-    stage = values.get("stage", "encoder")
+    stage, model = stage_of(values), values.get("model")
     if field not in ("language_model", stage):
         raise CheckpointError(
             f"config.sources.{field} is '{source}', which is a run of the stage '{stage}'; name a run of the stage "
             f"'{field}'."
         )
+    if not isinstance(model, dict):
+        raise CheckpointError(
+            f"config.sources.{field} is '{source}', whose config.json describes no model; restore it, or name another "
+            f"run."
+        )
     for part in parts:
         if part == "visual_projection":  # A matrix; its size is checked with all the others' when the model is built.
             continue
-        ours, theirs = getattr(config.model, part), values["model"].get(part)
-        there = to_dict(theirs and build(type(ours), theirs, f"config.model.{part}"))
+        ours, theirs = getattr(config.model, part), model.get(part)
+        there = None if theirs is None else to_dict(build(type(ours), theirs, f"{source}: config.model.{part}"))
         lines = differences(there, to_dict(ours), f"config.model.{part}")
         if lines:
             raise CheckpointError(

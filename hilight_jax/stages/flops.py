@@ -16,7 +16,6 @@ from hilight_jax.core import trees
 from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining import TokenMiningConfig
@@ -87,7 +86,7 @@ def long_clip_step_flops(config: LongClipTrainConfig) -> int:
 
 
 def chat_step_flops(config: ChatTrainConfig) -> int:
-    """One step over the global batch of the longest bucket; the towers' own program is ``towers_flops``."""
+    """One step over the global batch of the longest bucket; the towers' own program is ``tower_flops``."""
     model, data, rows = config.model, config.data, max(config.data.buckets)
     trained = {part: not trees.matches(part, config.freeze) for part in ("token_mining", "gemma")}
     mined = 3 if trained["token_mining"] else 1
@@ -101,13 +100,15 @@ def chat_step_flops(config: ChatTrainConfig) -> int:
     return config.batch_size * per_example
 
 
-def towers_flops(config: HiLightConfig, num_frames: int, num_key_frames: int) -> int:
-    """Both towers on one clip, forward alone."""
-    if config.frames is not None:
-        frame = frame_flops(config.frames)
+def tower_flops(config: ChatTrainConfig) -> int:
+    """The frozen towers of a chat stage on the clips of one step, forward alone and without their cache."""
+    model, data = config.model, config.data
+    if model.frames is not None:
+        frame = frame_flops(model.frames)
     else:
-        frame = video_flops(config.vision, 1) + 2 * config.vision.width * config.token_mining.width_frames
-    return video_flops(config.vision, num_frames) + num_key_frames * frame
+        frame = video_flops(model.vision, 1) + 2 * model.vision.width * model.token_mining.width_frames
+    per_clip = video_flops(model.vision, data.num_frames) + data.key_frames.count * frame
+    return config.batch_size * data.max_videos * per_clip
 
 
 def frame_flops(config: FrameConfig) -> int:

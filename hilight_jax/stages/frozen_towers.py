@@ -27,7 +27,7 @@ from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
 FEATURES = ("clip_tokens", "frame_features")
 CLIPS_PER_DEVICE = 8
 Features = dict[str, np.ndarray]
-_DTYPE = "_dtype"  # Behind a name: its dtype. npz files know no bfloat16, so values are stored as unsigned integers.
+_DTYPE = "_dtype"  # Behind a name: its dtype. npz files have no bfloat16, so values are stored as unsigned integers.
 
 
 class TowerCache:

@@ -12,7 +12,7 @@ import ml_collections
 
 from hilight_jax.core.config import build
 from hilight_jax.core.errors import ConfigError, nearest
-from hilight_jax.runs.workdir import read_values
+from hilight_jax.runs.workdir import read_values, stage_of
 from hilight_jax.stages.table import STAGES
 from hilight_jax.training.run_config import RunConfig
 
@@ -32,7 +32,7 @@ def load_config(spec: str, overrides: Sequence[str] = (), data_dir: str | Path =
     config = module.get_config(argument) if argument else module.get_config()
     for override in overrides:
         _override(config, override)
-    stage = config.get("stage", "encoder")
+    stage = stage_of(config)
     if stage in STAGES and STAGES[stage].stage is None:
         trained = [name for name, row in STAGES.items() if row.stage is not None]
         raise ConfigError(f"the stage '{stage}' is not trained; train one of {', '.join(trained)}.")
@@ -54,7 +54,7 @@ def build_run(values: Mapping[str, Any]) -> RunConfig:
     Raises:
       ConfigError: The stage is unknown, or a key or value is not allowed.
     """
-    stage = values.get("stage", "encoder")
+    stage = stage_of(values)
     if stage not in STAGES:
         raise ConfigError(
             f"config.stage is {stage!r}, but must be one of {', '.join(STAGES)}.{nearest(str(stage), STAGES)}"
@@ -66,20 +66,22 @@ def _execute(path: Path) -> types.ModuleType:
     """Runs a config file, which may import others of its own folder ``configs`` or of the current directory's."""
     spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
     module = importlib.util.module_from_spec(spec)
-    places = [str(path.parent.parent), str(Path.cwd())]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:  # May be another folder's.
-        del sys.modules[name]
-    sys.path[:0] = places
+    places = [str(path.parent.parent)] if path.parent.name == "configs" else []
+    places = [place for place in [*places, str(Path.cwd())] if place not in sys.path]
+    others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "configs"}
+    sys.path += places
     try:
         spec.loader.exec_module(module)
     finally:
-        for place in places:
-            sys.path.remove(place)
+        sys.path[:] = [place for place in sys.path if place not in places]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:  # Another file has its own.
+            del sys.modules[name]
+        sys.modules.update(others)
     return module
 
 
 def _override(config: ml_collections.ConfigDict, override: str) -> None:
-    """Sets one key; whether there is such a key is for ``build`` to say."""
+    """Sets one key; ``build`` refuses unknown keys later."""
     key, equals, text = override.removeprefix("--").partition("=")
     *parents, name = key.removeprefix("config.").split(".")
     if not key.startswith("config.") or not equals:

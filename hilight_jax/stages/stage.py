@@ -107,8 +107,7 @@ class EvaluationOptions:
 class Evaluator(Protocol):
     """Evaluates a checkpoint; its constructor takes ``(workdir, which)``.
 
-    An evaluator whose ``options`` hold ``ask`` also has the method ``ask(specification, options)``, which returns
-    answers and their text.
+    An evaluator whose ``options`` hold ``ask`` also is one of ``Asks``.
     """
 
     kind: str  # In messages, such as "an encoder".
@@ -122,6 +121,14 @@ class Evaluator(Protocol):
 
     def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
         """Figures on one source; ``answers``, if any, go to a file of their own."""
+        ...
+
+
+class Asks(Protocol):
+    """An evaluator whose ``options`` hold ``ask``."""
+
+    def ask(self, specification: str, options: EvaluationOptions) -> tuple[list[Any], str]:
+        """Asks ``options.ask`` questions about one clip; returns the answers, and as text."""
         ...
 
 

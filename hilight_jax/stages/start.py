@@ -56,7 +56,7 @@ def check_workdir(config: RunConfig, workdir: Path) -> None:
 
 
 def check_init_from(config: RunConfig, workdir: Path) -> None:
-    """Refuses to start from a run of another stage, or one whose number of heads differs, which no shape shows.
+    """Refuses to start from a run of another stage, or one with another number of heads, which no array shape reveals.
 
     Raises:
       CheckpointError: What is there, and what is needed.

@@ -26,8 +26,9 @@ class Row:
     Attributes:
       config: The configuration of its runs (``load_config``, ``convert``).
       stage: Input, objective and evaluation of a run, of ``(config, mesh, workdir)`` (``train``).
-      objective: The objective alone, of ``(config, mesh)``: nothing is read (``plan``, ``benchmark``).
+      objective: The same objective alone, of ``(config, mesh)``: no data and no other run is read (``plan``).
       step_flops: Model FLOPs of one train step (``plan``, ``benchmark``).
+      tower_flops: Model FLOPs of its frozen towers, a program of their own, on the clips of one step (``plan``).
       evaluator: Evaluates a checkpoint, of ``(workdir, which)`` (``evaluate``).
       page: Writes the report page of a run; returns its path and the number of examples on it (``report``).
     """
@@ -36,6 +37,7 @@ class Row:
     stage: Callable[[Any, Mesh, Path], Stage] | None = None
     objective: Callable[[Any, Mesh], Objective] | None = None
     step_flops: Callable[[Any], int] | None = None
+    tower_flops: Callable[[Any], int] | None = None
     evaluator: type[Evaluator] | None = None
     page: Callable[[Path, PageRequest], tuple[Path, int]] | None = None
 
@@ -45,6 +47,7 @@ _CHAT = Row(
     stage=ChatStage,
     objective=lambda config, mesh: ChatObjective(config),
     step_flops=flops.chat_step_flops,
+    tower_flops=flops.tower_flops,
     evaluator=ChatEvaluator,
     page=write_chat_page,
 )

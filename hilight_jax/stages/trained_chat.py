@@ -26,6 +26,7 @@ from hilight_jax.pages.report import checkpoint, read_evaluations
 from hilight_jax.runs.provenance import Origin, load_part
 from hilight_jax.runs.workdir import read_config_as, read_stage
 from hilight_jax.stages.chat_config import CHAT_STAGES, ChatTrainConfig
+from hilight_jax.stages.chat_parts import TOKENIZER
 from hilight_jax.stages.stage import EvaluationOptions, PageRequest
 from hilight_jax.training.metrics import read_metrics
 
@@ -72,9 +73,9 @@ def load_chat_model(workdir: str | Path, which: Which = "latest") -> ChatModel:
         params[part] = _move_to_device(tree)
     if complaints := name_report(shapes, params):
         raise CheckpointError(f"'{workdir}' does not fit its own configuration: {'; '.join(complaints)}.")
-    tokenizer = workdir / "tokenizer.model"
+    tokenizer = workdir / TOKENIZER
     if not tokenizer.is_file():
-        raise CheckpointError(f"'{workdir}' has lost its tokenizer.model; copy it back from the run that it builds on.")
+        raise CheckpointError(f"'{workdir}' has lost its {TOKENIZER}; copy it back from the run that it builds on.")
     step = next(origin.step for origin in origins.values() if Path(origin.workdir) == workdir.resolve())
     return ChatModel(run.model, params, run.data, tokenizer, origins, run, step)
 
@@ -140,7 +141,7 @@ def write_chat_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
         raise UserError(f"'{workdir}' has no evaluation of {request.data}; run 'python -m hilight_jax.evaluate' first.")
     if result is not None and (request.data or not is_missing(result["source"])):
         data = read_config_as(ChatTrainConfig, workdir).data
-        data = dataclasses.replace(data, tokenizer=str(workdir / "tokenizer.model"))
+        data = dataclasses.replace(data, tokenizer=str(workdir / TOKENIZER))
         answers = workdir / "evaluations" / result["answers_file"]
         examples = asked_clips(answers, open_conversations(result["source"]), data, request.num_clips)
         drawn_from = checkpoint(result)

@@ -144,8 +144,11 @@ class Trainer:
         Raises:
           CheckpointError: A name is missing, left over or of another shape; all such names are listed.
         """
-        store = Store(Path(source.workdir) / "checkpoints", read_only=True)
-        step = store.resolve(source.which)
+        try:
+            store = Store(Path(source.workdir) / "checkpoints", read_only=True)
+            step = store.resolve(source.which)
+        except CheckpointError as error:
+            raise CheckpointError(f"config.init_from.workdir: {error}") from error
         shapes = trees.flatten(self.state_shapes.params)
         wanted = {path: x for path, x in shapes.items() if not trees.matches(path, source.skip)}
         saved = trees.flatten(store.param_shapes(step))

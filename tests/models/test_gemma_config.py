@@ -69,7 +69,9 @@ def test_other_architectures_are_refused(changes, sentence):
         gemma_config_from_json(JSON_2B | changes)
 
 
-@pytest.mark.parametrize(("rule", "sentence"), [("new", "no version"), ("4.37.2", "does not know Gemma")])
+@pytest.mark.parametrize(
+    ("rule", "sentence"), [("new", "no version"), ("4.37.2", "has no Gemma; the first version that has it is 4.38.0")]
+)
 def test_a_rule_is_a_version_that_knows_gemma(rule, sentence):
     with pytest.raises(ConfigError, match=sentence):
         gemma_config_from_json(JSON_2B, rule)

@@ -57,6 +57,14 @@ def test_a_run_that_does_not_exist_is_refused(tmp_path):
         gather_parts(config, tmp_path)
 
 
+@pytest.mark.parametrize("damaged", ['{"stage": "encoder"}', '{"stage": "encoder", "model": 3}'])
+def test_a_source_whose_configuration_describes_no_model_is_refused(tmp_path, damaged):
+    (tmp_path / "config.json").write_text(damaged)
+    config = tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(tmp_path, tmp_path))
+    with pytest.raises(CheckpointError, match="config.sources.encoder is .* describes no model; restore it"):
+        gather_parts(config, tmp_path / "new")
+
+
 def test_a_run_that_goes_on_keeps_the_parts_it_began_with(towers, tmp_path):
     config = tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(*towers))
     keep_provenance(tmp_path / "run", gather_parts(config, tmp_path / "run")[1])

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 
+import jax
 import pytest
 
 from hilight_jax.checkpoints.store import Store
@@ -153,3 +154,12 @@ def test_where_no_checkpoint_can_be_read_the_run_does_not_begin_anew(tmp_path):
     for _ in range(2):
         with pytest.raises(CheckpointError, match="no checkpoint in .* can be read"):
             train(tmp_path, ToyTrainer())
+
+
+def test_a_step_that_would_copy_from_the_host_without_being_asked_is_refused(tmp_path):
+    class OnTheHost(ToyTrainer):
+        def put_batch(self, batch):
+            return batch
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        train(tmp_path, OnTheHost())

@@ -32,7 +32,7 @@ class ClipQuestions:
     """The conversations about one split of a stored dataset, one for each clip; can be sent to worker processes.
 
     With a random generator, a conversation has ``turns`` of its clip's questions, or all that there are, in random
-    order: its beginnings are shorter conversations, so that a model learns from one what it would from them. The share
+    order: one long conversation trains the model on every shorter one that it begins with. The share
     ``two_clips`` of them ends with a question about two clips, half of these with both clips at once and no other
     question, half with the second clip shown in mid-conversation. The evaluated form has all questions of the
     clip and, unless ``two_clips`` is 0, one about it and another clip.

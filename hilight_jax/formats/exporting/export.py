@@ -31,7 +31,7 @@ from hilight_jax.runs.ancestry import made_with, read_ancestry, sha256, without_
 from hilight_jax.runs.provenance import read_provenance
 
 FORMATS = ("hilight", "huggingface", "stablehlo", "encoder")
-# Where a format has the language model that an adapter belongs to, seen from the adapter.
+# Of each format with adapters: the path from an adapter to its language model.
 _BASES = {"hilight": "../hilight", "huggingface": ".."}
 DTYPES = ("float32", "bfloat16", "float16")
 

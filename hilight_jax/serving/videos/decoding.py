@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hilight_jax.core.admission import AdmissionQueue
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import VideoClip
+from hilight_jax.serving.videos.admission import AdmissionQueue
 
 _NUM_CACHED = 32
 # The environment of a decoding process; it has no API keys, because a video may exploit a fault of the decoder.

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from hilight_jax.core.admission import AdmissionQueue
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import VideoClip
+from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.decoding import NoRoom, VideoDecoder, VideoLimits, write
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
