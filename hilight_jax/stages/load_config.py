@@ -66,14 +66,13 @@ def _execute(path: Path) -> types.ModuleType:
     """Runs a config file, which may import others of its own folder ``configs`` or of the current directory's."""
     spec = importlib.util.spec_from_file_location("hilight_jax_config", path)
     module = importlib.util.module_from_spec(spec)
-    places = [str(path.parent.parent)] if path.parent.name == "configs" else []
-    places = [place for place in [*places, str(Path.cwd())] if place not in sys.path]
     others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "configs"}
-    sys.path += places
+    before = sys.path[:]
+    sys.path[:] = [*([str(path.parent.parent)] if path.parent.name == "configs" else []), *before, str(Path.cwd())]
     try:
         spec.loader.exec_module(module)
     finally:
-        sys.path[:] = [place for place in sys.path if place not in places]
+        sys.path[:] = before
         for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:  # Another file has its own.
             del sys.modules[name]
         sys.modules.update(others)
