@@ -1,6 +1,7 @@
 """Chooses the next token from the scores: greedily, or at random within top-k and top-p limits."""
 
 import dataclasses
+import functools
 import math
 import zlib
 from collections.abc import Sequence
@@ -15,6 +16,10 @@ from hilight_jax.core.errors import ConfigError
 
 # Scores divided by much smaller temperatures overflow float32.
 _LOWEST = 1e-4
+
+# The sizes of the compiled selections of the best scores, which are far faster than a sort of a large vocabulary; a
+# top-k limit uses the next size up. A limit above all of them, and any top-p limit, sorts.
+_SELECTIONS = (64, 1024)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +93,28 @@ def sample(
 def limit(
     logits: Float[Array, "B vocab"], top_k: Int[Array, " B"], top_p: Float[Array, " B"]
 ) -> Float[Array, "B vocab"]:
-    """Sets the scores outside ``top_k`` and then ``top_p`` to minus infinity; ties with the last one stay."""
+    """Sets the scores outside ``top_k`` and then ``top_p`` to minus infinity; ties with the last one stay.
+
+    A row with the vocabulary's size as ``top_k`` and 1 as ``top_p`` has no limit; without any limit nothing is sorted.
+    """
+    vocab = logits.shape[-1]
+    largest = jnp.max(jnp.where(top_k < vocab, top_k, 0))
+    selections = [functools.partial(_limit_by_selection, min(size, vocab)) for size in _SELECTIONS]
+    branches = [lambda logits, *_: logits, *selections, _limit_by_sorting]
+    by_top_k = jnp.sum(largest > np.array([0, *_SELECTIONS]))
+    branch = jnp.where(jnp.any(top_p < 1), len(branches) - 1, by_top_k)
+    return jax.lax.switch(branch, branches, logits, top_k, top_p)
+
+
+def _limit_by_selection(size: int, logits: Array, top_k: Array, top_p: Array) -> Array:
+    """Applies the ``top_k`` of each row up to ``size``; a larger one is no limit, and every ``top_p`` is 1."""
+    del top_p
+    falling, _ = jax.lax.top_k(logits, size)
+    lowest = jnp.take_along_axis(falling, jnp.minimum(top_k, size)[:, None] - 1, axis=-1)
+    return jnp.where((logits < lowest) & (top_k <= size)[:, None], -jnp.inf, logits)
+
+
+def _limit_by_sorting(logits: Array, top_k: Array, top_p: Array) -> Array:
     falling = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
     lowest = jnp.take_along_axis(falling, top_k[:, None] - 1, axis=-1)
     falling = jnp.where(falling < lowest, -jnp.inf, falling)
@@ -109,8 +135,6 @@ def _draw(
     logits: Array, keys: Array, steps: Array, greedy: Array, temperature: Array, top_k: Array, top_p: Array
 ) -> Array:
     """Draws within the limits of each row, or takes its best token."""
-    scores = logits / temperature[:, None]
-    limited = jnp.any((top_k < logits.shape[-1]) | (top_p < 1))  # Without limits nothing is sorted.
-    scores = jax.lax.cond(limited, limit, lambda scores, *_: scores, scores, top_k, top_p)
+    scores = limit(logits / temperature[:, None], top_k, top_p)
     drawn = jax.vmap(jax.random.categorical)(jax.vmap(jax.random.fold_in)(keys, steps), scores)
     return jnp.where(greedy, jnp.argmax(logits, axis=-1), drawn).astype(jnp.int32)

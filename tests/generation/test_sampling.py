@@ -19,6 +19,53 @@ def sample(logits, keys, step, config):
     return sample_rows(logits, [keys], [step] * len(logits), [config] * len(logits))
 
 
+def expected_token(logits, key, step, config):
+    """Chooses a row's token in numpy, with the noise that ``jax.random.categorical`` adds for the same key."""
+    if config.temperature == 0:
+        return int(np.argmax(logits))
+    scores = logits / np.float32(config.temperature)
+    falling = np.sort(scores)[::-1]
+    if config.top_k:
+        falling = falling[falling >= falling[min(config.top_k, len(falling)) - 1]]
+    if config.top_p < 1:
+        weights = np.exp(falling.astype(np.float64) - falling[0])
+        falling = falling[: np.searchsorted(np.cumsum(weights / weights.sum()), config.top_p) + 1]
+    noise = np.asarray(jax.random.gumbel(jax.random.fold_in(key, step), logits.shape))
+    return int(np.argmax(np.where(scores >= falling[-1], scores + noise, -np.inf)))
+
+
+GREEDY, UNLIMITED = SamplingConfig(), SamplingConfig(temperature=1.0)
+TOP_K = [SamplingConfig(temperature=0.5 + k / 1000, top_k=k) for k in (1, 3, 64, 65, 1024, 1025, 5000)]
+TOP_P = SamplingConfig(temperature=2.0, top_p=0.4, seed=2)
+BOTH = SamplingConfig(temperature=1.3, top_k=7, top_p=0.6)
+
+
+@pytest.mark.parametrize(
+    "configs",
+    [
+        *([config] for config in (GREEDY, UNLIMITED, *TOP_K, TOP_P, BOTH)),
+        [GREEDY, UNLIMITED],
+        [GREEDY, UNLIMITED, *TOP_K[:3]],
+        [GREEDY, UNLIMITED, *TOP_K[:5]],
+        [GREEDY, UNLIMITED, *TOP_K],
+        [GREEDY, UNLIMITED, *TOP_K, TOP_P, BOTH],
+    ],
+    ids=lambda configs: "+".join(f"{c.temperature:g},{c.top_k},{c.top_p:g}" for c in configs),
+)
+@pytest.mark.parametrize("vocab", [40, 2000])
+def test_rows_are_sampled_as_they_would_be_by_themselves(configs, vocab):
+    configs, rng = (configs * 24)[:24], np.random.default_rng(0)
+    logits = 2 * rng.standard_normal((24, vocab)).astype(np.float32)
+    logits[::2] = np.round(logits[::2])  # Rows with many ties.
+    keys = [row_keys(config, [np.array([i], np.int32)]) for i, config in enumerate(configs)]
+    for first in (0, 3):
+        steps = [first + i % 3 for i in range(24)]
+        expected = [expected_token(*row) for row in zip(logits, [key[0] for key in keys], steps, configs, strict=True)]
+        assert sample_rows(logits, keys, steps, configs).tolist() == expected
+        alone = [sample_rows(logits[i : i + 1], keys[i : i + 1], steps[i : i + 1], configs[i : i + 1]) for i in (0, 5)]
+        assert [int(token[0]) for token in alone] == [expected[0], expected[5]]
+
+
 def test_greedy_takes_the_first_of_the_best():
     logits = np.array([[0.0, 3.0, 3.0], [5.0, 3.0, 4.0]], np.float32)
     keys = row_keys(SamplingConfig(), [np.array([1]), np.array([2])])

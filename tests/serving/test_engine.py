@@ -4,13 +4,13 @@ import time
 import numpy as np
 import pytest
 
-from hilight_jax.core.admission import QueueFull
 from hilight_jax.generation.language_model import slot_count
 from hilight_jax.generation.prompt import ClipInput, Prompt, UnencodedPrompt
-from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
+from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.serving import slots
 from hilight_jax.serving.answer_stream import GenerationRequest
 from hilight_jax.serving.engine import Closed, Engine
+from hilight_jax.serving.videos.admission import QueueFull
 from tests.generation.chat import clip, frames, generator, prompt
 
 
@@ -169,26 +169,6 @@ def test_a_request_that_cannot_be_answered_fails_alone(engine):
     last = whole(bad)[1]
     assert last.finish_reason == "refused" and "an id of prompt 1 is 999" in last.error
     assert whole(good)[1].finish_reason in ("stop", "length")
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        SamplingConfig(),
-        SamplingConfig(temperature=1.0),
-        SamplingConfig(temperature=0.5, top_k=3),
-        SamplingConfig(temperature=2.0, top_p=0.4),
-        SamplingConfig(temperature=1.3, top_k=7, top_p=0.6),
-    ],
-)
-def test_rows_are_sampled_as_they_would_be_by_themselves(config):
-    logits = np.random.default_rng(0).standard_normal((6, 40)).astype(np.float32)
-    keys = row_keys(config, [np.array([i], np.int32) for i in range(6)])
-    others = [SamplingConfig(temperature=0.9, seed=5), SamplingConfig()]
-    for step in (0, 3):
-        mixed = sample(logits, [keys[i : i + 1] for i in range(6)], [step] * 4 + [1, 2], [config] * 4 + others)
-        np.testing.assert_array_equal(mixed[:4], sample(logits, [keys], [step] * 6, [config] * 6)[:4])
-        np.testing.assert_array_equal(mixed[5], logits[5].argmax())
 
 
 def test_answers_stay_the_same_while_the_cache_grows_and_shrinks(monkeypatch):
