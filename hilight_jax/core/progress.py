@@ -24,9 +24,7 @@ class Progress:
         now = time.monotonic()
         if now - self._shown >= (0.5 if self._terminal else 10.0) or self._done == self._total:
             self._shown = now
-            sys.stderr.write(
-                ("\r" if self._terminal else "") + self._line(now, note) + ("" if self._terminal else "\n")
-            )
+            sys.stderr.write(("\r" if self._terminal else "") + self._line(note) + ("" if self._terminal else "\n"))
             sys.stderr.flush()
 
     def close(self) -> float:
@@ -40,7 +38,7 @@ class Progress:
         """Items per second since the start."""
         return (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
 
-    def _line(self, now: float, note: str) -> str:
+    def _line(self, note: str) -> str:
         left = (self._total - self._done) / max(self.rate, 1e-9)
         text = f"{self._what} {self._done}/{self._total} {self.rate:.1f} {self._unit}/s, {clock(left)} left"
         return f"{text} {note}".ljust(100) if self._terminal else f"{text} {note}".rstrip()
