@@ -1,10 +1,11 @@
 """Reads the weights of a TorchScript archive, as OpenAI published CLIP (``ViT-B-32.pt``), without running it.
 
 Such an archive is a program with its state; ``torch.jit.load`` would run it, and the weights-only loader refuses it.
-Its state is a pickle of plain module objects around tensors, which the standard library's ``Unpickler`` follows here as
-in ``data/pickled_clips.py``: the instructions are listed first (``pickletools.genops`` executes none) and only those
-that such a state needs are allowed; names stand for objects of this module, and nothing is imported. BUILD can change
-the objects that it reaches, so tensors and storages are immutable. The numbers are read from the archive's own entries.
+Its state is a pickle of plain module objects around tensors, which the standard library's Unpickler follows here: the
+instructions are listed first (``pickletools.genops`` executes none) and only those that such a state needs are allowed.
+Names, tensors and storages become descriptions, and nothing is imported. The Unpickler is the one in Python: the one in
+C hashes every key of a dictionary, which never ends for a tuple that holds another twice, and so on 40 deep. The
+numbers are read from the archive's own entries.
 """
 
 import io
@@ -13,9 +14,8 @@ import pickle
 import pickletools
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,16 +27,16 @@ from hilight_jax.formats.torch_files import STORAGES
 _STORAGES = {storage: np.dtype(name) for name, storage in STORAGES.items()}
 # Errors of the zip reader at a damaged archive, or at one that is packed in a way that torch never does.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
-# Errors of genops and the Unpickler at a pickle that is damaged or holds something else.
-_FAULTS = (pickle.UnpicklingError, StopIteration, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+# Errors of the Unpickler at a pickle that holds something else; their messages describe Python, not the file.
+_FAULTS = (UnicodeError, LookupError, TypeError, AttributeError, OverflowError)
 _INSTRUCTIONS = frozenset(
     "PROTO STOP MARK NONE NEWTRUE NEWFALSE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 BININT BININT1 BININT2 LONG1 "
     "BINFLOAT BINUNICODE SHORT_BINUNICODE EMPTY_DICT EMPTY_LIST APPEND APPENDS SETITEM SETITEMS BINPUT LONG_BINPUT "
     "BINGET LONG_BINGET GLOBAL BINPERSID NEWOBJ REDUCE BUILD".split()
 )
 _MOST_INSTRUCTIONS = 10**6
-_MOST_TUPLES = 2 * 10**4  # Hashing tuples that are nested much deeper overflows the stack.
 _MOST_OBJECTS = 10**5
+_MOST_AXES = 8
 _LONGEST_PATH = 1000
 
 
@@ -58,17 +58,19 @@ def read_torchscript(path: Path) -> dict[str, LazyArray]:
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-            name = next(name for name in sizes if name.count("/") == 1 and name.endswith("/data.pkl"))
+            name = next((name for name in sizes if name.count("/") == 1 and name.endswith("/data.pkl")), None)
+            if name is None:
+                raise ValueError("it has no data.pkl")
             state = name.removesuffix(".pkl")
             if any(entry.compress_type for entry in archive.infolist() if entry.filename.startswith(state)):
                 raise ValueError("its state is packed, which torch never does, and may come to any size")
             content = archive.read(name)
             _check_instructions(content)
             found = dict(_walk(_Recorder(io.BytesIO(content)).load()))
-    except (*_DAMAGES, *_FAULTS) as error:
+    except (*_DAMAGES, *_FAULTS, pickle.UnpicklingError, ValueError, MemoryError) as error:
         raise CheckpointError(
-            f"'{path}' is a TorchScript archive that cannot be read ({error or type(error).__name__}); download it "
-            f"again, or save the module's state_dict() and convert that."
+            f"'{path}' is a TorchScript archive that cannot be read ({_cause(error)}); download it again, or save the "
+            f"module's state_dict() and convert that."
         ) from error
     root = name.removesuffix("data.pkl")
     if not found:
@@ -76,15 +78,19 @@ def read_torchscript(path: Path) -> dict[str, LazyArray]:
     return {key: _lazy(path, root, sizes, key, tensor) for key, tensor in found.items()}
 
 
-class _Module:
-    """An object of the archive: its attributes, once they are set."""
+def _cause(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it takes more memory than there is"
+    if isinstance(error, _FAULTS):
+        return "its state is damaged, or more than modules and tensors"
+    return str(error) or type(error).__name__
 
-    state: Mapping[str, Any] = MappingProxyType({})  # NEWOBJ runs no __init__.
 
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, dict):
-            raise ValueError("it sets the state of something that is no module")
-        self.state = state
+class _Name(NamedTuple):
+    """A name in the pickle: a class of the archive, a storage, or a function."""
+
+    module: str
+    name: str
 
 
 class _Storage(NamedTuple):
@@ -104,33 +110,35 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-class _Name:
-    """A name in the pickle: a storage, or a function of torch's whose calls are followed here."""
+class _Dict(dict[str, Any]):
+    """A dictionary that hashes texts only; items under numbers, which cannot be a module's, are left out."""
 
-    __slots__ = ("module", "name")
+    __slots__ = ()
 
-    def __init__(self, module: str, name: str):
-        self.module, self.name = module, name
-
-    def __call__(self, *arguments: Any) -> Any:
-        match (self.module, self.name), arguments:
-            case ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), (storage, offset, shape, strides, *_):
-                return _tensor(storage, offset, shape, strides)
-            case ("torch._utils", "_rebuild_parameter"), (tensor, *_):
-                return tensor
-            case ("collections", "OrderedDict"), ():
-                return {}
-            case ("torch.jit._pickle", _), (values, *_):
-                return list(values) if isinstance(values, (list, tuple)) else values
-        raise ValueError(f"it calls {self.module}.{self.name}, which is never run")
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, str):
+            super().__setitem__(key, value)
+        elif not isinstance(key, (int, float)):
+            raise ValueError("it has a dictionary with keys that are neither text nor numbers")
 
 
-class _Recorder(pickle.Unpickler):
+class _Module:
+    """An object of the archive: its attributes, once they are set."""
+
+    __slots__ = ("state",)
+
+    def __init__(self):
+        self.state = _Dict()
+
+
+class _Recorder(pickle._Unpickler):
     """Unpickles modules and tensors as descriptions, and imports nothing."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        """Returns the stand-in for a name."""
-        return _Module if module.split(".")[0] == "__torch__" else _Name(module, name)
+    stack: list[Any]
+
+    def find_class(self, module: str, name: str) -> _Name:
+        """Returns the description of a name."""
+        return _Name(module, name)
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Returns a storage, from torch's ("storage", type, entry, device, size)."""
@@ -141,26 +149,65 @@ class _Recorder(pickle.Unpickler):
                 return _Storage(entry, _STORAGES[kind.name], size)
         raise ValueError("a storage is not described as torch describes one")
 
+    def _make_dictionary(self) -> None:
+        self.stack.append(_Dict())
+
+    def _make_object(self) -> None:
+        arguments, made = self.stack.pop(), self.stack.pop()
+        if not (isinstance(made, _Name) and made.module.split(".")[0] == "__torch__" and arguments == ()):
+            raise ValueError("it makes an object that is no module of its own")
+        self.stack.append(_Module())
+
+    def _call(self) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        self.stack.append(_value(called, arguments))
+
+    def _set_state(self) -> None:
+        state = self.stack.pop()
+        if not (isinstance(self.stack[-1], _Module) and isinstance(state, _Dict)):
+            raise ValueError("it sets the state of something that is no module")
+        self.stack[-1].state = state
+
+    dispatch = pickle._Unpickler.dispatch | {
+        pickle.EMPTY_DICT[0]: _make_dictionary,
+        pickle.NEWOBJ[0]: _make_object,
+        pickle.REDUCE[0]: _call,
+        pickle.BUILD[0]: _set_state,
+    }
+
 
 def _check_instructions(content: bytes) -> None:
-    tuples = 0
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
+    for count, (instruction, _, _) in enumerate(pickletools.genops(content)):
         if instruction.name not in _INSTRUCTIONS:
             raise ValueError(f"its state holds the instruction {instruction.name}, which no module needs")
-        tuples += instruction.name.startswith("TUPLE")
-        numbered = argument if "PUT" in instruction.name else 0  # The memo is as long as its largest index.
-        if max(count, numbered) >= _MOST_INSTRUCTIONS or tuples > _MOST_TUPLES:
+        if count == _MOST_INSTRUCTIONS:
             raise ValueError("it has too many instructions")
+
+
+def _value(called: Any, arguments: Any) -> Any:
+    """Returns the value of a call; the arguments are not copied, as many calls may share a long list."""
+    if not isinstance(called, _Name):
+        raise ValueError("it calls something nameless, which is never run")
+    match called, arguments:
+        case ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), (storage, offset, shape, strides, *_):
+            return _tensor(storage, offset, shape, strides)
+        case ("torch._utils", "_rebuild_parameter"), (tensor, *_):
+            return tensor
+        case ("collections", "OrderedDict"), ():
+            return _Dict()
+        case ("torch.jit._pickle", _), (values, *_):
+            return values
+    raise ValueError(f"it calls {'.'.join(called)}, which is never run")
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
     """A view that lies inside its storage."""
-    for numbers in ((offset,), shape, strides):
-        whole = isinstance(numbers, tuple) and all(type(n) is int and n >= 0 for n in numbers)
-        if not (whole and isinstance(storage, _Storage)):
-            raise ValueError("a tensor is not described as torch describes one")
+    tuples = isinstance(storage, _Storage) and isinstance(shape, tuple) and isinstance(strides, tuple)
+    few = tuples and len(shape) == len(strides) <= _MOST_AXES  # Before each is looked at: calls may share a long tuple.
+    if not (few and all(type(n) is int and n >= 0 for n in (offset, *shape, *strides))):
+        raise ValueError("a tensor is not described as torch describes one")
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + 1
-    if len(shape) > 8 or (0 not in shape and max(last, math.prod(shape)) > storage.size):
+    if 0 not in shape and max(last, math.prod(shape)) > storage.size:
         raise ValueError("a tensor reaches beyond its storage")
     return _Tensor(storage, offset, shape, strides)
 
@@ -175,10 +222,11 @@ def _walk(root: Any) -> Iterator[tuple[str, _Tensor]]:
         if isinstance(value, _Tensor):
             yield path, value
         elif isinstance(value, _Module):
-            inner = [(f"{path}.{name}" if path else str(name), x) for name, x in value.state.items()]
+            longest = max(map(len, value.state), default=0)
+            if len(left) + len(value.state) > _MOST_OBJECTS or len(path) + longest >= _LONGEST_PATH:
+                break
+            inner = [(f"{path}.{name}" if path else name, x) for name, x in value.state.items()]
             left += reversed(inner)
-        if len(left) > _MOST_OBJECTS or len(path) > _LONGEST_PATH:
-            break
     raise ValueError("its modules lie in each other without end")
 
 
@@ -195,9 +243,9 @@ def _lazy(path: Path, root: str, sizes: dict[str, int], name: str, tensor: _Tens
         try:
             with zipfile.ZipFile(path) as archive:
                 flat = np.frombuffer(archive.read(entry), storage.dtype)
-        except _DAMAGES as error:
+            steps = tuple(step * storage.dtype.itemsize for step in tensor.strides)
+            return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, steps).copy()
+        except (*_DAMAGES, ValueError, OverflowError) as error:  # Also a shape of 0 by more than numpy can count.
             raise CheckpointError(f"'{name}' in '{path}' cannot be read ({error}); download the file again.") from error
-        steps = tuple(step * storage.dtype.itemsize for step in tensor.strides)
-        return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, steps).copy()
 
     return LazyArray(tensor.shape, storage.dtype, read)

@@ -1,6 +1,9 @@
 """TorchScript archives: their weights are read, their code is not."""
 
 import pathlib
+import struct
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -147,8 +150,8 @@ _DEEP = b"".join(
     [
         (_state(b"cos\nsystem\nX\x04\x00\x00\x00true\x85R"), r"calls os\.system, which is never run"),
         (_state(b"cbuiltins\neval\nX\x01\x00\x00\x001\x85R"), r"calls builtins\.eval"),
-        (_state(b"cos\n_wrap_close\n)\x81"), "cannot be read .*must be a type, not _Name"),
-        (_state(b"X\x01\x00\x00\x001)R"), "cannot be read .*not callable"),
+        (_state(b"cos\n_wrap_close\n)\x81"), "it makes an object that is no module of its own"),
+        (_state(b"X\x01\x00\x00\x001)R"), "it calls something nameless, which is never run"),
         (_state(_tensor(_storage(), shape=b"K\x05")), "beyond its storage"),
         (_state(_tensor(_storage(), offset=b"K\x01")), "beyond its storage"),
         (_state(_tensor(_storage(), stride=b"K\x02")), "beyond its storage"),
@@ -159,12 +162,18 @@ _DEEP = b"".join(
         (_state(_tensor(b"K\x00")), "not described as torch"),
         (_state(b"K\x00Q"), "not described as torch"),
         (_state(_tensor(_storage(size=b"K\x05"))), "needs 20 bytes in 'M/data/0', which has 16"),
-        (_state(_tensor(_storage()) + b"N}X\x06\x00\x00\x00offsetK\x01s\x86b"), "cannot be read"),
-        (_state(_tensor(_storage()) + b"}X\x06\x00\x00\x00offsetK\x01sb"), "cannot be read"),
-        (b"\x80\x02c__torch__\nM\nN}X\x05\x00\x00\x00stateK\x01s\x86b.", "cannot be read"),
-        (b"\x80\x02)" + b"\x85" * 30_000 + b".", "too many instructions"),
-        (b"\x80\x02)r\xff\xff\xff\x7f.", "too many instructions"),
+        (_state(b"c__torch__\nM\n)R"), r"it calls __torch__\.M, which is never run"),
+        (_state(b"c__torch__\nM\nK\x01\x85\x81"), "it makes an object that is no module of its own"),
+        (_state(_tensor(_storage()) + b"N}X\x06\x00\x00\x00offsetK\x01s\x86b"), "the state of something that is no"),
+        (_state(_tensor(_storage()) + b"}X\x06\x00\x00\x00offsetK\x01sb"), "the state of something that is no module"),
+        (b"\x80\x02c__torch__\nM\nN}X\x05\x00\x00\x00stateK\x01s\x86b.", "the state of something that is no module"),
+        (b"\x80\x02)" + b"\x85" * 30_000 + b".", "without tensors"),
+        (b"\x80\x02)" + b"\x85" * 10**6 + b".", "too many instructions"),
+        (b"\x80\x02)r\xff\xff\xff\x7f.", "without tensors"),
         (b"\x80\x04\x95\x02\x00\x00\x00\x00\x00\x00\x00).", "the instruction FRAME, which no module needs"),
+        (_module(b"}]K\x01s"), "keys that are neither text nor numbers"),
+        (_module(b"}(X\x01\x00\x00\x00wu"), "its state is damaged, or more than modules and tensors"),
+        (_module(b""), "its state is damaged, or more than modules and tensors"),
         (_module(b"]"), "no module"),
         (_module(b"K\x01"), "no module"),
         (b"\x80\x02X\x01\x00\x00\x00wK\x00\x85a.", "cannot be read"),
@@ -184,6 +193,75 @@ _DEEP = b"".join(
 def test_a_state_that_is_more_or_less_than_modules_and_tensors_is_refused(tmp_path, pickle, said):
     with pytest.raises(CheckpointError, match=said):
         read_torchscript(_archive(tmp_path / "x.pt", pickle))
+
+
+def _beside_a_weight(value: bytes) -> bytes:
+    return _module(b"}(X\x01\x00\x00\x00w" + _tensor(_storage()) + b"X\x01\x00\x00\x00x" + value + b"u")
+
+
+def test_dictionaries_under_numbers_are_passed_by(tmp_path):
+    """TorchScript has such attributes; no weight lies in one."""
+    numbers = b"}(K\x01K\x02G" + bytes(8) + _tensor(_storage()) + b"\x88Nu"
+    assert list(read_torchscript(_archive(tmp_path / "x.pt", _beside_a_weight(numbers)))) == ["w"]
+
+
+_MANY = 2 * 10**5
+_NULLS = b"(" + b"N" * _MANY
+_DOUBLED = b")" + b"q\x01h\x01\x86" * 40  # Two to the 40th tuples, if each is visited.
+_CONVERTED = b"(ctorch.jit._pickle\nbuild_intlist\nq\x00"
+_REBUILT = b"(ctorch._utils\n_rebuild_tensor_v2\nq\x00(" + _storage() + b"K\x00("
+_CALLS = b"q\x01](" + b"h\x00h\x01R" * _MANY + b"et"  # A list of calls of memo 0 with the arguments on the stack.
+_COLLIDING = b"".join(b"\x8a\x0d" + (i * (2**61 - 1)).to_bytes(13, "little") + b"N" for i in range(_MANY))
+_LONG_NAME = b"X" + struct.pack("<I", 10**7) + b"x" * 10**7
+HOSTILE = {
+    "a key hashed for ever": (_module(b"}" + _DOUBLED + b"Ns"), "keys that are neither text nor numbers"),
+    "keys hashed for ever": (_module(b"}(" + _DOUBLED + b"Nu"), "keys that are neither text nor numbers"),
+    "a name printed for ever": (
+        _state(b"cos\nx\nN}X\x06\x00\x00\x00module" + _DOUBLED + b"s\x86b)R"),
+        "the state of something that is no module",
+    ),
+    "a list copied often": (_beside_a_weight(_CONVERTED + b"]" + _NULLS + b"e\x85" + _CALLS), "['w']"),
+    "a tuple copied often": (_beside_a_weight(_CONVERTED + _NULLS + b"t" + _CALLS), "['w']"),
+    "a shape checked often": (
+        _beside_a_weight(_REBUILT + b"K\x01" * _MANY + b"tq\x03h\x03t" + _CALLS),
+        "not described as torch describes one",
+    ),
+    "numbers that collide": (_beside_a_weight(b"}(" + _COLLIDING + b"u"), "['w']"),
+    "a deep tuple": (_beside_a_weight(b")" + b"\x85" * (10**6 - 100)), "['w']"),
+    "a long name repeated": (
+        b"\x80\x02c__torch__\nM\n)\x81q\x00}(X\x01\x00\x00\x00ah\x00" + _LONG_NAME + b"Nub.",
+        "without end",
+    ),
+    "a text of 256 MiB": (
+        _beside_a_weight(b"X" + struct.pack("<I", 2**28) + bytes(2**28)),
+        "it takes more memory than there is",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_state_takes_neither_time_nor_memory(tmp_path, name):
+    """In a child that may use 40 seconds and 256 MiB."""
+    pickle, said = HOSTILE[name]
+    script = (
+        "import pathlib, resource, sys\n"
+        "from hilight_jax.formats.torchscript import CheckpointError, read_torchscript\n"
+        "pages = int(pathlib.Path('/proc/self/statm').read_text().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**28,) * 2)\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (40, 40))\n"
+        "try: print(list(read_torchscript(pathlib.Path(sys.argv[1]))))\n"
+        "except CheckpointError as error: print(error)\n"
+    )
+    path = _archive(tmp_path / "x.pt", pickle)
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    assert said in done.stdout
+
+
+def test_a_stride_that_numpy_cannot_count_is_a_sentence(tmp_path):
+    stride = b"\x8a\x09" + bytes(8) + b"\x01"  # Two to the 64th, for the one element of an axis.
+    path = _archive(tmp_path / "x.pt", _state(_tensor(_storage(), shape=b"K\x01", stride=stride)))
+    with pytest.raises(CheckpointError, match="'w' in '.*' cannot be read"):
+        read_torchscript(path)["w"].read()
 
 
 def test_a_state_that_is_packed_and_may_be_of_any_size_is_refused(tmp_path):
