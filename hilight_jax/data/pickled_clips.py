@@ -27,7 +27,7 @@ import numpy as np
 
 from hilight_jax.core.errors import DataError
 
-_LARGEST_FILE = 2**30
+_LARGEST_FILE = 2**28  # 445 frames of 224 x 224; a file that is one text may take seven times its size in memory.
 _LARGEST_VALUE = 10.0  # CLIP's normalised pixels stay within 3.
 _MOST_INSTRUCTIONS = 1000
 _FRAME_BYTES = 9  # The instruction and its length.
@@ -42,7 +42,7 @@ _NAMES = frozenset(
     + [(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")]
     + [(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")]
 )
-# What genops and the Unpickler raise for a damaged file.
+# Errors of genops and the Unpickler at a damaged file.
 _DAMAGE = (pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError, OverflowError)
 
 
@@ -83,12 +83,14 @@ def read_pickled_array(content: bytes) -> np.ndarray:
     Raises:
       PickleError: It holds anything else, is damaged, or needs more memory than there is.
     """
+    size = len(content)
     try:
-        return _array(_Recorder(io.BytesIO(_instructions(content)), encoding="latin1").load())
+        content = _instructions(content)  # In place of the first copy, which is freed if the caller keeps none.
+        return _array(_Recorder(io.BytesIO(content), encoding="latin1").load())
     except _DAMAGE as error:
-        raise PickleError(f"the file of {len(content)} bytes is no pickle, or is damaged ({error!s:.80}).") from error
+        raise PickleError(f"the file of {size} bytes is no pickle, or is damaged ({error!s:.80}).") from error
     except MemoryError as error:
-        raise PickleError(f"the file of {len(content)} bytes takes more memory than there is.") from error
+        raise PickleError(f"the file of {size} bytes takes more memory than there is.") from error
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -129,7 +131,7 @@ class _Recorder(pickle.Unpickler):
 
 def _instructions(content: bytes) -> bytes:
     """Returns a pickle without its frames; refuses instructions that no array needs, and bytes behind the end."""
-    parts, start, end = [], 0, 0
+    view, parts, start, end = memoryview(content), [], 0, 0
     for count, (instruction, argument, position) in enumerate(pickletools.genops(content)):
         if count == _MOST_INSTRUCTIONS:
             raise PickleError(f"it has more than {_MOST_INSTRUCTIONS} instructions, far more than one array needs.")
@@ -141,12 +143,12 @@ def _instructions(content: bytes) -> bytes:
         if "PUT" in instruction.name and argument >= _MOST_INSTRUCTIONS:  # The memo is as long as its largest index.
             raise PickleError(f"it numbers an object beyond {_MOST_INSTRUCTIONS}, which no array of numbers needs.")
         if instruction.name == "FRAME":
-            parts.append(content[start:position])
+            parts.append(view[start:position])
             start = position + _FRAME_BYTES
         end = position + 1
     if end != len(content):
         raise PickleError(f"{len(content) - end} bytes follow its end; store one array and no more.")
-    return b"".join([*parts, content[start:]])
+    return b"".join([*parts, view[start:]]) if parts else content
 
 
 def _array(described: Any) -> np.ndarray:
