@@ -6,7 +6,8 @@ import re
 from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hilight_jax" / "__init__.py").read_text(encoding="utf-8"))[1]
+CORE = (ROOT / "hilight_jax" / "core" / "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'__version__ = "(.+)"', CORE)[1]
 
 SERVE = [
     "fastapi>=0.165,<1",

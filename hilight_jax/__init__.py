@@ -3,10 +3,10 @@
 import os
 import typing
 
+from hilight_jax.core import __version__ as __version__
+
 if typing.TYPE_CHECKING:
     from hilight_jax.api import Model
-
-__version__ = "0.1.0"
 
 
 def load(workdir: str | os.PathLike, which: typing.Literal["best", "latest"] = "latest") -> "Model":

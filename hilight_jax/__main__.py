@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-from hilight_jax import __version__
+from hilight_jax.core import __version__
 from hilight_jax.core.errors import nearest
 
 VERBS = {

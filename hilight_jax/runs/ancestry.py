@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from hilight_jax import __version__
+from hilight_jax.core import __version__
 from hilight_jax.core.atomic_files import read_object, write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.distributed import library_versions

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hilight_jax import __version__
+from hilight_jax.core import __version__
 from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.lazy import lazy
 from hilight_jax.core.shapes import VIDEO_ID
