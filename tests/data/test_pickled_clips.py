@@ -247,7 +247,7 @@ def test_no_instruction_hides_behind_the_end_of_a_frame(used_extension):
 
 
 def read_in_a_child(path):
-    """Returns what a new process prints for a clip, and the growth of its peak in KiB; ru_maxrss would start at ours."""
+    """Returns what a new process prints for a clip, and the growth of its peak in KiB (ru_maxrss starts at ours)."""
     script = (
         "import re, sys\n"
         "from hilight_jax.data.pickled_clips import PickleError, read_pickled_clip\n"
