@@ -100,9 +100,12 @@ $(READY): setup.py
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo \
 	  "$(PYTHON) cannot make virtual environments;" \
 	  "install its venv module (Debian, Ubuntu: apt-get install -y python3-venv) and run make again." >&2; exit 1; }
+	@test ! -e $(VENV) || ls $(VENV)/ready-* >/dev/null 2>&1 || test -e $(VENV)/making || { echo \
+	  "$(VENV) is not make's own, so make does not replace it; rename or delete it, or name another: make VENV=.venv-make $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "installing hilight_jax[$(EXTRAS)] into $(VENV) (some minutes, once)"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
+	@touch $(VENV)/making
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@
 

@@ -125,3 +125,17 @@ def test_too_many_bad_clips_stop_the_run_before_a_checkpoint_is_kept(tmp_path, d
     with pytest.raises(DataError, match="could not be used .config.data.max_bad_fraction allows 5%.*bad.mp4"):
         run(tmp_path / "w", data_dir, f"--config.data.train=manifest:{tmp_path / 'clips.jsonl'}", "--config.steps=1")
     assert Store(tmp_path / "w" / "checkpoints", read_only=True).latest() is None
+
+
+def test_a_workdir_that_is_a_file_is_refused_at_once(tmp_path, data_dir):
+    (tmp_path / "file").write_text("")
+    for workdir in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(CheckpointError, match="cannot be made: '.*file' is a file; name another --workdir"):
+            run(workdir, data_dir, "--dry_run")
+
+
+def test_somebody_elses_config_json_is_not_replaced(tmp_path, data_dir):
+    (tmp_path / "config.json").write_text('{"model": {"a": 1}}')
+    with pytest.raises(CheckpointError, match="holds a config.json that is no run's"):
+        run(tmp_path, data_dir)
+    assert (tmp_path / "config.json").read_text() == '{"model": {"a": 1}}'

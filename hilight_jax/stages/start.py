@@ -8,7 +8,7 @@ from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint
-from hilight_jax.runs.workdir import changed_keys
+from hilight_jax.runs.workdir import CONFIG, changed_keys, read_values
 from hilight_jax.stages.load_config import build_run, read_config
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.steps import TrainState
@@ -36,12 +36,17 @@ def start(config: RunConfig, trainer: Trainer, store: Store) -> TrainState:
 
 
 def check_workdir(config: RunConfig, workdir: Path) -> None:
-    """Refuses a working directory that holds checkpoints of another configuration.
+    """Refuses a working directory that cannot be one, or that holds something else than this run.
 
     Raises:
-      CheckpointError: The differing keys are listed.
+      CheckpointError: It is or lies below a file, its ``config.json`` is no run's, or its checkpoints are of another
+        configuration, whose differing keys are listed.
     """
+    there = next(place for place in (workdir, *workdir.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise CheckpointError(f"the workdir '{workdir}' cannot be made: '{there}' is a file; name another --workdir.")
     if not (workdir / "checkpoints").is_dir():
+        _check_is_a_run(workdir)
         return
     store = Store(workdir / "checkpoints", config.keep, read_only=True)
     latest = store.latest()
@@ -53,6 +58,17 @@ def check_workdir(config: RunConfig, workdir: Path) -> None:
             f"{workdir} holds another configuration ({'; '.join(changed)}); choose another --workdir, or train with "
             f"the configuration that is there."
         )
+
+
+def _check_is_a_run(workdir: Path) -> None:
+    """Refuses a folder whose ``config.json`` is not that of a run, which training would replace."""
+    try:
+        if (workdir / CONFIG).is_file():
+            build_run(read_values(workdir))
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(
+            f"'{workdir}' holds a {CONFIG} that is no run's ({error}); choose another --workdir, or delete it."
+        ) from error
 
 
 def check_init_from(config: RunConfig, workdir: Path) -> None:
