@@ -16,11 +16,12 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on
            accelerators where it used float16, and conversations are cut to 1,024 rows where it set 512 and did not
-           cut. Nothing is measured on an accelerator; the report gives a loss, no accuracy. The runs that it builds on
-           are made from published weights by `python -m hilight_jax.convert`, or are runs of the other stages. Gemma by
-           itself computes the GELU by its tanh form: add --config.model.gemma.hidden_act=gelu_pytorch_tanh.
+           cut. Nothing is measured on an accelerator; the HiLight paper gives a loss, no accuracy. The runs that it
+           builds on are made from published weights by `python -m hilight_jax.convert`, or are runs of the other
+           stages. Gemma by itself computes the GELU by its tanh form: add
+           --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
-Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the report's Figure 3 and a fourth, see
+Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the HiLight paper's Figure 3 and a fourth, see
 models/token_mining.py); `frames=encoder|long_clip`, the tower that reads the key frames.
 """
 
@@ -37,7 +38,7 @@ def get_config(argument: str = "demo") -> ConfigDict:
 
 
 def set_connector(config: ConfigDict, value: str) -> None:
-    """Chooses one of the report's structures, or the released one with a transposed expansion."""
+    """Chooses one of the paper's structures, or the released one with a transposed expansion."""
     common.check_choice("connector", value, CONNECTORS)
     connector = config.model.token_mining
     if value == "transposed":

@@ -9,19 +9,20 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
            of 32 clips, 2 GB. Measured on 256 held-out clips, seed 0: text-to-video R@1 0.202, R@5 0.828, pointing at
            the named ball 0.941; from unseen cameras and cloths R@1 0.068, pointing 0.863.
     b32    the real encoder at patch 32; 12 frames, 224 px. Two CPU cores: 8.4 s for a step of 4 clips (measured); 128
-           clips a step want an accelerator. No figure of quality is measured here.
+           clips a step want an accelerator (about 4 min a step on these cores). No figure of quality is measured here.
     b16    the real encoder at patch 16. One fine-tuning run of MSR-VTT (7,031 steps of 128 clips, the recipe that
            CLIP-ViP ships: 9,000 videos x 20 captions x 5 passes). Its published text-to-video R@1 is 54.2 on MSR-VTT
            1kA; that figure is theirs and starts from pretrained weights, none is measured here.
 
-Arguments, applied in this order: `setting=0..4` (the report's settings; 0 is no local loss),
+Arguments, applied in this order: `setting=0..4` (settings of the HiLight paper; 0 is no local loss),
 `contrast=within_clip|across_clips|both`, `mask=none|padding|content`, `levels=embedding|last|embedding+last`,
-`queries=tokens|objects`, `exclude=none|same_objects`. The report's settings, all on features before the projectors:
+`queries=tokens|objects`, `exclude=none|same_objects`. The paper (arXiv 2407.07325) has four settings, all on features
+before the projectors:
 
     1  after the last block, without a language mask        3  embedding layers, with it
     2  after the last block, with it (this is CLIP-ViP+)    4  every block, weights rising from 0.1 to 1, with it
 
-The report gives no weight for the local loss and no shared width: here the total is NCE + 1.0 x local, and local
+The paper gives no weight for the local loss and no shared width: here the total is NCE + 1.0 x local, and local
 features pass through bias-free linear maps of their own into the width of the embeddings.
 """
 
@@ -38,7 +39,7 @@ def get_config(argument: str = "demo") -> ConfigDict:
 
 
 def set_setting(config: ConfigDict, value: str) -> None:
-    """Takes one of the report's settings as published: linear heads, every token a query, contrast within a clip."""
+    """Takes one of the paper's settings as published: linear heads, every token a query, contrast within a clip."""
     common.check_choice("setting", value, LEVELS)
     config.model.local = {"levels": LEVELS[value]}
     config.loss = {"local": {"contrast": "within_clip" if LEVELS[value] else "none"}}
@@ -88,7 +89,7 @@ ARGUMENTS = {
 
 
 def real(patch_size: int) -> ConfigDict:
-    """CLIP-ViP B/32 or B/16 with the optimiser of its fine-tuning; setting 2 of the report."""
+    """CLIP-ViP B/32 or B/16 with the optimiser of its fine-tuning; setting 2 of the HiLight paper."""
     return ConfigDict(
         {
             "name": "encoder",

@@ -39,19 +39,21 @@ def main(argv: list[str] | None = None) -> int:
     reports = [inspect_source(s, **effort) for s in arguments.sources if not holds_conversations(s)]
     talks = [inspect_conversations(s, talk, **effort) for s in arguments.sources if holds_conversations(s)]
     found = [*findings(reports, text_length, num_frames), *conversation_findings(talks, num_frames)]
+    limits = "\nlimits" if arguments.config else "\nlimits (defaults; --config gives the training's)"
     if reports:
         _print_summaries([report.summary() for report in reports])
-        print(f"\na text may have {text_length} tokens with start and end; a clip has {num_frames} or more frames.")
+        print(f"{limits}: a text may have {text_length} tokens with start and end, a clip {num_frames} or more frames.")
     if talks:
         _print_conversations([report.summary() for report in talks])
         lengths = f"and {talk.max_length} in all" if talk.tokenizer else "and any length without --tokenizer"
-        print(f"\na conversation may have {talk.max_videos} clips of {talk.num_video_tokens} tokens, {lengths}.")
+        print(f"{limits}: a conversation may have {talk.max_videos} clips of {talk.num_video_tokens} tokens {lengths}.")
     _print_findings(found, arguments.show)
     unusable = {(f.source, f.id): f"{f.kind}: {f.reason}" for f in reversed(found) if f.kind in UNUSABLE}
     if arguments.quarantine:
         clips = [UnusableClip(source, clip_id, reason) for (source, clip_id), reason in sorted(unusable.items())]
         write_quarantine(arguments.quarantine, clips)
-        print(f"\n{len(unusable)} unusable clips are listed in {arguments.quarantine}; "
+        found_unusable = "1 unusable clip is" if len(unusable) == 1 else f"{len(unusable)} unusable clips are"
+        print(f"\n{found_unusable} listed in {arguments.quarantine}; "
               f"train with --config.data.quarantine={arguments.quarantine}")  # fmt: skip
     if arguments.json:
         result = {

@@ -60,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, help="working directory of a run")
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints; best was chosen on "
         "validation clips")  # fmt: skip
-    add("--data", help="source of clips, e.g. tfds:data/demo/1.0.0/validation, or of conversations, e.g. "
-        "questions:data/demo/1.0.0/validation")  # fmt: skip
+    add("--data", help="source of clips, e.g. tfds:data/demo-v1/1.0.0/validation, or of conversations, e.g. "
+        "questions:data/demo-v1/1.0.0/validation")  # fmt: skip
     add("--split", help="split of a stored dataset, when --data names its directory")
     add("--name", help="name of the result's file; default: the split, or the file's name")
     add("--batch_size", type=int, help="clips or questions per batch; default: the run's eval_batch_size")

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--count", type=int, default=3, help="mp4: how many clips (default: 3)")
     add("--fps", type=float, default=30.0, help="mp4: frames per second (default: 30)")
     add("--to", metavar="DIR", help="mp4: folder to write to; must be given")
-    add("--of", default="validation", choices=SPLITS, help="mp4: the split whose clips are shown")
+    add("--of", default="validation", choices=SPLITS, help="mp4: the split whose clips are shown (default: validation)")
     return parser
 
 

@@ -1,6 +1,6 @@
 """Plans a run on a TPU pod: ``python -m hilight_jax.plan --config FILE.py[:preset] --topology v5e:16x16``.
 
-Compiles the run's own train step for the pod with the TPU compiler (pip install 'hilight_jax[tpu]', no TPU is needed),
+Compiles the run's own train step for the pod with the TPU compiler (pip install -e '.[tpu]', no TPU is needed),
 and prints memory of a chip by kind, FLOPs and bytes of a step, collectives between chips, and the least time of a step.
 Memory, FLOPs, bytes and collectives are the compiler's figures; estimates are marked. Exits with 1 when the run does
 not fit.

@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--which", choices=("best", "latest"), default="latest", help="checkpoint that draws the examples")
     add("--data", help="source of the example clips; default: the run's validation clips")
     add("--num_clips", type=int, default=6, help="how many example clips")
-    add("--controls", type=Path, help="table of the control runs; default: runs/controls, else docs")
+    add("--controls", type=Path, help="table of the control runs; default: runs/controls/controls.json, else "
+        "docs/controls.json")  # fmt: skip
     arguments = parser.parse_args(argv)
     stage = read_stage(arguments.workdir)
     write_page = STAGES[stage].page if stage in STAGES else None

@@ -35,7 +35,7 @@ GENERATION_SECONDS = 4 * 3600.0  # Limit on the wait of other processes while th
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, then trains."""
-    keys = "Every key of the config can be set: --config.optimizer.learning_rate=1e-5"
+    keys = "Every key of the config can be set, --config.optimizer.learning_rate=1e-5; docs/api/configs.md lists them."
     parser = commands.parser("train", __doc__, epilog=keys)
     parser.add_argument("--config", required=True, help="FILE.py[:PRESET[,key=value...]], e.g. configs/encoder.py:demo")
     parser.add_argument("--workdir", type=Path, help="default: runs/<name>-<preset>")

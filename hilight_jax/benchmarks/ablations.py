@@ -68,7 +68,7 @@ TABLES = {
     ),
     "connectors": RunTable(
         name="connectors",
-        about="the report's Figure 3: connector structures on the stage align, on the same towers and questions",
+        about="the HiLight paper's Figure 3: connector structures on the stage align, on the same towers and questions",
         config="configs/align.py:demo",
         spec="{config},connector={argument}",
         rows={

@@ -25,6 +25,10 @@ def read_values(workdir: str | Path) -> dict[str, Any]:
     """
     path = Path(workdir) / CONFIG
     if not path.is_file():
+        if not path.parent.exists():
+            raise CheckpointError(
+                f"'{workdir}' is not a working directory: it does not exist; correct the path, or train the run first."
+            )
         raise CheckpointError(f"'{workdir}' is not a working directory: it has no {CONFIG}.")
     return read_object(path, CheckpointError, _ADVICE)
 
