@@ -115,7 +115,7 @@ def _load(path: Path, mapped: bool) -> dict[str, Any]:
     damages += (AssertionError, OverflowError, struct.error)
     try:
         value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except torch.serialization.pickle.UnpicklingError as error:
+    except torch.serialization.pickle.UnpicklingError as error:  # pyright: ignore[reportPrivateImportUsage]
         if re.search(r"unsupported (global|class)|blocked", str(error), re.IGNORECASE):
             raise CheckpointError(
                 f"'{path}' is no plain file of weights: it holds a pickle that calls for code "
