@@ -59,7 +59,7 @@ test: venv
 	$(VENV)/bin/python -m pytest -q -m "not slow and not tpu_compiler" -n $(WORKERS) --dist loadfile --durations=25
 
 test-slow: venv
-	$(VENV)/bin/python -m pytest -q -m "slow and not tpu_compiler" --durations=25
+	$(VENV)/bin/python -m pytest -q -m "slow and not tpu_compiler" -n $(WORKERS) --dist loadfile --durations=25
 
 # Torch and transformers are no part of the package: an extra of its own, so the virtual environment is made anew.
 test-torch:

@@ -76,10 +76,12 @@ def test_the_official_client_comes_to_the_end_of_the_list_of_files(server):
 
 def test_a_client_that_leaves_in_the_middle_frees_its_slot(server):
     address, _ = server
-    with httpx.stream("POST", f"{address}/v1/chat/completions", json=question(max_tokens=400, stream=True)) as response:
+    with httpx.stream(
+        "POST", f"{address}/v1/chat/completions", json=question(max_tokens=400, stream=True), timeout=60
+    ) as response:
         next(response.iter_lines())
     wait_until(lambda: running(address) == 0)
-    assert httpx.post(f"{address}/v1/chat/completions", json=question(max_tokens=2)).status_code == 200
+    assert httpx.post(f"{address}/v1/chat/completions", json=question(max_tokens=2), timeout=60).status_code == 200
 
 
 def test_clients_that_say_nothing_or_speak_slowly_hold_nobody_up(server):
@@ -89,7 +91,7 @@ def test_clients_that_say_nothing_or_speak_slowly_hold_nobody_up(server):
     for one in silent[:20]:
         one.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
     began = time.monotonic()
-    assert httpx.post(f"{address}/v1/chat/completions", json=question(max_tokens=2)).status_code == 200
+    assert httpx.post(f"{address}/v1/chat/completions", json=question(max_tokens=2), timeout=10).status_code == 200
     assert time.monotonic() - began < 10
     for one in silent:
         one.close()
