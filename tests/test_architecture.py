@@ -113,6 +113,7 @@ def test_every_package_that_setup_always_installs_is_imported():
         ("data/pickled_clips.py", "from pickle import load", "unpickles"),
         ("data/pickled_clips.py", "import pickle\npickle.loads(content)", "unpickles"),
         ("formats/torchscript.py", "import pickle\npickle.loads(content)", "unpickles"),
+        ("formats/torchscript.py", "import pickle\npickle._Unpickler(file).load()", "unpickles"),
         ("data/video.py", "np.load(path, allow_pickle=True)", "allows pickle"),
         ("data/utils.py", "x = 1", "is named utils.py"),
         ("training/steps.py", "jax.pmap(f)", "uses pmap"),
@@ -144,6 +145,7 @@ def test_what_is_allowed_passes(tmp_path):
         "models/clip.py": "import flax\nfrom hilight_jax.core import mesh",
         "data/video.py": "from hilight_jax.core.errors import UserError\nimport jaxtyping",
         "data/pickled_clips.py": "import pickle\nclass Recorder(pickle.Unpickler):\n  pass",
+        "formats/torchscript.py": "import pickle\nclass Recorder(pickle._Unpickler):\n  pass",
         "formats/clip_names.py": "def read(path):\n  import torch",
         "train.py": "from hilight_jax.models import clip\nprint(clip)",
         "generation/generator.py": "from hilight_jax.models import clip",
@@ -188,8 +190,11 @@ def _file_rules(path: pathlib.Path, room: str | None, tree: ast.Module) -> Itera
             yield f"allows pickle on line {node.value.lineno}"
         if isinstance(node, ast.ImportFrom) and node.module == "pickle" and path.stem in UNPICKLER_FILES:
             yield f"unpickles on line {node.lineno}; import pickle and override its Unpickler"
-        if isinstance(node, ast.Attribute) and node.attr in ("load", "loads", "_Unpickler"):
-            if getattr(node.value, "id", None) == "pickle":
+        if isinstance(node, ast.Call) and isinstance(called := node.func, ast.Attribute):
+            if (
+                called.attr in ("load", "loads", "Unpickler", "_Unpickler")
+                and getattr(called.value, "id", None) == "pickle"
+            ):
                 yield f"unpickles on line {node.lineno}; override pickle.Unpickler"
         if isinstance(node, ast.Attribute) and node.attr in ("pmap", "pjit"):
             yield f"uses {node.attr} on line {node.lineno}; use jax.jit and jax.shard_map"
