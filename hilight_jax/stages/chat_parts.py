@@ -3,6 +3,7 @@
 Every workdir keeps its own copy of the tokenizer, so that a run can be moved.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -98,7 +99,10 @@ def keep_provenance(workdir: Path, origins: dict[str, Origin]) -> None:
 
 def has_checkpoint(workdir: Path) -> bool:
     """Returns True when a run can resume; until then it may start with other parts."""
-    return (workdir / "checkpoints").is_dir() and Store(workdir / "checkpoints", read_only=True).latest() is not None
+    if not (workdir / "checkpoints").is_dir():
+        return False
+    with contextlib.closing(Store(workdir / "checkpoints", read_only=True)) as store:
+        return store.latest() is not None
 
 
 def keep_tokenizer(config: ChatTrainConfig, workdir: Path) -> None:

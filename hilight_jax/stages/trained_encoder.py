@@ -1,5 +1,6 @@
 """A trained encoder: loaded, evaluated on sources of clips, drawn on its report page."""
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,14 +76,14 @@ def load_encoder(workdir: str | Path, which: Which | int = "latest") -> TrainedE
             f"the encoder."
         )
     config = read_config_as(EncoderTrainConfig, workdir)
-    store = Store(Path(workdir) / "checkpoints", read_only=True)
-    step = store.resolve(which)
-    complaints = name_report(video_text.param_shapes(config.model), store.param_shapes(step))
-    if complaints:
-        raise CheckpointError(
-            f"step {step} of '{workdir}' does not fit its own configuration: {'; '.join(complaints)}."
-        )
-    return TrainedEncoder(config, store.restore_params(step), step)
+    with contextlib.closing(Store(Path(workdir) / "checkpoints", read_only=True)) as store:
+        step = store.resolve(which)
+        complaints = name_report(video_text.param_shapes(config.model), store.param_shapes(step))
+        if complaints:
+            raise CheckpointError(
+                f"step {step} of '{workdir}' does not fit its own configuration: {'; '.join(complaints)}."
+            )
+        return TrainedEncoder(config, store.restore_params(step), step)
 
 
 class EncoderEvaluator:
