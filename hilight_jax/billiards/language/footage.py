@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hilight_jax.billiards.language.outlook import Outlook
+
 COLOURS = {1: "yellow", 2: "blue", 3: "red", 4: "purple", 5: "orange", 6: "green", 7: "brown", 8: "black"}
 SEEN = 0.5  # A ball is in view in a frame when at least this fraction of its disc is seen.
 _STEP = 0.5  # Radii by which a ball must move between two frames for its movement to be seen.
@@ -91,6 +93,8 @@ class Footage:
     happenings: tuple[Happening, ...]
     stick: Track | None = None
     jaw_touches: frozenset[str] = frozenset()
+    cloth: str | None = None
+    outlook: Outlook = Outlook()
 
     @property
     def last(self) -> int:
