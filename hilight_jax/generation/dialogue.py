@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_words
@@ -27,6 +27,7 @@ class Reply(NamedTuple):
       prompt: The prompt of the whole conversation.
       clips: The clips of the whole conversation, in the order of their rows.
       remembered: True if question and answer became turns of the conversation.
+      log_probs: float32 [n, or n + 1 after a stop token], see ``Answer``.
     """
 
     question: str
@@ -36,6 +37,12 @@ class Reply(NamedTuple):
     prompt: Prompt
     clips: tuple[VideoClip, ...]
     remembered: bool
+    log_probs: Float[np.ndarray, " scored"]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the whole answer, its stop token included."""
+        return float(np.exp(self.log_probs.sum()))
 
 
 class Dialogue:
@@ -107,7 +114,8 @@ class Dialogue:
         on_text_of_row = None if on_text is None else lambda row, text: on_text(text)
         (answer,) = generator.generate([prompt], self._sampling, on_text_of_row, reuse_prefix=True)
         kept = _fits_a_prompt(answer.text)
-        return Reply(question, answer.text, answer.ids, answer.finish_reason, prompt, tuple(self.clips), kept)
+        shown, log_probs = tuple(self.clips), answer.log_probs
+        return Reply(question, answer.text, answer.ids, answer.finish_reason, prompt, shown, kept, log_probs)
 
 
 def _fits_a_prompt(answer: str) -> bool:

@@ -12,7 +12,7 @@ from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.generation.clip_features import ClipEncoder
 from hilight_jax.generation.language_model import LanguageModel, PrefixCache, bucket_length, slot_count
 from hilight_jax.generation.prompt import Prompt
-from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
+from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, token_log_probs
 from hilight_jax.generation.streaming import AnswerState
 from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.hilight import HiLightConfig
@@ -25,11 +25,20 @@ class Answer(NamedTuple):
       ids: int32, without the stop token.
       text: The decoded ids.
       finish_reason: ``stop`` after a stop token, ``length`` where the answer was cut.
+      log_probs: float32 [n, or n + 1 after a stop token], the log-probabilities of the ids and of the stop token.
+      at_temperatures: float32 [temperatures], the log-probability of the whole answer at each that was asked for.
     """
 
     ids: np.ndarray
     text: str
     finish_reason: Literal["stop", "length"]
+    log_probs: np.ndarray
+    at_temperatures: np.ndarray = np.zeros(0, np.float32)
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the whole answer, its stop token included."""
+        return float(np.exp(self.log_probs.sum()))
 
 
 class Generator:
@@ -44,9 +53,18 @@ class Generator:
       max_length: Tokens of a prompt and its answer together.
       language_model: Gemma and its cache.
       encode_clip: Encodes a clip, or finds its features among those of the latest clips.
+      confidence_temperature: Divides the scores before the softmax that gives tokens their log-probabilities, see
+        ``evals/calibration.py``; 1 where none was fitted.
     """
 
-    def __init__(self, config: HiLightConfig, params: Tree, tokenizer: GemmaTokenizer, max_length: int):
+    def __init__(
+        self,
+        config: HiLightConfig,
+        params: Tree,
+        tokenizer: GemmaTokenizer,
+        max_length: int,
+        confidence_temperature: float = 1.0,
+    ):
         """Puts the parameters on the device.
 
         Args:
@@ -55,6 +73,7 @@ class Generator:
             shared; unaligned numpy arrays are copied, so drop them afterwards.
           tokenizer: Its tokenizer.
           max_length: Tokens of a prompt and its answer together, those of clips included.
+          confidence_temperature: As fitted on held-out clips.
 
         Raises:
           ConfigError: The tokenizer has more ids than the model.
@@ -67,6 +86,7 @@ class Generator:
         self.config, self.tokenizer, self.max_length = config, tokenizer, max_length
         self.language_model = LanguageModel(config, params)
         self.encode_clip = ClipEncoder(config, params)
+        self.confidence_temperature = confidence_temperature
         self._prefix: PrefixCache | None = None
 
     def generate(
@@ -76,6 +96,7 @@ class Generator:
         on_text: Callable[[int, str], Any] | None = None,
         *,
         reuse_prefix: bool = False,
+        temperatures: Sequence[float] = (),
     ) -> list[Answer]:
         """Answers prompts, all in one batch.
 
@@ -85,6 +106,7 @@ class Generator:
           on_text: Called as ``on_text(number of the prompt, text)`` with every new piece of an answer.
           reuse_prefix: For a conversation: reads the only prompt from its first difference to the last one that was
             answered with ``reuse_prefix``. The scores then depend, within rounding, on the earlier prompts.
+          temperatures: Further temperatures to compute the log-probabilities of the whole answers at.
 
         Raises:
           DataError: A prompt is empty, has rows for other clips than it has, has ids beyond the vocabulary, or leaves
@@ -97,10 +119,16 @@ class Generator:
         logits, cache, slots = self._read(prompts, max_steps, reuse)
         keys = row_keys(sampling, [prompt.ids for prompt in prompts])
         positions = np.array([len(prompt.ids) for prompt in prompts], np.int32)
+        scored_at = np.array([self.confidence_temperature, *temperatures], np.float32)
+        log_probs: list[list[np.ndarray]] = [[] for _ in prompts]
         for step in range(max_steps):
             ids = sample(logits, [keys], [step] * len(prompts), [sampling] * len(prompts))
+            scored = np.asarray(token_log_probs(logits, ids, scored_at))
             for row, token in enumerate(np.asarray(ids).tolist()):
-                text = "" if answers[row].finish_reason else answers[row].push(token)
+                if answers[row].finish_reason:
+                    continue
+                log_probs[row].append(scored[row])
+                text = answers[row].push(token)
                 if text and on_text is not None:
                     on_text(row, text)
             if all(answer.finish_reason for answer in answers):
@@ -109,7 +137,7 @@ class Generator:
             slots.append(slots[-1] + 1)
         if reuse:
             self._prefix = PrefixCache([*prompts[0].rows(), *answers[0].ids][: len(slots)], slots, cache)
-        return [Answer(np.array(answer.ids, np.int32), answer.text, answer.finish_reason) for answer in answers]
+        return [_finished(answer, np.stack(scored)) for answer, scored in zip(answers, log_probs, strict=True)]
 
     def begin_answer(self, prompt: Prompt, sampling: SamplingConfig, stop_strings: Sequence[str] = ()) -> AnswerState:
         """Starts the answer to a prompt, which ends at a stop token, a stop string or the end of the context."""
@@ -198,6 +226,12 @@ class Generator:
         largest = self.config.gemma.vocab_size - 1
         if wrong := [i for i in np.asarray(ids).tolist() if not 0 <= i <= largest]:
             raise DataError(f"{what} is {wrong[0]}, but the model's ids are 0 to {largest}.")
+
+
+def _finished(answer: AnswerState, log_probs: np.ndarray) -> Answer:
+    """Ends an answer whose tokens, a stop token included, have these log-probabilities [tokens, 1 + temperatures]."""
+    ids = np.array(answer.ids, np.int32)
+    return Answer(ids, answer.text, answer.finish_reason, log_probs[:, 0], log_probs[:, 1:].sum(axis=0))
 
 
 class _Run(NamedTuple):

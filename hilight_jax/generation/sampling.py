@@ -1,4 +1,4 @@
-"""Chooses the next token from the scores: greedily, or at random within top-k and top-p limits."""
+"""Chooses the next token from the scores, greedily or at random within top-k and top-p limits, and scores tokens."""
 
 import dataclasses
 import functools
@@ -88,6 +88,32 @@ def sample(
     top_k = np.array([min(config.top_k, vocab) or vocab for config in configs], np.int32)
     top_p = np.array([config.top_p for config in configs], np.float32)
     return _draw(logits, jnp.concatenate(keys), np.array(steps, np.int32), greedy, temperatures, top_k, top_p)
+
+
+@jax.jit
+def token_log_probs(
+    logits: Float[Array, "B vocab"], ids: Int[Array, " B"], temperatures: Float[np.ndarray, " temperatures"]
+) -> Float[Array, "B temperatures"]:
+    """Computes the log-probability of one token in every row, by the softmax of all scores over each temperature.
+
+    Limits and the temperature of a random choice take no part: this is the model's own probability of the token.
+    """
+    logits = logits.astype(jnp.float32)
+
+    def at(temperature: Array) -> Array:
+        return jnp.take_along_axis(jax.nn.log_softmax(logits / temperature), ids[:, None], axis=-1)[:, 0]
+
+    # One temperature after the other: a large vocabulary is never there more than once.
+    return jax.lax.map(at, temperatures).T
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def most_likely(
+    logits: Float[Array, "B vocab"], temperature: float, count: int
+) -> tuple[Int[Array, "B count"], Float[Array, "B count"]]:
+    """Returns the ``count`` most likely tokens of every row, the best first, and their log-probabilities."""
+    log_probs, ids = jax.lax.top_k(jax.nn.log_softmax(logits.astype(jnp.float32) / temperature), count)
+    return ids, log_probs
 
 
 def limit(

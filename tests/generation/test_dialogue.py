@@ -39,7 +39,8 @@ class Parrot:
         for word in answer.split():
             if on_text:
                 on_text(0, word)
-        return [Answer(np.array(self.tokenizer.encode(answer), np.int32), answer, "stop")]
+        ids = np.array(self.tokenizer.encode(answer), np.int32)
+        return [Answer(ids, answer, "stop", np.log(np.full(len(ids) + 1, 0.5, np.float32)))]
 
     def read(self):
         """The last prompt as a text, one V for each row of a clip."""

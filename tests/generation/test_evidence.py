@@ -79,7 +79,7 @@ def test_nothing_to_follow_is_refused(generator, prompt):
 def test_the_gif_shows_every_frame_of_every_clip(generator, prompt, tmp_path):
     frames = np.zeros((3, 24, 40, 3), np.uint8)
     clips = tuple(VideoClip(f"{name}.mp4", frames, frames, np.array([0, 4, 9]), 10) for name in "ab")
-    reply = Reply("In which?", "In the second.", ANSWER, "stop", prompt, clips, True)
+    reply = Reply("In which?", "In the second.", ANSWER, "stop", prompt, clips, True, np.zeros(len(ANSWER) + 1))
     shares = write_evidence(tmp_path / "a.gif", generator, reply)
     assert shares == [evidence.share for evidence in trace_answer(generator, prompt, ANSWER)]
     assert all(0 < share < 1 for share in shares) and sum(shares) < 1

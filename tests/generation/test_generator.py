@@ -54,14 +54,44 @@ def test_an_answer_is_what_the_training_path_would_say(changes):
         np.testing.assert_allclose(generator(**changes).next_logits([one])[0], logits[len(one.ids) - 1], atol=1e-5)
 
 
+def test_log_probabilities_are_those_of_the_training_path_for_every_token_and_the_one_that_stops():
+    one = prompts()[3]
+    (free,) = generator().generate([one], SamplingConfig(max_new_tokens=6, stop_ids=()))
+    count = free.ids.tolist().index(stop := int(free.ids[4]))
+    logits, _ = reference(one, free.ids)
+    scores = logits[len(one.ids) - 1 :][: count + 1]
+
+    def log_softmax(scores):
+        return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+
+    sampling, at = SamplingConfig(max_new_tokens=6, stop_ids=(stop,)), (1.0, 0.5, 3.0)
+    (answer,) = generator().generate([one], sampling, temperatures=at)
+    assert answer.finish_reason == "stop" and answer.ids.tolist() == free.ids[:count].tolist()
+    steps, said = np.arange(count + 1), free.ids[: count + 1]
+    np.testing.assert_allclose(answer.log_probs, log_softmax(scores)[steps, said], atol=1e-5)
+    whole = [log_softmax(scores / temperature)[steps, said].sum() for temperature in at]
+    np.testing.assert_allclose(answer.at_temperatures, whole, atol=1e-5)
+    np.testing.assert_allclose(answer.confidence, np.exp(whole[0]), rtol=1e-5)
+    config = tiny_hilight.CONFIG
+    fitted = Generator(config, tiny_hilight.params(config), Letters(), 64, confidence_temperature=3.0)
+    np.testing.assert_allclose(fitted.generate([one], sampling)[0].confidence, np.exp(whole[2]), rtol=1e-5)
+
+
+def test_a_cut_answer_has_the_probability_of_its_tokens_alone():
+    (answer,) = generator().generate([prompts()[1]], SamplingConfig(max_new_tokens=3, stop_ids=()))
+    assert answer.finish_reason == "length" and answer.log_probs.shape == (3,) and answer.at_temperatures.shape == (0,)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_batch_equals_singles(temperature):
     sampling = SamplingConfig(temperature=temperature, max_new_tokens=8)
-    together = generator().generate(prompts(), sampling)
-    alone = [generator().generate([one], sampling)[0] for one in prompts()]
+    together = generator().generate(prompts(), sampling, temperatures=(0.5, 2.0))
+    alone = [generator().generate([one], sampling, temperatures=(0.5, 2.0))[0] for one in prompts()]
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a.ids, b.ids)
         assert (a.text, a.finish_reason) == (b.text, b.finish_reason)
+        np.testing.assert_allclose(a.log_probs, b.log_probs, atol=1e-5)
+        np.testing.assert_allclose(a.at_temperatures, b.at_temperatures, atol=1e-4)
     singles = np.concatenate([generator().next_logits([one]) for one in prompts()])
     np.testing.assert_allclose(generator().next_logits(prompts()), singles, atol=1e-5)
 

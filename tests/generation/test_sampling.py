@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.generation.sampling import SamplingConfig, limit, row_keys
+from hilight_jax.generation.sampling import SamplingConfig, limit, most_likely, row_keys, token_log_probs
 from hilight_jax.generation.sampling import sample as sample_rows
 
 LOGITS = np.log([[0.5, 0.25, 0.125, 0.125]]).astype(np.float32)
@@ -146,3 +146,16 @@ def test_more_than_the_vocabulary_is_all_of_it():
 def test_what_cannot_be_is_a_sentence(changes, message):
     with pytest.raises(ConfigError, match=message):
         SamplingConfig(**changes)
+
+
+def test_a_token_has_its_softmax_probability_at_every_temperature():
+    ids, temperatures = np.array([0, 3]), np.array([1.0, 0.5], np.float32)
+    found = np.exp(token_log_probs(np.repeat(LOGITS, 2, axis=0), ids, temperatures))
+    # Halves, a quarter and two eighths; at 0.5 their squares, 16, 4, 1 and 1 of 64.
+    np.testing.assert_allclose(found, [[0.5, 16 / 22], [0.125, 1 / 22]], rtol=1e-6)
+
+
+def test_the_most_likely_tokens_come_first():
+    ids, log_probs = most_likely(LOGITS[:, ::-1], 0.5, 2)
+    assert ids.tolist() == [[3, 2]]
+    np.testing.assert_allclose(np.exp(log_probs), [[16 / 22, 4 / 22]], rtol=1e-6)
