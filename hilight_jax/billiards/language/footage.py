@@ -93,6 +93,7 @@ class Footage:
     happenings: tuple[Happening, ...]
     stick: Track | None = None
     jaw_touches: frozenset[str] = frozenset()
+    size: tuple[int, int] | None = None
     cloth: str | None = None
     outlook: Outlook = Outlook()
 
@@ -218,6 +219,23 @@ class Namer:
     def __call__(self, name: str) -> str:
         """Returns the words for an object."""
         return phrase(name, self.numbers)
+
+    def form(self, name: str, form: str) -> str:
+        """Returns words for an object in a 'full' form, as 'one', or 'short' without its article.
+
+        These are 'the red ball', 'the red one', 'red'; with numbers 'the red 3-ball', 'the 3-ball', '3-ball'.
+        """
+        full, (kind, _, which) = phrase(name, self.numbers), name.partition(":")
+        if form == "full" or kind == "cue":
+            return full
+        if kind != "ball":
+            words = full.replace("-", " ")
+            return words if form == "one" else words.removeprefix("the ")
+        if which == "cue":
+            return "the white ball" if form == "one" else "cue ball"
+        if self.numbers:
+            return f"the {which}-ball" if form == "one" else f"{which}-ball"
+        return f"the {COLOURS[int(which)]} one" if form == "one" else COLOURS[int(which)]
 
 
 def count_tokens(text: str) -> int:

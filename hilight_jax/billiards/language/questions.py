@@ -1,4 +1,4 @@
-"""Questions about a clip that its sampled frames answer, and statements for questions that compare two clips.
+"""Questions that the sampled frames of a clip answer, in one wording each, and statements that compare two clips.
 
 A question with two possible answers is used only where either could be right, and a coin decides which one is: a model
 that ignores the clip is right half of the time. Where most clips have the same count ('None.'), only a share of them
@@ -13,8 +13,22 @@ import numpy as np
 
 from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.language.footage import SEEN, Footage, Happening, Namer, ball_object
+from hilight_jax.billiards.language.posed import Posed, short_answer
 
-NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+PLAIN = {
+    "count": "How many balls are in view at the start?",
+    "first_hit": "Which ball does the cue ball hit first?",
+    "hit": "Does the cue ball hit {a}?",
+    "order": "Does {p} before {qs}?",
+    "count_potted": "How many balls are potted?",
+    "potted": "Is {a} potted?",
+    "pocket": "Into which pocket does {a} fall?",
+    "cushion": "Which cushion does {a} touch?",
+    "cushions": "How many times does the cue ball touch a cushion?",
+    "left_or_right": "At the end, is {a} left or right of {b}?",
+    "nearest": "Which ball is nearest to the cue ball at the end?",
+    "in_view": "Is {a} in view?",
+}
 _QUIET_POTTED, _QUIET_CUSHIONS = 0.3, 0.2  # Shares of the clips with a count of none that get the question.
 _VERBS = {"strike": "hit{}", "rebound": "bounce{} off", "drop": "fall{} into", "hang": "stop{} in the jaws of"}
 
@@ -26,11 +40,23 @@ def questions(footage: Footage, name: Namer, rng: np.random.Generator) -> list[d
       Dicts of 'question', 'answer' and 'type' (a key of `TYPES`), in the order of `TYPES`.
     """
     asked = []
-    for kind, ask in TYPES.items():
-        found = ask(footage, name, rng)
-        if found is not None:
-            asked.append({"question": found[0], "answer": found[1], "type": kind})
+    for ask in TYPES.values():
+        posed = ask(footage, name, rng)
+        if posed is not None:
+            asked.append(
+                {
+                    "question": plain_question(posed, name),
+                    "answer": short_answer(posed.answer, name),
+                    "type": posed.kind,
+                }
+            )
     return asked
+
+
+def plain_question(posed: Posed, name: Namer) -> str:
+    """Returns the one wording of a question in `PLAIN`."""
+    words = {slot: name(value) if ":" in value else value for slot, value in posed.slots.items()}
+    return PLAIN[posed.key].format(**words)
 
 
 def clauses(footage: Footage, name: Namer) -> dict[str, bool]:
@@ -90,31 +116,28 @@ def _seen_and_absent(footage: Footage, name: Namer) -> tuple[list[str], list[str
     return [ball for ball in footage.balls_seen() if ball != "ball:cue"], absent
 
 
-Asked = tuple[str, str] | None
-
-
-def _count(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _count(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     fractions = [track.visible[0] for track in footage.balls.values()]
     if any(0 < fraction < SEEN for fraction in fractions):
         return None  # Half a ball at the border: neither answer would be wrong.
     count = sum(fraction > 0 for fraction in fractions)
-    return "How many balls are in view at the start?", _number(count)
+    return Posed("count", int(count))
 
 
-def _first_hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _first_hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     first = _first_strike(footage)
-    return ("Which ball does the cue ball hit first?", _sentence(name(first.other))) if first else None
+    return Posed("first_hit", first.other) if first else None
 
 
-def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     first, spared = _first_strike(footage), _spared_by_cue(footage)
     if first is None or not spared:
         return None
     yes = _coin(rng)
-    return f"Does the cue ball hit {name(first.other if yes else pick(spared, rng))}?", _yes(yes)
+    return Posed("hit", yes, {"a": first.other if yes else pick(spared, rng)})
 
 
-def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     """Asks for the order of two events that occur once each, in different gaps between frames."""
     times_told = collections.Counter(map(_matter, footage.happenings))
     shown = [h for h in footage.shown if h.other is not None and times_told[_matter(h)] == 1]
@@ -124,53 +147,54 @@ def _order(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     first, second = pick(pairs, rng)
     yes = _coin(rng)
     early, late = (first, second) if yes else (second, first)
-    return f"Does {_clause(early, name, '')} before {_clause(late, name, 's')}?", _yes(yes)
+    slots = {"p": _clause(early, name, ""), "ps": _clause(early, name, "s")}
+    return Posed("order", yes, slots | {"q": _clause(late, name, ""), "qs": _clause(late, name, "s")})
 
 
-def _count_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _count_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     drops = [h for h in footage.happenings if h.kind == "drop"]
     all_seen = footage.nothing_hidden(0) and footage.nothing_hidden(footage.last)
     if not all_seen or not footage.has_place("pocket") or not all(h.shown for h in drops):
         return None
     if not drops and rng.random() >= _QUIET_POTTED:
         return None
-    return "How many balls are potted?", _number(len(drops))
+    return Posed("count_potted", len(drops))
 
 
-def _potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     gone, stay = _potted_and_spared(footage)
     if not gone or not stay:
         return None
     yes = _coin(rng)
-    return f"Is {name(pick(gone if yes else stay, rng))} potted?", _yes(yes)
+    return Posed("potted", yes, {"a": pick(gone if yes else stay, rng)})
 
 
-def _pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     drops = [h for h in footage.shown if h.kind == "drop" and h.other is not None]
     if not drops:
         return None
     drop = pick(drops, rng)
-    return f"Into which pocket does {name(drop.ball)} fall?", _sentence(name(drop.other))
+    return Posed("pocket", drop.other, {"a": drop.ball})
 
 
-def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     rebounds = [h for h in footage.shown if h.kind == "rebound" and h.other is not None]
     once = [h for h in rebounds if sum(o.ball == h.ball and o.kind == "rebound" for o in footage.happenings) == 1]
     once = [h for h in once if h.ball not in footage.jaw_touches]
     if not once:
         return None
     rebound = pick(once, rng)
-    return f"Which cushion does {name(rebound.ball)} touch?", _sentence(name(rebound.other))
+    return Posed("cushion", rebound.other, {"a": rebound.ball})
 
 
-def _cushions(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _cushions(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     touches = _cushion_touches(footage)
     if touches is None or (not touches and rng.random() >= _QUIET_CUSHIONS):
         return None
-    return "How many times does the cue ball touch a cushion?", _number(touches)
+    return Posed("cushions", touches)
 
 
-def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     frame = footage.last
     seen = footage.balls_seen(frame)
     pairs = [(a, b) for a, b in itertools.combinations(seen, 2) if _gap_is_clear(footage, a, b)]
@@ -179,10 +203,10 @@ def _left_or_right(footage: Footage, name: Namer, rng: np.random.Generator) -> A
     ball, other = pick(pairs, rng)
     ball, other = (ball, other) if _coin(rng) else (other, ball)
     side = "left" if _gap(footage, ball, other) > 0 else "right"
-    return f"At the end, is {name(ball)} left or right of {name(other)}?", side.capitalize() + "."
+    return Posed("left_or_right", side, {"a": ball, "b": other})
 
 
-def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     """Asks for the nearest ball on the cloth, by a margin of a third; all balls must be in view."""
     frame = footage.last
     seen = [ball for ball in footage.balls_seen(frame) if ball != "ball:cue"]
@@ -193,18 +217,18 @@ def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
     nearest, second = np.argsort(distances)[:2]
     if distances[second] < 1.33 * distances[nearest]:
         return None
-    return "Which ball is nearest to the cue ball at the end?", _sentence(name(seen[nearest]))
+    return Posed("nearest", seen[nearest])
 
 
-def _in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Asked:
+def _in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     clear, absent = _seen_and_absent(footage, name)
     if not clear or not absent:
         return None
     yes = _coin(rng)
-    return f"Is {name(pick(clear if yes else absent, rng))} in view?", _yes(yes)
+    return Posed("in_view", yes, {"a": pick(clear if yes else absent, rng)})
 
 
-TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Asked]] = {
+TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Posed | None]] = {
     "count": _count,
     "first_hit": _first_hit,
     "hit": _hit,
@@ -260,18 +284,6 @@ def _gap(footage: Footage, ball: str, other: str) -> float:
 
 def _gap_is_clear(footage: Footage, ball: str, other: str) -> bool:
     return abs(_gap(footage, ball, other)) > 2 * footage.balls[ball].radius[footage.last]
-
-
-def _number(count: int) -> str:
-    return f"{(NUMBERS[count] if count < len(NUMBERS) else str(count)).capitalize()}."
-
-
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
-
-
-def _yes(yes: bool) -> str:
-    return "Yes." if yes else "No."
 
 
 def _coin(rng: np.random.Generator) -> bool:
