@@ -1,4 +1,4 @@
-"""The report of a chat run: clips with answers, all answers by kind of question beside their controls, and origins.
+"""The report of a chat run: clips with answers, answers by kind beside their controls, their confidence, and origins.
 
 Also reads `provenance.json`, the runs that trained the parts that this one starts from.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from hilight_jax.pages import heatmaps, page
 from hilight_jax.pages.charts import line_chart
+from hilight_jax.pages.confidence import confidence_section
 from hilight_jax.pages.page import share, text
 from hilight_jax.pages.report import Report, Results, checkpoint, examples_section, left_out, points, read_result
 
@@ -61,20 +62,29 @@ def write_chat_report(
     return report.write(
         f"HiLight chat model, stage <em>{text(stage)}</em> ({_STAGES.get(stage, 'unknown')})",
         [tile for result in report.evaluations for tile in _tiles(result)],
-        before=[_examples(report.folder, examples, drawn_from), _answers(report.evaluations)],
+        before=[
+            _examples(report.folder, examples, drawn_from),
+            _answers(report.evaluations),
+            confidence_section(report.evaluations),
+        ],
         charts=_charts(records),
         after=[_parts(workdir, report.folder)],
     )
 
 
 def _tiles(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Answers of one evaluation: over all questions, and the mean over the kinds that need the video."""
+    """Answers of one evaluation: over all questions, the mean over the kinds that need the video, and calibration."""
     about = f"{result['split']}, {checkpoint(result)}"
     items = [("Answers right", share(result["overall"]["normalised"]), _beside(result["overall"], about))]
     needs = result["needs_video"]
     if needs["normalised"] is not None:
         what = f"{len(needs['types'])} kinds that need the video, {about}"
         items.append(("Answers that need the video", share(needs["normalised"]), _beside(needs, what)))
+    if (calibration := result.get("calibration")) is not None:
+        whole = calibration["overall"]
+        beside = f"{share(whole['error_before'], 3)} before, {share(whole['error_if_calibrated'], 3)} if calibrated"
+        title = f"{about}: {beside}; temperature {calibration['temperature']:.2f}"
+        items.append(("Calibration error", share(whole["error_after"], 3), title))
     return items
 
 

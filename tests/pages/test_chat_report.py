@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from hilight_jax.pages.chat_report import AskedClips, write_chat_report
+from tests.pages.test_confidence import RESULT as CALIBRATED
 
 GROUP = {
     "questions": 40, "exact": 0.611, "normalised": 0.622, "interval": [0.51, 0.73], "refused": 0.013, "unheard": 0.017,
@@ -76,6 +77,15 @@ def test_tiles_and_curves_are_there(workdir):
     for title in ("Loss", "Validation loss", "Validation, truth given so far", "Learning rate"):
         assert f"<figcaption>{title}</figcaption>" in html
     assert "stage <em>tune</em>" in html and "trained to step 20 of 300" in html
+
+
+def test_a_calibration_is_a_tile_and_a_diagram(workdir):
+    assert "How sure it is" not in report(workdir, RECORDS)
+    calibrated = {**RESULT, "calibration": CALIBRATED["calibration"]}
+    (workdir / "evaluations" / "validation.json").write_text(json.dumps(calibrated))
+    html = report(workdir, RECORDS)
+    assert "<span>Calibration error</span><b>0.045</b>" in html and "temperature 2.00" in html
+    assert html.index("Answers</h2>") < html.index("validation: are confident answers right?")
 
 
 def test_clips_become_gifs_with_questions_and_answers(workdir):
