@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hilight_jax.generation.prompt import Prompt, UnencodedPrompt
 from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.serving.log_probs import ScoredToken
 
 FinishReason = Literal["stop", "length", "cancelled", "refused", "failed"]
 
@@ -20,11 +21,13 @@ class GenerationRequest:
       prompt: Token ids and clips.
       sampling: The choice of tokens.
       stop: Strings before which the answer ends.
+      num_alternatives: Likely tokens to report with every token's log-probability; None reports no log-probabilities.
     """
 
     prompt: UnencodedPrompt
     sampling: SamplingConfig = SamplingConfig()
     stop: tuple[str, ...] = ()
+    num_alternatives: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +40,15 @@ class Chunk:
       finish_reason: Set in the last chunk: ``stop`` after a stop token or string, ``length`` at the limit,
         ``cancelled`` by the client or at shutdown, ``refused`` for a bad request, ``failed`` for an error of the model.
       error: The reason of ``refused`` and ``failed``, as a sentence.
+      tokens: Where the request wants log-probabilities, the tokens since the last chunk, the one that ended the
+        answer included.
     """
 
     text: str
     num_tokens: int
     finish_reason: FinishReason | None = None
     error: str = ""
+    tokens: tuple[ScoredToken, ...] = ()
 
 
 class AnswerStream:

@@ -22,6 +22,7 @@ from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample
 from hilight_jax.generation.streaming import AnswerState
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, FinishReason, GenerationRequest
+from hilight_jax.serving.log_probs import ScoredToken, score_tokens
 from hilight_jax.serving.slots import Slots
 from hilight_jax.serving.videos.admission import QueueFull
 
@@ -189,36 +190,44 @@ class Engine:
             # A greedy row needs no key, and making one takes longer than a step of a small model.
             keys = row_keys(request.sampling, [prompt.ids]) if request.sampling.temperature else self._no_key
             answer = generator.begin_answer(prompt, request.sampling, request.stop)
-            token = int(sample(logits, [keys], [0], [request.sampling])[0])
+            ids = sample(logits, [keys], [0], [request.sampling])
+            (scored,) = score_tokens(logits, ids, generator.confidence_temperature, [request.num_alternatives])
             number = self._slots.begin(cache, length, len(prompt.ids))
         except Exception:
             self._finish(stream, Chunk("", 0, "failed", _FAILED))
             raise
         self._rows[number] = _Row(stream, answer, keys)
         stream.first_token_at = time.monotonic()
-        self._push(number, token)
+        self._push(number, int(ids[0]), scored)
 
     def _step(self) -> None:
         """Computes one more token of every row."""
         ids = np.zeros(self.num_slots, np.int32)
         steps, configs = [0] * self.num_slots, [SamplingConfig()] * self.num_slots
         keys = [self._no_key] * self.num_slots
+        wanted: list[int | None] = [None] * self.num_slots
         for number, row in self._rows.items():
             ids[number], steps[number] = row.answer.ids[-1], len(row.answer.ids)
             configs[number], keys[number] = row.stream.request.sampling, row.keys
-        tokens = np.asarray(sample(self._slots.step(ids), keys, steps, configs)).tolist()
+            wanted[number] = row.stream.request.num_alternatives
+        logits = self._slots.step(ids)
+        chosen = sample(logits, keys, steps, configs)
+        scored = score_tokens(logits, chosen, self.generator.confidence_temperature, wanted)
+        tokens = np.asarray(chosen).tolist()
         for number in list(self._rows):
-            self._push(number, tokens[number])
+            self._push(number, tokens[number], scored[number])
 
-    def _push(self, number: int, token: int) -> None:
+    def _push(self, number: int, token: int, scored: ScoredToken | None) -> None:
         """Adds a token to a row's answer, and frees the row at the answer's end."""
         row = self._rows[number]
         text = row.answer.push(token)
-        chunk = Chunk(text, len(row.answer.ids), row.answer.finish_reason)
+        row.scored += [] if scored is None else [scored]
+        chunk = Chunk(text, len(row.answer.ids), row.answer.finish_reason, tokens=tuple(row.scored))
         if chunk.finish_reason:
             self._release(number, chunk)
         elif text:
             row.stream.put(chunk)
+            row.scored.clear()
 
     def _evict_cancelled(self) -> None:
         """Frees the rows and the waiting places of cancelled requests."""
@@ -262,3 +271,4 @@ class _Row:
     stream: AnswerStream
     answer: AnswerState
     keys: Key[Array, "1"]
+    scored: list[ScoredToken] = dataclasses.field(default_factory=list)  # Since the last chunk.

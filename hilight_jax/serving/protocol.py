@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from hilight_jax.core.errors import DataError, nearest
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
+from hilight_jax.serving.log_probs import MAX_ALTERNATIVES
 
 Text = Annotated[str, Field(max_length=100_000)]
 Phrase = Annotated[str, Field(max_length=10_000)]
@@ -26,8 +27,6 @@ _NOT_SERVED: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "function_call": ("none", "auto"),
     "response_format": ({"type": "text"},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "logit_bias": ({},),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
@@ -163,7 +162,15 @@ class ChatRequest(_Strict):
     max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: Stop | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)] | None = None
     ignore_eos: bool = False
+
+    @model_validator(mode="after")
+    def _check_log_probs(self) -> "ChatRequest":
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError(f"'top_logprobs' is {self.top_logprobs}, but needs 'logprobs': true; set both")
+        return self
 
 
 class EmbeddingsRequest(_Strict):

@@ -105,7 +105,8 @@ class Service:
         """
         prompt, _ = await self._prompt(chat)
         stop = (chat.stop,) if isinstance(chat.stop, str) else tuple(chat.stop or ())
-        request = GenerationRequest(prompt, self._sampling(chat), stop)
+        num_alternatives = (chat.top_logprobs or 0) if chat.logprobs else None
+        request = GenerationRequest(prompt, self._sampling(chat), stop, num_alternatives)
         return self.engine.submit(request), len(prompt.ids)
 
     async def chunks(

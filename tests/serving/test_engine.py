@@ -62,6 +62,25 @@ def test_every_answer_is_the_one_that_it_gets_alone():
     assert len(ended) == 24 and set(ended) <= {"stop", "length"}
 
 
+def test_log_probabilities_do_not_depend_on_the_other_rows():
+    engine, asked = Engine(generator(), num_slots=3, max_waiting=40), requests(12)
+    wanted = [None if i % 3 == 0 else i % 4 for i in range(12)]
+    wishes = [
+        GenerationRequest(UnencodedPrompt(prompt(*ids).ids), sampling, num_alternatives=count)
+        for (ids, sampling), count in zip(asked, wanted, strict=True)
+    ]
+    streams = [engine.submit(wish) for wish in wishes]
+    for (ids, sampling), count, stream in zip(asked, wanted, streams, strict=True):
+        expected, tokens = alone(ids, sampling), [t for chunk in stream.chunks(60) for t in chunk.tokens]
+        if count is None:
+            assert not tokens
+            continue
+        np.testing.assert_allclose([token.log_prob for token in tokens], expected.log_probs, atol=1e-5)
+        assert [token.id for token in tokens][: len(expected.ids)] == expected.ids.tolist()
+        assert {len(token.alternatives) for token in tokens} == {count}
+    engine.close()
+
+
 def test_a_clip_is_shown(engine):
     keys = np.array([0, 2])
     one, wish = prompt(clip(0), 7, 8), SamplingConfig(max_new_tokens=6)

@@ -47,6 +47,7 @@ class GemmaTokenizer:
         self.vocab_size = self._pieces.vocab_size()
         self.start_of_turn, self.end_of_turn = (self._turn_token(path, piece) for piece in (START_OF_TURN, END_OF_TURN))
         self.stop_ids = (EOS_ID, self.end_of_turn)
+        self._surfaces: dict[int, bytes] = {}
         structural = [i for i in range(self.vocab_size) if self._pieces.is_control(i) or self._pieces.is_unknown(i)]
         self._literals = {self._pieces.id_to_piece(i): i for i in structural}
         longest_first = sorted(self._literals, key=len, reverse=True)
@@ -80,6 +81,20 @@ class GemmaTokenizer:
             else:
                 run.append(i)
         return "".join([*texts, self._pieces.decode(run)])
+
+    def surface(self, index: int) -> bytes:
+        """The bytes of a text that an id stands for; none for control tokens and ids outside the vocabulary."""
+        if index not in self._surfaces:
+            self._surfaces[index] = self._surface(index)
+        return self._surfaces[index]
+
+    def _surface(self, index: int) -> bytes:
+        if not 0 <= index < self.vocab_size or self._pieces.is_control(index) or self._pieces.is_unknown(index):
+            return b""
+        piece = self._pieces.id_to_piece(index)
+        if self._pieces.is_byte(index):
+            return bytes([int(piece[3:-1], 16)])
+        return piece.replace("\u2581", " ").encode()
 
     def _turn_token(self, path: str | pathlib.Path, piece: str) -> int:
         index = self._pieces.piece_to_id(piece)
