@@ -4,18 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from hilight_jax.billiards import setups
+from hilight_jax.billiards import prospects, scenery, setups, staging
 from hilight_jax.billiards.filming import Take, random_rotations
 from hilight_jax.billiards.language.commentary import captions, facts, frame_caption, pick
 from hilight_jax.billiards.language.footage import Footage, Namer
 from hilight_jax.billiards.language.questions import clauses, questions
 from hilight_jax.billiards.physics.simulation import simulate
 from hilight_jax.billiards.physics.table import Table
-from hilight_jax.billiards.physics.trajectory import Shot
 from hilight_jax.billiards.rendering import camera as cameras
-from hilight_jax.billiards.rendering import looks
-from hilight_jax.billiards.rendering.layers import Banner
-from hilight_jax.billiards.rendering.scene import Scene
+from hilight_jax.billiards.rendering.looks import CLOTH_WORDS
 from hilight_jax.billiards.worlds import SPLITS, World
 
 _TRIES = 1000
@@ -31,11 +28,13 @@ class Clip:
       labels: a JSON object: id, game, camera, cloth, sizes, times, captions with spans, objects with tracks, questions,
         clauses.
       facts: the facts in the captions, as text, independent of wording; no two clips of a held-out split have the same.
+      quantizer: coarseness of its compression when it is stored, 2 (finest) to 31.
     """
 
     frames: np.ndarray
     labels: dict
     facts: str
+    quantizer: int = 2
 
 
 def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: float | None = None) -> Clip:
@@ -54,25 +53,36 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     unseen = split == "unseen"
     camera = pick(world.unseen_cameras if unseen else world.cameras, rng)
     cloth = pick(world.unseen_cloths if unseen else world.cloths, rng)
-    # A shot is played to its end, unless the window begins with the strike.
-    time_limit = world.window[1] if world.window_at == "strike" else 30.0
+    act = pick(world.acts, rng) if len(world.acts) > 1 else world.acts[0]
+    # A shot is played to its end, unless the window begins with the strike and nobody looks ahead.
+    time_limit = world.window[1] if world.window_at == "strike" and not world.looks_ahead else 30.0
     for _ in range(_TRIES):
-        setup = setups.draw(world, _TABLE, rng)
-        shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike, time_limit)
-        start, times = _window(world, shot, rng)
-        if not _keeps_the_rules(setup, shot):
+        setup = setups.draw(world, act, _TABLE, rng)
+        shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike, time_limit, setup.potted)
+        window = staging.window(world, act, shot, rng)
+        if window is None or not staging.keeps_the_rules(setup, shot):
             continue
+        start, times = window
         lens = cameras.sample(camera, rng, world.width, world.height, _TABLE, tuple(setup.focus))
-        take = Take(_TABLE, shot, setup.strike, lens, start, world.cue_stick, random_rotations(len(shot.ball_ids), rng))
-        if not _is_worth_showing(world, take.footage(times)):
+        has_stick = world.cue_stick and act in ("shot", "early")
+        rotations = random_rotations(len(shot.ball_ids), rng)
+        people = scenery.cast(world, setup, lens, has_stick, rng)
+        take = Take(_TABLE, shot, setup.strike, lens, start, has_stick, rotations, people)
+        if not staging.is_worth_showing(world, act, take.footage(times)):
             continue
-        scene = _scene(world, lens, cloth, rng)
-        frames, visible = take.frames(scene, times, world.shutter, world.exposures)
+        if act == "early" and not prospects.is_settled(setup, shot, _TABLE):
+            continue
+        scene = scenery.scene(world, lens, _TABLE, cloth, unseen, rng)
+        quality = scenery.quality(world, rng)
+        frames, visible = take.frames(scene, times, quality.shutter, quality.exposures)
         footage = take.footage(times, visible)
-        if _is_worth_showing(world, footage):
+        if staging.is_worth_showing(world, act, footage):
             break
     else:
         raise RuntimeError(f"no shot of world '{world.name}' meets its own rules for {split}/{number}; loosen them.")
+    if world.looks_ahead:
+        ahead = prospects.outlook(setup, shot, start + times[-1], footage, take.names, _TABLE, rng)
+        footage = dataclasses.replace(footage, cloth=CLOTH_WORDS[cloth], outlook=ahead)
     listed, told = facts(footage, world.style)
     name = Namer(world.style.numbers, world.balls)
     labels = {
@@ -90,54 +100,11 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     if fps is not None:
         labels["frame_caption"]["frame"] = round(float(times[labels["frame_caption"]["frame"]]) * fps)
         times = np.arange(round(float(times[-1]) * fps) + 1) / fps
-        frames, visible = take.frames(scene, times, world.shutter, world.exposures)
+        frames, visible = take.frames(scene, times, quality.shutter, quality.exposures)
         footage = take.footage(times, visible)
     events = [f"{happening.ball} {happening.kind} {happening.other}" for happening in told]
-    return Clip(frames, labels | _measures(frames, footage), "; ".join([" ".join(sorted(listed)), *events]))
-
-
-def _window(world: World, shot: Shot, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Returns the start of the first frame on the shot's clock, and the times [F] of all frames after it, seconds."""
-    length = rng.uniform(*world.window)
-    if world.window_at == "strike":
-        start, length = 0.0, min(length, shot.duration)
-    else:
-        moments = [event.time for event in shot.events if event.kind in ("ball_ball", "cushion", "pocket")] or [0.0]
-        start = pick(moments, rng) - rng.uniform(0.3, 0.7) * length
-        start = max(min(start, shot.duration + 0.3 - length), -world.lead)
-    return start, np.linspace(0, length, world.num_frames)
-
-
-def _keeps_the_rules(setup: setups.Setup, shot: Shot) -> bool:
-    """Returns False if the cue ball of a nine-ball shot does not first meet the lowest ball on the table."""
-    first = next((event.balls for event in shot.events if event.kind == "ball_ball"), ())
-    return setup.game != "nine_ball" or setup.target in first
-
-
-def _is_worth_showing(world: World, footage: Footage) -> bool:
-    """Returns True if the frames show a ball and an event, with balls of the world's smallest size or more."""
-    if any((track.radius[track.visible > 0] < world.smallest_ball).any() for track in footage.balls.values()):
-        return False
-    if not footage.shown or footage.balls_seen() == ["ball:cue"]:
-        return False
-    first = next((h for h in footage.happenings if h.kind == "strike"), None)
-    return not world.all_in_view or (footage.nothing_hidden(0) and first is not None and first.shown)
-
-
-def _scene(world: World, lens: cameras.Camera, cloth: str, rng: np.random.Generator) -> Scene:
-    has_banner = world.banner > 0 and rng.random() < world.banner
-    return Scene(
-        lens,
-        _TABLE,
-        cloth=cloth,
-        wood=pick(tuple(looks.WOODS), rng),
-        floor=pick(tuple(looks.FLOORS), rng),
-        lights=pick(tuple(looks.LIGHTS), rng),
-        exposure=rng.uniform(0.9, 1.1),
-        noise=rng.uniform(1.0, 4.0),
-        seed=int(rng.integers(2**31)),
-        score=Banner(tuple(int(score) for score in rng.integers(20, size=2))) if has_banner else None,
-    )
+    told_facts = "; ".join([" ".join(sorted(listed)), *events])
+    return Clip(frames, labels | _measures(frames, footage), told_facts, quality.quantizer)
 
 
 def _measures(frames: np.ndarray, footage: Footage) -> dict:

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from hilight_jax.billiards import shards
+from hilight_jax.billiards.language.commentary import Style
 from hilight_jax.billiards.worlds import SPLITS, World
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import DataError
@@ -87,7 +88,7 @@ def build(
         "sizes": sizes,
         "clips_per_shard": clips_per_shard,
         "generator": generator_digest(),
-        "world": _definition(world),
+        "world": _as_json(world),
     }
     with _failures_as_sentences(final), _locked(final.parent / f".{final.name}.lock"):
         if _is_built(world, final, sizes):
@@ -131,7 +132,7 @@ def _is_built(world: World, final: pathlib.Path, sizes: dict[str, int]) -> bool:
         raise DataError(
             f"{final} holds {_listed(found['sizes'])}, not {_listed(sizes)}; delete it or give another --data_dir."
         )
-    if found["world"] != _definition(world):
+    if not _defines(found["world"], world):
         raise DataError(f"{final} was made by another definition of '{world.name}'; delete it and start again.")
     return True
 
@@ -149,9 +150,24 @@ def split_sizes(world: World, sizes: Mapping[str, int] | None = None) -> dict[st
     return {split: asked[split] for split in SPLITS if asked.get(split)}
 
 
-def _definition(world: World) -> dict:
-    """Returns the world as its JSON in `world.json`."""
-    return json.loads(json.dumps(to_dict(world)))
+def _as_json(settings: object) -> object:
+    """Returns settings as their JSON in `world.json`."""
+    return json.loads(json.dumps(to_dict(settings)))
+
+
+def _defines(found: dict, settings: World | Style) -> bool:
+    """Returns True if stored settings are these; a setting newer than the dataset counts as its default."""
+    values = {field.name: (getattr(settings, field.name), field.default) for field in dataclasses.fields(settings)}
+    if not set(found) <= set(values):
+        return False
+    for name, (value, default) in values.items():
+        if name not in found:
+            same = value == default
+        else:
+            same = _defines(found[name], value) if dataclasses.is_dataclass(value) else found[name] == _as_json(value)
+        if not same:
+            return False
+    return True
 
 
 def _listed(sizes: Mapping[str, int]) -> str:

@@ -1,30 +1,25 @@
-"""Films a played shot: frames at any times, with their footage (tracks and happenings).
-
-Cushions and pockets are named by the picture's left, right, top and bottom: a camera may film the table from anywhere,
-so the table's own names do not hold in the picture. The cushion that runs up and down in the picture on the right hand
-is 'right', whatever side of the table it is.
-"""
+"""Films a played shot: frames at any times, with their footage (tracks and happenings)."""
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 
 import numpy as np
 
 from hilight_jax.billiards.language.footage import Footage, Happening, Track, ball_object, is_shown
+from hilight_jax.billiards.people import Person
 from hilight_jax.billiards.physics.simulation import Strike
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 from hilight_jax.billiards.physics.trajectory import Event, Shot
+from hilight_jax.billiards.place_names import object_names
 from hilight_jax.billiards.rendering.camera import Camera
 from hilight_jax.billiards.rendering.cue import TIP_RADIUS
-from hilight_jax.billiards.rendering.scene import Scene, Stick
+from hilight_jax.billiards.rendering.scene import Moment, Scene, Stick
 from hilight_jax.billiards.rendering.surfaces import CUSHION_WIDTH
 
 NOSE_HEIGHT = 0.037  # metres
-STEEPEST = 35.0  # Degrees from the picture's axes up to which a cushion has a name.
 _STICK_LENGTH, _STICK_SLOPE, _BACKSWING = 1.45, 0.09, 0.14  # metres, metres per metre, metres
 _STICK_LEAVES = 0.1  # Seconds after the strike at which the cue leaves the picture.
-_KINDS = {"ball_ball": "strike", "cushion": "rebound", "pocket": "drop", "hangs": "hang"}
+KINDS = {"ball_ball": "strike", "cushion": "rebound", "pocket": "drop", "hangs": "hang"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +30,7 @@ class Take:
       start: time of the shot at which the first frame is taken, seconds; negative before the strike.
       has_stick: True if a cue stick is shown before and at the strike.
       rotations: [n, 3, 3] of the balls before the strike.
+      people: who may be in the picture.
     """
 
     table: Table
@@ -44,6 +40,7 @@ class Take:
     start: float
     has_stick: bool
     rotations: np.ndarray
+    people: tuple[Person, ...] = ()
 
     def frames(self, scene: Scene, times: np.ndarray, shutter: float, exposures: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws the frames at ``times`` [F], seconds after the first; each is the mean of ``exposures`` instants.
@@ -65,7 +62,8 @@ class Take:
             for k in range(frame * exposures, (frame + 1) * exposures):
                 present = np.flatnonzero(on_table[k])
                 balls = [(self.shot.ball_ids[b], centers[k, b], rotations[k, b]) for b in present]
-                states.append((balls, self._stick(clock[k])))
+                limbs = [limb for person in self.people for limb in person.at(clock[k])]
+                states.append(Moment(balls, self._stick(clock[k]), limbs))
             picture, seen = scene.blurred(states)
             frames.append(picture)
             visible[:, frame] = [seen.get(ball, 0.0) for ball in self.shot.ball_ids]
@@ -85,11 +83,11 @@ class Take:
         names = [ball_object(ball) for ball in self.shot.ball_ids]
         everything = track(self.camera, centers, BALL_RADIUS, visible.T)
         balls = {name: everything.of(b) for b, name in enumerate(names)}
-        named = {self._names.get(place): found.repeated(len(times)) for place, found in self._places.items()}
+        named = {self.names.get(place): found.repeated(len(times)) for place, found in self._places.items()}
         happenings, in_gap = [], self._events_by_gap(times)
         jaw_touches = frozenset(ball_object(e.balls[0]) for gap in in_gap for e in gap if e.place == "jaw")
         for frame, event in ((f, event) for f, gap in enumerate(in_gap) for event in gap if event.place != "jaw"):
-            kind, ball = _KINDS[event.kind], ball_object(event.balls[0])
+            kind, ball = KINDS[event.kind], ball_object(event.balls[0])
             at_rest = True
             if kind == "strike":
                 other = ball_object(event.balls[1])
@@ -97,7 +95,7 @@ class Take:
                 at_rest = bool(still[frame, names.index(other)])
             else:
                 met = self._places.get(event.place)
-                other = self._names.get(event.place) if met is not None else None
+                other = self.names.get(event.place) if met is not None else None
             shown = is_shown(
                 kind,
                 balls[ball],
@@ -124,7 +122,7 @@ class Take:
         in_gap = [[] for _ in times[1:]]
         for event in self.shot.events:
             time = event.time - self.start
-            if event.kind in _KINDS and times[0] < time <= times[-1]:
+            if event.kind in KINDS and times[0] < time <= times[-1]:
                 in_gap[int(np.searchsorted(times, time)) - 1].append(event)
         return in_gap
 
@@ -147,11 +145,9 @@ class Take:
         return track(self.camera, tips, TIP_RADIUS, (present & is_inside(self.camera, tips)).astype(float))
 
     @functools.cached_property
-    def _names(self) -> dict[str, str]:
-        """Returns object names of cushions and pockets in this picture, by the table's own names."""
-        sides = side_names(self.camera)
-        pockets = pocket_names(self.table, sides)
-        return {k: f"cushion:{v}" for k, v in sides.items()} | {k: f"pocket:{v}" for k, v in pockets.items()}
+    def names(self) -> dict[str, str]:
+        """Object names of cushions and pockets in this picture, by the table's own names."""
+        return object_names(self.camera, self.table)
 
     @functools.cached_property
     def _places(self) -> dict[str, Track]:
@@ -190,38 +186,6 @@ def random_rotations(count: int, rng: np.random.Generator) -> np.ndarray:
     bases, triangles = np.linalg.qr(rng.normal(size=(count, 3, 3)))
     bases = bases * np.sign(np.diagonal(triangles, axis1=1, axis2=2))[:, None, :]
     return bases * np.linalg.det(bases)[:, None, None]
-
-
-def side_names(camera: Camera) -> dict[str, str]:
-    """Returns the picture's names of the table's four sides, by the table's own names.
-
-    Directions are compared at the camera's target, the middle of the picture. The result is empty when the table lies
-    too askew to tell left from top.
-    """
-    step = 0.01 * np.array([[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]], float)
-    left, right, bottom, top = camera.project(camera.target + step)[0]
-    across, along = right - left, top - bottom
-    names = {}
-    for sides, out, run in ((("left", "right"), across, along), (("bottom", "top"), along, across)):
-        tilt = np.degrees(np.arctan2(abs(run[0]), abs(run[1])))  # 0: these cushions run up and down the picture.
-        if tilt <= STEEPEST:
-            names |= dict(zip(sides, ("left", "right") if out[0] > 0 else ("right", "left"), strict=True))
-        elif tilt >= 90 - STEEPEST:
-            names |= dict(zip(sides, ("top", "bottom") if out[1] > 0 else ("bottom", "top"), strict=True))
-    return names if len(set(names.values())) == 4 else {}
-
-
-def pocket_names(table: Table, sides: Mapping[str, str]) -> dict[str, str]:
-    """Returns the picture's names of the table's pockets, by the table's own names.
-
-    Corners are 'top-left' and so on, side pockets 'left-middle' and so on. Empty when ``sides`` (`side_names`) is.
-    """
-    names = {}
-    for pocket in table.pockets if sides else ():
-        parts = [sides[part] for part in pocket.name.split("-") if part in sides]
-        parts.sort(key=lambda side: side in ("left", "right"))
-        names[pocket.name] = "-".join(parts) if len(parts) == 2 else f"{parts[0]}-middle"
-    return names
 
 
 def track(camera: Camera, points: np.ndarray, radius: float, visible: np.ndarray) -> Track:

@@ -1,44 +1,19 @@
 """Draws the beginning of a shot: the game, the balls, their places, and the strike of the cue ball."""
 
-import dataclasses
-
 import numpy as np
 
+from hilight_jax.billiards import edge_setups
 from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.physics.simulation import Strike
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
+from hilight_jax.billiards.placing import CANDIDATES, Setup, angle_of, apart
 from hilight_jax.billiards.worlds import World
 
-_CANDIDATES = 200  # Places drawn for the balls of a shot; far more than are needed.
 _CLOSE = 0.165  # Radius of the circle of the layout 'close', metres: what a close camera has in view.
 
 
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """The start of a shot.
-
-    Attributes:
-      game: 'eight_ball' or 'nine_ball'.
-      ball_ids: 'cue' first, then numbers as strings.
-      positions: [n, 2] metres.
-      strike: the strike of the cue ball.
-      focus: [2] the point of the table in the middle of a close camera's picture, metres.
-    """
-
-    game: str
-    ball_ids: tuple[str, ...]
-    positions: np.ndarray
-    strike: Strike
-    focus: np.ndarray
-
-    @property
-    def target(self) -> str:
-        """The lowest object ball, which must be hit first in nine-ball."""
-        return min(self.ball_ids[1:], key=int)
-
-
-def draw(world: World, table: Table, rng: np.random.Generator) -> Setup:
-    """Draws a setup of a world."""
+def draw(world: World, act: str, table: Table, rng: np.random.Generator) -> Setup:
+    """Draws a setup of a world for an act (`World.acts`)."""
     game, layout = pick(world.games, rng), pick(world.layouts, rng)
     if layout == "rack":
         return _rack(game, world, table, rng)
@@ -48,6 +23,9 @@ def draw(world: World, table: Table, rng: np.random.Generator) -> Setup:
     if game == "nine_ball":
         numbers.sort(key=int)  # The first object ball is the one that the cue ball goes for.
     ball_ids = ("cue", *numbers)
+    if layout in edge_setups.LAYOUTS:
+        speed = world.early_speed if act == "early" else world.close_speed
+        return edge_setups.draw(layout, ball_ids, speed, act in ("shot", "early"), table, rng)
     return (_close if layout == "close" else _scattered)(game, ball_ids, world, table, rng)
 
 
@@ -55,22 +33,22 @@ def _close(game: str, ball_ids: tuple[str, ...], world: World, table: Table, rng
     """Balls within a small circle, the cue ball played straight at the first."""
     size = np.array([table.width, table.length])
     focus = rng.uniform([0.35, 0.3], [0.65, 0.7]) * size
-    reach = _CLOSE * np.sqrt(rng.random(_CANDIDATES))[:, None]
-    around = rng.uniform(0, 2 * np.pi, _CANDIDATES)
+    reach = _CLOSE * np.sqrt(rng.random(CANDIDATES))[:, None]
+    around = rng.uniform(0, 2 * np.pi, CANDIDATES)
     candidates = focus + reach * np.stack([np.cos(around), np.sin(around)], -1)
-    positions = _apart(candidates, len(ball_ids), 2.65 * BALL_RADIUS, table)
-    angle = _angle(positions[1] - positions[0]) + rng.normal(0, 0.05)
+    positions = apart(candidates, len(ball_ids), 2.65 * BALL_RADIUS, table)
+    angle = angle_of(positions[1] - positions[0]) + rng.normal(0, 0.05)
     return Setup(game, ball_ids, positions, Strike(rng.uniform(*world.close_speed), angle), focus)
 
 
 def _scattered(game: str, ball_ids: tuple[str, ...], world: World, table: Table, rng: np.random.Generator) -> Setup:
     """Balls anywhere, the first played at a pocket: the cue ball aims at where it must be when they touch."""
     size = np.array([table.width, table.length])
-    positions = _apart(rng.uniform(0, size, (_CANDIDATES, 2)), len(ball_ids), 2.8 * BALL_RADIUS, table)
+    positions = apart(rng.uniform(0, size, (CANDIDATES, 2)), len(ball_ids), 2.8 * BALL_RADIUS, table)
     pocket = pick(table.pockets, rng).center
     away = positions[1] - pocket
     touching = positions[1] + 2 * BALL_RADIUS * away / np.hypot(*away)
-    angle = _angle(touching - positions[0]) + rng.normal(0, 0.004)
+    angle = angle_of(touching - positions[0]) + rng.normal(0, 0.004)
     strike = Strike(rng.uniform(*world.speed), angle, side=rng.uniform(-0.2, 0.2), top=rng.uniform(-0.3, 0.4))
     return Setup(game, ball_ids, positions, strike, positions[1])
 
@@ -89,20 +67,5 @@ def _rack(game: str, world: World, table: Table, rng: np.random.Generator) -> Se
     foot = np.array([table.width / 2, 0.75 * table.length])
     cue = np.array([table.width * rng.uniform(0.3, 0.7), table.length * rng.uniform(0.15, 0.25)])
     positions = np.concatenate([cue[None], foot + pitch * np.array(spots)])
-    strike = Strike(rng.uniform(4, 7), _angle(foot - cue) + rng.normal(0, 0.01))
+    strike = Strike(rng.uniform(4, 7), angle_of(foot - cue) + rng.normal(0, 0.01))
     return Setup(game, ("cue", *numbers), positions, strike, foot)
-
-
-def _apart(candidates: np.ndarray, count: int, gap: float, table: Table) -> np.ndarray:
-    """Returns the first ``count`` candidates [k, 2] that lie on the cloth with their centres at least ``gap`` apart."""
-    chosen = np.zeros((0, 2))
-    for candidate in candidates[table.holds(candidates)]:
-        if (np.hypot(*(chosen - candidate).T) >= gap).all():
-            chosen = np.concatenate([chosen, candidate[None]])
-            if len(chosen) == count:
-                return chosen
-    raise RuntimeError(f"{count} balls do not fit at a distance of {gap} m; ask for fewer.")
-
-
-def _angle(direction: np.ndarray) -> float:
-    return float(np.arctan2(direction[1], direction[0]))

@@ -54,7 +54,7 @@ def encode_clip(clip: Clip) -> Record:
     times = clip.labels["times"]
     fps = max((len(times) - 1) / times[-1], 0.1) if times[-1] else 1.0
     labels = json.dumps(clip.labels, separators=(",", ":")).encode("utf-8")
-    return Record(encode_video(clip.frames, fps), labels, clip.facts)
+    return Record(encode_video(clip.frames, fps, quantizer=clip.quantizer), labels, clip.facts)
 
 
 class Workshop:

@@ -9,8 +9,18 @@ with it a pixel's value. `tests/billiards/test_same_clips.py` pins some clips: a
 import dataclasses
 
 from hilight_jax.billiards.language.commentary import Style
-from hilight_jax.billiards.rendering.camera import TRAIN_CAMERAS, UNSEEN_CAMERAS
-from hilight_jax.billiards.rendering.looks import TRAIN_CLOTHS, UNSEEN_CLOTHS
+from hilight_jax.billiards.rendering.camera import (
+    TRAIN_CAMERAS,
+    TRAIN_EDGE_CAMERAS,
+    UNSEEN_CAMERAS,
+    UNSEEN_EDGE_CAMERAS,
+)
+from hilight_jax.billiards.rendering.looks import (
+    TRAIN_CLOTHS,
+    TRAIN_EDGE_CLOTHS,
+    UNSEEN_CLOTHS,
+    UNSEEN_EDGE_CLOTHS,
+)
 from hilight_jax.core.errors import ConfigError, UserError, nearest
 
 SPLITS = ("train", "validation", "unseen")
@@ -29,11 +39,12 @@ class World:
       num_frames: sampled frames of a clip.
       games: 'eight_ball' (any balls) and 'nine_ball' (balls 1 to 9; the cue ball goes for the lowest).
       layouts: arrangements of balls, one drawn per clip: 'close' (around the focus, a gentle shot straight at a ball),
-        'table' (anywhere, a shot that would pot a ball) or 'rack' (the opening break).
+        'table' (anywhere, a shot that would pot a ball), 'rack' (the opening break), or one of `edge_setups.LAYOUTS`.
       num_balls: fewest and most balls on the table, the cue ball counted, but for a break.
       balls: the object balls of this world.
       speed: slowest and fastest speed of the cue ball when struck, m/s.
-      close_speed: the same for the layout 'close'.
+      close_speed: the same for the layouts near the camera.
+      early_speed: the same for the act 'early'.
       window: shortest and longest time between the first and the last frame, seconds; cut where all balls have stopped.
       window_at: 'strike' (the first frame shows the strike) or 'event' (an event of the shot lies well inside).
       lead: a window around an event begins at the earliest this long before the cue ball is struck, seconds.
@@ -47,6 +58,16 @@ class World:
       banner: share of the clips with a broadcast's score banner over the picture.
       shutter: exposure of a frame, seconds; moving balls blur over it.
       exposures: instants averaged within the shutter; 1 for none of it.
+      blurred: share of the clips with a shutter; sharp otherwise.
+      acts: one drawn per clip: 'shot'; 'early', a shot whose last frame comes before the first contact; 'rolling', an
+        object ball that rolls, and 'rest', in which nothing moves, both without the cue ball in the picture.
+      textures: of the cloth, in the splits train and validation.
+      unseen_textures: of the cloth, in the split unseen.
+      people: share of the clips with an arm over the table, with a body beside it, and, doubled, with a bridge hand.
+      exposure: darkest and brightest factor of the light.
+      noise: smallest and largest standard deviation of the sensor's noise, of 255.
+      quantizer: finest and coarsest compression of stored clips, 2 to 31.
+      looks_ahead: tell of events after the last frame and of changed shots, and name the cloth.
       style: of the captions.
       sizes: default clips of each split.
     """
@@ -76,6 +97,16 @@ class World:
     banner: float = 0.0
     shutter: float = 0.0
     exposures: int = 1
+    blurred: float = 1.0
+    acts: tuple[str, ...] = ("shot",)
+    textures: tuple[str, ...] = ("plain",)
+    unseen_textures: tuple[str, ...] = ("plain",)
+    people: float = 0.0
+    exposure: tuple[float, float] = (0.9, 1.1)
+    noise: tuple[float, float] = (1.0, 4.0)
+    quantizer: tuple[int, int] = (2, 2)
+    looks_ahead: bool = False
+    early_speed: tuple[float, float] = (0.3, 0.5)
     style: Style = Style()
     sizes: tuple[tuple[str, int], ...] = (("train", 4064), ("validation", 256), ("unseen", 256))
 
@@ -111,6 +142,47 @@ DEMO = World(
     style=Style(numbers=False, max_tokens=45, variants=3),
 )
 
+# The demo's world: the table's edge, seen as closely as a ball of 4 pixels of 80 asks for. A quarter of the clips lacks
+# the cue ball, another quarter ends before the first contact.
+EDGE = World(
+    name="demo-v2",
+    version="1.0.0",
+    seed=2411_17,
+    width=80,
+    height=80,
+    num_frames=6,
+    games=("eight_ball",),
+    layouts=("pocket", "pocket", "rail", "group"),
+    num_balls=(3, 6),
+    balls=DEMO.balls,
+    speed=(1.2, 4.0),
+    close_speed=(0.4, 0.9),
+    early_speed=(0.28, 0.45),
+    window=(2.0, 2.6),
+    window_at="strike",
+    lead=0.4,
+    smallest_ball=4.0,
+    all_in_view=False,
+    cameras=TRAIN_EDGE_CAMERAS,
+    unseen_cameras=UNSEEN_EDGE_CAMERAS,
+    cloths=TRAIN_EDGE_CLOTHS,
+    unseen_cloths=UNSEEN_EDGE_CLOTHS,
+    textures=("plain", "worn", "striped", "chalked"),
+    unseen_textures=("checked", "faded"),
+    acts=("shot", "shot", "shot", "shot", "early", "early", "rolling", "rest"),
+    people=0.15,
+    banner=0.15,
+    exposure=(0.75, 1.2),
+    noise=(1.0, 6.0),
+    shutter=1 / 40,
+    exposures=3,
+    blurred=0.2,
+    quantizer=(2, 10),
+    looks_ahead=True,
+    style=Style(numbers=False, max_tokens=45, variants=3),
+    sizes=(("train", 4000), ("validation", 768), ("unseen", 768)),
+)
+
 # The size that the real encoder trains on: 12 frames of 224 pixels around an event, the whole table and close-ups.
 TABLE = World(
     name="table-v1",
@@ -140,6 +212,7 @@ WORLDS = {
     world.name: world
     for world in (
         DEMO,
+        EDGE,
         TABLE,
         dataclasses.replace(TABLE, name="table-blur-v1", shutter=1 / 50, exposures=5),
     )

@@ -142,6 +142,16 @@ def test_another_definition_of_the_world_is_refused(built):
         dataset.build(dataclasses.replace(DEMO, seed=1), built.directory.parents[1], SIZES)
 
 
+def test_a_setting_newer_than_the_dataset_counts_as_its_default(built, tmp_path):
+    directory = shutil.copytree(built.directory, tmp_path / "demo-v1" / "1.0.0")
+    metadata = json.loads((directory / "world.json").read_text())
+    del metadata["world"]["people"]
+    (directory / "world.json").write_text(json.dumps(metadata))
+    assert dataset.build(DEMO, tmp_path, SIZES).clips_made == 0
+    with pytest.raises(DataError, match="another definition of 'demo-v1'"):
+        dataset.build(dataclasses.replace(DEMO, people=0.5), tmp_path, SIZES)
+
+
 def test_two_builds_of_one_dataset_exclude_each_other(tmp_path):
     (tmp_path / "demo-v1").mkdir()
     with (tmp_path / "demo-v1" / ".1.0.0.lock").open("w") as file:

@@ -44,6 +44,6 @@ def test_other_arrays_than_rgb_frames_are_refused():
 
 
 def test_a_missing_encoder_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(encoding, "_STORED", ("no_such_encoder", "yuvj444p", {}))
+    monkeypatch.setattr(encoding, "_STORED", ("no_such_encoder", "yuvj444p"))
     with pytest.raises(DataError, match="no encoder 'no_such_encoder'"):
         encode_video(small_balls(), 1.0)

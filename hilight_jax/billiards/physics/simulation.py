@@ -5,7 +5,7 @@ event, changes the balls that take part (collisions.py), and makes new plans for
 planned when a ball sets off: its leg ends by friction, at a cushion or in a pocket, or it meets another ball first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import cos, hypot, inf, isfinite, sin
@@ -80,12 +80,13 @@ class Strike:
 class Play:
     """The balls at the present moment, with the next event of each ball and each pair."""
 
-    def __init__(self, table: Table, ball_ids: tuple[str, ...], positions: np.ndarray):
+    def __init__(self, table: Table, ball_ids: tuple[str, ...], positions: np.ndarray, potted: Collection[str]):
         n = len(ball_ids)
         self.table, self.around, self.ball_ids = table, obstacles(table), ball_ids
         self.now = 0.0
         self.events: list[Event] = []
-        self.legs = [still(0.0, x, y) for x, y in positions.tolist()]
+        places = zip(ball_ids, positions.tolist(), strict=True)
+        self.legs = [pocketed(0.0, *place) if ball in potted else still(0.0, *place) for ball, place in places]
         self.history = [[leg] for leg in self.legs]
         self.boxes: list[Box] = [reach(leg, inf) for leg in self.legs]
         self.ends = [inf] * n  # when each leg ends by itself, s
@@ -195,17 +196,19 @@ def simulate(
     positions: np.ndarray,
     strike: Strike,
     max_time: float = 30.0,
+    potted: Collection[str] = (),
 ) -> Shot:
     """Plays one shot until every ball has stopped, or for ``max_time`` s; hardly any shot lasts so long.
 
-    ``ball_ids`` are n distinct names, ``positions`` float [n, 2] the centres of the balls, m.
+    ``ball_ids`` are n distinct names, ``positions`` float [n, 2] the centres of the balls, m. The balls named in
+    ``potted`` have left the table before; their positions may be anywhere.
 
     Raises:
         UserError: On balls that overlap, lie outside the cloth or over a pocket, or do not match their names.
     """
     positions = np.asarray(positions, float)
-    _check(table, ball_ids, positions, strike, max_time)
-    play = Play(table, tuple(ball_ids), positions)
+    _check(table, ball_ids, positions, strike, max_time, potted)
+    play = Play(table, tuple(ball_ids), positions, potted)
     play.strike(strike.ball, strike.send(*positions[strike.ball].tolist()))
     for _ in range(_MOST_STEPS):
         moment = play.next_moment()
@@ -221,7 +224,14 @@ def simulate(
     return Shot(play.ball_ids, tuple(play.events), duration, horizon, legs)
 
 
-def _check(table: Table, ball_ids: Sequence[str], positions: np.ndarray, strike: Strike, max_time: float):
+def _check(
+    table: Table,
+    ball_ids: Sequence[str],
+    positions: np.ndarray,
+    strike: Strike,
+    max_time: float,
+    potted: Collection[str],
+):
     n = len(ball_ids)
     if len(set(ball_ids)) != n:
         raise UserError(f"Every ball needs its own name, but these repeat: {list(ball_ids)}.")
@@ -229,12 +239,18 @@ def _check(table: Table, ball_ids: Sequence[str], positions: np.ndarray, strike:
         raise UserError(f"{n} balls need finite positions of shape ({n}, 2), not {positions.shape}.")
     if not 0 <= strike.ball < n:
         raise UserError(f"Ball {strike.ball} cannot be struck: there are {n} balls, counted from 0.")
+    if not set(potted) <= set(ball_ids) or ball_ids[strike.ball] in potted:
+        raise UserError(
+            f"The potted balls {sorted(potted)} must be among {list(ball_ids)} and must not hold the ball to strike."
+        )
     if not 0 < max_time < inf:
         raise UserError(f"max_time must be a positive number of seconds, not {max_time}.")
-    for i in np.flatnonzero(~table.holds(positions)).tolist():
+    present = np.array([ball not in potted for ball in ball_ids])
+    for i in np.flatnonzero(present & ~table.holds(positions)).tolist():
         raise UserError(
             f"Ball {ball_ids[i]!r} at {positions[i].tolist()} m is not on the cloth, clear of cushions and pockets."
         )
-    for (a, p), (b, q) in combinations(zip(ball_ids, positions.tolist(), strict=True), 2):
+    on_cloth = [(ball, place) for ball, place in zip(ball_ids, positions.tolist(), strict=True) if ball not in potted]
+    for (a, p), (b, q) in combinations(on_cloth, 2):
         if hypot(p[0] - q[0], p[1] - q[1]) < _DIAMETER - _OVERLAP:
             raise UserError(f"Balls {a!r} and {b!r} overlap: place their centres at least {_DIAMETER} m apart.")

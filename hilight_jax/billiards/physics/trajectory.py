@@ -103,6 +103,8 @@ class Shot:
         [T, n, 3, 3], does so at the times, to about a hundredth of a degree.
         """
         times = np.clip(np.asarray(times, float), 0, self.horizon)
+        if not times.any():
+            return np.repeat(np.asarray(initial, float)[None], len(times), 0)
         starts = self._rows[:, 0]
         spin_ends = starts + np.abs(self._rows[:, 7]) / SPIN_DECAY
         turned = rotations(lambda moments: self.states(moments).spins, times, np.concatenate([starts, spin_ends]))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hilight_jax.billiards.physics.table import Table
-from hilight_jax.billiards.rendering import surfaces
+from hilight_jax.billiards.rendering import surfaces, textures
 from hilight_jax.billiards.rendering.camera import Camera
 from hilight_jax.billiards.rendering.looks import Lighting, rgb
 from hilight_jax.billiards.rendering.surfaces import Surface
@@ -36,11 +36,12 @@ class Background(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """Colours of the materials, float32 [3, 1] each, 0..255."""
+    """Colours of the materials, float32 [3, 1] each, 0..255, and the name of the cloth's texture."""
 
     cloth: np.ndarray
     wood: np.ndarray
     floor: np.ndarray
+    texture: str = "plain"
 
 
 def lamps(lighting: Lighting, table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +113,8 @@ def _bed(point, table, finish, rng):
     """Cloth with a grain, darker where the cushions keep the light away."""
     from_cushion = -surfaces.recess_distance(*surfaces.fold(point, table), table=table)
     grain = rng.standard_normal(point.shape[1], np.float32)
-    return finish.cloth * ((1 + 0.035 * grain) * (1 - 0.42 * np.exp(from_cushion * np.float32(-1 / 0.022))))
+    color = finish.cloth * ((1 + 0.035 * grain) * (1 - 0.42 * np.exp(from_cushion * np.float32(-1 / 0.022))))
+    return color if finish.texture == "plain" else color * textures.factors(finish.texture, point)
 
 
 def _cushion(point, table, finish):

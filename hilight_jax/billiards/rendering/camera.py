@@ -95,9 +95,10 @@ class View:
       azimuths: directions from the target to the eye, one of them drawn; 0 is +x, 90 is +y, None is any.
       spread: largest deviation from the azimuth drawn.
       field_of_view: horizontal angle of the picture.
-      roll: largest rotation of the picture.
+      roll: largest rotation of the picture, to either side.
       ball_radius: radius of a ball at the focus, in pixels of a picture whose shorter side has 64; None: the eye is
         as near as it can be with the whole table in the picture.
+      least_roll: smallest rotation of the picture, to either side.
     """
 
     elevation: tuple[float, float]
@@ -106,9 +107,12 @@ class View:
     field_of_view: tuple[float, float]
     roll: float
     ball_radius: tuple[float, float] | None = None
+    least_roll: float = 0
 
 
-# In the close-ups a ball anywhere in the picture has a radius of at least 4 pixels of 64.
+_ALONG_RAILS = (0, 90, 180, 270)
+# In the views called close a ball anywhere in the picture has a radius of at least 4 pixels of 64; the last four show
+# as much of the table as a ball of 4 pixels of 80 leaves room for.
 VIEWS = {
     "close": View((68, 74), None, 0, (36, 44), 0, (4.7, 5.4)),
     "close_low": View((52, 58), None, 0, (24, 30), 20, (5.3, 5.8)),
@@ -116,9 +120,15 @@ VIEWS = {
     "side": View((36, 52), (-90, 90), 12, (32, 46), 1),
     "corner": View((30, 44), (-120, -60, 60, 120), 12, (34, 48), 2),
     "rail": View((20, 27), None, 0, (44, 54), 3, (2.4, 3.0)),
+    "steep": View((66, 84), _ALONG_RAILS, 34, (26, 44), 4, (3.75, 4.5)),
+    "slanted": View((50, 66), _ALONG_RAILS, 34, (16, 28), 8, (3.95, 4.6)),
+    "distant": View((38, 47), _ALONG_RAILS, 34, (8, 13), 8, (3.75, 4.4)),
+    "rolled": View((56, 76), _ALONG_RAILS, 14, (22, 36), 26, (3.9, 4.6), 12),
 }
 TRAIN_CAMERAS = ("close", "top", "side", "corner")
 UNSEEN_CAMERAS = ("close_low", "rail")
+TRAIN_EDGE_CAMERAS = ("steep", "slanted")
+UNSEEN_EDGE_CAMERAS = ("distant", "rolled")
 
 
 def sample(
@@ -146,6 +156,8 @@ def sample(
     azimuth += np.radians(rng.uniform(-view.spread, view.spread))
     field_of_view = rng.uniform(*view.field_of_view)
     roll = np.radians(rng.uniform(-view.roll, view.roll))
+    if view.least_roll:
+        roll = np.copysign(np.radians(view.least_roll) + abs(roll) * (1 - view.least_roll / view.roll), roll)
 
     outward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     right, down, _ = _axes(-outward, (0, 0, 1))

@@ -17,9 +17,33 @@ CLOTHS = {
     "olive": (98, 112, 52),
     "burgundy": (140, 28, 46),
     "camel": (172, 138, 92),
+    "navy": (30, 58, 124),
+    "rose": (176, 74, 84),
+    "sand": (196, 172, 128),
+    "plum": (98, 62, 116),
+    "lime": (118, 160, 62),
+    "azure": (88, 160, 212),
 }
 TRAIN_CLOTHS = ("blue", "green", "teal", "grey", "olive")
 UNSEEN_CLOTHS = ("burgundy", "camel")
+TRAIN_EDGE_CLOTHS = ("blue", "navy", "green", "olive", "grey", "rose", "sand", "plum")
+UNSEEN_EDGE_CLOTHS = ("azure", "lime", "burgundy", "camel")
+# The colours that captions call cloths by; shades of one word are told apart by a camera, not by a caption.
+CLOTH_WORDS = {
+    "blue": "blue",
+    "navy": "blue",
+    "azure": "blue",
+    "green": "green",
+    "olive": "green",
+    "lime": "green",
+    "teal": "teal",
+    "grey": "grey",
+    "rose": "red",
+    "burgundy": "red",
+    "sand": "tan",
+    "camel": "tan",
+    "plum": "purple",
+}
 
 WOODS = {"walnut": (84, 52, 33), "oak": (146, 104, 62), "mahogany": (98, 38, 26), "black": (34, 33, 35)}
 FLOORS = {"charcoal": (62, 60, 68), "parquet": (124, 94, 64), "carpet": (98, 38, 44)}

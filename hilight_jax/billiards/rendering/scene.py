@@ -1,18 +1,32 @@
 """A scene of pool and its frames: the table drawn once per shot; shadows, balls, cue and sensor noise per frame."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from hilight_jax.billiards.physics.table import Table
-from hilight_jax.billiards.rendering import background, cue, looks, spheres
+from hilight_jax.billiards.rendering import background, cue, limbs, looks, rods, spheres
 from hilight_jax.billiards.rendering.camera import Camera
 from hilight_jax.billiards.rendering.layers import Banner, draw_banner, lay_over
 
 Ball: TypeAlias = tuple[str, np.ndarray, np.ndarray]  # id, position [3] in metres, rotation [3, 3] from ball to world
 Stick: TypeAlias = tuple[np.ndarray, np.ndarray]  # tip [3], butt [3], in metres
 _NOISE_MARGIN = 16  # the noise of a frame is one of 16 x 16 windows of one field
+
+
+class Moment(NamedTuple):
+    """The things of a scene that move, at one moment.
+
+    Attributes:
+      balls: id, position and rotation of every ball on the table.
+      stick: tip and butt of the cue, if it is there.
+      people: the parts of people that may be in the picture.
+    """
+
+    balls: Sequence[Ball]
+    stick: Stick | None = None
+    people: Sequence[limbs.Limb] = ()
 
 
 class Scene:
@@ -30,13 +44,14 @@ class Scene:
         noise: float = 2.5,
         seed: int = 0,
         score: Banner | None = None,
+        texture: str = "plain",
     ):
         """Draws the empty table.
 
-        The looks are keys of ``looks.CLOTHS``, ``looks.WOODS``, ``looks.FLOORS`` and ``looks.LIGHTS``. ``exposure`` is
-        a factor of the brightness, ``noise`` the standard deviation of the sensor's noise, of 255. ``seed`` draws the
-        cloth's grain and the noise: equal scenes draw equal frames in equal order. ``score`` is a broadcast's banner to
-        lay over the picture.
+        The looks are keys of ``looks.CLOTHS``, ``looks.WOODS``, ``looks.FLOORS``, ``looks.LIGHTS`` and, of the cloth,
+        ``textures.TEXTURES``. ``exposure`` is a factor of the brightness, ``noise`` the standard deviation of the
+        sensor's noise, of 255. ``seed`` draws the cloth's grain and the noise: equal scenes draw equal frames in equal
+        order. ``score`` is a broadcast's banner to lay over the picture.
 
         Raises:
           ConfigError: a look's name is unknown.
@@ -45,6 +60,7 @@ class Scene:
             looks.rgb(looks.look(looks.CLOTHS, "cloth", cloth)),
             looks.rgb(looks.look(looks.WOODS, "wood", wood)),
             looks.rgb(looks.look(looks.FLOORS, "floor", floor)),
+            texture,
         )
         lighting = looks.look(looks.LIGHTS, "lights", lights)
         self.camera = camera
@@ -58,16 +74,15 @@ class Scene:
         shape = (3, camera.height + margin, camera.width + margin)
         self._noise = noise * self._rng.standard_normal(shape, np.float32) if noise else None
 
-    def blurred(self, states: Sequence[tuple[Sequence[Ball], Stick | None]]) -> tuple[np.ndarray, dict[str, float]]:
+    def blurred(self, states: Sequence[Moment]) -> tuple[np.ndarray, dict[str, float]]:
         """Draws a frame exposed while the balls move: the mean of the pictures of several moments.
 
-        Each state has id, position and rotation of every ball on the table, and tip and butt of the cue if it is there,
-        at moments evenly spread over the time the shutter is open; one moment gives a sharp picture.
+        The moments are evenly spread over the time the shutter is open; one gives a sharp picture.
 
         Returns:
           The frame, uint8 [Y, X, 3], and per ball the fraction of its disc that is seen: not outside the picture, nor
-          hidden by other balls, the rails, the stick or the banner. It is the mean over the moments, 0 at those where
-          the ball is not on the table.
+          hidden by other balls, the rails, the stick, people or the banner. It is the mean over the moments, 0 at those
+          where the ball is not on the table.
 
         Raises:
           ValueError: there is no state.
@@ -82,14 +97,18 @@ class Scene:
         image *= np.float32(1 / len(states))
         return self._develop(image), {ball: fraction / len(states) for ball, fraction in seen.items()}
 
-    def _expose(self, balls: Sequence[Ball], stick: Stick | None) -> tuple[np.ndarray, dict[str, float]]:
+    def _expose(
+        self, balls: Sequence[Ball], stick: Stick | None = None, people: Sequence[limbs.Limb] = ()
+    ) -> tuple[np.ndarray, dict[str, float]]:
         """The noiseless picture, float32 [3, Y, X], and the fraction seen of every ball."""
         camera, scenery, light = self.camera, self._background, self._light
         image, depth = scenery.image.copy(), scenery.barrier.copy()
         for _, position, _ in balls:
             spheres.cast_shadow(image, scenery, camera, position, light)
         if stick is not None:
-            cue.cast_shadow(image, scenery, camera, *stick, light)
+            rods.cast_shadow(image, scenery, camera, stick, cue.RADII, light)
+        for limb in people:
+            limbs.darken(image, scenery, camera, limb, light)
 
         whole = {ball: 1.0 for ball, _, _ in balls}  # pixels of the disc
         shown = {ball: 0.0 for ball, _, _ in balls}  # those that are seen
@@ -110,7 +129,8 @@ class Scene:
         for _, layer in reversed(layers):
             lay_over(image, depth, layer)
         rod = None if stick is None else cue.draw(camera, *stick, light)
-        for cover in (rod, self._banner):
+        bodies = [limbs.draw(camera, limb, light) for limb in people]
+        for cover in (rod, *bodies, self._banner):
             if cover is not None:
                 cover = cover.behind(depth)
                 for ball, layer in layers:

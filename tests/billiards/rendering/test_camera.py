@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
-from hilight_jax.billiards.rendering.camera import RAILS, TRAIN_CAMERAS, UNSEEN_CAMERAS, VIEWS, Camera, sample
+from hilight_jax.billiards.rendering.camera import (
+    RAILS,
+    TRAIN_CAMERAS,
+    TRAIN_EDGE_CAMERAS,
+    UNSEEN_CAMERAS,
+    UNSEEN_EDGE_CAMERAS,
+    VIEWS,
+    Camera,
+    sample,
+)
 from hilight_jax.core.errors import ConfigError
 
 TABLE = Table()
@@ -107,10 +116,14 @@ def test_balls_of_a_close_up_have_a_radius_of_at_least_four_pixels_everywhere(na
 
 
 def test_cameras_never_seen_in_training_are_other_cameras():
-    assert not set(TRAIN_CAMERAS) & set(UNSEEN_CAMERAS)
-    assert set(TRAIN_CAMERAS) | set(UNSEEN_CAMERAS) == set(VIEWS)
+    train, unseen = {*TRAIN_CAMERAS, *TRAIN_EDGE_CAMERAS}, {*UNSEEN_CAMERAS, *UNSEEN_EDGE_CAMERAS}
+    assert not train & unseen
+    assert train | unseen == set(VIEWS)
     assert VIEWS["close_low"].elevation[1] < VIEWS["close"].elevation[0]
     assert VIEWS["close_low"].field_of_view[1] < VIEWS["close"].field_of_view[0]
+    assert VIEWS["distant"].elevation[1] < min(VIEWS[name].elevation[0] for name in TRAIN_EDGE_CAMERAS)
+    assert VIEWS["distant"].field_of_view[1] < min(VIEWS[name].field_of_view[0] for name in TRAIN_EDGE_CAMERAS)
+    assert VIEWS["rolled"].least_roll > max(VIEWS[name].roll for name in TRAIN_EDGE_CAMERAS)
 
 
 def test_equal_seeds_draw_equal_cameras():

@@ -262,8 +262,12 @@ def test_every_camera_draws_every_look(name):
 
 
 def test_cloths_never_seen_in_training_are_other_cloths():
-    assert not set(looks.TRAIN_CLOTHS) & set(looks.UNSEEN_CLOTHS)
-    assert set(looks.TRAIN_CLOTHS) | set(looks.UNSEEN_CLOTHS) == set(looks.CLOTHS)
+    for train, unseen in (
+        (looks.TRAIN_CLOTHS, looks.UNSEEN_CLOTHS),
+        (looks.TRAIN_EDGE_CLOTHS, looks.UNSEEN_EDGE_CLOTHS),
+    ):
+        assert not set(train) & set(unseen) and {*train, *unseen} <= set(looks.CLOTHS)
+    assert set(looks.CLOTH_WORDS) == set(looks.CLOTHS)
 
 
 def test_an_unknown_look_or_ball_is_named():

@@ -1,7 +1,7 @@
 import pytest
 
-from hilight_jax.billiards.filming import pocket_names, side_names
 from hilight_jax.billiards.physics.table import Table
+from hilight_jax.billiards.place_names import pocket_names, side_names
 from hilight_jax.billiards.rendering.camera import Camera
 
 TABLE = Table()
