@@ -104,6 +104,9 @@ def demo() -> ConfigDict:
             "model": {
                 "vision": common.demo_vision(),
                 "frames": None,
+                "text": common.demo_text(),
+                "local": common.demo_local(),
+                "word_tracks": {"num_frames": 4, "embed_dim": 128, "hidden": 256, "max_clips": 2},
                 "token_mining": {"tokens_per_frame": 8, "width_video": 128, "width_frames": 128, "width_out": 128},
                 "gemma": {
                     "vocab_size": 512,
@@ -121,7 +124,8 @@ def demo() -> ConfigDict:
                 "num_frames": 4,
                 "image_size": 64,
                 "key_frames": {"count": 4},
-                "num_video_tokens": 32,
+                "things": common.THINGS,
+                "num_video_tokens": 32 + len(common.THINGS),
                 "max_videos": 2,
                 "max_length": 320,
                 "buckets": (192, 320),

@@ -14,6 +14,16 @@ Preset = Callable[[], ConfigDict]
 Change = Callable[[ConfigDict, str], None]
 
 
+# Things that a clip of billiards may show; the demo's worlds have the object balls 1 to 6 and 8.
+THINGS = tuple(
+    f"the {name}"
+    for name in (
+        *(f"{colour} ball" for colour in ("yellow", "blue", "red", "purple", "orange", "green", "black")),
+        "cue ball",
+    )
+)
+
+
 def parse(argument: str, presets: Mapping[str, Preset], changes: Mapping[str, Change] | None = None) -> ConfigDict:
     """Returns the config of `PRESET[,key=value...]`.
 
@@ -63,6 +73,21 @@ def demo_vision() -> dict:
         "num_heads": 4,
         "mlp_dim": 256,
         "num_frames": 4,
+    }
+
+
+def demo_text() -> dict:
+    """The demo's text tower."""
+    return {"width": 128, "depth": 2, "num_heads": 4, "mlp_dim": 256}
+
+
+def demo_local() -> dict:
+    """The demo's local heads: word maps are read at the embeddings."""
+    return {
+        "levels": ("embedding", "last"),
+        "head": "mlp",
+        "text_side": "embedding",
+        "center_video": True,
     }
 
 

@@ -128,15 +128,10 @@ def demo() -> ConfigDict:
             },
             "model": {
                 "vision": common.demo_vision(),
-                "text": {"width": 128, "depth": 2, "num_heads": 4, "mlp_dim": 256},
+                "text": common.demo_text(),
                 "embed_dim": 128,
                 "logit_scale_init": 2.66,  # log(1 / 0.07): from scratch, CLIP-ViP's 4.60 saturates every softmax
-                "local": {
-                    "levels": ("embedding", "last"),
-                    "head": "mlp",
-                    "text_side": "embedding",
-                    "center_video": True,
-                },
+                "local": common.demo_local(),
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {**common.demo_world("tfds"), "num_frames": 4, "image_size": 64, "text_length": 48},

@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Float
 
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError, nearest
-from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
 from hilight_jax.generation.dialogue import Dialogue
@@ -30,7 +29,7 @@ from hilight_jax.generation.video_clip import read_video_clip
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.load_config import read_config
-from hilight_jax.stages.trained_chat import ChatModel, load_chat_model
+from hilight_jax.stages.trained_chat import ChatModel, load_chat_model, make_generator
 from hilight_jax.stages.trained_encoder import TrainedEncoder, load_encoder
 
 _TURN_KEYS = ("role", "text", "videos")
@@ -68,9 +67,7 @@ class Model:
         if chat_model is not None:
             self._origin = chat_model.origins["vision"]
             self.data = chat_model.data
-            self._generator = Generator(
-                chat_model.config, chat_model.params, GemmaTokenizer(chat_model.tokenizer), chat_model.data.max_length
-            )
+            self._generator = make_generator(chat_model)
 
     @cached_property
     def encoder(self) -> TrainedEncoder:

@@ -110,6 +110,8 @@ class ConversationDataConfig(InputConfig):
       length_group: Batches whose conversations are sorted by length among each other, so that padding is short; 1
         leaves them as they come.
       max_videos: U, clips that a conversation may have.
+      things: O names of things that a clip of the domain may show, such as ``the cue ball``, for the word tracks: each
+        clip gets a row for each, and words of other things are found by the language mask. None: no word tracks.
     """
 
     num_frames: int = 12
@@ -120,6 +122,7 @@ class ConversationDataConfig(InputConfig):
     buckets: tuple[int, ...] = ()
     length_group: int = 8
     max_videos: int = 1
+    things: tuple[str, ...] | None = None
 
     def __post_init__(self):
         """Checks every value, and sizes against each other."""

@@ -1,4 +1,4 @@
-"""Encodes clips into rows of the language model, and caches the rows of the latest clips."""
+"""Encodes clips into rows of the language model, and caches those of the latest clips."""
 
 import collections
 import dataclasses
@@ -6,40 +6,47 @@ import functools
 import hashlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.trees import Tree
+from hilight_jax.data.conversations.words import Things
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig, variables
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClipFeatures:
-    """The output of token mining for a clip.
+    """A clip as the language model sees it.
 
     Attributes:
       digest: Hash of the clip's pixels and key frames.
-      tokens: [V, D], its rows in the language model.
-      attention: [V, S], each row's attention to the clip's S = M + F * P video tokens: proxies first, then patches
-        frame by frame.
+      tokens: [V, D], its rows in the language model: those of token mining, then, with word tracks, those of things.
+      attention: [V, S], the clip's S = M + F * P video tokens that each row comes from, proxies first, then patches
+        frame by frame: the attention of token mining, or a thing's map as shares of the clip. Rows sum to 1.
       key_frames: Indices of the frames that the frame tower saw.
+      patches: [F, P, E], unit vectors that phrases are compared with; None without word tracks.
     """
 
     digest: str
     tokens: np.ndarray
     attention: np.ndarray
     key_frames: np.ndarray
+    patches: np.ndarray | None = None
 
 
 class ClipEncoder:
     """Both towers and token mining, with a cache of the latest clips."""
 
-    def __init__(self, config: HiLightConfig, params: Tree, cache_size: int = 16):
-        """Takes the towers and token mining out of a model's parameters; caches ``cache_size`` clips."""
-        parts = {name: params[name] for name in (*TOWER_PARTS, "token_mining") if name in params}
-        self._model, self._variables = HiLight(config), variables(jax.device_put(parts))
+    def __init__(self, config: HiLightConfig, params: Tree, things: Things | None = None, cache_size: int = 16):
+        """Takes the towers and the connector out of a model's parameters; caches ``cache_size`` clips."""
+        names = (*TOWER_PARTS, "token_mining", "word_tracks")
+        parts = {name: params[name] for name in names if name in params}
+        if config.word_tracks is not None:
+            parts["gemma"] = {"embedder": params["gemma"]["embedder"]}
+        self._model, self._variables, self._things = HiLight(config), variables(jax.device_put(parts)), things
         self._size, self._cache_size = config.vision.image_size, cache_size
         self._cached: collections.OrderedDict[str, ClipFeatures] = collections.OrderedDict()
 
@@ -57,8 +64,9 @@ class ClipEncoder:
         self._check(frames, key_frames)
         digest = _digest(frames, key_frames)
         if digest not in self._cached:
-            tokens, attention = _encode(self._model, self._variables, frames[None], key_frames[None])
-            self._cached[digest] = ClipFeatures(digest, np.asarray(tokens), np.asarray(attention), key_frames)
+            made = _encode(self._model, self._variables, frames[None], key_frames[None], self._things)
+            arrays = {name: np.asarray(x[0]) for name, x in made.items()}
+            self._cached[digest] = ClipFeatures(digest, key_frames=key_frames, **arrays)
             if len(self._cached) > self._cache_size:
                 self._cached.popitem(last=False)
         self._cached.move_to_end(digest)
@@ -79,12 +87,31 @@ class ClipEncoder:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _encode(
-    model: HiLight, params: Tree, frames: Num[Array, "1 F Y X C"], key_frames: Int[Array, "1 keys"]
-) -> tuple[Float[Array, "V D"], Float[Array, "V S"]]:
+    model: HiLight,
+    params: Tree,
+    frames: Num[Array, "1 F Y X C"],
+    key_frames: Int[Array, "1 keys"],
+    things: Things | None,
+) -> dict[str, Float[Array, "1 ..."]]:
+    """The arrays of ``ClipFeatures``."""
     video = normalise(frames, model.config.compute.dtypes["dtype"])
     seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
-    mined: dict[str, Array] = model.apply(params, **seen, method="mine")
-    return mined["tokens"][0], mined["attention"][0]
+    patches = seen.pop("patch_features", None)
+    made: dict[str, Array] = model.apply(params, **seen, method="mine")
+    if things is None or patches is None:
+        return made
+    vectors = model.apply(params, things.phrase_ids, things.phrase_ids > 0, things.content, method="encode_phrases")
+    found: dict[str, Array] = model.apply(params, patches, vectors[None], method="track")
+    given = (things.ids[None], found["tracks"][:, None], found["features"][:, None])
+    rows: Array = model.apply(params, *given, method="thing_rows")
+    maps = found["maps"].reshape(*vectors.shape[:1], -1)
+    proxies = ((0, 0), (model.config.vision.num_proxy_tokens, 0))
+    shares = jnp.pad(jax.nn.softmax(model.config.word_tracks.sharpness * maps, axis=-1), proxies)
+    return {
+        "tokens": jnp.concatenate([made["tokens"], rows[:, 0].astype(made["tokens"].dtype)], axis=1),
+        "attention": jnp.concatenate([made["attention"], shares[None]], axis=1),
+        "patches": patches,
+    }
 
 
 def _digest(frames: np.ndarray, key_frames: np.ndarray) -> str:

@@ -9,11 +9,13 @@ from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.words import encode_things
 from hilight_jax.generation.clip_features import ClipEncoder
 from hilight_jax.generation.language_model import LanguageModel, PrefixCache, bucket_length, slot_count
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, token_log_probs
 from hilight_jax.generation.streaming import AnswerState
+from hilight_jax.generation.word_carrier import WordCarrier
 from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.hilight import HiLightConfig
 
@@ -52,6 +54,7 @@ class Generator:
       tokenizer: Its tokenizer.
       max_length: Tokens of a prompt and its answer together.
       language_model: Gemma and its cache.
+      words: Finds what the words of a prompt carry; None without word tracks.
       encode_clip: Encodes a clip, or finds its features among those of the latest clips.
       confidence_temperature: Divides the scores before the softmax that gives tokens their log-probabilities, see
         ``evals/calibration.py``; 1 where none was fitted.
@@ -64,6 +67,7 @@ class Generator:
         tokenizer: GemmaTokenizer,
         max_length: int,
         confidence_temperature: float = 1.0,
+        things: Sequence[str] | None = None,
     ):
         """Puts the parameters on the device.
 
@@ -74,18 +78,25 @@ class Generator:
           tokenizer: Its tokenizer.
           max_length: Tokens of a prompt and its answer together, those of clips included.
           confidence_temperature: As fitted on held-out clips.
+          things: The domain's things (``config.data.things``) of a model with word tracks; None of another.
 
         Raises:
-          ConfigError: The tokenizer has more ids than the model.
+          ConfigError: The tokenizer has more ids than the model, or things are given without word tracks or lacking.
         """
         if tokenizer.vocab_size > config.gemma.vocab_size:
             raise ConfigError(
                 f"the tokenizer has {tokenizer.vocab_size} pieces, but the model has {config.gemma.vocab_size}; give "
                 f"the tokenizer.model that the model was trained with."
             )
+        if (things is None) != (config.word_tracks is None):
+            raise ConfigError(
+                f"the model has {'no' if config.word_tracks is None else ''} word tracks, but its things are "
+                f"{things!r:.60}; give those of its config.data.things."
+            )
         self.config, self.tokenizer, self.max_length = config, tokenizer, max_length
         self.language_model = LanguageModel(config, params)
-        self.encode_clip = ClipEncoder(config, params)
+        self.words = None if things is None else WordCarrier(config, params, tokenizer, things)
+        self.encode_clip = ClipEncoder(config, params, None if things is None else encode_things(things, tokenizer))
         self.confidence_temperature = confidence_temperature
         self._prefix: PrefixCache | None = None
 
@@ -136,7 +147,7 @@ class Generator:
             logits, cache = self.language_model.read_one(ids, positions + step, cache)
             slots.append(slots[-1] + 1)
         if reuse:
-            self._prefix = PrefixCache([*prompts[0].rows(), *answers[0].ids][: len(slots)], slots, cache)
+            self._prefix = PrefixCache([*self._keys(prompts[0]), *answers[0].ids][: len(slots)], slots, cache)
         return [_finished(answer, np.stack(scored)) for answer, scored in zip(answers, log_probs, strict=True)]
 
     def begin_answer(self, prompt: Prompt, sampling: SamplingConfig, stop_strings: Sequence[str] = ()) -> AnswerState:
@@ -168,20 +179,20 @@ class Generator:
         whole = Prompt(np.concatenate([prompt.ids, answer_ids[:-1]]).astype(np.int32), prompt.clips)
         self.check([whole], SamplingConfig())
         run = self._prepare([whole], 0, reuse=True, last_shared=len(prompt.ids) - 1)
-        weights, cache = self.language_model.attention(run.ids, run.video_tokens, run.mask, run.first, run.cache)
-        self._prefix = PrefixCache(whole.rows(), run.slots, cache)
+        weights, cache = self.language_model.attention(*run.arguments)
+        self._prefix = PrefixCache(self._keys(whole), run.slots, cache)
         return np.asarray(weights)[0, -len(answer_ids) :][:, run.slots[: len(prompt.ids)]]
 
     def _read(self, prompts: Sequence[Prompt], room: int, reuse: bool) -> tuple[Any, Cache, list[int]]:
         """Reads prompts; returns their last scores, the cache, and the slots of the first one's rows."""
         run = self._prepare(prompts, room, reuse, last_shared=len(prompts[0].ids) - 1)
-        logits, cache = self.language_model.read(run.ids, run.video_tokens, run.mask, run.first, run.cache)
+        logits, cache = self.language_model.read(*run.arguments)
         return logits, cache, run.slots
 
     def _prepare(self, prompts: Sequence[Prompt], room: int, reuse: bool, last_shared: int) -> "_Run":
         """Pads the unread rows of prompts, and makes the cache to read them into, with ``room`` slots to spare."""
         prefix, self._prefix = (self._prefix, None) if reuse else (None, self._prefix)
-        first = min(prefix.shared_length(prompts[0].rows()), last_shared) if prefix else 0
+        first = min(prefix.shared_length(self._keys(prompts[0])), last_shared) if prefix else 0
         length = bucket_length(max(len(prompt.ids) for prompt in prompts) - first)
         if first:
             cache, used = prefix.truncate(first, length + room)
@@ -194,12 +205,22 @@ class Generator:
         ]
         video_tokens = np.zeros((len(prompts), max(map(len, video_rows)), width), np.float32)
         ids, mask = np.zeros((len(prompts), length), np.int32), np.zeros((len(prompts), length), bool)
+        carried = None if self.words is None else np.zeros((len(prompts), length, width), np.float32)
         for i, (prompt, tokens) in enumerate(zip(prompts, video_rows, strict=True)):
             start = length - (len(prompt.ids) - first)
             ids[i, start:], mask[i, start:] = prompt.ids[first:], True
             video_tokens[i, : len(tokens)] = tokens
+            if self.words is not None:
+                carried[i, start:] = self.words(prompt.ids, prompt.clips)[first:]
         new = range(used + length - (len(prompts[0].ids) - first), used + length)
-        return _Run(ids, video_tokens, mask, first, cache, [*(prefix.slots[:first] if prefix else ()), *new])
+        slots = [*(prefix.slots[:first] if prefix else ()), *new]
+        return _Run(ids, video_tokens, carried, mask, first, cache, slots)
+
+    def _keys(self, prompt: Prompt) -> list[Any]:
+        """A key for each row that compares prompts: its id or its clip, and the phrase that a word is part of."""
+        if self.words is None:
+            return prompt.rows()
+        return list(zip(prompt.rows(), self.words.keys(prompt.ids), strict=True))
 
     def check(self, prompts: Sequence[Prompt], sampling: SamplingConfig) -> None:
         """Raises a DataError unless the prompts can be answered."""
@@ -239,7 +260,13 @@ class _Run(NamedTuple):
 
     ids: np.ndarray
     video_tokens: np.ndarray
+    carried: np.ndarray | None
     mask: np.ndarray
     first: int
     cache: Cache
     slots: list[int]
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """All but the slots."""
+        return self[:-1]

@@ -43,13 +43,20 @@ class LanguageModel:
         return init_cache(self._model.config.gemma, batch, num_slots, self._dtype)
 
     def read(
-        self, ids: np.ndarray, video_tokens: np.ndarray, mask: np.ndarray, first: int, cache: Cache
+        self,
+        ids: np.ndarray,
+        video_tokens: np.ndarray,
+        carried: np.ndarray | None,
+        mask: np.ndarray,
+        first: int,
+        cache: Cache,
     ) -> tuple[Float[Array, "B vocab"], Cache]:
         """Reads a run of tokens.
 
         Args:
           ids: int32 [B, L], expanded: ``VIDEO_ID`` at rows of clips; padded on the left.
           video_tokens: [B, rows, D], the vectors of those rows, in order.
+          carried: [B, L, D], added to the rows' embeddings; None adds nothing.
           mask: bool [B, L], True for real rows.
           first: Position of each row's first real token: the number of real tokens in the cache.
           cache: The tokens read before; donated.
@@ -57,7 +64,7 @@ class LanguageModel:
         Returns:
           Scores of the token after each row's last one, and the cache with the run in it.
         """
-        return _read(self._model, self.variables, ids, video_tokens, mask, np.int32(first), cache)
+        return _read(self._model, self.variables, ids, video_tokens, carried, mask, np.int32(first), cache)
 
     def read_one(
         self, ids: Int[Array, " B"], positions: np.ndarray, cache: Cache
@@ -66,10 +73,16 @@ class LanguageModel:
         return _read_one(self._model, self.variables, ids, positions, cache)
 
     def attention(
-        self, ids: np.ndarray, video_tokens: np.ndarray, mask: np.ndarray, first: int, cache: Cache
+        self,
+        ids: np.ndarray,
+        video_tokens: np.ndarray,
+        carried: np.ndarray | None,
+        mask: np.ndarray,
+        first: int,
+        cache: Cache,
     ) -> tuple[Float[Array, "B L S"], Cache]:
         """Reads a run as ``read`` does and returns each row's attention, mean over layers and heads."""
-        return _attention(self._model, self.variables, ids, video_tokens, mask, np.int32(first), cache)
+        return _attention(self._model, self.variables, ids, video_tokens, carried, mask, np.int32(first), cache)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,11 +139,12 @@ def _read(
     params: Tree,
     ids: Int[Array, "B L"],
     video_tokens: Float[Array, "B rows D"],
+    carried: Float[Array, "B L D"] | None,
     mask: Bool[Array, "B L"],
     first: Int[Array, ""],
     cache: Cache,
 ) -> tuple[Array, Cache]:
-    embeds = model.apply(params, ids, video_tokens, method="embed")
+    embeds = model.apply(params, ids, video_tokens, carried, method="embed")
     return _scores(model, params, embeds, count_positions(mask) + first, mask, cache)
 
 
@@ -145,9 +159,16 @@ def _read_one(
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
 def _attention(
-    model: HiLight, params: Tree, ids: Array, video_tokens: Array, mask: Array, first: Array, cache: Cache
+    model: HiLight,
+    params: Tree,
+    ids: Array,
+    video_tokens: Array,
+    carried: Array | None,
+    mask: Array,
+    first: Array,
+    cache: Cache,
 ) -> tuple[Array, Cache]:
-    embeds = model.apply(params, ids, video_tokens, method="embed")
+    embeds = model.apply(params, ids, video_tokens, carried, method="embed")
     positions = count_positions(mask) + first
     out: dict[str, Any] = model.apply(params, embeds, positions, mask, cache, method="language", keep_attention=True)
     return jnp.mean(out["attention"], axis=(0, 2)), out["cache"]

@@ -1,11 +1,12 @@
 """HiLight (arXiv 2407.07325): two towers see a clip, token mining condenses it, Gemma answers questions about it.
 
 CLIP-ViP+ encodes the whole clip, Long-CLIP single key frames of it. The frames' features query the clip's tokens, and
-the results replace the clip's rows among the embeddings of the text. Shapes are static throughout: a batch may mix
-samples of text alone, of one clip and of several in any order.
+the results replace the clip's rows among the embeddings of the text. With word tracks (models/word_tracks.py) rows of
+things follow the mined ones, and words that name something carry where it was seen. Shapes are static throughout: a
+batch may mix samples of text alone, of one clip and of several in any order.
 
 Letters: B batch, L text length, V video tokens of a clip, U clips of a sample, F frames, S tokens of a clip, D width,
-E shared embedding width, v vocabulary; Y rows, X columns and C colours of an image.
+E shared embedding width, O things of the domain, v vocabulary; Y rows, X columns and C colours of an image.
 """
 
 import dataclasses
@@ -19,31 +20,56 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.config import check_same
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import split_over_batch
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree
-from hilight_jax.models import lora
+from hilight_jax.models import local_heads, lora
+from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
 from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
 from hilight_jax.models.gemma import GEMMA_PARTITION_RULES, Gemma
 from hilight_jax.models.gemma_config import GEMMA_2B, GemmaConfig
 from hilight_jax.models.gemma_decoding import Cache
 from hilight_jax.models.layers import ComputeConfig, projection
+from hilight_jax.models.local_heads import (
+    LOCAL_PARTITION_RULES,
+    LocalHeads,
+    LocalHeadsConfig,
+    map_features,
+    tapped_patches,
+    tapped_tokens,
+)
 from hilight_jax.models.long_clip import FRAME_PARTITION_RULES, FrameConfig, FrameTower
 from hilight_jax.models.lora import COLLECTION, LORA_PARTITION_RULES, LoraConfig
 from hilight_jax.models.token_mining import TOKEN_MINING_PARTITION_RULES, TokenMining, TokenMiningConfig
+from hilight_jax.models.word_tracks import (
+    WORD_TRACKS_PARTITION_RULES,
+    WordInputs,
+    WordTracks,
+    WordTracksConfig,
+    add_to_words,
+    cosine_maps,
+    features_found,
+    mean_embeddings,
+    measure_tracks,
+    phrase_vectors,
+)
 
 # Top names of the whole tree; ``lora`` is a flax collection of its own, see ``variables``. A model has a frame tower or
-# the projection of its video tower.
-PARTS = ("vision", "frames", "visual_projection", "token_mining", "gemma", "lora")
-TOWER_PARTS = PARTS[:3]
+# the projection of its video tower; ``text``, ``local`` and ``word_tracks`` belong to a model with word tracks.
+TOWER_PARTS = ("vision", "frames", "visual_projection", "text", "local")
+PARTS = (*TOWER_PARTS, "token_mining", "word_tracks", "gemma", "lora")
 PARTITION_RULES: tuple[Rule, ...] = tuple(
     (f"{part}/{path}", axes)
     for part, rules in (
         ("vision", VISION_PARTITION_RULES),
         ("frames", FRAME_PARTITION_RULES),
         ("visual_projection", ((r"kernel", ("fsdp", None)),)),
+        ("text", TEXT_PARTITION_RULES),
+        ("local", LOCAL_PARTITION_RULES),
         ("token_mining", TOKEN_MINING_PARTITION_RULES),
+        ("word_tracks", WORD_TRACKS_PARTITION_RULES),
         ("gemma", GEMMA_PARTITION_RULES),
         ("lora/gemma", LORA_PARTITION_RULES),
     )
@@ -59,6 +85,9 @@ class HiLightConfig:
       vision: The video tower, CLIP-ViP+.
       frames: The frame tower, Long-CLIP's. None: the video tower looks at the key frames too, each a clip of one frame,
         through the projection that it was trained with.
+      text: The text tower that was trained with the video tower; of a model with word tracks only.
+      local: The local heads of both, likewise.
+      word_tracks: Sizes of the word tracks; None: words carry nothing, and no row stands for a thing.
       token_mining: The connector between the towers and the language model.
       gemma: The language model.
       lora: Low-rank deltas on the language model, or None.
@@ -67,6 +96,9 @@ class HiLightConfig:
 
     vision: VisionConfig = VisionConfig()
     frames: FrameConfig | None = FrameConfig()
+    text: TextConfig | None = None
+    local: LocalHeadsConfig | None = None
+    word_tracks: WordTracksConfig | None = None
     token_mining: TokenMiningConfig = TokenMiningConfig()
     gemma: GemmaConfig = GEMMA_2B
     lora: LoraConfig | None = None
@@ -79,10 +111,34 @@ class HiLightConfig:
         if self.frames is not None:
             check_same(self, "", "token_mining.width_frames", "frames.embed_dim")
             check_same(self, "", "frames.image_size", "vision.image_size")
+        given = {name: getattr(self, name) is not None for name in ("word_tracks", "text", "local")}
+        if len(set(given.values())) > 1:
+            missing = " and ".join(f"model.{name}" for name, there in given.items() if not there)
+            raise ConfigError(
+                f"word tracks are read by the encoder's text tower and local heads, but {missing} is not set; set "
+                f"model.word_tracks, model.text and model.local, the last two as the encoder has them, or none."
+            )
+        if self.word_tracks is not None and self.local is not None and not self.local.levels:
+            raise ConfigError(
+                "model.local.levels is empty, but word tracks are maps of the local heads: train the encoder with "
+                "local heads, or leave model.word_tracks out."
+            )
 
-    def num_video_tokens(self, num_key_frames: int) -> int:
-        """V, the rows that a clip takes in the language model."""
-        return num_key_frames * self.token_mining.tokens_per_frame
+    def num_video_tokens(self, num_key_frames: int, num_things: int = 0) -> int:
+        """V, the rows that a clip takes in the language model: the mined ones, then one for each thing."""
+        return num_key_frames * self.token_mining.tokens_per_frame + num_things
+
+    @property
+    def level_pairs(self) -> tuple[tuple[int, int], ...]:
+        """The levels that word tracks tap, see ``local_heads.level_pairs``."""
+        assert self.local is not None and self.text is not None
+        return local_heads.level_pairs(self.local.levels, self.vision.depth, self.text.depth)
+
+    @property
+    def map_weights(self) -> tuple[float, ...]:
+        """Weights of the tapped levels in a word's map, see ``local_heads.map_weights``."""
+        assert self.local is not None and self.text is not None
+        return local_heads.map_weights(self.local.levels, self.vision.depth, self.text.depth)
 
 
 class HiLight(nn.Module):
@@ -97,13 +153,25 @@ class HiLight(nn.Module):
     stacked: bool = True
 
     def setup(self):
-        """Top names: vision, frames or visual_projection, token_mining, gemma."""
+        """Top names: vision, frames or visual_projection, token_mining, gemma; with tracks text, local, word_tracks."""
         config, compute = self.config, self.config.compute
         self.vision = VideoTower(config.vision, compute)
         if config.frames is not None:
             self.frames = FrameTower(config.frames, compute)
         else:
             self.visual_projection = projection(config.token_mining.width_frames, config.vision.width, compute)
+        if config.word_tracks is not None and config.text is not None and config.local is not None:
+            self.text = TextTower(config.text, compute)
+            self.local = LocalHeads(
+                config.local,
+                config.level_pairs,
+                config.vision.width,
+                config.text.width,
+                config.word_tracks.embed_dim,
+                0.0,
+                compute,
+            )
+            self.word_tracks = WordTracks(config.word_tracks, config.gemma.width, compute)
         self.token_mining = TokenMining(config.token_mining, compute)
         self.gemma = Gemma(config.gemma, compute, config.lora, self.stacked)
 
@@ -113,6 +181,7 @@ class HiLight(nn.Module):
         mask: Bool[Array, "B L"],
         clip_tokens: Float[Array, "B U S D"],
         frame_features: Float[Array, "B U F E"],
+        words: WordInputs | None = None,
         deterministic: bool = True,
         positions: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
@@ -124,6 +193,7 @@ class HiLight(nn.Module):
           mask: True for real rows.
           clip_tokens: The video tower's tokens of up to U clips; absent clips are zeros.
           frame_features: The frame tower's embeddings of their key frames.
+          words: Tracks of the things and of the words of the text; None without word tracks.
           deterministic: No dropout on LoRA's inputs.
           positions: None counts real rows from 0, wherever the padding is.
 
@@ -132,7 +202,14 @@ class HiLight(nn.Module):
         """
         batch, clips = clip_tokens.shape[:2]
         mined = self.mine(*(x.reshape(-1, *x.shape[2:]) for x in (clip_tokens, frame_features)))["tokens"]
-        embeds = self.embed(ids, mined.reshape(batch, clips * mined.shape[1], mined.shape[2]))
+        rows = mined.reshape(batch, clips, *mined.shape[1:])
+        carried = None
+        if words is not None:
+            things = self.thing_rows(words.thing_ids, words.thing_tracks, words.thing_features)
+            rows = jnp.concatenate([rows, things.astype(rows.dtype)], axis=2)
+            vectors = self.word_tracks.words(words.word_tracks)
+            carried = add_to_words(vectors, words.word_rows, ids == VIDEO_ID, rows.shape[2])
+        embeds = self.embed(ids, rows.reshape(batch, -1, rows.shape[-1]), carried)
         if positions is None:
             positions = count_positions(mask)
         return self.language(embeds, positions, mask, deterministic=deterministic)["tokens"]
@@ -148,7 +225,8 @@ class HiLight(nn.Module):
 
         Returns:
           ``clip_tokens`` [B, M+F*P, D], proxies first, without the post norm; ``frame_features`` [B, keys, E],
-          projected, not normalised.
+          projected, not normalised; with word tracks ``patch_features`` [B, F, P, E], unit vectors that words are
+          compared with.
         """
         chosen = jnp.take_along_axis(video, key_frames[:, :, None, None, None], axis=1)
         chosen = chosen.reshape(-1, *chosen.shape[2:])
@@ -157,10 +235,72 @@ class HiLight(nn.Module):
             embeds = self.frames(chosen)["embeds"]
         else:
             embeds = self.visual_projection(self.vision(chosen[:, None])["pooled"])
-        return {
-            "clip_tokens": self.vision(video)["tokens"],
+        with_words = self.config.word_tracks is not None and self.config.local is not None
+        tower = self.vision(video, with_words and "all" in self.config.local.levels)
+        out = {
+            "clip_tokens": tower["tokens"],
             "frame_features": embeds.reshape(*key_frames.shape, embeds.shape[-1]),
         }
+        if with_words:
+            levels = [level for level, _ in self.config.level_pairs]
+            local = self.local.map_video(tapped_patches(self.vision, tower, levels, video.shape[1]))
+            out["patch_features"] = map_features(local, self.config.map_weights)
+        return out
+
+    def encode_clips_and_phrases(
+        self, video: Float[Array, "B F Y X C"], key_frames: Int[Array, "B keys"]
+    ) -> dict[str, Float[Array, "..."]]:
+        """``encode_video``; ``init`` by this method makes all ``TOWER_PARTS``, the text tower among them."""
+        if self.config.word_tracks is not None:
+            self.encode_phrases(*(jnp.ones((1, 2), dtype) for dtype in (jnp.int32, bool, bool)))
+        return self.encode_video(video, key_frames)
+
+    def encode_phrases(
+        self, ids: Int[Array, "B L"], mask: Bool[Array, "B L"], content: Bool[Array, "B L"]
+    ) -> Float[Array, "B E"]:
+        """Vectors of phrases, to be compared with ``patch_features``.
+
+        Args:
+          ids: Of CLIP's tokenizer, each phrase alone.
+          mask: True for real tokens.
+          content: True for those that name something visible.
+        """
+        config = self.config.text, self.config.local
+        assert config[0] is not None and config[1] is not None
+        tower = self.text(ids, mask, "all" in config[1].levels)
+        levels = [level for _, level in self.config.level_pairs]
+        local = self.local.map_text(tapped_tokens(tower, levels, config[0].depth, config[1].text_side))
+        return phrase_vectors(map_features(local, self.config.map_weights), content)
+
+    def track(self, patches: Float[Array, "B F P E"], vectors: Float[Array, "B W E"]) -> dict[str, Float[Array, "..."]]:
+        """Finds phrases in clips.
+
+        Args:
+          patches: ``patch_features`` of the clips.
+          vectors: ``encode_phrases`` of what is looked for.
+
+        Returns:
+          ``maps`` [B, W, F, P], cosines; ``tracks`` [B, W, F, T], see ``word_tracks.TRACK``; ``features`` [B, W, E],
+          the patch vectors at the strongest peaks.
+        """
+        assert self.config.word_tracks is not None
+        maps = cosine_maps(patches, vectors)
+        columns = self.config.vision.image_size // self.config.vision.patch_size
+        tracks = measure_tracks(maps, columns, self.config.word_tracks.sharpness)
+        return {"maps": maps, "tracks": tracks, "features": features_found(patches, maps)}
+
+    def thing_rows(
+        self,
+        ids: Int[Array, "B O ids"],
+        tracks: Float[Array, "B U O F T"],
+        features: Float[Array, "B U O E"],
+    ) -> Float[Array, "B U O D"]:
+        """The rows of the things of each clip, see ``WordInputs``; each has the mean embedding of its name."""
+        return self.word_tracks.things(tracks, features, mean_embeddings(self.gemma.embed(ids), ids))
+
+    def word_vectors(self, tracks: Float[Array, "B U W F T"]) -> Float[Array, "B U W D"]:
+        """Vectors that the embeddings of words carry, one for each clip, see ``WordTracks.words``."""
+        return self.word_tracks.words(tracks)
 
     def mine(
         self, clip_tokens: Float[Array, "B S D"], frame_features: Float[Array, "B F E"]
@@ -168,10 +308,19 @@ class HiLight(nn.Module):
         """Token mining: ``tokens`` [B, V, D] of each clip, and the ``attention`` [B, V, S] they come from."""
         return self.token_mining(clip_tokens, frame_features)
 
-    def embed(self, ids: Int[Array, "B L"], video_tokens: Float[Array, "B rows D"]) -> Float[Array, "B L D"]:
-        """Embeddings of expanded ids, video rows filled in order; the language model scales them all, video too."""
+    def embed(
+        self,
+        ids: Int[Array, "B L"],
+        video_tokens: Float[Array, "B rows D"],
+        carried: Float[Array, "B L D"] | None = None,
+    ) -> Float[Array, "B L D"]:
+        """Embeddings of expanded ids, video rows filled in order; the language model scales them all, video too.
+
+        ``carried`` is added: what words carry of the clips, zero elsewhere.
+        """
         is_video = ids == VIDEO_ID
-        return splice(split_over_batch(self.gemma.embed(jnp.where(is_video, 0, ids))), video_tokens, is_video)
+        embeds = splice(split_over_batch(self.gemma.embed(jnp.where(is_video, 0, ids))), video_tokens, is_video)
+        return embeds if carried is None else embeds + carried.astype(embeds.dtype)
 
     def language(
         self,
@@ -194,9 +343,10 @@ class HiLight(nn.Module):
         mask: Bool[Array, "B L"],
         clip_tokens: Float[Array, "B U S D"],
         frame_features: Float[Array, "B U F E"],
+        words: WordInputs | None = None,
     ) -> Float[Array, "B L v"]:
         """From tower features to logits; ``init`` by this method makes every part but the towers."""
-        logits = self.logits(self(ids, mask, clip_tokens, frame_features))
+        logits = self.logits(self(ids, mask, clip_tokens, frame_features, words))
         if self.is_initializing() and self.config.lora is not None:
             self._init_lora(self.config.lora)
         return logits
@@ -208,11 +358,23 @@ class HiLight(nn.Module):
         video: Float[Array, "B U F Y X C"],
         key_frames: Int[Array, "B U keys"],
     ) -> Float[Array, "B L v"]:
-        """From pixels to logits; ``init`` by this method makes every part."""
+        """From pixels to logits; ``init`` by this method makes every part. No word of ``ids`` carries a track."""
         batch, clips = video.shape[:2]
         towers = self.encode_video(*(x.reshape(batch * clips, *x.shape[2:]) for x in (video, key_frames)))
-        features = (towers[name].reshape(batch, clips, *towers[name].shape[1:]) for name in towers)
-        return self.language_model_parts(ids, mask, *features)
+        features = {name: x.reshape(batch, clips, *x.shape[1:]) for name, x in towers.items()}
+        words = None
+        if self.config.word_tracks is not None:
+            words = self._no_words(ids, features.pop("patch_features"))
+        return self.language_model_parts(ids, mask, **features, words=words)
+
+    def _no_words(self, ids: Int[Array, "B L"], patches: Float[Array, "B U F P E"]) -> WordInputs:
+        """Inputs of the word tracks with one word that no row is part of, and no thing."""
+        batch, clips = patches.shape[:2]
+        vector = self.encode_phrases(*(jnp.ones((1, 2), dtype) for dtype in (jnp.int32, bool, bool)))
+        found = jax.vmap(lambda clip: self.track(clip, jnp.broadcast_to(vector, (batch, 1, vector.shape[1]))), 1, 1)
+        tracks, features = (found(patches)[name] for name in ("tracks", "features"))
+        no_thing = jnp.zeros((batch, 0, 1), jnp.int32)
+        return WordInputs(no_thing, tracks[:, :, :0], features[:, :, :0], jnp.zeros_like(ids), tracks)
 
     def _init_lora(self, config: LoraConfig) -> None:
         """Adds deltas that change nothing yet to a fresh model, as a collection of their own."""

@@ -8,7 +8,8 @@ Letters: B batch, F frames, P patches of a frame, L text length, D width of a to
 """
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -18,8 +19,9 @@ from jaxtyping import Array, Float
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree, flatten, unflatten
+from hilight_jax.models.clip_vip import VideoTower
 from hilight_jax.models.layers import ComputeConfig, layer_norm, projection
-from hilight_jax.ops.vectors import at_least_float32
+from hilight_jax.ops.vectors import at_least_float32, unit
 
 # Paths below ``local``.
 LOCAL_PARTITION_RULES: tuple[Rule, ...] = (
@@ -88,6 +90,58 @@ def level_weights(levels: tuple[str, ...], video_depth: int, text_depth: int) ->
     count = len(level_pairs(levels, video_depth, text_depth))
     rising = [0.1 + 0.9 * k / max(count - 1, 1) for k in range(count)] if levels == ("all",) else [1.0] * count
     return tuple(weight / sum(rising) for weight in rising)
+
+
+def map_weights(levels: tuple[str, ...], video_depth: int, text_depth: int) -> tuple[float, ...]:
+    """Weight of each tapped level in a word's map over the patches.
+
+    Where the embeddings are tapped they are the map: deeper patches have seen the whole clip through the proxy tokens
+    and point badly, however well they retrieve. Else the levels count as in the loss.
+    """
+    if "embedding" in levels:
+        return tuple(float(level == "embedding") for level in levels)
+    return level_weights(levels, video_depth, text_depth) or (1.0,)
+
+
+def map_features(levels: Sequence[Float[Array, "*B E"]], weights: Sequence[float]) -> Float[Array, "*B E_all"]:
+    """Joins the unit vectors of a map's levels, so that one product is the weighted mean of the levels' cosines.
+
+    The vectors of a level are scaled by the square root of its weight, on either side; levels of weight 0 are left out.
+    """
+    used = [(weight, unit(at_least_float32(x))) for weight, x in zip(weights, levels, strict=True) if weight]
+    return jnp.concatenate([weight**0.5 * x for weight, x in used], axis=-1)
+
+
+def tapped_patches(
+    tower: VideoTower, out: Mapping[str, Any], levels: Sequence[int], num_frames: int
+) -> tuple[Float[Array, "B F P D"], ...]:
+    """The patches that a video tower's ``out`` holds at each tapped level; the last block's pass the post norm."""
+    config = tower.config
+
+    def patches(level: int) -> Array:
+        if level == 0:
+            x = out["embeddings"]
+        elif level < config.depth:
+            x = out["outputs"][level - 1]
+        else:
+            x = tower.norm(out["tokens"])
+        x = x[:, config.num_proxy_tokens :]
+        return x.reshape(len(x), num_frames, -1, config.width)
+
+    return tuple(patches(level) for level in levels)
+
+
+def tapped_tokens(
+    out: Mapping[str, Any], levels: Sequence[int], depth: int, text_side: str
+) -> tuple[Float[Array, "B L D"], ...]:
+    """The tokens that a text tower's ``out`` holds at each tapped level, or its embeddings at every one."""
+
+    def tokens(level: int) -> Array:
+        if level == 0 or text_side == "embedding":
+            return out["embeddings"]
+        return out["tokens"] if level == depth else out["outputs"][level - 1]
+
+    return tuple(tokens(level) for level in levels)
 
 
 class MlpHead(nn.Module):

@@ -18,7 +18,13 @@ from hilight_jax.models import local_heads
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
 from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
 from hilight_jax.models.layers import ComputeConfig, projection
-from hilight_jax.models.local_heads import LOCAL_PARTITION_RULES, LocalHeads, LocalHeadsConfig
+from hilight_jax.models.local_heads import (
+    LOCAL_PARTITION_RULES,
+    LocalHeads,
+    LocalHeadsConfig,
+    tapped_patches,
+    tapped_tokens,
+)
 from hilight_jax.ops.vectors import at_least_float32
 
 PARTITION_RULES: tuple[Rule, ...] = (
@@ -66,14 +72,8 @@ class DualEncoderConfig:
 
     @property
     def map_weights(self) -> tuple[float, ...]:
-        """Weights of the tapped levels in a word's map over the patches.
-
-        Where the embeddings are tapped they are the map: deeper patches have seen the whole clip through the proxy
-        tokens and point badly, however well they retrieve. Else the levels count as in the loss.
-        """
-        if "embedding" in self.local.levels:
-            return tuple(float(level == "embedding") for level in self.local.levels)
-        return self.level_weights or (1.0,)
+        """Weights of the tapped levels in a word's map over the patches, see ``local_heads.map_weights``."""
+        return local_heads.map_weights(self.local.levels, self.vision.depth, self.text.depth)
 
 
 class DualEncoder(nn.Module):
@@ -139,26 +139,17 @@ class DualEncoder(nn.Module):
         config = self.config
         tower = self.vision(video, hidden_states or "all" in config.local.levels)
 
-        def patches(level):
-            x: Array
-            if level == 0:
-                x = tower["embeddings"]
-            elif level < config.vision.depth:
-                x = tower["outputs"][level - 1]
-            else:
-                x = self.vision.norm(tower["tokens"])
-            x = x[:, config.vision.num_proxy_tokens :]
-            return x.reshape(*video.shape[:2], config.vision.num_patches, config.vision.width)
-
         out = {
             "video_embeds": _unit(self.visual_projection(tower["pooled"])),
             "video_tokens": tower["tokens"],
             "video_pooled": tower["pooled"],
         }
         if config.local.levels:
-            out["video_local"] = self.local.map_video(tuple(patches(level) for level, _ in config.level_pairs))
+            levels = [level for level, _ in config.level_pairs]
+            out["video_local"] = self.local.map_video(tapped_patches(self.vision, tower, levels, video.shape[1]))
         else:
-            out["video_local"] = (at_least_float32(self.visual_projection(patches(config.vision.depth))),)
+            (last,) = tapped_patches(self.vision, tower, [config.vision.depth], video.shape[1])
+            out["video_local"] = (at_least_float32(self.visual_projection(last)),)
         if hidden_states:
             out["video_hidden_states"] = (tower["embeddings"], *tower["outputs"])
         return out
@@ -176,18 +167,15 @@ class DualEncoder(nn.Module):
         config = self.config
         tower = self.text(text_ids, text_mask, hidden_states or "all" in config.local.levels)
 
-        def tokens(level):
-            if level == 0 or config.local.text_side == "embedding":
-                return tower["embeddings"]
-            return tower["tokens"] if level == config.text.depth else tower["outputs"][level - 1]
-
         out = {
             "text_embeds": _unit(self.text_projection(tower["pooled"])),
             "text_tokens": tower["tokens"],
             "text_pooled": tower["pooled"],
         }
         if config.local.levels:
-            out["text_local"] = self.local.map_text(tuple(tokens(level) for _, level in config.level_pairs))
+            levels = [level for _, level in config.level_pairs]
+            tapped = tapped_tokens(tower, levels, config.text.depth, config.local.text_side)
+            out["text_local"] = self.local.map_text(tapped)
         else:
             out["text_local"] = (at_least_float32(self.text_projection(tower["tokens"])),)
         if hidden_states:

@@ -19,6 +19,7 @@ from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.losses.next_token import likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
 from hilight_jax.models.hilight import PARTITION_RULES, TOWER_PARTS, HiLight, parts, variables
+from hilight_jax.models.word_tracks import WordInputs
 from hilight_jax.runs.provenance import fingerprint
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.chat_parts import TOKENIZER, gather_parts, keep_provenance, keep_tokenizer
@@ -40,13 +41,13 @@ class ChatObjective(Objective):
         self.config = config
         self.model = HiLight(config.model)
         data, side = config.data, config.data.image_size
-        self._features = feature_shapes(config.model, (data.num_frames, side, side, 3), data.key_frames.count)
+        clip = (data.num_frames, side, side, 3)
+        self._features = feature_shapes(config.model, clip, data.key_frames.count, data.things)
 
     def init_params(self, key: jax.Array) -> dict[str, Any]:
         """Fresh parameters of every part but the towers; no LoRA without ``config.model.lora``."""
         batch = {name: jnp.asarray(x) for name, x in self.example_batch(1).items()}
-        arguments = [batch[name] for name in ("ids", "mask", *FEATURES)]
-        return parts(self.model.init(key, *arguments, method="language_model_parts"))
+        return parts(self.model.init(key, **self._inputs(batch), method="language_model_parts"))
 
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         """The cross entropy of every token that has a label, and the share of them that comes out right."""
@@ -54,15 +55,14 @@ class ChatObjective(Objective):
         dropout = {}
         if "lora" in collections:
             dropout = {"rngs": {"dropout": jax.random.fold_in(jax.random.key(self.config.seed), batch["row"][0])}}
-        arguments = [batch[name] for name in ("ids", "mask", *FEATURES)]
-        tokens = self.model.apply(collections, *arguments, deterministic=not dropout, **dropout)
+        tokens = self.model.apply(collections, **self._inputs(batch), deterministic=not dropout, **dropout)
         return {"next_token": self._next_token(collections, tokens, batch["labels"])}
 
     def validation_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         """The loss without dropout, and the answers whose every token is the likeliest one after the true ones."""
         collections = variables(params)
         labels = batch["labels"]
-        tokens: jax.Array = self.model.apply(collections, *(batch[name] for name in ("ids", "mask", *FEATURES)))
+        tokens: jax.Array = self.model.apply(collections, **self._inputs(batch))
         if self.config.loss_chunk:
             right = likeliest_in_chunks(tokens, _table(collections), labels, *self._chunks)
         else:
@@ -84,7 +84,18 @@ class ChatObjective(Objective):
             name: np.zeros((batch_size, data.max_videos, *x.shape), x.dtype) for name, x in self._features.items()
         }
         row = np.zeros(batch_size, np.uint32)
-        return {"ids": ids, "mask": ids == 0, "labels": ids, "row": row, **features}
+        batch = {"ids": ids, "mask": ids == 0, "labels": ids, "row": row, **features}
+        if self.config.model.word_tracks is not None:
+            names = np.zeros((batch_size, len(data.things or ()), 1), np.int32)
+            batch |= {"word_rows": ids, "thing_ids": names}
+        return batch
+
+    def _inputs(self, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
+        """The model's arguments out of a batch."""
+        inputs: dict[str, Any] = {name: batch[name] for name in ("ids", "mask", *FEATURES)}
+        if self.config.model.word_tracks is not None:
+            inputs["words"] = WordInputs(**{name: batch[name] for name in WordInputs._fields})
+        return inputs
 
     def _next_token(self, collections: Mapping[str, Any], tokens: jax.Array, labels: jax.Array) -> Mean:
         if self.config.loss_chunk:
@@ -120,9 +131,11 @@ class ChatStage(Stage):
         towers = {name: parts.pop(name) for name in TOWER_PARTS if name in parts}
         cache = None
         if config.cache_gb:
-            name = fingerprint({**towers, "dtype": np.zeros(0, config.model.compute.dtypes["dtype"])})
+            things = np.frombuffer("\n".join(config.data.things or ()).encode(), np.uint8)
+            dtype = np.zeros(0, config.model.compute.dtypes["dtype"])
+            name = fingerprint({**towers, "dtype": dtype, **({"things": things} if len(things) else {})})
             cache = TowerCache(Path(config.data_dir) / "tower_cache", name, config.cache_gb * 1e9)
-        self._towers = Towers(config.model, towers, cache)
+        self._towers = Towers(config.model, towers, cache, things=config.data.things)
         self.given = parts
         self._judge = jax.jit(under_mesh(mesh, objective.validation_terms), out_shardings=replicated(mesh))
 
@@ -148,8 +161,9 @@ class ChatStage(Stage):
         size = -(-self.config.eval_batch_size // batch_shards(self.mesh)) * batch_shards(self.mesh)
         rows = HostRows(self.mesh, size)
         with self.pipeline(self.validation).eval_batches(size, rows.numbers) as batches:
+            names = ("ids", "mask", "labels", *(("word_rows", "thing_ids") if self.data.things is not None else ()))
             for batch in batches:
-                arrays = {name: batch[name] for name in ("ids", "mask", "labels")} | self._towers.features(batch)
+                arrays = {name: batch[name] for name in names} | self._towers.features(batch)
                 placed = {name: rows.place(x) for name, x in arrays.items()}
                 for name, mean in self._judge(params, placed).items():
                     total[name] = total[name] + mean if name in total else mean

@@ -38,7 +38,7 @@ class Sources:
 class ChatTrainConfig(RunConfig):
     """A run of the stage ``align`` or ``tune``.
 
-    ``freeze`` lists those of token_mining, gemma and lora that are not trained.
+    ``freeze`` lists those of token_mining, word_tracks, gemma and lora that are not trained.
 
     Attributes:
       stage: ``align`` starts from an encoder and a Long-CLIP, ``tune`` from an aligned model.
@@ -96,11 +96,31 @@ class ChatTrainConfig(RunConfig):
         check(self, "config.", lambda x: x >= 0, "at least 0; 0 keeps nothing", "cache_gb")
         check(self, "config.", lambda x: x >= 0, "at least 0; 0 takes all at once", "loss_chunk")
         check_same(self, "config.", "data.image_size", "model.vision.image_size")
-        tokens = self.data.key_frames.count * self.model.token_mining.tokens_per_frame
+        self._check_word_tracks()
+        key_frames, things = self.data.key_frames.count, len(self.data.things or ())
+        tokens = self.model.num_video_tokens(key_frames, things)
         if self.data.num_video_tokens != tokens:
             raise ConfigError(
-                f"config.data.num_video_tokens is {self.data.num_video_tokens}, but {self.data.key_frames.count} key "
-                f"frames of {self.model.token_mining.tokens_per_frame} tokens make {tokens}; set it to that."
+                f"config.data.num_video_tokens is {self.data.num_video_tokens}, but {key_frames} key frames of "
+                f"{self.model.token_mining.tokens_per_frame} tokens and {things} things make {tokens}; set it to that."
+            )
+
+    def _check_word_tracks(self) -> None:
+        """Checks that words have tracks in the model and in its input, of one length."""
+        tracks = self.model.word_tracks
+        if (tracks is None) != (self.data.things is None):
+            raise ConfigError(
+                f"config.model.word_tracks is {'not ' if tracks is None else ''}set and config.data.things is "
+                f"{self.data.things!r:.60}; set both for word tracks (things may be an empty list), or neither."
+            )
+        if tracks is not None:
+            check_same(self, "config.", "model.word_tracks.num_frames", "data.num_frames")
+            check(
+                self.data,
+                "config.data.",
+                lambda x: x <= tracks.max_clips,
+                f"at most config.model.word_tracks.max_clips={tracks.max_clips}",
+                "max_videos",
             )
 
 

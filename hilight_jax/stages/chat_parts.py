@@ -53,10 +53,13 @@ def gather_parts(config: ChatTrainConfig, workdir: Path) -> tuple[dict[str, Any]
 def given_parts(config: ChatTrainConfig) -> dict[str, tuple[str, ...]]:
     """The parts that each field of ``config.sources`` gives."""
     frames = ("frames",) if config.model.frames is not None else ()
-    projection = () if frames else ("visual_projection",)
+    encoder = ("vision", *(() if frames else ("visual_projection",)))
+    tracks: tuple[str, ...] = ()
+    if config.model.word_tracks is not None:
+        encoder, tracks = (*encoder, "text", "local"), ("word_tracks",)
     if config.stage == "tune":
-        return {"align": ("vision", *frames, *projection, "token_mining", "gemma")}
-    return {"encoder": ("vision", *projection), "long_clip": frames, "language_model": ("gemma",)}
+        return {"align": (*encoder, *frames, "token_mining", *tracks, "gemma")}
+    return {"encoder": encoder, "long_clip": frames, "language_model": ("gemma",)}
 
 
 def check_source(config: ChatTrainConfig, field: str, parts: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The frozen towers of a chat model: clips in, features out, each clip once if there is a cache.
+"""The frozen towers of a chat model: clips and phrases in, features out, each clip once if there is a cache.
 
 The towers run as a program of their own, on this host's devices alone and on a fixed number of clips at a time. So a
 clip's features do not depend on the batch it came in, and training on stored features is bitwise training on fresh
@@ -21,10 +21,15 @@ from jax.sharding import Mesh
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.mesh import AXES, batch_sharding, replicated, under_mesh
+from hilight_jax.data.conversations.words import PHRASE_BUCKETS, encode_phrases, name_of, normal_form
+from hilight_jax.generation.phrase_vectors import PhraseVectors
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
 
 FEATURES = ("clip_tokens", "frame_features")
+# Of a model with word tracks; ``patch_features`` are for tracking words and do not leave the towers.
+THING_FEATURES = ("thing_tracks", "thing_features")
+WORD_FEATURES = ("word_tracks", *THING_FEATURES)
 CLIPS_PER_DEVICE = 8
 Features = dict[str, np.ndarray]
 _DTYPE = "_dtype"  # Behind a name: its dtype. npz files have no bfloat16, so values are stored as unsigned integers.
@@ -97,25 +102,31 @@ class Towers:
         params: Mapping[str, Any],
         cache: TowerCache | None = None,
         clips_per_device: int = CLIPS_PER_DEVICE,
+        things: tuple[str, ...] | None = None,
     ):
-        """Places the parameters of ``TOWER_PARTS`` on every device of this host."""
+        """Places the parameters of ``TOWER_PARTS`` on every device of this host; clips get tracks of ``things``."""
         devices = jax.local_devices()
         self.chunk = clips_per_device * len(devices)
-        self._config, self._cache = config, cache
+        self._config, self._cache, self._things = config, cache, things
+        self._vectors = None if config.word_tracks is None else PhraseVectors(config, params)
+        self._track = jax.jit(functools.partial(HiLight(config).apply, {}, method="track"))
         towers = {name: params[name] for name in TOWER_PARTS if name in params}
         groups = device_groups(devices, whole=jax.process_count() == 1)
         self._programs = [
-            (tower_program(config, group), jax.device_put(towers, replicated(_mesh(group)))) for group in groups
+            (tower_program(config, group, things), jax.device_put(towers, replicated(_mesh(group)))) for group in groups
         ]
 
     def features(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The features of a host's batch of conversations.
 
         Args:
-          batch: ``video`` uint8 [B, U, F, Y, X, C], ``key_frames`` int32 [B, U, Fk] and ``video_mask`` bool [B, U].
+          batch: ``video`` uint8 [B, U, F, Y, X, C], ``key_frames`` int32 [B, U, Fk] and ``video_mask`` bool [B, U]; for
+            word tracks also ``phrase_ids`` and ``phrase_content`` [B, W, L].
 
         Returns:
-          ``clip_tokens`` [B, U, S, D] and ``frame_features`` [B, U, Fk, E]; zeros where there is no clip.
+          ``clip_tokens`` [B, U, S, D] and ``frame_features`` [B, U, Fk, E]; with word tracks ``word_tracks``
+          [B, U, W, F, T], ``thing_tracks`` [B, U, O, F, T] and ``thing_features`` [B, U, O, E]. Zeros where there is no
+          clip.
         """
         rows = np.argwhere(batch["video_mask"])
         clips = [(batch["video"][b, u], batch["key_frames"][b, u]) for b, u in rows]
@@ -125,17 +136,36 @@ class Towers:
             part = missing[start : start + self.chunk]
             fresh = self._encode([clips[i] for i in part])
             for row, i in enumerate(part):
-                found[i] = {name: fresh[name][row] for name in FEATURES}
+                found[i] = {name: x[row] for name, x in fresh.items()}
                 if self._cache:
                     self._cache.put(*clips[i], found[i])
-        shapes = feature_shapes(self._config, batch["video"].shape[2:], batch["key_frames"].shape[2])
-        out = {
-            name: np.zeros((*batch["video_mask"].shape, *shapes[name].shape), shapes[name].dtype) for name in FEATURES
-        }
+        shapes = feature_shapes(
+            self._config, batch["video"].shape[2:], batch["key_frames"].shape[2], self._things, _num_phrases(batch)
+        )
+        out = {name: np.zeros((*batch["video_mask"].shape, *x.shape), x.dtype) for name, x in shapes.items()}
+        if self._vectors is not None:
+            self._add_tracks(found, rows[:, 0], batch)
         for (b, u), features in zip(rows, found, strict=True):
-            for name in FEATURES:
+            for name in shapes:
                 out[name][b, u] = features[name]
         return out
+
+    def _add_tracks(
+        self, found: list[dict[str, np.ndarray]], rows: np.ndarray, batch: Mapping[str, np.ndarray]
+    ) -> None:
+        """Adds the tracks of the phrases of each clip's conversation, a fixed number of clips at a time."""
+        ids, content = batch["phrase_ids"], batch["phrase_content"]
+        flat = (x.reshape(-1, x.shape[-1]) for x in (ids, content))
+        vectors = self._vectors(*flat).reshape(*ids.shape[:2], -1)
+        for start in range(0, len(found), self.chunk):
+            part = found[start : start + self.chunk]
+            patches = np.zeros((self.chunk, *part[0]["patch_features"].shape), part[0]["patch_features"].dtype)
+            asked = np.zeros((self.chunk, *vectors.shape[1:]), vectors.dtype)
+            for row, features in enumerate(part):
+                patches[row], asked[row] = features["patch_features"], vectors[rows[start + row]]
+            tracks = np.asarray(self._track(patches, asked)["tracks"])
+            for row, features in enumerate(part):
+                features["word_tracks"] = tracks[row]
 
     def _encode(self, clips: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
         """Encodes at most one chunk of clips; black clips fill it up."""
@@ -149,7 +179,7 @@ class Towers:
             for i, (run, params) in enumerate(self._programs)
         ]
         made = jax.device_get(parts)
-        return {name: np.concatenate([part[name] for part in made]) for name in FEATURES}
+        return {name: np.concatenate([part[name] for part in made]) for name in made[0]}
 
 
 def device_groups(devices: Sequence[jax.Device], whole: bool) -> list[list[jax.Device]]:
@@ -163,15 +193,25 @@ def device_groups(devices: Sequence[jax.Device], whole: bool) -> list[list[jax.D
     return [[device] for device in devices]
 
 
-def tower_program(config: HiLightConfig, devices: Sequence[jax.Device]) -> Any:
-    """The jitted towers on these devices, clips split over them: ``(params, video, key_frames)`` to ``FEATURES``."""
+def tower_program(config: HiLightConfig, devices: Sequence[jax.Device], things: tuple[str, ...] | None = None) -> Any:
+    """The jitted towers on these devices, clips split over them: ``(params, video, key_frames)`` to features.
+
+    The features are ``FEATURES`` and, with word tracks, ``THING_FEATURES`` and ``patch_features``, see ``HiLight``.
+    """
     mesh = _mesh(devices)
     whole, split = replicated(mesh), batch_sharding(mesh)
     model = HiLight(config)
+    ids, content = encode_phrases(tuple(normal_form(name_of(thing)) for thing in things or ()))
 
     def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
-        out: dict[str, Any] = model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
-        return {name: out[name] for name in FEATURES}
+        towers = {"params": params}
+        out: dict[str, Any] = model.apply(towers, normalise(video), key_frames, method="encode_video")
+        if config.word_tracks is not None:
+            vectors = model.apply(towers, ids, ids > 0, content, method="encode_phrases")
+            asked = jnp.broadcast_to(vectors, (len(video), *vectors.shape))
+            found: dict[str, Any] = model.apply({}, out["patch_features"], asked, method="track")
+            out |= {"thing_tracks": found["tracks"], "thing_features": found["features"]}
+        return out
 
     return jax.jit(under_mesh(mesh, run), in_shardings=(whole, split, split), out_shardings=split)
 
@@ -183,19 +223,31 @@ def tower_shapes(
     video = jax.ShapeDtypeStruct((clips, *clip_shape), jnp.uint8)
     keys = jax.ShapeDtypeStruct((clips, num_key_frames), jnp.int32)
     pixels = jax.ShapeDtypeStruct(video.shape, jnp.float32)
-    init = functools.partial(HiLight(config).init, method="encode_video")
+    init = functools.partial(HiLight(config).init, method="encode_clips_and_phrases")
     return jax.eval_shape(init, jax.random.key(0), pixels, keys)["params"], video, keys
 
 
 @functools.lru_cache
 def feature_shapes(
-    config: HiLightConfig, clip_shape: tuple[int, ...], num_key_frames: int
+    config: HiLightConfig,
+    clip_shape: tuple[int, ...],
+    num_key_frames: int,
+    things: tuple[str, ...] | None = None,
+    num_phrases: int = PHRASE_BUCKETS[0],
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of one clip's features; a function of the configuration alone."""
+    """Shapes of one clip's features as ``Towers.features`` gives them; a function of the configuration alone."""
     out = jax.eval_shape(
-        tower_program(config, jax.local_devices()[:1]), *tower_shapes(config, clip_shape, num_key_frames, 1)
+        tower_program(config, jax.local_devices()[:1], things), *tower_shapes(config, clip_shape, num_key_frames, 1)
     )
-    return {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items()}
+    shapes = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items() if name != "patch_features"}
+    if config.word_tracks is not None:
+        tracks = shapes["thing_tracks"]
+        shapes["word_tracks"] = jax.ShapeDtypeStruct((num_phrases, *tracks.shape[1:]), tracks.dtype)
+    return shapes
+
+
+def _num_phrases(batch: Mapping[str, np.ndarray]) -> int:
+    return batch["phrase_ids"].shape[1] if "phrase_ids" in batch else PHRASE_BUCKETS[0]
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:

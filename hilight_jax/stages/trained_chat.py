@@ -80,6 +80,12 @@ def load_chat_model(workdir: str | Path, which: Which = "latest") -> ChatModel:
     return ChatModel(run.model, params, run.data, tokenizer, origins, run, step)
 
 
+def make_generator(model: ChatModel) -> Generator:
+    """The generator of a loaded chat model."""
+    tokenizer = GemmaTokenizer(model.tokenizer)
+    return Generator(model.config, model.params, tokenizer, model.data.max_length, things=model.data.things)
+
+
 class ChatEvaluator:
     """Answers of a chat model's checkpoint to the questions of conversations; see ``Evaluator``."""
 
@@ -92,7 +98,7 @@ class ChatEvaluator:
         model = load_chat_model(workdir, which)
         self.config, self.step = model.run, model.step
         self._data = dataclasses.replace(model.data, tokenizer=str(model.tokenizer))
-        self._generator = Generator(model.config, model.params, GemmaTokenizer(model.tokenizer), model.data.max_length)
+        self._generator = make_generator(model)
 
     def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
         """Asks every question of a source; ``answers`` holds the answers one by one."""

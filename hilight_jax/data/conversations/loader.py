@@ -24,6 +24,14 @@ from hilight_jax.data.conversations.conversation import Conversation, Conversati
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
 from hilight_jax.data.conversations.prompts import Fitted, expand, fit_context, training_example
 from hilight_jax.data.conversations.sources import ConversationSource
+from hilight_jax.data.conversations.words import (
+    PHRASE_BUCKETS,
+    PHRASE_LENGTH,
+    WordFinder,
+    Words,
+    encode_phrases,
+    thing_ids,
+)
 from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.data.pickled_clips import PickleError
 from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows, empty_rows
@@ -33,16 +41,22 @@ _LOG = logging.getLogger(__name__)
 
 
 class Tokens(NamedTuple):
-    """A conversation whose text can be used: its number, the conversation and its tokens."""
+    """A conversation whose text can be used: its number, the conversation, its tokens and what its words name."""
 
     index: int
     conversation: Conversation
     fitted: Fitted
+    words: Words | None = None
 
     @property
     def length(self) -> int:
         """Returns the number of tokens, those of the clips counted."""
         return len(self.fitted.ids)
+
+    @property
+    def num_phrases(self) -> int:
+        """Returns the number of different phrases that name something."""
+        return 0 if self.words is None else len(self.words.phrases)
 
     @property
     def num_clips(self) -> int:
@@ -58,6 +72,10 @@ class ConversationLoader:
     [B, U, Fk]; ``ids`` int32, V rows ``VIDEO_ID`` for each clip and padded with 0 at the right, ``mask`` bool and
     ``labels`` int32, all [B, L]; ``index`` int64, ``valid``, ``replaced`` and ``truncated`` (the last tokens were cut)
     bool, all [B]. Rows that are not valid hold ``<bos>`` alone.
+
+    For a model with word tracks also ``thing_ids`` int32 [B, O, ids], the ids of the things' names; ``word_rows`` int32
+    [B, L], the number (from 1) of the phrase that a token is part of; ``phrase_ids`` int32 and ``phrase_content`` bool
+    [B, W, PHRASE_LENGTH], those phrases in CLIP's ids and the tokens among them that name something visible.
     """
 
     def __init__(self, config: ConversationDataConfig, source: ConversationSource, seed: int):
@@ -66,6 +84,7 @@ class ConversationLoader:
         self._tokenizer = GemmaTokenizer(config.tokenizer)
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
         self._reasons: dict[int, str] = {}
+        self._find_words = None if config.things is None else WordFinder(self._tokenizer, config.things)
 
     def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: Rows = ALL_ROWS) -> Batch:
         """Makes ``rows`` of a batch from the places of all its rows in the endless order and their numbers."""
@@ -113,6 +132,12 @@ class ConversationLoader:
             **empty_rows(size),
         }
         batch["ids"][:, 0], batch["mask"][:, 0] = BOS_ID, True
+        if self._find_words is not None:
+            longest = max((tokens.num_phrases for tokens in texts), default=0)
+            phrases = (size, next(number for number in PHRASE_BUCKETS if number >= longest), PHRASE_LENGTH)
+            batch["thing_ids"] = np.tile(thing_ids(config.things, self._tokenizer), (size, 1, 1))
+            batch["word_rows"] = np.zeros((size, length), np.int32)
+            batch["phrase_ids"], batch["phrase_content"] = np.zeros(phrases, np.int32), np.zeros(phrases, bool)
         return batch
 
     def _all_choices(self, places: tuple[np.ndarray, np.ndarray]) -> list[Iterator[tuple[int, Tokens]]]:
@@ -153,6 +178,7 @@ class ConversationLoader:
     def _fill_first_possible(self, batch: Batch, row: int, choices: Iterator[tuple[int, Tokens]]) -> None:
         for asked, tokens in choices:
             fits = tokens.length <= batch["ids"].shape[1] and tokens.num_clips <= batch["video"].shape[1]
+            fits = fits and (tokens.words is None or tokens.num_phrases <= batch["phrase_ids"].shape[1])
             if fits and self._fill(batch, row, tokens):
                 batch["index"][row], batch["replaced"][row] = asked, tokens.index != asked
                 batch["valid"][row] = True
@@ -170,7 +196,8 @@ class ConversationLoader:
         except ConversationError as error:
             self._note(index, conversation, error)
             return None
-        return Tokens(index, conversation, fitted)
+        words = None if self._find_words is None else self._find_words(fitted.ids)
+        return Tokens(index, conversation, fitted, words)
 
     def _fill(self, batch: Batch, row: int, tokens: Tokens) -> bool:
         """Fills a row and returns True, or leaves the row unchanged, notes the reason, and returns False."""
@@ -188,6 +215,10 @@ class ConversationLoader:
         batch["ids"][row, :length], batch["labels"][row, :length] = tokens.fitted.ids, tokens.fitted.labels
         batch["mask"][row, :length] = True
         batch["truncated"][row] = bool(tokens.fitted.cut)
+        if tokens.words is not None:
+            batch["word_rows"][row, :length] = tokens.words.rows
+            found = slice(0, tokens.num_phrases)
+            batch["phrase_ids"][row, found], batch["phrase_content"][row, found] = encode_phrases(tokens.words.phrases)
         return True
 
     def _note(self, index: int, conversation: Conversation, error: DataError) -> None:

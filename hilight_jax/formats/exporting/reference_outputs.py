@@ -71,7 +71,7 @@ def _of_chat(model: ExportedChat, params: Tree) -> dict[str, np.ndarray]:
     tokenizer = GemmaTokenizer(model.tokenizer)
     ids = prompt_ids([Turn("user", f"{VIDEO_MARK}\n{_QUESTION}")], tokenizer)
     ids = expand(ids, None, data.num_video_tokens)[0]
-    generator = Generator(config, params, tokenizer, len(ids) + _ANSWER_LENGTH)
+    generator = Generator(config, params, tokenizer, len(ids) + _ANSWER_LENGTH, things=data.things)
     keys = np.asarray(choose_key_frames(data.key_frames, frames), np.int32)
     clip = generator.encode_clip(frames, keys)
     prompt = Prompt(ids, (clip,))

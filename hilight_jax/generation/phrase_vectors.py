@@ -1,0 +1,42 @@
+"""The text tower's vectors of phrases, each computed once."""
+
+import functools
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from hilight_jax.core.trees import Tree
+from hilight_jax.models.hilight import HiLight, HiLightConfig, variables
+
+_AT_A_TIME = 16  # Phrases of a call, so that one program serves any number of them.
+
+
+class PhraseVectors:
+    """Encodes phrases with a chat model's text tower and local heads, and keeps their vectors.
+
+    There are few different phrases: a domain's things, and the words of questions.
+    """
+
+    def __init__(self, config: HiLightConfig, params: Tree):
+        """Takes the parts ``text`` and ``local`` out of a model's parameters."""
+        self._model = HiLight(config)
+        self._variables = variables({name: params[name] for name in ("text", "local")})
+        self._known: dict[bytes, np.ndarray] = {}
+
+    def __call__(self, ids: Int[np.ndarray, "n L"], content: Bool[np.ndarray, "n L"]) -> Float[np.ndarray, "n E"]:
+        """Returns the vectors of phrases in CLIP's ids; ``content`` marks the tokens that name something visible."""
+        keys = [row.tobytes() + marks.tobytes() for row, marks in zip(ids, content, strict=True)]
+        new = {key: number for number, key in enumerate(keys) if key not in self._known}
+        numbers = list(new.values())
+        for start in range(0, len(numbers), _AT_A_TIME):
+            part = numbers[start : start + _AT_A_TIME]
+            filled = [*part, *[part[-1]] * (_AT_A_TIME - len(part))]
+            vectors = np.asarray(_encode(self._model, self._variables, ids[filled], content[filled]))
+            self._known |= {keys[number]: vector for number, vector in zip(part, vectors, strict=False)}
+        return np.stack([self._known[key] for key in keys])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: HiLight, params: Tree, ids: Int[Array, "n L"], content: Bool[Array, "n L"]) -> Float[Array, "n E"]:
+    return model.apply(params, ids, ids > 0, content, method="encode_phrases")
