@@ -7,19 +7,23 @@ gets none: the content language mask leaves it out.
 import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from hilight_jax.billiards.language.footage import Footage, Happening, count_tokens, phrase
+from hilight_jax.billiards.language.sentences import Sentence, Thing, listing, plain_text, written
 
 T = TypeVar("T")
 OPENINGS = ("The table shows", "We see", "In view:", "On the table:")
+CLOTH_OPENINGS = ("On {}:", "On {} we see", "{} shows", "On {} lie")
+LEFT = "left"  # The kind of a told fact that is no event: a ball lies left of another one from first to last.
 VERBS = {
     "strike": ("strikes", "hits"),
     "rebound": ("rebounds off", "bounces off"),
     "drop": ("drops into", "falls into"),
     "hang": ("hangs in the jaws of",),
+    LEFT: ("lies left of", "is left of"),
 }
 UNNAMED = {"rebound": "a cushion", "drop": "a pocket", "hang": "a pocket"}
 COMMENTS = (
@@ -35,6 +39,7 @@ COMMENTS = (
     "Let us see what comes next.",
 )
 _LISTING_SHARE = 0.5  # Share of a caption's tokens that is reserved for the balls in view.
+_CLOTH_SHARE, _WHITE_SHARE = 0.5, 0.25  # Shares of rich captions that name the cloth, and the cue ball by its colour.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +50,27 @@ class Style:
       numbers: name balls by colour and number ('the red 3-ball'), else by colour alone ('the red ball').
       max_tokens: upper bound of a caption's CLIP tokens, the two end tokens counted.
       variants: captions of one clip. They state the same facts in other words and another order.
+      rich: list the cue ball too, name the cloth in some captions, tell a relation where nothing happens, and store
+        false captions beside them; ask questions in many wordings and of more kinds.
     """
 
     numbers: bool = True
     max_tokens: int = 72
     variants: int = 3
+    rich: bool = False
+
+
+class Written(NamedTuple):
+    """The sentences of a caption: the list of what is in view, what is told of it, and a comment."""
+
+    listed: list[Sentence]
+    told: list[Sentence]
+    comment: list[Sentence]
+
+    @property
+    def all(self) -> list[Sentence]:
+        """All sentences in their order."""
+        return [*self.listed, *self.told, *self.comment]
 
 
 def captions(footage: Footage, style: Style, rng: np.random.Generator) -> list[dict]:
@@ -59,25 +80,48 @@ def captions(footage: Footage, style: Style, rng: np.random.Generator) -> list[d
       One dict per variant: 'text' and 'spans' [{'start', 'end', 'kind', 'object'}].
     """
     listed, told = facts(footage, style)
-    return [_caption(listed, told, style, rng) for _ in range(style.variants)]
+    return [written(caption_sentences(footage, listed, told, style, rng).all) for _ in range(style.variants)]
+
+
+def caption_sentences(
+    footage: Footage, listed: Sequence[str], told: Sequence[Happening], style: Style, rng: np.random.Generator
+) -> Written:
+    """Writes one caption of the facts that `facts` chose."""
+    white = style.rich and rng.random() < _WHITE_SHARE
+    names_cloth = style.rich and footage.cloth is not None and rng.random() < _CLOTH_SHARE
+    sentences = []
+    if listed:
+        order = [listed[k] for k in rng.permutation(len(listed))]
+        opening = [f"{pick(OPENINGS, rng)} "]
+        if names_cloth:
+            opening = _on_the_cloth(pick(CLOTH_OPENINGS, rng), footage.cloth)
+        sentences.append([*opening, *_listed(order, style), "."])
+    events = [_sentence(happening, pick(VERBS[happening.kind], rng), style) for happening in told]
+    caption = Written(sentences, events, [[pick(COMMENTS, rng)]])
+    return Written(*([[_whitened(piece) for piece in s] for s in part] for part in caption)) if white else caption
 
 
 def facts(footage: Footage, style: Style) -> tuple[list[str], list[Happening]]:
     """Chooses the facts of the captions: the object balls in view and the shown events, within the token budget.
 
-    The cue ball is not listed. Up to half of the budget is reserved for the list. Drops come before other events, then
-    earlier events before later ones. Where there is no room to list all balls, those that no event names come first.
+    The cue ball is listed in the rich style only. Up to half of the budget is reserved for the list. Drops come before
+    other events, then earlier events before later ones. Where there is no room to list all balls, those that no event
+    names come first. In the rich style, where no event is shown, the relation of two balls is told instead.
     """
-    in_view = [name for name in footage.balls_seen() if name != "ball:cue"]
-    budget = style.max_tokens - 2 - max(map(_length, COMMENTS)) - max(map(_length, OPENINGS))
+    in_view = [name for name in footage.balls_seen() if style.rich or name != "ball:cue"]
+    openings = (*OPENINGS, *(opening.format("the cloth cloth") for opening in CLOTH_OPENINGS if style.rich))
+    budget = style.max_tokens - 2 - max(map(_length, COMMENTS)) - max(map(_length, openings))
     kept_back = min(sum(_cost(name, style) for name in in_view), int(_LISTING_SHARE * budget))
     told = []
     for happening in sorted(_distinct(footage.shown), key=lambda h: (h.kind != "drop", h.time)):
-        cost = max(_length(_text(_sentence(happening, verb, style))) for verb in VERBS[happening.kind])
+        cost = max(_length(plain_text(_sentence(happening, verb, style))) for verb in VERBS[happening.kind])
         if cost <= budget - (kept_back if told else 0):
             told.append(happening)
             budget -= cost
     told.sort(key=lambda happening: happening.time)
+    if style.rich and not told:
+        told = _outermost(footage)
+        budget -= sum(_length(plain_text(_sentence(told[0], verb, style))) for verb in VERBS[LEFT][:1]) if told else 0
     named = {name for happening in told for name in (happening.ball, happening.other)}
     return _fitting(sorted(in_view, key=lambda name: name in named), budget, style), told
 
@@ -94,25 +138,40 @@ def frame_caption(footage: Footage, style: Style, rng: np.random.Generator) -> d
         return {"frame": frame, "text": "The empty cloth.", "spans": []}
     seen = [seen[k] for k in rng.permutation(len(seen))]
     relation = _relation(footage, frame, seen, style)
-    listed = _fitting(seen, style.max_tokens - 3 - _length(_text(relation)), style)
-    sentences = [[*_listing(listed, style), "."], *([relation] if relation else [])]
-    return {"frame": frame, **_written(sentences)}
+    listed = _fitting(seen, style.max_tokens - 3 - _length(plain_text(relation)), style)
+    sentences = [[*_listed(listed, style), "."], *([relation] if relation else [])]
+    return {"frame": frame, **written(sentences)}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Thing:
-    text: str
-    name: str
+def lies_left(footage: Footage, ball: str, other: str) -> bool:
+    """Returns True if a ball is in view, with another one, and clearly left of it, in the first and the last frame."""
+    tracks = footage.balls[ball], footage.balls[other]
+    return all(
+        all(track.seen(frame) for track in tracks)
+        and tracks[1].x[frame] - tracks[0].x[frame] > 2 * tracks[0].radius[frame]
+        for frame in (0, footage.last)
+    )
 
 
-def _caption(listed: Sequence[str], told: Sequence[Happening], style: Style, rng: np.random.Generator) -> dict:
-    sentences = []
-    if listed:
-        order = [listed[k] for k in rng.permutation(len(listed))]
-        sentences.append([f"{pick(OPENINGS, rng)} ", *_listing(order, style), "."])
-    sentences += [_sentence(happening, pick(VERBS[happening.kind], rng), style) for happening in told]
-    sentences.append([pick(COMMENTS, rng)])
-    return _written(sentences)
+def _outermost(footage: Footage) -> list[Happening]:
+    """Returns the fact that the leftmost ball lies left of the rightmost one, if it does."""
+    seen = sorted(footage.balls_seen(0), key=lambda name: footage.balls[name].x[0])
+    if len(seen) < 2 or not lies_left(footage, seen[0], seen[-1]):
+        return []
+    return [Happening(LEFT, 0.0, seen[0], seen[-1], 0, shown=True)]
+
+
+def _on_the_cloth(opening: str, cloth: str) -> list[str | Thing]:
+    before, after = opening.split("{}")
+    return [before, Thing(f"the {cloth} cloth", f"cloth:{cloth}"), f"{after} " if after else after]
+
+
+def _whitened(piece: str | Thing) -> str | Thing:
+    return piece._replace(text="the white ball") if isinstance(piece, Thing) and piece.name == "ball:cue" else piece
+
+
+def _listed(names: Sequence[str], style: Style) -> list[str | Thing]:
+    return listing([_thing(name, style) for name in names])
 
 
 def _relation(footage: Footage, frame: int, seen: Sequence[str], style: Style) -> list:
@@ -140,32 +199,8 @@ def _sentence(happening: Happening, verb: str, style: Style) -> list:
     return [_thing(happening.ball, style), f" {verb} ", other, "."]
 
 
-def _listing(names: Sequence[str], style: Style) -> list:
-    pieces: list = []
-    for k, name in enumerate(names):
-        separator = "" if k == 0 else " and " if k == len(names) - 1 else ", "
-        pieces += [separator, _thing(name, style)]
-    return pieces
-
-
-def _thing(name: str, style: Style) -> _Thing:
-    return _Thing(phrase(name, style.numbers), name)
-
-
-def _written(sentences: Iterable[list]) -> dict:
-    """Joins sentences, lists of strings and things, and notes the spans of the things."""
-    text, spans = "", []
-    for sentence in sentences:
-        first = len(text) + bool(text)
-        for piece in [" " if text else "", *sentence]:
-            if isinstance(piece, _Thing):
-                start, text = len(text), text + piece.text
-                kind = piece.name.partition(":")[0]
-                spans.append({"start": start, "end": len(text), "kind": kind, "object": piece.name})
-            else:
-                text += piece
-        text = text[:first] + text[first : first + 1].upper() + text[first + 1 :]
-    return {"text": text, "spans": spans}
+def _thing(name: str, style: Style) -> Thing:
+    return Thing(phrase(name, style.numbers), name)
 
 
 def _distinct(happenings: Iterable[Happening]) -> list[Happening]:
@@ -174,10 +209,6 @@ def _distinct(happenings: Iterable[Happening]) -> list[Happening]:
     for happening in happenings:
         first.setdefault((happening.kind, frozenset((happening.ball, happening.other))), happening)
     return list(first.values())
-
-
-def _text(sentence: list) -> str:
-    return "".join(piece.text if isinstance(piece, _Thing) else piece for piece in sentence)
 
 
 def _length(text: str) -> int:

@@ -221,13 +221,16 @@ class Namer:
         return phrase(name, self.numbers)
 
     def form(self, name: str, form: str) -> str:
-        """Returns words for an object in a 'full' form, as 'one', or 'short' without its article.
+        """Returns words for an object in the form 'full', 'bare', 'one' or 'short'.
 
-        These are 'the red ball', 'the red one', 'red'; with numbers 'the red 3-ball', 'the 3-ball', '3-ball'.
+        These are 'the red ball', 'red ball', 'the red one' and 'red'; with numbers 'the red 3-ball', 'red 3-ball', 'the
+        3-ball' and '3-ball'.
         """
         full, (kind, _, which) = phrase(name, self.numbers), name.partition(":")
         if form == "full" or kind == "cue":
             return full
+        if form == "bare":
+            return full.removeprefix("the ")
         if kind != "ball":
             words = full.replace("-", " ")
             return words if form == "one" else words.removeprefix("the ")

@@ -1,0 +1,154 @@
+"""Templates of questions about what the frames of a clip show, by kind; see `grammar` for their form.
+
+`{k}` is the cue ball, `{a}` and `{b}` are the objects that a question names. The first template of a kind holds the
+question's plainest wording.
+"""
+
+COUNT = (
+    "how many balls are (in view|visible|to be seen|in the picture) [start]?",
+    "how many balls (can you see|do you see|can be seen|does the clip show) [start]?",
+    "[start], how many balls (are in view|are there|can you see|do you count)?",
+    "count the balls (in view|that you see|in the picture) [start].",
+    "(what is the number of|number of) balls (in view|in the picture) [start]?",
+)
+FIRST_HIT = (
+    "which ball does {k} (hit|strike|touch|meet) first?",
+    "(which|what) ball is (hit|struck|touched) first?",
+    "which (ball|one) (is|gets) (hit|struck) first by {k}?",
+    "what does {k} (hit|strike|touch|run into) first?",
+    "(name|tell me|say) the ball that {k} (hits|strikes|touches) first.",
+    "(name|tell me|say) the first ball that {k} (hits|strikes|touches).",
+    "first ball (hit|struck|touched)(| by {k})?",
+    "{k} (hits|strikes|touches) which ball first?",
+    "which ball (is|was) the first (to be hit|that {k} hits|that {k} touches)?",
+)
+HIT = (
+    "does {k} (hit|strike|touch|run into|make contact with|meet) {a}?",
+    "(is|was) {a} (hit|struck|touched) by {k}?",
+    "do {k} and {a} (meet|touch|collide|come together)?",
+    "[true] {k} (hits|strikes|touches) {a}?",
+    "{k} (hits|strikes|touches|runs into) {a}. [right]",
+    "{a} is (hit|struck|touched) by {k}. [right]",
+    "{a:short} (hit|struck|touched) by {k}?",
+)
+COLLIDE = (
+    "does {a} (hit|strike|touch|run into|make contact with|meet) {b}?",
+    "(is|was) {b} (hit|struck|touched) by {a}?",
+    "[true] {a} (hits|strikes|touches) {b}?",
+    "{a} (hits|strikes|touches|runs into) {b}. [right]",
+    "{b} is (hit|struck|touched) by {a}. [right]",
+    "{b:short} (hit|struck) by {a:short}?",
+)
+ORDER = (
+    "does {p} before {qs}?",
+    "does {q} after {ps}?",
+    "[true] {ps} before {qs}?",
+    "{ps} before {qs}. [right]",
+    "{ps}, (and then|then|after that|and later) {qs}. [right]",
+    "(first|to begin with,|at first) {ps}, (then|and then|after that) {qs}. (is that the order?|right?|is that right?)",
+    "does {p} (first|earlier), and {q} (later|after that|afterwards)?",
+)
+COUNT_POTTED = (
+    "how many balls (are|get) (potted|pocketed)(| in this clip| here)?",
+    "how many balls (drop|go down|fall into a pocket|go in|end up in a pocket)(| in this clip| here)?",
+    "(what is the number of|number of) balls (potted|pocketed)(| in this clip)?",
+    "count the balls that (drop|are potted|go in|fall into a pocket).",
+    "how many (potted balls|pots) (are there|do you see|does the clip show)?",
+)
+POTTED = (
+    "(is|gets|was) {a} (potted|pocketed)(| in this clip| here)?",
+    "does {a} (drop|go down|go in|fall into a pocket|end up in a pocket|get potted)?",
+    "[true] {a} (is potted|drops|goes in|falls into a pocket)?",
+    "{a} (is potted|drops|goes in|falls into a pocket). [right]",
+    "{a:short} (potted|pocketed)?",
+)
+POCKET = (
+    "(into|in) which pocket does {a} (fall|drop|go)?",
+    "which pocket does {a} (fall|drop|go|roll) into?",
+    "which pocket (takes|swallows|gets|catches) {a}?",
+    "(name|tell me|say) the pocket that {a} (falls|drops|goes) into.",
+    "{a} (falls|drops|goes) into which pocket?",
+    "pocket of {a}?",
+    "where (does|did) {a} (drop|go in|fall in)?",
+)
+CUSHION = (
+    "which (cushion|rail) does {a} (touch|hit|bounce off|come off|rebound from)?",
+    "off which (cushion|rail) does {a} (bounce|come|rebound)?",
+    "{a} (touches|hits|bounces off) which (cushion|rail)?",
+    "(name|tell me|say) the (cushion|rail) that {a} (touches|hits|bounces off).",
+    "which (cushion|rail) is (touched|hit) by {a}?",
+)
+CUSHIONS = (
+    "how (many times|often) does {k} (touch|hit|meet|bounce off) a (cushion|rail)?",
+    "how many (cushion|rail) (touches|contacts) does {k} (make|have)?",
+    "count (how often|the times) {k} (touches|hits|meets) a (cushion|rail).",
+    "(what is the number of|number of) (cushion|rail) (touches|contacts) of {k}?",
+)
+LEFT_OR_RIGHT = (
+    "[end], is {a} (left or right|to the left or to the right|on the left or on the right) of {b}?",
+    "is {a} (left or right|to the left or to the right|on the left or on the right) of {b} [end]?",
+    "(on which side|on what side|which side) of {b} is {a} [end], left or right?",
+    "left or right: where (is|lies) {a} (compared to|as seen from|relative to) {b} [end]?",
+    "{a:short} left or right of {b:short} [end]?",
+    "does {a} (end up|lie) left or right of {b} [end]?",
+)
+LEFT_OF = (
+    "is {a} (left|to the left|on the left) of {b} [end]?",
+    "[end], (is|lies) {a} (left|to the left) of {b}?",
+    "[true] {a} (is|lies) (left|to the left) of {b} [end]?",
+    "[end] {a} (is|lies) (left|to the left) of {b}. [right]",
+    "{b} (is|lies) (right|to the right) of {a} [end]. [right]",
+    "is {b} (right|to the right|on the right) of {a} [end]?",
+    "{a:short} left of {b:short} [end]?",
+)
+NEAREST = (
+    "(which|what) ball is (nearest|closest|next) to {k} [end]?",
+    "[end], which (ball|one) (is|lies) (nearest|closest) to {k}?",
+    "which ball (ends up|lies|is left) (nearest|closest) to {k} [end]?",
+    "(name|tell me|say) the ball (nearest|closest) to {k} [end].",
+    "(nearest|closest) ball to {k} [end]?",
+)
+IN_VIEW = (
+    "is {a} (in view|visible|in the picture|on screen|in sight)?",
+    "is {a} (shown|to be seen|anywhere to be seen)(| in this clip| here)?",
+    "(can|do) you see {a}(| in this clip| anywhere| here)?",
+    "does (the clip|the video|this clip) show {a}?",
+    "[true] {a} is (in view|visible|in the picture)?",
+    "{a} is (in view|visible|in the picture). [right]",
+    "{a:short} (in view|visible)?",
+)
+WHERE = (
+    "where is {a} [when]?",
+    "[when], where (is|lies) {a}?",
+    "(in which|in what) part of the picture (is|lies) {a} [when]?",
+    "where in the (picture|frame|image) (is|do you see|can one see) {a} [when]?",
+    "which part of the (picture|frame|image) is {a} in [when]?",
+    "(tell me|say) where {a} (is|lies) [when].",
+    "{a:short} where [when]?",
+)
+POINT = (
+    "point (to|at) {a} [when].",
+    "(give|tell) me the (coordinates|position as a point) of {a} [when].",
+    "where is {a} [when]? (give coordinates.|answer with a point.|give a point.|point at it.)",
+    "(mark|locate) {a} [when](.| with a point.)",
+    "coordinates of {a} [when]?",
+    "[when], (which point is|what are the coordinates of) {a}?",
+)
+SEEN = {
+    "count": COUNT,
+    "first_hit": FIRST_HIT,
+    "hit": HIT,
+    "collide": COLLIDE,
+    "order": ORDER,
+    "count_potted": COUNT_POTTED,
+    "potted": POTTED,
+    "pocket": POCKET,
+    "cushion": CUSHION,
+    "cushions": CUSHIONS,
+    "left_or_right": LEFT_OR_RIGHT,
+    "left_of": LEFT_OF,
+    "nearest": NEAREST,
+    "in_view": IN_VIEW,
+    **{f"where:{when}": tuple(t.replace("[when]", f"[{when}]") for t in WHERE) for when in ("start", "end")},
+    **{f"point:{when}": tuple(t.replace("[when]", f"[{when}]") for t in POINT) for when in ("start", "end")},
+}
