@@ -6,9 +6,9 @@ import numpy as np
 
 from hilight_jax.billiards import prospects, scenery, setups, staging
 from hilight_jax.billiards.filming import Take, random_rotations
-from hilight_jax.billiards.language.commentary import captions, facts, frame_caption, pick
+from hilight_jax.billiards.language.commentary import facts, pick
 from hilight_jax.billiards.language.footage import Footage, Namer
-from hilight_jax.billiards.language.questions import clauses, questions
+from hilight_jax.billiards.language.labels import language_labels
 from hilight_jax.billiards.physics.simulation import simulate
 from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.rendering import camera as cameras
@@ -26,7 +26,7 @@ class Clip:
     Attributes:
       frames: uint8 [F, Y, X, C].
       labels: a JSON object: id, game, camera, cloth, sizes, times, captions with spans, objects with tracks, questions,
-        clauses.
+        clauses; in the rich style also false captions and talk (`language/labels.py`).
       facts: the facts in the captions, as text, independent of wording; no two clips of a held-out split have the same.
       quantizer: coarseness of its compression when it is stored, 2 (finest) to 31.
     """
@@ -82,7 +82,8 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
         raise RuntimeError(f"no shot of world '{world.name}' meets its own rules for {split}/{number}; loosen them.")
     if world.looks_ahead:
         ahead = prospects.outlook(setup, shot, start + times[-1], footage, take.names, _TABLE, rng)
-        footage = dataclasses.replace(footage, cloth=CLOTH_WORDS[cloth], outlook=ahead)
+        seen = {"cloth": CLOTH_WORDS[cloth], "size": (world.width, world.height)}
+        footage = dataclasses.replace(footage, outlook=ahead, **seen)
     listed, told = facts(footage, world.style)
     name = Namer(world.style.numbers, world.balls)
     labels = {
@@ -92,16 +93,13 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
         "game": setup.game,
         "camera": camera,
         "cloth": cloth,
-        "captions": captions(footage, world.style, rng),
-        "frame_caption": frame_caption(footage, world.style, rng),
-        "questions": questions(footage, name, rng),
-        "clauses": clauses(footage, name),
+        **language_labels(footage, world.style, name, rng, trains=split == "train"),
     }
     if fps is not None:
         labels["frame_caption"]["frame"] = round(float(times[labels["frame_caption"]["frame"]]) * fps)
         times = np.arange(round(float(times[-1]) * fps) + 1) / fps
         frames, visible = take.frames(scene, times, quality.shutter, quality.exposures)
-        footage = take.footage(times, visible)
+        footage = dataclasses.replace(take.footage(times, visible), cloth=footage.cloth, size=footage.size)
     events = [f"{happening.ball} {happening.kind} {happening.other}" for happening in told]
     told_facts = "; ".join([" ".join(sorted(listed)), *events])
     return Clip(frames, labels | _measures(frames, footage), told_facts, quality.quantizer)

@@ -179,7 +179,7 @@ EDGE = World(
     blurred=0.2,
     quantizer=(2, 10),
     looks_ahead=True,
-    style=Style(numbers=False, max_tokens=45, variants=3),
+    style=Style(numbers=False, max_tokens=45, variants=3, rich=True),
     sizes=(("train", 4000), ("validation", 768), ("unseen", 768)),
 )
 

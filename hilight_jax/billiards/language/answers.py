@@ -31,8 +31,8 @@ _OTHERS = {
     "where:start": "{a} is {x} at the start.",
     "where:end": "{a} is {x} at the end.",
 }
+_NO_BALL = {"what_if": "without {a} {k} would hit no ball."}
 _PLACES = {"left": "on the left", "right": "on the right", "middle": "in the middle"}
-_FULL = {slot: f"{slot}:full" for slot in "abkx"}
 
 
 def sentence_answer(posed: Posed, name: Namer) -> str | None:
@@ -41,7 +41,7 @@ def sentence_answer(posed: Posed, name: Namer) -> str | None:
         pair = _YES_NO.get(posed.kind)
         template = pair[not posed.answer] if pair else None
     else:
-        template = _OTHERS.get(posed.key)
+        template = _OTHERS.get(posed.key) if posed.answer != NO_BALL else _NO_BALL.get(posed.key)
     return None if template is None else _filled(template, posed, name)
 
 
@@ -54,7 +54,7 @@ def right_answers(posed: Posed, name: Namer) -> list[str]:
         answers += [f"{capital(_balls(answer))}."] if posed.kind != "cushions" else [_times(answer)]
     elif isinstance(answer, str) and ":" in answer:
         answers += [f"{capital(name.form(answer, form))}." for form in ("one", "bare", "short")]
-    elif posed.kind in ("left_or_right", "follow_up") and answer in ("left", "right"):
+    elif "b" in posed.slots and answer in ("left", "right"):
         answers += [f"To the {answer}.", f"On the {answer}.", f"It is {answer}."]
         answers += [f"{capital(answer)} of {name(posed.slots['b'])}.", f"It is {answer} of {name(posed.slots['b'])}."]
     elif isinstance(answer, str) and answer in PLACES:
@@ -76,13 +76,12 @@ def in_place(place: str) -> str:
 
 
 def _filled(template: str, posed: Posed, name: Namer) -> str:
-    answer, words = posed.answer, ""
+    answer = posed.answer
     if isinstance(answer, int):
         slots = {"n": _are(_balls(answer), answer), "t": _times(answer).removesuffix(".").lower()}
     else:
         words = in_place(answer) if answer in PLACES and posed.kind == "where" else answer
-        words = {NOT_IN_VIEW: "not in view", NO_BALL: "no ball"}.get(words, words)
-        slots = {"x": words}
+        slots = {"x": "not in view" if words == NOT_IN_VIEW else words}
     return fill(template, {"k": "ball:cue", **posed.slots, **slots}, name)
 
 

@@ -16,6 +16,7 @@ from hilight_jax.billiards.language.posed import Posed
 
 FOLLOW_UP = "follow_up"
 _NOTHING_SHARE = 0.3  # Share of "and after that?" after the cue ball's last hit.
+_SAME_SHARE = 0.25  # Share of "and at the end?" where the count is the same.
 TEMPLATES = {
     "follow_up:after": (
         "(and|) (what|which one|which ball) (after that|next|then)?",
@@ -108,7 +109,10 @@ def _count(footage: Footage, parent: Posed, rng: np.random.Generator) -> Posed |
     fractions = [track.visible[footage.last] for track in footage.balls.values()]
     if any(0 < fraction < SEEN for fraction in fractions):
         return None
-    return Posed(FOLLOW_UP, int(sum(fraction > 0 for fraction in fractions)), {}, "count")
+    count = int(sum(fraction > 0 for fraction in fractions))
+    if count == parent.answer and rng.random() >= _SAME_SHARE:
+        return None
+    return Posed(FOLLOW_UP, count, {}, "count")
 
 
 def _it(parent: Posed) -> str | None:

@@ -121,8 +121,16 @@ class Footage:
         return any(name.startswith(f"{kind}:") for name in self.places)
 
     def objects(self) -> dict[str, Track]:
-        """Returns the tracks of all named objects: balls, pockets, cushions, cue stick."""
-        return {**self.balls, **self.places, **({"cue": self.stick} if self.stick is not None else {})}
+        """Returns the tracks of all named objects: balls, pockets, cushions, cue stick, and the cloth.
+
+        The cloth, where it is named, is a disc in the middle of the picture: it is in view, but not in one place.
+        """
+        found = {**self.balls, **self.places, **({"cue": self.stick} if self.stick is not None else {})}
+        if self.cloth is not None and self.size is not None:
+            (width, height), ones = self.size, np.ones(len(self.times))
+            middle = Track(width / 2 * ones, height / 2 * ones, min(width, height) / 4 * ones, ones)
+            found[f"cloth:{self.cloth}"] = middle
+        return found
 
 
 def is_shown(

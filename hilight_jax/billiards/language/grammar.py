@@ -55,13 +55,14 @@ def draw(kind: str, templates: Sequence[str], held_out: bool, rng: np.random.Gen
 
 
 def fill(wording: str, slots: Mapping[str, str], name: Namer) -> str:
-    """Fills the slots with words and begins with a capital letter."""
+    """Fills the slots with words and begins each sentence with a capital letter."""
 
     def words(found: re.Match) -> str:
         value = slots[found[1]]
         return name.form(value, found[2] or "full") if ":" in value or value == "cue" else value
 
-    return capital(re.sub(r"\{(\w+)(?::(\w+))?\}", words, wording))
+    filled = re.sub(r"\{(\w+)(?::(\w+))?\}", words, wording)
+    return re.sub(r"(?:^|(?<=[.?] ))[a-z]", lambda found: found[0].upper(), filled)
 
 
 def typed(question: str, rng: np.random.Generator) -> str:

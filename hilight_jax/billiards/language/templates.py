@@ -56,7 +56,7 @@ COUNT_POTTED = (
     "how many (potted balls|pots) (are there|do you see|does the clip show)?",
 )
 POTTED = (
-    "(is|gets|was) {a} (potted|pocketed)(| in this clip| here)?",
+    "(is|was) {a} (potted|pocketed)(| in this clip| here)?",
     "does {a} (drop|go down|go in|fall into a pocket|end up in a pocket|get potted)?",
     "[true] {a} (is potted|drops|goes in|falls into a pocket)?",
     "{a} (is potted|drops|goes in|falls into a pocket). [right]",
@@ -87,14 +87,14 @@ CUSHIONS = (
 LEFT_OR_RIGHT = (
     "[end], is {a} (left or right|to the left or to the right|on the left or on the right) of {b}?",
     "is {a} (left or right|to the left or to the right|on the left or on the right) of {b} [end]?",
-    "(on which side|on what side|which side) of {b} is {a} [end], left or right?",
-    "left or right: where (is|lies) {a} (compared to|as seen from|relative to) {b} [end]?",
+    "on (which|what) side of {b} (is|lies) {a} [end], left or right?",
+    "left or right: where is {a} (compared to|as seen from|relative to) {b} [end]?",
     "{a:short} left or right of {b:short} [end]?",
     "does {a} (end up|lie) left or right of {b} [end]?",
 )
 LEFT_OF = (
     "is {a} (left|to the left|on the left) of {b} [end]?",
-    "[end], (is|lies) {a} (left|to the left) of {b}?",
+    "[end], is {a} (left|to the left) of {b}?",
     "[true] {a} (is|lies) (left|to the left) of {b} [end]?",
     "[end] {a} (is|lies) (left|to the left) of {b}. [right]",
     "{b} (is|lies) (right|to the right) of {a} [end]. [right]",
@@ -119,10 +119,10 @@ IN_VIEW = (
 )
 WHERE = (
     "where is {a} [when]?",
-    "[when], where (is|lies) {a}?",
-    "(in which|in what) part of the picture (is|lies) {a} [when]?",
+    "[when], where (is {a}|does {a} lie|do you see {a})?",
+    "in (which|what) part of the (picture|frame) is {a} [when]?",
     "where in the (picture|frame|image) (is|do you see|can one see) {a} [when]?",
-    "which part of the (picture|frame|image) is {a} in [when]?",
+    "which part of the (picture|frame|image) (holds|contains|shows) {a} [when]?",
     "(tell me|say) where {a} (is|lies) [when].",
     "{a:short} where [when]?",
 )
