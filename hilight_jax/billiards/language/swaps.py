@@ -4,7 +4,8 @@ They have the words of a true caption, so that only who does what to whom tells 
 retrieval and for training.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,37 +24,33 @@ def swapped(footage: Footage, captions: Sequence[Written], told: Sequence[Happen
       rng: draws the two balls.
 
     Returns:
-      One dict per caption: 'caption' (its number), 'text' and 'spans'; none where no swap makes it false.
+      One dict per caption: 'caption' (its number), 'text' and 'spans'; none of a caption that no swap makes false.
     """
-    pairs = sorted(set(_false_swaps(footage, told)))
-    if not pairs:
-        return []
     made = []
     for number, caption in enumerate(captions):
-        one, other = pick(pairs, rng)
         things = {piece.name: piece for sentence in caption.all for piece in sentence if isinstance(piece, Thing)}
+        balls = sorted(name for name in things if name.startswith("ball:"))
+        pairs = [pair for pair in itertools.combinations(balls, 2) if _is_false(footage, told, *pair)]
+        if not pairs:
+            continue
+        one, other = pick(pairs, rng)
         exchange = {one: things[other], other: things[one]}
         told_falsely = [_exchanged(sentence, exchange) for sentence in caption.told]
         made.append({"caption": number, **written([*caption.listed, *told_falsely, *caption.comment])})
     return made
 
 
-def _false_swaps(footage: Footage, told: Sequence[Happening]) -> Iterator[tuple[str, str]]:
-    """Yields the pairs of named balls whose exchange makes at least one of the told facts false."""
-    named = sorted({name for h in told for name in (h.ball, h.other) if name and name.startswith("ball:")})
-    named += [ball for ball in footage.balls_seen() if ball not in named]
+def _is_false(footage: Footage, told: Sequence[Happening], one: str, other: str) -> bool:
+    """Returns True if the exchange of two balls makes at least one of the told facts false."""
     true = {(h.kind, h.ball, h.other) for h in footage.happenings}
-    for k, one in enumerate(named):
-        for other in named[k + 1 :]:
-            exchange = {one: other, other: one}
-            for h in told:
-                ball, met = exchange.get(h.ball, h.ball), exchange.get(h.other, h.other)
-                if (ball, met) == (h.ball, h.other):
-                    continue
-                is_false = lies_left(footage, met, ball) if h.kind == LEFT else (h.kind, ball, met) not in true
-                if is_false:
-                    yield one, other
-                    break
+    exchange = {one: other, other: one}
+    for h in told:
+        ball, met = exchange.get(h.ball, h.ball), exchange.get(h.other, h.other)
+        if (ball, met) == (h.ball, h.other):
+            continue
+        if lies_left(footage, met, ball) if h.kind == LEFT else (h.kind, ball, met) not in true:
+            return True
+    return False
 
 
 def _exchanged(sentence: Sentence, exchange: dict[str, Thing]) -> Sentence:
