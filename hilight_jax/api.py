@@ -58,15 +58,22 @@ def load(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> "M
 
 
 class Model:
-    """A trained model, which embeds videos and texts and answers questions."""
+    """A trained model, which embeds videos and texts and answers questions.
+
+    Attributes:
+      data: The configuration of the chat model's conversations; None for an encoder.
+      confidence_temperature: The temperature that ``evaluate`` fitted and that the log-probabilities of answers are
+        computed at; None where it has fitted none, and they are at 1.
+    """
 
     def __init__(self, workdir: str | Path, encoder: TrainedEncoder | None = None, chat_model: ChatModel | None = None):
         """Wraps a loaded model; call ``load`` instead."""
         self._workdir, self._known_encoder = workdir, encoder
-        self.data, self._generator = None, None
+        self.data, self._generator, self.confidence_temperature = None, None, None
         if chat_model is not None:
             self._origin = chat_model.origins["vision"]
             self.data = chat_model.data
+            self.confidence_temperature = chat_model.confidence_temperature
             self._generator = make_generator(chat_model)
 
     @cached_property
@@ -126,7 +133,7 @@ class Model:
           **sampling: See ``SamplingConfig``: ``max_new_tokens=64``, ``temperature=0.0`` ...
 
         Returns:
-          The answer; use ``dialogue`` for its tokens and prompt.
+          The answer; use ``dialogue`` for its tokens, their log-probabilities, its confidence and its prompt.
 
         Raises:
           CheckpointError: This model only embeds.
@@ -144,7 +151,15 @@ class Model:
         return dialogue.ask(turns[-1]["text"], on_text).text
 
     def dialogue(self, **sampling: Any) -> Dialogue:
-        """Starts a conversation that goes on turn by turn; ``sampling`` as in ``chat``."""
+        """Starts a conversation that goes on turn by turn; ``sampling`` as in ``chat``.
+
+        ```python
+        talk = model.dialogue()
+        talk.show("shot.mp4")
+        reply = talk.ask("Is the red ball potted?")
+        print(reply.text, reply.confidence)
+        ```
+        """
         known = [field.name for field in dataclasses.fields(SamplingConfig)]
         for name in sampling:
             if name not in known:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hilight_jax
 from hilight_jax.core import commands
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import DataError, UserError, nearest
 from hilight_jax.generation.dialogue import Dialogue, Reply
 from hilight_jax.generation.evidence import write_evidence
@@ -43,19 +44,23 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # Characters that the terminal cannot show end no conversation.
     model = hilight_jax.load(arguments.checkpoint, arguments.which)
+    if arguments.confidence and model.confidence_temperature is None:
+        evaluate = f"python -m hilight_jax.evaluate --checkpoint {arguments.checkpoint} --which {arguments.which}"
+        log(f"the confidence of this checkpoint is not calibrated; '{evaluate}' fits its temperature.")
     sampling = ("temperature", "top_k", "top_p", "max_new_tokens", "seed")
     dialogue = model.dialogue(**{name: getattr(arguments, name) for name in sampling})
     for video in arguments.video:
         dialogue.show(video)
     if arguments.prompt is None:
-        Terminal(model.generator, dialogue, arguments.evidence).talk()
+        Terminal(model.generator, dialogue, arguments.evidence, arguments.confidence).talk()
         return 0
     reply = dialogue.ask(arguments.prompt, None if arguments.json else show)
     if not arguments.json:
-        print()
+        print(beside(reply) if arguments.confidence else "")
     shares = write_evidence(arguments.evidence, model.generator, reply) if arguments.evidence else None
     if arguments.json:
         result = {"answer": reply.text, "finish_reason": reply.finish_reason, "prompt_tokens": len(reply.prompt.ids)}
+        result |= {"confidence": reply.confidence} if arguments.confidence else {}
         commands.print_json(result | ({"evidence": str(arguments.evidence), "clip_shares": shares} if shares else {}))
     return 0
 
@@ -68,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--video", action="append", default=[], help="a video file; may be given several times")
     add("--prompt", help="a question; prints the answer and ends")
     add("--evidence", type=Path, metavar="GIF", help="draw the evidence of each answer here (the last one stays)")
+    add("--confidence", action="store_true", help="print the probability of each answer beside it")
     add("--temperature", type=float, default=0.0, help="0, the default, takes the best token every time")
     add("--top_k", type=int, default=0, help="draw among the best k tokens only")
     add("--top_p", type=float, default=1.0, help="draw among the best tokens that together have this probability")
@@ -79,9 +85,12 @@ def _parser() -> argparse.ArgumentParser:
 class Terminal:
     """A conversation on stdin and stdout, line by line."""
 
-    def __init__(self, generator: Generator, dialogue: Dialogue, evidence: Path | None = None):
-        """Takes the path of the GIF that every answer's evidence is drawn to, if there is one."""
+    def __init__(
+        self, generator: Generator, dialogue: Dialogue, evidence: Path | None = None, confidence: bool = False
+    ):
+        """Takes the path of the GIF that every answer's evidence is drawn to, if there is one; prints confidences."""
         self._generator, self._dialogue, self._evidence = generator, dialogue, evidence
+        self._confidence = confidence
         self._last: Reply | None = None
         self._commands: dict[str, Callable[[str], None]] = {
             "/video": self._show_video,
@@ -134,7 +143,7 @@ class Terminal:
         elif not reply.remembered:
             print("\n(the answer spells a mark that structures conversations; question and answer are forgotten)")
         else:
-            print()
+            print(beside(reply) if self._confidence else "")
         self._last = reply
         if self._evidence and reply.clips and len(reply.ids):
             self._draw(str(self._evidence))
@@ -160,6 +169,11 @@ class Terminal:
         self._dialogue.reset()
         self._last = None
         print("forgotten; show videos anew with /video PATH.")
+
+
+def beside(reply: Reply) -> str:
+    """The confidence of an answer, to print behind it."""
+    return f"  (confidence {reply.confidence:.2f})"
 
 
 def show(text: str) -> None:

@@ -1,5 +1,6 @@
 """Python in five lines: what a loaded run gives, and what it refuses."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,30 @@ def test_marks_put_videos_where_they_stand(model, root):
 def test_what_is_no_conversation_is_refused(model, turns, message):
     with pytest.raises(DataError, match=message):
         model.chat(turns)
+
+
+def test_a_reply_carries_its_confidence_at_the_temperature_that_was_fitted(model, root, tmp_path):
+    def ask(model):
+        talk = model.dialogue(max_new_tokens=6)
+        talk.show(root / "a.mp4")
+        return talk.ask("Is it?")
+
+    def evaluated(name, split, step, temperature):
+        result = {"name": name, "split": split, "step": step, "calibration": {"temperature": temperature}}
+        (tmp_path / "align" / "evaluations" / f"{name}.json").write_text(json.dumps(result))
+
+    plain = ask(model)
+    assert model.confidence_temperature is None and len(plain.log_probs) - len(plain.ids) in (0, 1)
+    assert plain.confidence == pytest.approx(np.exp(plain.log_probs.sum())) and 0 < plain.confidence < 1
+    shutil.copytree(root / "align", tmp_path / "align")
+    (tmp_path / "align" / "evaluations").mkdir()
+    evaluated("validation", "validation", 1, 0.25)
+    evaluated("unseen", "unseen", 1, 8.0)
+    evaluated("older", "validation", 7, 4.0)  # Of another checkpoint.
+    fitted = hilight_jax.load(tmp_path / "align")
+    assert fitted.confidence_temperature == 0.25
+    sure = ask(fitted)
+    assert sure.text == plain.text and sure.confidence > plain.confidence
 
 
 def test_unknown_options_and_empty_texts_are_refused(model):

@@ -69,6 +69,23 @@ def test_json_is_the_only_line_and_tells_of_the_evidence(run, root, model, tmp_p
         assert gif.n_frames == 4
 
 
+def test_the_confidence_stands_beside_the_answer(run, root, model, capsys):
+    dialogue = model.dialogue(max_new_tokens=6)
+    dialogue.show(root / "a.mp4")
+    reply = dialogue.ask("Is it?")
+    beside = f"{reply.text}  (confidence {reply.confidence:.2f})\n"
+    assert run("--video", root / "a.mp4", "--prompt", "Is it?", "--confidence") == beside
+    assert beside in run("--video", root / "a.mp4", "--confidence", lines=["Is it?"])
+    result = json.loads(run("--video", root / "a.mp4", "--prompt", "Is it?", "--confidence", "--json"))
+    assert result["confidence"] == pytest.approx(reply.confidence, rel=1e-5) and 0 < reply.confidence < 1
+
+
+def test_a_checkpoint_that_was_not_evaluated_has_a_confidence_that_is_not_calibrated(root, monkeypatch, capsys):
+    arguments = ["--checkpoint", str(root / "align"), "--prompt", "Is it?", "--max_new_tokens", "2", "--confidence"]
+    assert chat.main(arguments) == 0
+    assert "not calibrated; 'python -m hilight_jax.evaluate --checkpoint" in capsys.readouterr().err
+
+
 def test_temperature_draws_by_seed(run, root):
     def hot(seed):
         return run("--video", root / "a.mp4", "--prompt", "Is it?", "--temperature", 5, "--seed", seed)

@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch, capsys, data):
     model = SimpleNamespace(config=None, params=None, tokenizer=DATA.tokenizer, data=data, step=30)
     model.run = SimpleNamespace(data=data, eval_batch_size=4)
     monkeypatch.setattr(trained_chat, "load_chat_model", lambda workdir, which: model)
-    monkeypatch.setattr(trained_chat, "Generator", lambda *arguments: ColourSpeaker())
+    monkeypatch.setattr(trained_chat, "make_generator", lambda model: ColourSpeaker())
     monkeypatch.setattr(trained_chat, "open_conversations", open_conversations)
     (tmp_path / "config.json").write_text('{"stage": "tune"}')
 
@@ -47,11 +47,16 @@ def run(tmp_path, monkeypatch, capsys, data):
 
 
 def test_a_chat_run_is_recognised_and_its_answers_are_scored(run, tmp_path):
-    rows = {line[:24].strip(): line[24:].split() for line in run().splitlines()}
+    answers, _, calibration = run().partition("calibration ")
+    rows, sure = (
+        {line[:24].strip(): line[24:].split() for line in part.splitlines()} for part in (answers, calibration)
+    )
     assert rows["colour"] == ["1.000", "0.000", "0.500", "0.500", "0.000", "0.000", "0.250", "4"]
     assert rows["is red"] == ["1.000", "0.000", "0.500", "0.500", "0.250", "0.000", "0.000", "4"]
     assert rows["mean, needs the video"] == ["1.000", "-", "0.500", "0.500", "0.125", "2", "kinds"]
     assert rows["above the control"] == ["+0.500", "+0.500", "+0.875"]
+    assert sure["colour"][:2] == ["0.333", "0.004"] and sure["colour"][3:] == ["0.667", "0.996", "1.000", "1"]
+    assert "temperature 0.125, fitted on 9 answers (2 clips); the figures are of 3 answers (1 clips)" in calibration
     written = json.loads((tmp_path / "evaluations" / "validation.json").read_text())
     assert written["step"] == 30 and written["source"] == "questions:screens/validation" and "answers" not in written
     assert written["command"].endswith("--which latest --data questions:screens/validation")

@@ -27,7 +27,7 @@ TEMPERATURES = tuple(2.0 ** (step / 12) for step in range(-36, 37))
 _PLAIN = TEMPERATURES.index(1.0)
 # A confidence of 0 or 1 that is wrong has an infinite loss.
 _SMALLEST = 1e-6
-_NUM_DRAWS = 200
+_NUM_DRAWS = 1000
 
 
 def calibrate(

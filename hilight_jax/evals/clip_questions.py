@@ -4,12 +4,15 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Turn
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.evals.answer_scores import Answered
+from hilight_jax.evals.calibration import TEMPERATURES
 from hilight_jax.evals.known_answers import Question, questions_of
 from hilight_jax.generation.clip_features import ClipFeatures
 from hilight_jax.generation.generator import Generator
@@ -53,7 +56,11 @@ class Asked(NamedTuple):
 
 
 class Asker:
-    """Builds the prompts of questions and generates their answers in batches of one size."""
+    """Builds the prompts of questions and generates their answers in batches of one size.
+
+    Attributes:
+      log_probs: By ticket, the log-probability of each answer at each of `TEMPERATURES`; complete after `texts`.
+    """
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class Asker:
         self._history, self._batch_size = history, batch_size
         self._waiting: list[Prompt] = []
         self._texts: list[str] = []
+        self.log_probs: list[np.ndarray] = []
 
     def ask(self, row: ClipQuestion) -> int:
         """Queues a question about its clips and returns the ticket of the answer.
@@ -100,8 +108,9 @@ class Asker:
         count = len(self._waiting)
         if self._texts:  # The last batch gets the shape of those before it, which is compiled already.
             self._waiting += self._waiting[-1:] * (self._batch_size - count)
-        answers = self._generator.generate(self._waiting, self._sampling)
-        self._texts += [answer.text for answer in answers][:count]
+        answers = self._generator.generate(self._waiting, self._sampling, temperatures=TEMPERATURES)[:count]
+        self._texts += [answer.text for answer in answers]
+        self.log_probs += [answer.at_temperatures for answer in answers]
         self._waiting = []
 
 

@@ -9,6 +9,9 @@ from hilight_jax.evals.retrieval import RECALLS
 
 _COLUMNS = ("right", "exact", "frequent", "question", "other clip", "refused", "unheard", "questions")
 _FIGURES = ("normalised", "exact", *CONTROLS, "refused", "unheard")
+_CONFIDENCES = (
+    "error_before", "error_after", "error_if_calibrated", "confidence_before", "confidence_after", "right",
+)  # fmt: skip
 _RECALL_NAMES = tuple(f"R@{k}" for k in RECALLS)
 
 
@@ -21,8 +24,8 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
         more = "; ..." if len(result["skipped"]) > 5 else ""
         lines.append(f"left out: {len(result['skipped'])} clips ({named}{more})")
     lines += ["", _encoder_row("retrieval", (*_RECALL_NAMES, "median", "mean"))]
-    for way in ("plain", "dsl_clip_vip", "dsl_both_ways"):
-        for direction, ranks in result["retrieval"][way].items():
+    for way in ("plain", "words", "dsl_clip_vip", "dsl_both_ways"):
+        for direction, ranks in result["retrieval"].get(way, {}).items():
             figures = [f"{ranks[name]:.3f}" for name in _RECALL_NAMES]
             ends = [f"{ranks['median_rank']:g}", f"{ranks['mean_rank']:.1f}"]
             lines.append(_encoder_row(f"{direction.replace('_', ' ')}, {way}", (*figures, *ends)))
@@ -66,6 +69,7 @@ def answer_tables(result: Mapping[str, Any]) -> str:
         for word, truths in (("yes", balance["truth_yes"]), ("no", 1 - balance["truth_yes"])):
             lines.append(_row(word, map(_share, (balance[f"right_{word}"], balance[f"answer_{word}"], truths))))
         lines += [_row("neither", ("", _share(balance["answer_neither"]), "")), ""]
+    lines += _calibration(result.get("calibration"))
     legend = (
         f"right: equal after normalisation. frequent: always the most frequent answer of {result['frequent_from']} to "
         "this kind of question; question: to this very question; other clip: the same model shown another clip; "
@@ -82,6 +86,23 @@ def asked_table(answered: Sequence[Answered]) -> str:
         said = " ".join(item.answer.split())
         lines += [f"question  {item.question}", f"  answer  {said}", f"  truth   {item.truth}  ({mark})", ""]
     return "\n".join(lines)
+
+
+def _calibration(calibration: Mapping[str, Any] | None) -> list[str]:
+    """The calibration error by kind of question, before and after the temperature."""
+    if calibration is None:
+        return []
+    columns = ("error before", "error", "if calibr.", "sure before", "sure", "right", "questions")
+    lines = [_row("calibration", columns)]
+    for kind, group in [*calibration["types"].items(), ("all questions", calibration["overall"])]:
+        figures = [_share(group[figure]) for figure in _CONFIDENCES]
+        lines.append(_row(kind.replace("_", " "), (*figures, str(group["questions"]))))
+    fitted, measured = (
+        f"{calibration[half]['questions']} answers ({calibration[half]['clips']} clips)"
+        for half in ("fitted_on", "measured_on")
+    )
+    words = f"temperature {calibration['temperature']:.3f}, fitted on {fitted}; the figures are of {measured}"
+    return [*lines, words, ""]
 
 
 def _needs_video(needs: Mapping[str, Any]) -> list[str]:

@@ -13,12 +13,15 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import ConversationError
 from hilight_jax.data.conversations.sources import ConversationSource
-from hilight_jax.evals.answer_scores import Answered, summarise_answers
+from hilight_jax.evals.answer_scores import Answered, matches, summarise_answers
+from hilight_jax.evals.calibration import calibrate
 from hilight_jax.evals.clip_questions import Asked, Asker, ClipQuestion, read_conversations
 from hilight_jax.evals.known_answers import KnownAnswers
 from hilight_jax.generation.clip_features import ClipFeatures
@@ -48,8 +51,9 @@ def evaluate_video_qa(
 
     Returns:
       ``{'conversations', 'clips', 'questions', 'skipped', 'history', 'frequent_from', 'overall', 'types', 'yes_no',
-      'needs_video', 'answers': [...]}``, ready for JSON; see `summarise_answers` and `Answered`. 'skipped' are the ids
-      of conversations that cannot be used, and "id: reason" of questions that cannot be asked.
+      'needs_video', 'calibration', 'answers': [...]}``, ready for JSON; see `summarise_answers`, `calibrate` and
+      `Answered`. 'skipped' are the ids of conversations that cannot be used, and "id: reason" of questions that cannot
+      be asked.
 
     Raises:
       DataError: no question is left to ask.
@@ -108,6 +112,12 @@ def evaluate_video_qa(
         "history": history,
         "frequent_from": known.name,
         **summarise_answers(answered),
+        "calibration": calibrate(
+            [matches(item.answer, item.truth) for item in answered],
+            np.stack([asker.log_probs[row.ticket] for row in asked]),
+            [item.clip for item in answered],
+            [item.type for item in answered],
+        ),
         "answers": [item.as_json() for item in answered],
     }
 

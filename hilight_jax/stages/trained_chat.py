@@ -43,6 +43,7 @@ class ChatModel:
       origins: The run and step of every part.
       run: The whole configuration of the run.
       step: Of the run itself.
+      confidence_temperature: As the run's evaluation of this step fitted it; None before one.
     """
 
     config: HiLightConfig
@@ -52,6 +53,7 @@ class ChatModel:
     origins: dict[str, Origin]
     run: ChatTrainConfig
     step: int
+    confidence_temperature: float | None = None
 
 
 def load_chat_model(workdir: str | Path, which: Which = "latest") -> ChatModel:
@@ -77,13 +79,25 @@ def load_chat_model(workdir: str | Path, which: Which = "latest") -> ChatModel:
     if not tokenizer.is_file():
         raise CheckpointError(f"'{workdir}' has lost its {TOKENIZER}; copy it back from the run that it builds on.")
     step = next(origin.step for origin in origins.values() if Path(origin.workdir) == workdir.resolve())
-    return ChatModel(run.model, params, run.data, tokenizer, origins, run, step)
+    temperature = fitted_temperature(workdir, step)
+    return ChatModel(run.model, params, run.data, tokenizer, origins, run, step, temperature)
+
+
+def fitted_temperature(workdir: Path, step: int) -> float | None:
+    """Returns the temperature that an evaluation of a checkpoint fitted; None where none has.
+
+    Of several evaluations the one of the validation source counts, or else the first by name.
+    """
+    results = (result for result in read_evaluations(workdir) if result.get("step") == step)
+    calibrations = (result["calibration"] for result in results if result.get("calibration"))
+    return next((calibration["temperature"] for calibration in calibrations), None)
 
 
 def make_generator(model: ChatModel) -> Generator:
     """The generator of a loaded chat model."""
-    tokenizer = GemmaTokenizer(model.tokenizer)
-    return Generator(model.config, model.params, tokenizer, model.data.max_length, things=model.data.things)
+    tokenizer, data = GemmaTokenizer(model.tokenizer), model.data
+    temperature = model.confidence_temperature or 1.0
+    return Generator(model.config, model.params, tokenizer, data.max_length, temperature, things=data.things)
 
 
 class ChatEvaluator:

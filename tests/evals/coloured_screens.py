@@ -61,9 +61,11 @@ class ColourSpeaker:
         colour = COLOURS[int(frames.mean((0, 1, 2)).argmax())]
         return SimpleNamespace(digest=f"{colour:-<16}", colour=colour)
 
-    def generate(self, prompts, sampling):
+    def generate(self, prompts, sampling, temperatures):
+        """Answers with two thirds of the probability at temperature 1, and with less at higher ones."""
         self.sizes.append(len(prompts))
-        return [SimpleNamespace(text=self._answer(prompt)) for prompt in prompts]
+        log_probs = -np.log1p(np.exp(-np.log(2) / np.array(temperatures)))
+        return [SimpleNamespace(text=self._answer(prompt), at_temperatures=log_probs) for prompt in prompts]
 
     def _answer(self, prompt):
         assert np.count_nonzero(prompt.ids == VIDEO_ID) == VIDEO_TOKENS * len(prompt.clips)

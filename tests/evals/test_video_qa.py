@@ -69,6 +69,18 @@ def test_yes_and_no_are_balanced_against_the_truth(result):
     assert balance["right_yes"] == balance["right_no"] == 1.0 and balance["answer_neither"] == 0.0
 
 
+def test_the_confidence_is_fitted_on_two_clips_and_measured_on_the_third(result):
+    calibration = result["calibration"]
+    # Of blue, green and red, every other one is for the fit; red is asked about twice.
+    assert calibration["fitted_on"] == {"questions": 9, "clips": 2}
+    assert calibration["measured_on"] == {"questions": 3, "clips": 1}
+    # All answers are right, so the lowest temperature is the best, at which the speaker is nearly certain.
+    assert calibration["temperature"] == 0.125
+    assert calibration["types"]["colour"]["error_before"] == pytest.approx(1 / 3)
+    assert calibration["overall"]["error_after"] == pytest.approx(1 / (1 + 2**8))
+    assert evaluate(screens=("red", "red"))["calibration"] is None
+
+
 def test_the_figures_are_the_same_every_time_and_for_any_batch_size(result):
     assert evaluate() == result
     speaker = ColourSpeaker()
