@@ -27,7 +27,7 @@ from hilight_jax.stages.stage import Asks, EvaluationOptions
 from hilight_jax.stages.table import STAGES
 
 # Options of the command that prints the same figures again, beside the run, the checkpoint and the source.
-_OPTIONS = ("num_clips", "similarity", "history", "no_controls", "max_new_tokens", "name")
+_OPTIONS = ("num_clips", "similarity", "word_weight", "shortlist", "history", "no_controls", "max_new_tokens", "name")
 # The options that every evaluation of a run reads; those of one stage are in its evaluator.
 _OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
 _OF_ALL_QUESTIONS = {"name", "batch_size", "num_clips"}
@@ -37,9 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     """Parses the command line, evaluates, prints and writes."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    for name in ("batch_size", "num_clips", "ask", "max_new_tokens"):
+    for name in ("batch_size", "num_clips", "shortlist", "ask", "max_new_tokens"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
+    if arguments.word_weight is not None and not 0 <= arguments.word_weight < float("inf"):
+        raise UserError(f"--word_weight is {arguments.word_weight:g}; give a number of at least 0, or leave it out.")
     if arguments.name and Path(arguments.name).name != arguments.name:
         raise UserError(f"--name is '{arguments.name}', but must be the name of a file without a directory.")
     if arguments.predictions:
@@ -67,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch_size", type=int, help="clips or questions per batch; default: the run's eval_batch_size")
     add("--num_clips", type=int, help="evaluate only the first so many clips, or conversations")
     add("--similarity", choices=("cosine", "dot"), help="of an encoder; default: that of the run's local loss")
+    add("--word_weight", type=float, help="of an encoder: weight of words in retrieval (default: 0.5)")
+    add("--shortlist", type=int, help="of an encoder: candidates of a query that words score; default: all")
     add("--ask", type=int, metavar="N", help="only ask a chat model N questions about one held-out clip")
     add("--history", action="store_true", help="put the earlier turns of its conversation before a question")
     add("--no_controls", action="store_true", help="do not also show the chat model other clips: half the time")
@@ -112,6 +116,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         batch_size=arguments.batch_size,
         num_clips=arguments.num_clips,
         similarity=arguments.similarity,
+        word_weight=arguments.word_weight,
+        shortlist=arguments.shortlist,
         history=arguments.history,
         controls=not arguments.no_controls,
         max_new_tokens=arguments.max_new_tokens,

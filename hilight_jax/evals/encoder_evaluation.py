@@ -18,6 +18,7 @@ from hilight_jax.core.progress import Progress
 from hilight_jax.data.bad_clips import read_quarantine
 from hilight_jax.data.clips import ClipLoader
 from hilight_jax.data.frame_sampling import uniform_indices
+from hilight_jax.data.named_things import named_things
 from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Record, Source
 from hilight_jax.data.tokenizers import ClipTokenizer
@@ -26,6 +27,8 @@ from hilight_jax.evals.grounding import MIN_VISIBLE, REACH, Grid
 from hilight_jax.evals.named_words import NamedWord, WordScorer, known_things, naming_spans, word_class
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
 from hilight_jax.evals.similarity import word_vectors
+from hilight_jax.models.local_heads import map_features
+from hilight_jax.ops.word_scores import WORD_WEIGHT, best_cosines, mean_over_things, thing_vectors
 
 
 class EncoderLike(Protocol):
@@ -51,6 +54,8 @@ class Captions(NamedTuple):
     clip: np.ndarray  # [num_texts], number of the record
     words: list[NamedWord]
     unread_words: int  # cut off with the end of a long caption
+    things: np.ndarray  # [num_things, E], unit vectors of all that the captions name, in their order
+    num_things: np.ndarray  # [num_texts], things that each caption names
 
 
 def evaluate_encoder(
@@ -60,8 +65,13 @@ def evaluate_encoder(
     num_clips: int | None = None,
     similarity: str | None = None,
     show_progress: bool = False,
+    word_weight: float = WORD_WEIGHT,
+    shortlist: int | None = None,
 ) -> dict[str, Any]:
     """Scores retrieval in both directions and grounding, with all controls, on the first `num_clips` clips or all.
+
+    With local heads retrieval is also scored with the words' help, see `ops/word_scores.py`: `word_weight` is their
+    weight, and only a `shortlist` of so many candidates of each text is scored by them, by default all.
 
     Grounding needs spans in the captions and 'objects' in the labels. Its `similarity` is 'cosine' or 'dot', by default
     that of the run's local loss; `batch_size` is by default the configuration's `eval_batch_size`.
@@ -80,10 +90,12 @@ def evaluate_encoder(
     num_clips = min(len(source), num_clips or len(source))
     data = config.data
     quarantine = read_quarantine(data.quarantine, source.name) if data.quarantine else frozenset()
+    with_words = bool(config.model.local.levels)
     captions = encode_captions(encoder, source, num_clips, batch_size, similarity, quarantine)
     scorer = WordScorer(captions.words, encoder.level_weights, similarity, patch_grid(config))
     progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
     embeds: dict[int, np.ndarray] = {}
+    words: list[np.ndarray] = []
     skipped: list[int] = []
     without_frames = dataclasses.replace(data, frame_captions=False)
     pipeline = Pipeline(without_frames, source, ClipLoader(without_frames, source, seed=0))
@@ -91,6 +103,9 @@ def evaluate_encoder(
         for batch in itertools.islice(batches, -(-num_clips // batch_size)):
             out = encoder.encode_video(batch["video"])
             wanted = (0 <= batch["index"]) & (batch["index"] < num_clips)
+            if with_words:
+                best = best_cosines(captions.things, map_features(out["video_local"], encoder.level_weights))
+                words.append(mean_over_things(best, captions.num_things)[:, wanted & batch["valid"]])
             for row in np.flatnonzero(wanted).tolist():
                 index = int(batch["index"][row])
                 if not batch["valid"][row]:
@@ -119,7 +134,14 @@ def evaluate_encoder(
             {"id": source[index].id, "reason": _why_skipped(source[index], quarantine, data.num_frames)}
             for index in skipped
         ],
-        "retrieval": retrieval_metrics(np.stack(list(embeds.values())), captions.embeds[usable], clip_of_text),
+        "retrieval": retrieval_metrics(
+            np.stack(list(embeds.values())),
+            captions.embeds[usable],
+            clip_of_text,
+            np.concatenate(words, axis=1)[usable] if with_words else None,
+            word_weight,
+            shortlist,
+        ),
         "grounding": {**settings, "unread_words": captions.unread_words, **scorer.summary(), "levels": levels},
     }
 
@@ -135,13 +157,16 @@ def encode_captions(
     """Encodes every caption of the first clips, without those in the quarantine, and the words that name things."""
     tokenizer = ClipTokenizer(encoder.config.data.text_length)
     embeds, clip_of_text, words, unread = [], [], [], 0
+    weights, things_of_text = encoder.level_weights, []
     texts = _texts(source, num_clips, tokenizer, quarantine)
     while batch := list(itertools.islice(texts, batch_size)):
         rows = [tokens for _, _, tokens, _ in batch] + [batch[-1][2]] * (batch_size - len(batch))
         out = encoder.encode_text(np.stack([row.ids for row in rows]), np.stack([row.mask for row in rows]))
         embeds.append(out["text_embeds"][: len(batch)])
+        features = np.asarray(map_features(out["text_local"], weights))
         for row, (index, caption, tokens, things) in enumerate(batch):
             clip_of_text.append(index)
+            things_of_text.append(thing_vectors(features[row], named_things(caption, tokens)))
             local = [level[row] for level in out["text_local"]]
             for span, positions in naming_spans(caption, tokens):
                 if span.object in things and len(positions):
@@ -149,7 +174,9 @@ def encode_captions(
                     words.append(NamedWord(index, word_class(span), span.object, vectors))
                 unread += span.object in things and not len(positions)
     stacked = np.concatenate(embeds) if embeds else np.zeros((0, 1))
-    return Captions(stacked, np.array(clip_of_text, int), words, unread)
+    vectors = np.concatenate(things_of_text) if things_of_text else np.zeros((0, 1))
+    num_things = np.array([len(named) for named in things_of_text], int)
+    return Captions(stacked, np.array(clip_of_text, int), words, unread, vectors, num_things)
 
 
 def _texts(source, num_clips, tokenizer, quarantine):
@@ -170,9 +197,10 @@ def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
     Every pointing figure brings its controls along. `ball` is the object balls, `cue_ball` stands beside it.
     """
     figures = {}
-    for direction, ranks in result["retrieval"]["plain"].items():
-        figures |= {f"{prefix}/{direction}_r{k}": ranks[f"R@{k}"] for k in RECALLS}
-        figures[f"{prefix}/{direction}_median_rank"] = ranks["median_rank"]
+    for way, suffix in (("plain", ""), ("words", "_words")):
+        for direction, ranks in result["retrieval"].get(way, {}).items():
+            figures |= {f"{prefix}/{direction}{suffix}_r{k}": ranks[f"R@{k}"] for k in RECALLS}
+            figures[f"{prefix}/{direction}{suffix}_median_rank"] = ranks["median_rank"]
     names = ("pointing", "area_chance", "random_ball", "any_ball", "shuffled_word", "soft_iou")
     for (kind, group), name in itertools.product(result["grounding"]["classes"].items(), names):
         figures[f"{prefix}/{kind}_{name}"] = group[name]

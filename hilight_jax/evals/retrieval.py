@@ -6,11 +6,14 @@ its other captions not being rivals. Ties count against the model: a rival whose
 within one part in a million, or not a number, ranks before it, so a collapsed model scores nothing.
 
 Dual-softmax rescoring (DSL) needs all queries at once, which a search engine does not have: its figures stand beside
-the plain ones, never instead of them (CAMoE, arXiv 2109.04290; in CLIP-ViP: src/tasks/run_video_retrieval.py).
+the plain ones, never instead of them (CAMoE, arXiv 2109.04290; in CLIP-ViP: src/tasks/run_video_retrieval.py). Words
+(`ops/word_scores.py`) need one query and its candidates only.
 """
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from hilight_jax.ops.word_scores import MIN_SPREAD, WORD_WEIGHT, shortlist, word_scores
 
 RECALLS = (1, 5, 10)
 DSL_SCALE = 100.0  # the factor CLIP-ViP puts before its softmax
@@ -21,16 +24,20 @@ def retrieval_metrics(
     video_embeds: Float[np.ndarray, "num_videos E"],
     text_embeds: Float[np.ndarray, "num_texts E"],
     video_of_text: Int[np.ndarray, " num_texts"],
+    words: Float[np.ndarray, "num_texts num_videos"] | None = None,
+    word_weight: float = WORD_WEIGHT,
+    num_listed: int | None = None,
 ) -> dict:
-    """Scores retrieval in both directions, plainly and with dual-softmax rescoring.
+    """Scores retrieval in both directions, plainly, with the help of words, and with dual-softmax rescoring.
 
     Embeddings need not be unit vectors. `video_of_text` is the row of `video_embeds` that each caption describes; every
-    video needs a caption.
+    video needs a caption. The `words` are how well the things that a text names are found in a video; they count with
+    `word_weight` in a shortlist of `num_listed` candidates of each query, or in all.
 
     Returns:
-      `{'num_videos', 'num_texts', 'plain': S, 'dsl_clip_vip': S, 'dsl_both_ways': S}` where S is
-      `{'text_to_video': ranks, 'video_to_text': ranks}` and ranks holds 'R@1', 'R@5', 'R@10' (shares of queries),
-      'median_rank' and 'mean_rank' (1 is best).
+      `{'num_videos', 'num_texts', 'plain': S, 'dsl_clip_vip': S, 'dsl_both_ways': S}`, and with words `{'words': S,
+      'word_weight', 'shortlist'}`. S is `{'text_to_video': ranks, 'video_to_text': ranks}` and ranks holds 'R@1',
+      'R@5', 'R@10' (shares of queries), 'median_rank' and 'mean_rank' (1 is best).
 
     Raises:
       ValueError: an index points outside the videos, or a video has no caption.
@@ -52,10 +59,20 @@ def retrieval_metrics(
             "video_to_text": summarise_ranks(video_to_text_ranks(video_to_text, video_of_text)),
         }
 
+    def with_words(similarity, words):
+        listed = None if num_listed is None else shortlist(similarity, num_listed)
+        # Ties are relative to a score, and a difference of 1 in these is MIN_SPREAD cosines or more.
+        return 1 / MIN_SPREAD + word_scores(similarity, words, listed, word_weight)
+
+    helped = {}
+    if words is not None:
+        both = both_directions(with_words(similarity, words), with_words(similarity.T, words.T).T)
+        helped = {"words": both, "word_weight": word_weight, "shortlist": num_listed}
     return {
         "num_videos": num_videos,
         "num_texts": num_texts,
         "plain": both_directions(similarity, similarity),
+        **helped,
         "dsl_clip_vip": both_directions(over_texts, over_texts),
         "dsl_both_ways": both_directions(over_texts, over_videos),
     }

@@ -10,7 +10,7 @@ best patch of each thing shows if the thing is in the clip at all, which one emb
 trained for it. Standardising over the candidates brings both to one scale: the order is that of
 s + weight * (std s / std a) * a. Other texts play no part, so a search engine has all that it takes.
 
-A single candidate scores 0. Candidates that hardly differ, such as windows of a video that shows a thing throughout, are
+A single candidate scores 0. Candidates that hardly differ, like windows of a video that always shows the thing, are
 not pulled apart: a spread below MIN_SPREAD counts as MIN_SPREAD. Where a text names nothing, the order is that of s.
 
 Cost: a takes F * P * E multiplications for each thing and clip, where s takes E for each text and clip. So a search
@@ -34,6 +34,14 @@ MIN_SPREAD = 0.01
 CHUNK = 1024
 # Things are filled up to a multiple of it, so that texts share a compiled program.
 _MULTIPLE = 8
+
+
+def thing_vectors(
+    tokens: Float[np.ndarray, "L E"], things: Sequence[Int[np.ndarray, " tokens"]]
+) -> Float[np.ndarray, "num_things E"]:
+    """Returns the unit vector of each thing: the direction of the mean of its tokens, which are given by position."""
+    means = np.stack([tokens[positions].mean(0) for positions in things]) if things else np.zeros_like(tokens[:0])
+    return means / np.maximum(np.linalg.norm(means, axis=-1, keepdims=True), 1e-12)
 
 
 def best_cosines(

@@ -44,7 +44,9 @@ def _tiles(evaluations):
     for result in evaluations:
         videos, ranks = result["retrieval"]["num_videos"], result["retrieval"]["plain"]["text_to_video"]
         chance = f"{result['split']}: {videos} clips, chance {number(1 / videos)}, R@5 {share(ranks['R@5'])}"
-        items.append(("Text → video, R@1", share(ranks["R@1"]), f"{chance}, {checkpoint(result)}"))
+        helped = result["retrieval"].get("words", {}).get("text_to_video")
+        words = f", with words {share(helped['R@1'], 3)}" if helped else ""
+        items.append(("Text → video, R@1", share(ranks["R@1"]), f"{chance}{words}, {checkpoint(result)}"))
         if ball := result["grounding"]["classes"].get("ball"):
             patch, random = share(ball["area_chance"]), share(ball["random_ball"])
             controls = f"random patch {patch}, random ball {random}, maps: {_maps(result)}"
@@ -78,20 +80,28 @@ def _retrieval(results: Results) -> str:
     rows = []
     for result in results:
         for direction, title in _DIRECTIONS.items():
-            plain, *rescored = (result["retrieval"][way][direction] for way in ("plain", *_RESCORINGS))
-            first, *others = (share(plain[name], 3) for name in recalls)
-            ends = [f"{plain['median_rank']:g}", f"{plain['mean_rank']:.1f}"]
-            beside = [" / ".join(share(ranks[name]) for name in recalls) for ranks in rescored]
-            rows.append([f"{text(result['name'])}, {title}", f"<strong>{first}</strong>", *others, *ends, *beside])
+            found = {way: ranks[direction] for way, ranks in result["retrieval"].items() if isinstance(ranks, Mapping)}
+            for way in ("plain", "words"):
+                if way in found:
+                    first, *others = (share(found[way][name], 3) for name in recalls)
+                    ends = [f"{found[way]['median_rank']:g}", f"{found[way]['mean_rank']:.1f}"]
+                    beside = (" / ".join(share(found[dsl][name]) for name in recalls) for dsl in _RESCORINGS)
+                    beside = beside if way == "plain" else ["" for _ in _RESCORINGS]
+                    named = f"{text(result['name'])}, {title}{', with words' if way == 'words' else ''}"
+                    rows.append([named, f"<strong>{first}</strong>", *others, *ends, *beside])
     rescorings = (f"{title}, {' / '.join(recalls)}" for title in _RESCORINGS.values())
     header = ("clips", *recalls, "median rank", "mean rank", *rescorings)
     sizes = "; ".join(
         f"{r['name']}: {r['retrieval']['num_texts']} captions of {r['retrieval']['num_videos']} clips, {checkpoint(r)}"
         for r in results
     )
+    helped = next((r["retrieval"] for r in results if "words" in r["retrieval"]), None)
+    listed = (helped and helped["shortlist"]) or "all"
+    weight = f" With words: the best patch of each named thing counts {helped['word_weight']:g}" if helped else ""
+    weight += f" beside the similarity, both standardised over the candidates ({listed} of them)." if helped else ""
     rules = (
-        f"{sizes}. Ties count against the model. Dual softmax needs all queries at once, which a search engine does "
-        "not have: compare models by the plain cosine."
+        f"{sizes}. Ties count against the model.{weight} Dual softmax needs all queries at once, which a search engine "
+        "does not have: compare models by the plain cosine."
     )
     return page.section("Retrieval", page.table(header, rows), page.note(rules), *map(_skipped, results))
 
@@ -159,9 +169,13 @@ def _maps(result: Mapping[str, Any]) -> str:
 def _charts(records):
     """Recalls and pointing over the steps."""
     figures = {name for record in records for name in record}
-    found = (re.fullmatch(r"(\w+)/text_to_video_r(\d+)", name) for name in figures)
-    shown = sorted((match for match in found if match), key=lambda match: (match[1] != "validation", int(match[2])))
-    recalls = {f"{match[1]} R@{match[2]}": points(records, match[0]) for match in shown}
+    found = (re.fullmatch(r"(\w+?)/text_to_video(_words)?_r(\d+)", name) for name in figures)
+    shown = sorted(
+        (match for match in found if match), key=lambda match: (match[1] != "validation", bool(match[2]), int(match[3]))
+    )
+    recalls = {
+        f"{match[1]} R@{match[3]}{', with words' if match[2] else ''}": points(records, match[0]) for match in shown
+    }
     pointing = {
         name.removesuffix("_pointing").replace("/", ", "): points(records, name)
         for name in sorted(figures)

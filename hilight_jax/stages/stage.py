@@ -89,6 +89,8 @@ class EvaluationOptions:
       batch_size: Clips or questions of a batch; None takes the run's own.
       num_clips: Only the first clips or conversations; None takes all.
       similarity: ``cosine`` or ``dot`` between words and patches; None takes that of the run's local loss.
+      word_weight: Weight of words in retrieval; None takes the default.
+      shortlist: Candidates of a query that words are compared with; None takes all.
       history: Put the earlier turns of its conversation before a question.
       controls: Also show the model other clips.
       max_new_tokens: Longest answer; None takes the default.
@@ -98,6 +100,8 @@ class EvaluationOptions:
     batch_size: int | None = None
     num_clips: int | None = None
     similarity: str | None = None
+    word_weight: float | None = None
+    shortlist: int | None = None
     history: bool = False
     controls: bool = True
     max_new_tokens: int | None = None

@@ -19,6 +19,7 @@ from hilight_jax.evals.example_clips import held_out
 from hilight_jax.evals.result_tables import encoder_tables
 from hilight_jax.models import video_text
 from hilight_jax.models.clip import normalise
+from hilight_jax.ops.word_scores import WORD_WEIGHT
 from hilight_jax.pages.encoder_report import write_report
 from hilight_jax.pages.report import read_result
 from hilight_jax.runs.workdir import read_config_as, read_stage
@@ -90,7 +91,7 @@ class EncoderEvaluator:
     """Retrieval and grounding of an encoder's checkpoint; see ``Evaluator``."""
 
     kind = "an encoder"
-    options = frozenset({"similarity"})
+    options = frozenset({"similarity", "word_weight", "shortlist"})
     table = staticmethod(encoder_tables)
 
     def __init__(self, workdir: Path, which: Which):
@@ -102,7 +103,14 @@ class EncoderEvaluator:
         """Scores all clips of a source."""
         source = open_source(specification)
         result = evaluate_encoder(
-            self._encoder, source, options.batch_size, options.num_clips, options.similarity, show_progress=True
+            self._encoder,
+            source,
+            options.batch_size,
+            options.num_clips,
+            options.similarity,
+            show_progress=True,
+            word_weight=WORD_WEIGHT if options.word_weight is None else options.word_weight,
+            shortlist=options.shortlist,
         )
         return {"map_levels": map_levels(self._encoder)} | result
 

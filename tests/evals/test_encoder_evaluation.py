@@ -27,6 +27,26 @@ def test_the_right_encoder_gets_full_marks(result):
     assert ball["words"] == 12 and ball["questions"] == 24  # 3 + 6 + 3 words, two frames each
 
 
+def test_words_find_what_the_right_encoder_finds(result):
+    words = result["retrieval"]["words"]
+    assert words["text_to_video"]["R@1"] == words["video_to_text"]["R@1"] == 1.0
+    assert headline(result, "validation")["validation/text_to_video_words_r1"] == 1.0
+
+
+def test_without_local_heads_there_are_no_words():
+    encoder = ColourEncoder()
+    encoder.config.model.local.levels = ()
+    result = evaluate_encoder(encoder, ColouredDiscs())
+    assert "words" not in result["retrieval"]
+    assert not [name for name in headline(result, "validation") if "words" in name]
+
+
+def test_words_are_weighed_and_listed_as_asked():
+    retrieval = evaluate_encoder(ColourEncoder(), ColouredDiscs(), word_weight=0.0, shortlist=3)["retrieval"]
+    assert retrieval["words"] == retrieval["plain"]
+    assert (retrieval["word_weight"], retrieval["shortlist"]) == (0.0, 3)
+
+
 def test_the_controls_are_those_of_the_world(result):
     ball = result["grounding"]["classes"]["ball"]
     assert ball["area_chance"] == 1 / 16

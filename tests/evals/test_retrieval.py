@@ -33,6 +33,35 @@ def test_a_collapsed_model_scores_nothing_in_spite_of_rounding():
     assert metrics["plain"]["text_to_video"]["mean_rank"] == 20.0
 
 
+def test_a_collapsed_model_scores_nothing_with_words_either():
+    video, text, words = (1.0 + 1e-8 * np.random.default_rng(0).normal(size=(3, 20, 20))).astype(np.float32)
+    metrics = retrieval.retrieval_metrics(video, text, np.arange(20), words)
+    for direction in ("text_to_video", "video_to_text"):
+        assert metrics["words"][direction]["mean_rank"] == 20.0
+
+
+def test_words_help_both_directions_and_stand_beside_the_plain_figures():
+    # Embeddings cannot tell the first two clips apart; the second text's things are in the second clip alone.
+    video = text = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    words = np.array([[0.9, 0.5, 0.5], [0.5, 0.9, 0.5], [0.5, 0.5, 0.9]])
+    metrics = retrieval.retrieval_metrics(video, text, np.arange(3), words)
+    assert metrics["plain"]["text_to_video"]["R@1"] == metrics["plain"]["video_to_text"]["R@1"] == pytest.approx(1 / 3)
+    assert metrics["words"]["text_to_video"]["R@1"] == metrics["words"]["video_to_text"]["R@1"] == 1.0
+    assert metrics["word_weight"] == 0.5 and metrics["shortlist"] is None
+    without = retrieval.retrieval_metrics(video, text, np.arange(3), words, word_weight=0.0)
+    assert without["words"] == without["plain"]
+    assert "words" not in retrieval.retrieval_metrics(video, text, np.arange(3))
+
+
+def test_words_cannot_find_what_the_shortlist_left_out():
+    video, text = np.eye(3), np.array([[0.9, 0.1, 0.2], [0.9, 0.1, 0.2], [0.0, 0.0, 1.0]])
+    words = np.eye(3)
+    short = retrieval.retrieval_metrics(video, text, np.arange(3), words, word_weight=9.0, num_listed=1)
+    assert short["words"]["text_to_video"] == short["plain"]["text_to_video"] and short["shortlist"] == 1
+    all_listed = retrieval.retrieval_metrics(video, text, np.arange(3), words, word_weight=9.0)
+    assert all_listed["words"]["text_to_video"]["R@1"] == 1.0
+
+
 def test_not_a_number_never_wins():
     scores = SCORES.copy()
     scores[0, 0] = np.nan

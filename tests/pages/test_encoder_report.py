@@ -45,6 +45,26 @@ def evaluation(split):
     }
 
 
+def test_words_stand_beside_the_plain_figures(workdir):
+    helped = evaluation("validation")
+    ranks = dict.fromkeys(DIRECTIONS, {**RANKS, "R@1": 0.347})
+    helped["retrieval"] |= {"words": ranks, "word_weight": 0.5, "shortlist": 100}
+    (workdir / "evaluations" / "validation.json").write_text(json.dumps(helped))
+    html = report(workdir, [*RECORDS, {"step": 20, "validation/text_to_video_words_r1": 0.3}])
+    assert "validation, text → video, with words" in html and html.count("0.347") == 3
+    assert "counts 0.5 beside the similarity, both standardised over the candidates (100 of them)" in html
+    assert "validation R@1, with words" in html
+    assert "with words" not in report_of("unseen", workdir)
+
+
+def report_of(split, workdir):
+    """The report with the evaluation of one split alone."""
+    for path in (workdir / "evaluations").iterdir():
+        if path.stem != split:
+            path.unlink()
+    return report(workdir, RECORDS)
+
+
 def example():
     frames = np.full((4, 64, 64, 3), 60, np.uint8)
     place = Place(np.full((4, 2), 32.0), np.full(4, 5.0), np.array([True, True, False, True]))
