@@ -5,7 +5,7 @@ import numpy as np
 from hilight_jax.billiards.language.commentary import Style, caption_sentences, captions, facts, frame_caption
 from hilight_jax.billiards.language.footage import Footage, Namer
 from hilight_jax.billiards.language.questions import clauses, questions
-from hilight_jax.billiards.language.rich_questions import rich_questions, talks
+from hilight_jax.billiards.language.rich_questions import comparison, rich_questions, talks
 from hilight_jax.billiards.language.sentences import written
 from hilight_jax.billiards.language.swaps import swapped
 
@@ -21,8 +21,8 @@ def language_labels(footage: Footage, style: Style, name: Namer, rng: np.random.
       trains: True for a clip that is trained on; only others get held-out wordings.
 
     Returns:
-      'captions', 'frame_caption', 'questions' and 'clauses'; in the rich style also 'swaps' (captions made false) and
-      'talks' (questions that need no clip).
+      'captions', 'frame_caption', 'questions' and 'clauses'; in the rich style also 'swaps' (captions made false),
+      'comparison' (the wording of a question about two clips) and 'talks' (questions that need no clip).
     """
     if not style.rich:
         return {
@@ -39,5 +39,6 @@ def language_labels(footage: Footage, style: Style, name: Namer, rng: np.random.
         "frame_caption": frame_caption(footage, style, rng),
         "questions": rich_questions(footage, name, rng, trains),
         "clauses": clauses(footage, name),
+        "comparison": comparison(rng, trains),
         "talks": talks(rng, trains),
     }

@@ -19,7 +19,7 @@ from hilight_jax.billiards.language.future_templates import FUTURE
 from hilight_jax.billiards.language.grammar import HELD_OUT, TRAINED, capital, draw, fill, typed, wordings
 from hilight_jax.billiards.language.posed import Posed
 from hilight_jax.billiards.language.questions import TYPES
-from hilight_jax.billiards.language.templates import SEEN
+from hilight_jax.billiards.language.templates import SEEN, TWO_CLIPS
 
 Ask = Callable[[Footage, Namer, np.random.Generator], Posed | None]
 RICH_TYPES: dict[str, Ask] = {
@@ -44,6 +44,15 @@ TEMPLATES = {
     telling.OPEN: telling.TEMPLATES,
     talk.UNANSWERABLE: talk.TEMPLATES,
 }
+_TWICE = (
+    "order",
+    "potted",
+    "pocket",
+    "cushion",
+    "collide",
+    "next_potted",
+    "what_if_potted",
+)  # Asked twice: they are rare.
 _SENTENCE_SHARE = 1 / 7
 _FOLLOW_UP_SHARE = 0.5
 _HELD_OUT_SHARE = 0.5  # Of the questions in held-out splits.
@@ -51,7 +60,7 @@ _NUM_TALKS = 2  # Questions without a clip that are stored with each clip.
 
 
 def rich_questions(footage: Footage, name: Namer, rng: np.random.Generator, trains: bool) -> list[dict]:
-    """Writes every kind of question that a clip answers, each at most once.
+    """Writes every kind of question that a clip answers, each once, rare kinds twice about different things.
 
     Args:
       footage: the clip.
@@ -63,18 +72,19 @@ def rich_questions(footage: Footage, name: Namer, rng: np.random.Generator, trai
       Dicts of 'question', 'answer', 'type', 'wording', 'about' and 'accepted', and, of a question that another one
       continues, 'follow_up', such a dict.
     """
-    asked = []
-    for ask in RICH_TYPES.values():
-        posed = ask(footage, name, rng)
-        if posed is None:
-            continue
-        written = _written(posed, name, rng, trains)
-        following = follow_up(footage, posed, rng) if rng.random() < _FOLLOW_UP_SHARE else None
-        if following is not None:
-            written["follow_up"] = _written(following, name, rng, trains)
-            written["follow_up"]["about"] = f"{written['about']}, {written['follow_up']['about']}"
-        asked.append(written)
-    return asked
+    asked = {}
+    for kind, ask in RICH_TYPES.items():
+        for _ in range(1 + (kind in _TWICE)):
+            posed = ask(footage, name, rng)
+            if posed is None or _about(posed) in asked:
+                continue
+            written = _written(posed, name, rng, trains)
+            following = follow_up(footage, posed, rng) if rng.random() < _FOLLOW_UP_SHARE else None
+            if following is not None:
+                written["follow_up"] = _written(following, name, rng, trains)
+                written["follow_up"]["about"] = f"{written['about']}, {written['follow_up']['about']}"
+            asked[written["about"]] = written
+    return list(asked.values())
 
 
 def talks(rng: np.random.Generator, trains: bool) -> list[dict]:
@@ -96,8 +106,19 @@ def _written(posed: Posed, name: Namer, rng: np.random.Generator, trains: bool) 
     answer = accepted[0]
     if sentence is not None and rng.random() < _SENTENCE_SHARE:
         question, answer = _asked_for_a_sentence(question, held_out, rng), sentence
-    about = " ".join([posed.key, *posed.slots.values()])
-    return _label(question, answer, posed.kind, held_out, about, accepted)
+    return _label(question, answer, posed.kind, held_out, _about(posed), accepted)
+
+
+def comparison(rng: np.random.Generator, trains: bool) -> dict:
+    """Draws the wording of a question that compares the clip with another: 'question', with '{c}' for a clause."""
+    held_out = _is_held_out(rng, trains)
+    question = draw("two_clips", TWO_CLIPS, held_out, rng)
+    return {"question": capital(question), "wording": HELD_OUT if held_out else TRAINED}
+
+
+def _about(posed: Posed) -> str:
+    """Returns the kind and the objects of a question, the same for all its wordings."""
+    return " ".join([posed.key, *(value for slot, value in posed.slots.items() if slot not in ("p", "q"))])
 
 
 def _asked_for_a_sentence(question: str, held_out: bool, rng: np.random.Generator) -> str:

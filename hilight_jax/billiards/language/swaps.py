@@ -42,7 +42,8 @@ def swapped(footage: Footage, captions: Sequence[Written], told: Sequence[Happen
 
 def _is_false(footage: Footage, told: Sequence[Happening], one: str, other: str) -> bool:
     """Returns True if the exchange of two balls makes at least one of the told facts false."""
-    true = {(h.kind, h.ball, h.other) for h in footage.happenings}
+    # Without a name a place is any: a drop 'into a pocket' is true of every ball that drops.
+    true = {(h.kind, h.ball, other) for h in footage.happenings for other in (h.other, None)}
     exchange = {one: other, other: one}
     for h in told:
         ball, met = exchange.get(h.ball, h.ball), exchange.get(h.other, h.other)

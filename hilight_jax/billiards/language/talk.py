@@ -86,7 +86,7 @@ def talk() -> tuple[tuple[str, tuple[str, ...]], ...]:
         found.append((f"{colour.capitalize()}.", _filled(_COLOUR, "{n}", number)))
         found.append((f"The {number}-ball.", _filled(_NUMBER, "{c}", colour)))
         if number + 8 <= 15:
-            found.append((f"White with a {colour} stripe.", _filled(_COLOUR, "{n}", number + 8)))
+            found.append((f"White, striped {colour}.", _filled(_COLOUR, "{n}", number + 8)))
     return tuple(found)
 
 

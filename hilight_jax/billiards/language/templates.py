@@ -50,7 +50,7 @@ ORDER = (
 )
 COUNT_POTTED = (
     "how many balls (are|get) (potted|pocketed)(| in this clip| here)?",
-    "how many balls (drop|go down|fall into a pocket|go in|end up in a pocket)(| in this clip| here)?",
+    "how many balls (drop|go down|fall into a pocket|are sunk|end up in a pocket)(| in this clip| here)?",
     "(what is the number of|number of) balls (potted|pocketed)(| in this clip)?",
     "count the balls that (drop|are potted|go in|fall into a pocket).",
     "how many (potted balls|pots) (are there|do you see|does the clip show)?",
@@ -133,6 +133,12 @@ POINT = (
     "(mark|locate) {a} [when](.| with a point.)",
     "coordinates of {a} [when]?",
     "[when], (which point is|what are the coordinates of) {a}?",
+)
+TWO_CLIPS = (
+    "in which (of the two clips|clip|of these clips|video|of the two videos|of the two) {c}?",
+    "{c}: in the (first|first clip|first video) or in the second?",
+    "(first or second clip|clip one or clip two|first or second): in which (one|of them) {c}?",
+    "of the two (clips|videos), in which (one |){c}?",
 )
 SEEN = {
     "count": COUNT,
