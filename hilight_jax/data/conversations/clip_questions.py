@@ -1,31 +1,33 @@
-"""Conversations made of the questions of stored clips: of one or several turns, about one clip or two.
+"""Conversations made of the questions of stored clips: of one or several turns, about one clip, two, or none.
 
 Clips are stored with questions, each with its answer and type, and with *clauses*, statements that hold or do not hold
 of a clip ("is the yellow ball in view"). Two clips of which one fulfils a clause and the other does not give the
-question "In which of the two clips is the yellow ball in view?".
+question "In which of the two clips is the yellow ball in view?". A question may carry a follow-up, which refers to it
+("And after that?") and is asked directly after it. Some worlds store *talks* too, questions that need no clip.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Turn
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Note, Turn
 from hilight_jax.data.records import Record
 from hilight_jax.data.sources import StoredSource
 
 TWO_CLIPS = "two_clips"  # The type of questions about two clips.
+_COMPARISON = {"question": "In which of the two clips {c}?"}
 _TRIES = 8
 
 
 class _Asked(NamedTuple):
-    """A question with its answer and type, and the clips that its turn shows, beside those shown before."""
+    """A question with its answer and type, and what else is known of it."""
 
     question: str
     answer: str
     type: str
-    num_clips: int = 0
+    note: Note = Note()
 
 
 class ClipQuestions:
@@ -36,37 +38,49 @@ class ClipQuestions:
     ``two_clips`` of them ends with a question about two clips, half of these with both clips at once and no other
     question, half with the second clip shown in mid-conversation. The evaluated form has all questions of the
     clip and, unless ``two_clips`` is 0, one about it and another clip.
+
+    To every conversation about a clip come ``no_clip`` ones without, behind all others, of the talks of one clip.
     """
 
-    def __init__(self, path: str, turns: str = "3", two_clips: str = "0"):
-        """Opens the split ``DIRECTORY/SPLIT``; ``turns`` and ``two_clips`` are options of its specification.
+    def __init__(self, path: str, turns: str = "3", two_clips: str = "0", no_clip: str = "0"):
+        """Opens the split ``DIRECTORY/SPLIT``; the other arguments are options of its specification.
 
         Raises:
-          DataError: An option is wrong, or two clips are to be compared that are stored without clauses.
+          DataError: An option is wrong, or asks for clauses or talks, and the clips are stored without.
         """
         self._clips = StoredSource(path)
         self.name = f"questions:{path}"
         self._turns = int(_number(turns, int, "turns", 1, 1000))
         self._two_clips = _number(two_clips, float, "two_clips", 0, 1)
-        if self._two_clips and len(self._clips) and not _labels(self._clips[0]).get("clauses"):
+        self._num_talks = round(_number(no_clip, float, "no_clip", 0, 10) * len(self._clips))
+        first = _labels(self._clips[0]) if len(self._clips) else {}
+        if self._two_clips and first and not first.get("clauses"):
             raise DataError(
                 f"{path} was stored without clauses, as an earlier version wrote it, so no question can be about two "
                 "clips; delete the dataset and generate it anew, or set two_clips=0."
             )
+        if self._num_talks and not first.get("talks"):
+            raise DataError(
+                f"{path} was stored without talks, so there is no conversation without a clip; set no_clip=0, or use a "
+                "world that has them, such as demo-v2."
+            )
 
     def __len__(self) -> int:
-        return len(self._clips)
+        return len(self._clips) + self._num_talks
 
     def conversation(self, index: int, rng: np.random.Generator | None) -> Conversation:
-        """Returns a conversation about clip ``index``; its id is the clip's."""
+        """Returns a conversation about clip ``index``, whose id is the clip's, or one without a clip."""
+        if index >= len(self._clips):
+            return self._talk(index - len(self._clips), rng)
         record = self._clips[index]
-        asked = [_Asked(q["question"], q["answer"], q["type"]) for q in _labels(record).get("questions", ())]
+        groups = [list(_asked(question)) for question in _labels(record).get("questions", ())]
         if rng is None:
             compares, at_once = self._two_clips > 0, False
             rng = np.random.default_rng(index)
+            asked = [question for group in groups for question in group]
         else:
             compares, at_once = rng.random() < self._two_clips, rng.random() < 0.5
-            asked = [asked[i] for i in rng.permutation(len(asked))[: self._turns]]
+            asked = [question for i in rng.permutation(len(groups)) for question in groups[i]][: self._turns]
         other, comparison = self._comparison(index, record, rng) if compares else (None, None)
         if other is None:
             return _conversation(record.id, [record], asked)
@@ -74,34 +88,59 @@ class ClipQuestions:
             return _conversation(record.id, [record, other], [comparison])
         return _conversation(record.id, [record, other], [*asked, comparison])
 
+    def _talk(self, number: int, rng: np.random.Generator | None) -> Conversation:
+        """Returns a conversation without a clip: the talks of a clip, evenly chosen, or drawn by ``rng``."""
+        count = len(self._clips)
+        clip = number * count // self._num_talks if rng is None else int(rng.integers(count))
+        record = self._clips[clip]
+        asked = [question for talk in _labels(record)["talks"] for question in _asked(talk)]
+        return _conversation(f"{record.id}/talk/{number}", [], asked[: self._turns] if rng else asked)
+
     def _comparison(
         self, index: int, record: Record, rng: np.random.Generator
     ) -> tuple[Record, _Asked] | tuple[None, None]:
         """Draws another clip and a clause that holds of one of the two; (None, None) when several clips give none."""
         own = _labels(record).get("clauses", {})
-        for _ in range(_TRIES if len(self) > 1 else 0):
-            number = int(rng.integers(len(self) - 1))
+        for _ in range(_TRIES if len(self._clips) > 1 else 0):
+            number = int(rng.integers(len(self._clips) - 1))
             other = self._clips[number + (number >= index)]
             theirs = _labels(other).get("clauses", {})
             telling = [clause for clause, holds in own.items() if theirs.get(clause, holds) != holds]
             if telling:
                 clause = telling[int(rng.integers(len(telling)))]
-                answer = "In the first." if own[clause] else "In the second."
-                return other, _Asked(f"In which of the two clips {clause}?", answer, TWO_CLIPS)
+                return other, _compared(record, clause, "first" if own[clause] else "second")
         return None, None
+
+
+def _compared(record: Record, clause: str, which: str) -> _Asked:
+    """Asks in which clip a clause holds, in the wording that is stored with the first clip, if one is."""
+    wording = _labels(record).get("comparison", _COMPARISON)
+    question = wording["question"].replace("{c}", clause)
+    answer = f"In the {which}."
+    accepted = (answer, f"The {which}.", f"{which.capitalize()}.", f"In the {which} clip.", f"The {which} clip.")
+    note = Note(wording.get("wording", ""), f"{TWO_CLIPS} {clause}", accepted)
+    return _Asked(question[0].upper() + question[1:], answer, TWO_CLIPS, note)
+
+
+def _asked(stored: Mapping[str, Any]) -> Iterator[_Asked]:
+    """Yields a stored question, and the one that follows it, if there is one."""
+    note = Note(stored.get("wording", ""), stored.get("about", ""), tuple(stored.get("accepted", ())))
+    yield _Asked(stored["question"], stored["answer"], stored["type"], note)
+    if "follow_up" in stored:
+        yield from _asked(stored["follow_up"])
 
 
 def _conversation(name: str, records: Sequence[Record], asked: Sequence[_Asked]) -> Conversation:
     """Writes the turns; the first shows the first clip, the last a second one."""
     turns = []
     for number, question in enumerate(asked, 1):
-        num_marks = (number == 1) + (number == len(asked) and len(records) == 2)
+        num_marks = (number == 1 and len(records) > 0) + (number == len(asked) and len(records) == 2)
         turns += [
             Turn("user", f"{VIDEO_MARK}\n" * num_marks + question.question),
             Turn("model", question.answer),
         ]
-    types = tuple(question.type for question in asked)
-    return Conversation(name, tuple(record.video for record in records), tuple(turns), types)
+    types, notes = (tuple(getattr(question, name) for question in asked) for name in ("type", "note"))
+    return Conversation(name, tuple(record.video for record in records), tuple(turns), types, notes=notes)
 
 
 def _labels(record: Record) -> Mapping[str, Any]:

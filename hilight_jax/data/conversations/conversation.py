@@ -1,9 +1,11 @@
 """Conversations about clips, the items of every source of conversations, and the frames of their clips."""
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
@@ -38,6 +40,20 @@ class Turn(NamedTuple):
     text: str
 
 
+class Note(NamedTuple):
+    """What is known of one question and its answer, beside its type; empty where nothing is.
+
+    Attributes:
+      wording: ``trained``, or ``held_out`` if training never asks in these words.
+      about: The same for all wordings of one question.
+      accepted: All right answers, a short one first.
+    """
+
+    wording: str = ""
+    about: str = ""
+    accepted: tuple[str, ...] = ()
+
+
 class Conversation(NamedTuple):
     """Turns of a user and a model about some clips.
 
@@ -48,6 +64,7 @@ class Conversation(NamedTuple):
       types: Kind of question that each answer answers, one per model turn, '' where unknown; empty where all are.
       fault: A sentence if its entry in a file could not be read, else empty; a faulty one has neither videos nor turns,
         and ``checks.check_conversation`` refuses it.
+      notes: On every question, one per model turn; empty where nothing is known.
     """
 
     id: str
@@ -55,6 +72,7 @@ class Conversation(NamedTuple):
     turns: tuple[Turn, ...]
     types: tuple[str, ...] = ()
     fault: str = ""
+    notes: tuple[Note, ...] = ()
 
 
 class ConversationError(DataError):
@@ -74,29 +92,30 @@ def load_clip(clip: Video | PickledClip, num_frames: int, image_size: int) -> np
       VideoError: The video cannot be decoded.
       PickleError: The file holds anything but a clip.
     """
-    frames, _ = read_frames(clip, num_frames)
+    frames, _ = read_frames(clip, lambda num_total: uniform_indices(num_total, num_frames))
     return transforms.to_uint8_size(frames, (image_size, image_size))
 
 
-def read_frames(clip: Video | PickledClip, num_frames: int) -> tuple[np.ndarray, int]:
-    """Reads the frames that `load_clip` resizes; raises what it does.
+def read_frames(
+    clip: Video | PickledClip, choose: Callable[[int], np.ndarray]
+) -> tuple[np.ndarray, Float[np.ndarray, " chosen"]]:
+    """Reads frames of a clip; raises what `load_clip` does, and an IndexError for a number that it has not.
 
     HiLight's pickled clips were resized and normalised before they were stored. They are turned into pixels again, at
-    most half a grey level off, except where the bicubic filter overshot black or white.
+    most half a grey level off, except where the bicubic filter overshot black or white. They have no times.
+
+    Args:
+      clip: A video or a pickled clip.
+      choose: Maps the number of frames of the clip to those that are read.
 
     Returns:
-      uint8 [F, Y, X, C] in the clip's own shape, and the number of frames that the clip has.
+      uint8 [chosen, Y, X, C] in the clip's own shape, and their times, see ``video.decode_timed``.
     """
     if isinstance(clip, PickledClip):
         stored = read_pickled_clip(clip.path)
-        return _pixels(stored[uniform_indices(len(stored), num_frames)]), len(stored)
-    totals = []
-
-    def choose(num_total: int) -> np.ndarray:
-        totals.append(num_total)
-        return uniform_indices(num_total, num_frames)
-
-    return video.decode(clip, choose), totals[-1]
+        numbers = np.asarray(choose(len(stored)))
+        return _pixels(stored[numbers]), numbers / video.USUAL_RATE
+    return video.decode_timed(clip, choose)
 
 
 def _pixels(normalised: np.ndarray) -> np.ndarray:
