@@ -13,7 +13,7 @@ the plain ones, never instead of them (CAMoE, arXiv 2109.04290; in CLIP-ViP: src
 import numpy as np
 from jaxtyping import Float, Int
 
-from hilight_jax.ops.word_scores import MIN_SPREAD, WORD_WEIGHT, shortlist, word_scores
+from hilight_jax.ops.word_scores import WORD_WEIGHT, shortlist, word_scores
 
 RECALLS = (1, 5, 10)
 DSL_SCALE = 100.0  # the factor CLIP-ViP puts before its softmax
@@ -61,8 +61,7 @@ def retrieval_metrics(
 
     def with_words(similarity, words):
         listed = None if num_listed is None else shortlist(similarity, num_listed)
-        # Ties are relative to a score, and a difference of 1 in these is MIN_SPREAD cosines or more.
-        return 1 / MIN_SPREAD + word_scores(similarity, words, listed, word_weight)
+        return word_scores(similarity, words, listed, word_weight)
 
     helped = {}
     if words is not None:

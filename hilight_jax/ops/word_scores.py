@@ -3,15 +3,15 @@
 For a text with the named things k and the candidate clips c,
 
     a[c]     = mean_k max_FP thing[k, E] · patch[c, F, P, E]
-    score[c] = z(s)[c] + weight * z(a)[c],    z(x) = (x - mean_c x) / max(std_c x, MIN_SPREAD)
+    score[c] = s[c] + weight * spread(s) / spread(a) * (a[c] - mean_c a),    spread(x) = max(std_c x, MIN_SPREAD)
 
 where s is the cosine of the two embeddings, and the product of thing and patch the cosine of their local features. The
 best patch of each thing shows if the thing is in the clip at all, which one embedding of a whole clip blurs. Nothing is
-trained for it. Standardising over the candidates brings both to one scale: the order is that of
-s + weight * (std s / std a) * a. Other texts play no part, so a search engine has all that it takes.
+trained for it. The score is, in units of s, the standardised s plus `weight` times the standardised a; standardising
+over the candidates brings both to one scale. Other texts play no part, so a search engine has all that it takes.
 
-A single candidate scores 0. Candidates that hardly differ, like windows of a video that always shows the thing, are
-not pulled apart: a spread below MIN_SPREAD counts as MIN_SPREAD. Where a text names nothing, the order is that of s.
+A single candidate keeps its s. Candidates that hardly differ, like windows of a video that always shows the thing, are
+not pulled apart: a spread below MIN_SPREAD counts as MIN_SPREAD. Where a text names nothing, all keep their s.
 
 Cost: a takes F * P * E multiplications for each thing and clip, where s takes E for each text and clip. So a search
 computes a for a shortlist alone, the candidates of the highest s. They are standardised and ordered among themselves;
@@ -76,12 +76,6 @@ def mean_over_things(
     return sums / np.maximum(num_things, 1)[:, None]
 
 
-def standardise(values: Float[np.ndarray, "*texts C"]) -> Float[np.ndarray, "*texts C"]:
-    """Subtracts the mean over the candidates and divides by their standard deviation, or by `MIN_SPREAD`."""
-    values = np.asarray(values, np.float64)
-    return (values - values.mean(-1, keepdims=True)) / np.maximum(values.std(-1, keepdims=True), MIN_SPREAD)
-
-
 def shortlist(similarity: Float[np.ndarray, "*texts C"], num: int) -> Int[np.ndarray, "*texts N"]:
     """Numbers of the `num` candidates of the highest similarity, the best first; of all if there are fewer."""
     return np.argsort(-np.asarray(similarity, np.float64), axis=-1, kind="stable")[..., :num]
@@ -104,9 +98,14 @@ def word_scores(
     """
     similarity = np.asarray(similarity, np.float64)
     if listed is None:
-        return standardise(similarity) + weight * standardise(words)
-    near, found = (np.take_along_axis(np.asarray(x, np.float64), listed, -1) for x in (similarity, words))
+        words = np.asarray(words, np.float64)
+        return similarity + weight * _spread(similarity) / _spread(words) * (words - words.mean(-1, keepdims=True))
+    near, found = (np.take_along_axis(np.asarray(x), listed, -1) for x in (similarity, words))
     scores = word_scores(near, found, weight=weight)
-    others = scores.min(-1, keepdims=True) - 1 - (near.min(-1, keepdims=True) - similarity)
+    others = similarity + (scores.min(-1, keepdims=True) - near.min(-1, keepdims=True)) - MIN_SPREAD
     np.put_along_axis(others, listed, scores, -1)
     return others
+
+
+def _spread(values: Float[np.ndarray, "*texts C"]) -> Float[np.ndarray, "*texts 1"]:
+    return np.maximum(values.std(-1, keepdims=True), MIN_SPREAD)
