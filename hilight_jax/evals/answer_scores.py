@@ -5,54 +5,30 @@ normalised match:
 
 - ``most_frequent``: always the most frequent training answer to this kind of question;
 - ``question_only``: the most frequent training answer to this very question, and else to its kind;
-- ``other_clip``: the same model's answer when it is shown another clip.
+- ``other_clip``: the same model's answer when it is shown another clip;
+- ``first_frame``: the same model's answer when it is shown the first frame in the place of all frames, of questions
+  about what happens next or would happen only: all of its clip but the motion.
 
 A kind of question *needs the video* when the question alone does not give its answer away: ``question_only`` is right
 in less than `GIVEN_AWAY` of them. Where no training answers are known, every kind counts as needing it.
 
-The rules of matching are the same for our own models and for foreign predictions. An answer matches *exactly* when it
-equals the truth, white space at both ends aside: the rule of the published evaluators of ActivityNet-QA, MSVD-QA and
-MSRVTT-QA. It matches *normalised* when both are equal after
-
-1. Unicode NFKC and lower case;
-2. dropping apostrophes, and putting a space for every character that is no letter, digit, or point or comma between
-   two digits ("3-ball" and "3 ball" are the same, "1.5" stays);
-3. dropping the articles a, an and the;
-4. writing the number words from none and zero to twenty as digits;
-5. joining what is left by single spaces.
-
-A truth of which nothing is left can only be matched exactly. A truth that is only yes or no is also matched by an
-answer that begins with that word ("Yes, it does."), unless it refuses ("No idea.") or has the other word as well ("Yes
-and no."). An answer refuses when nothing is left of it, or when it holds one of a chat model's stock phrases
-(`_REFUSALS`).
+An answer is scored from 0 to 1, see `answer_matching`. Where the wording of a question is known to be trained or held
+out, the shares of both stand side by side with their difference.
 """
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from hilight_jax.evals.answer_matching import matches_exactly, normalise, refuses, score, yes_or_no
 from hilight_jax.evals.grounding import bootstrap_interval
 
 CONTROLS = ("most_frequent", "question_only", "other_clip")
+FIRST_FRAME = "first_frame"  # A control of the kinds of question about the future only.
+WORDINGS = ("trained", "held_out")
 GIVEN_AWAY = 0.9
 UNTYPED = "all questions"  # The kind in reports of a source without kinds of questions.
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-)
-_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS.split())} | {"none": "0"}
-_ARTICLES = {"a", "an", "the"}
-_APOSTROPHES = re.compile(r"['’‘`´]")
-_NO_WORD = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[^\w.,]|_")
-# Matched in the normalised answer, which has no apostrophes and articles.
-_REFUSALS = re.compile(
-    r"\b((can ?not|cant|could not|couldnt) (tell|say|see|determine|answer|know|identify|be determined)"
-    r"|(do not|dont) know|(am|im) not sure|unable to|no idea|not (clear|enough information)|unclear|unknown"
-    r"|impossible to (tell|say|determine)|sorry|as ai)\b"
-)
 
 
 class Answered(NamedTuple):
@@ -66,11 +42,20 @@ class Answered(NamedTuple):
     truth: str
     answer: str
     heard: bool | None = None  # true if training answers this kind of question so; None where that is not known
-    controls: Mapping[str, str] = {}  # answers of those of `CONTROLS` that were run
+    controls: Mapping[str, str] = {}  # answers of the controls that were run
+    wording: str = ""  # one of `WORDINGS`, '' where unknown
+    accepted: tuple[str, ...] = ()  # answers that are right beside the truth, the shortest first
+
+    @property
+    def score(self) -> float:
+        """The score of the answer."""
+        return score(self.answer, self.truth, self.type, self.accepted)
 
     def as_json(self) -> dict[str, Any]:
         """A flat object, ready for JSON; foreign tools read 'id' (or 'question_id') and 'answer'."""
-        fields = self._asdict() | {"right": matches(self.answer, self.truth), "controls": dict(self.controls)}
+        fields = self._asdict() | {"right": self.score == 1, "controls": dict(self.controls)}
+        fields |= {"score": None if self.score in (0, 1) else self.score, "accepted": list(self.accepted) or None}
+        fields["wording"] = self.wording or None
         return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -80,8 +65,9 @@ def summarise_answers(answered: Sequence[Answered]) -> dict[str, Any]:
     Returns:
       ``{'overall': G, 'types': {type: G}, 'yes_no': Y, 'needs_video': V}``, ready for JSON. G: 'questions', 'exact',
       'normalised' and its 95 % bootstrap 'interval' over clips, 'refused', 'unheard' (answers that training never gives
-      to this kind of question), one share per control, and 'frequent_answer'; None where something was not run. Y and
-      V: see `balance` and `needs_video`.
+      to this kind of question), one share per control, 'frequent_answer', and 'wordings' ('trained' and 'held_out'
+      shares, their 'difference' and numbers of questions); None where something was not run or known. Y and V: see
+      `balance` and `needs_video`.
     """
     kinds = list(dict.fromkeys(item.type for item in answered))
     types = {kind or UNTYPED: figures([item for item in answered if item.type == kind]) for kind in kinds}
@@ -95,7 +81,7 @@ def summarise_answers(answered: Sequence[Answered]) -> dict[str, Any]:
 
 def figures(answered: Sequence[Answered]) -> dict[str, Any]:
     """The shares of one group of questions; see `summarise_answers`."""
-    right = [matches(item.answer, item.truth) for item in answered]
+    right = [item.score for item in answered]
     frequent = {item.controls.get("most_frequent") for item in answered}
     return {
         "questions": len(answered),
@@ -104,8 +90,9 @@ def figures(answered: Sequence[Answered]) -> dict[str, Any]:
         "interval": _interval(right, [item.clip for item in answered]),
         "refused": _share(refuses(item.answer) for item in answered),
         "unheard": _share(not item.heard for item in answered if item.heard is not None),
-        **{name: _control(answered, name) for name in CONTROLS},
+        **{name: _control(answered, name) for name in (*CONTROLS, FIRST_FRAME)},
         "frequent_answer": frequent.pop() if len(frequent) == 1 else None,
+        "wordings": _wordings(answered),
     }
 
 
@@ -116,7 +103,7 @@ def balance(answered: Sequence[Answered]) -> dict[str, Any] | None:
       'questions'; 'truth_yes', 'answer_yes', 'answer_no' and 'answer_neither' (shares of these questions); 'right_yes'
       and 'right_no' (shares of the questions whose truth is yes, and no).
     """
-    pairs = [(normalise(item.truth), yes_or_no(item.answer)) for item in answered]
+    pairs = [(normalise((*item.accepted, item.truth)[0]), yes_or_no(item.answer)) for item in answered]
     pairs = [pair for pair in pairs if pair[0] in ("yes", "no")]
     if not pairs:
         return None
@@ -149,45 +136,22 @@ def needs_video(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def normalise(text: str) -> str:
-    """Applies rules 1 to 5 to a text; empty when nothing is left."""
-    text = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).lower())
-    words = (word for word in _NO_WORD.sub(" ", text).split() if word not in _ARTICLES)
-    return " ".join(_DIGITS.get(word, word) for word in words)
-
-
-def matches_exactly(answer: str, truth: str) -> bool:
-    """True if an answer equals the truth, letter by letter."""
-    return answer.strip() == truth.strip()
-
-
-def matches(answer: str, truth: str) -> bool:
-    """True if an answer equals the truth after normalisation, or begins with the yes or no that the truth is."""
-    normalised = normalise(truth)
-    if not normalised:
-        return matches_exactly(answer, truth)
-    return normalise(answer) == normalised or (normalised in ("yes", "no") and yes_or_no(answer) == normalised)
-
-
-def yes_or_no(answer: str) -> Literal["yes", "no"] | None:
-    """The yes or no that an answer begins with, if it does and neither refuses nor goes on with the other word."""
-    words = normalise(answer).split()
-    if not {"yes", "no"} & set(words[:1]) or {"yes", "no"} <= set(words) or refuses(answer):
-        return None
-    return words[0]
-
-
-def refuses(answer: str) -> bool:
-    """True if an answer is empty or a stock phrase of not knowing."""
-    normalised = normalise(answer)
-    return not normalised or _REFUSALS.search(normalised) is not None
-
-
 def _control(answered, name):
     """The share that a control answers right, or None unless it answered every question."""
     if not all(name in item.controls for item in answered):
         return None
-    return _share(matches(item.controls[name], item.truth) for item in answered)
+    return _share(score(item.controls[name], item.truth, item.type, item.accepted) for item in answered)
+
+
+def _wordings(answered):
+    """The shares of questions in trained and in held-out words, and their difference; None where words are unknown."""
+    groups = {name: [item.score for item in answered if item.wording == name] for name in WORDINGS}
+    if not any(groups.values()):
+        return None
+    shares = {name: _share(scores) for name, scores in groups.items()}
+    known = all(groups.values())
+    counts = {f"{name}_questions": len(scores) for name, scores in groups.items()}
+    return {**shares, "difference": shares["held_out"] - shares["trained"] if known else None, **counts}
 
 
 def _interval(right, clips):

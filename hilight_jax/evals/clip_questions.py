@@ -1,12 +1,14 @@
 """Questions about clips: read from a source of conversations with their encoded clips, and asked in batches."""
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from hilight_jax.data.config import ConversationDataConfig
+from hilight_jax.data.conversations.clip_questions import FOLLOW_UP
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Turn
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import ConversationSource
@@ -19,6 +21,8 @@ from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt, encode_turns
 from hilight_jax.generation.sampling import SamplingConfig
 
+_LONGEST = 16384  # Tokens of a conversation that can be read.
+
 
 class ClipQuestion(NamedTuple):
     """A question to ask, with its conversation and the clips that are shown before it."""
@@ -28,6 +32,7 @@ class ClipQuestion(NamedTuple):
     conversation: Conversation
     question: Question
     clips: tuple[ClipFeatures, ...]
+    root: int  # the turn of the question that it follows, directly or through others; its own if it follows none
 
     @property
     def id(self) -> str:
@@ -48,11 +53,13 @@ class Asked(NamedTuple):
     digests: tuple[str, ...]
     ticket: int
     other_ticket: int | None = None
+    first_frame_ticket: int | None = None
 
     def answered(self, answer: str, heard: bool | None = None, controls: dict[str, str] | None = None) -> Answered:
         """The question with its answers."""
-        clip, (words, truth, kind) = "+".join(digest[:12] for digest in self.digests), self.question
-        return Answered(self.id, self.index, clip, kind, words, truth, answer, heard, controls or {})
+        clip, (words, truth, kind, note) = "+".join(digest[:12] for digest in self.digests), self.question
+        given = (answer, heard, controls or {}, note.wording, note.accepted)
+        return Answered(self.id, self.index, clip, kind, words, truth, *given)
 
 
 class Asker:
@@ -97,11 +104,13 @@ class Asker:
 
     def prompt(self, row: ClipQuestion) -> Prompt:
         """Builds a question's prompt, or raises as `ask` does."""
-        turns = [Turn("user", f"{VIDEO_MARK}\n" * len(row.clips) + row.question.text)]
         if self._history:
             turns = list(row.conversation.turns[: row.turn + 1])
             if turns[0].role == "model":  # The template drops it.
                 turns = turns[1:]
+        else:  # The question alone, or after the one that it follows, with all clips before them.
+            turns = [said._replace(text=_words(said)) for said in row.conversation.turns[row.root : row.turn + 1]]
+            turns[0] = Turn("user", f"{VIDEO_MARK}\n" * len(row.clips) + turns[0].text)
         return Prompt(encode_turns(turns, len(row.clips), self._generator.tokenizer, self._data), row.clips)
 
     def _flush(self) -> None:
@@ -120,12 +129,32 @@ class ReadConversation(NamedTuple):
     id: str
     clips: tuple[ClipFeatures, ...] | None
     questions: list[ClipQuestion]
+    first_frames: tuple[ClipFeatures, ...] = ()  # each clip's first frame in the place of all, where asked for
 
 
 def read_conversations(
-    generator: Generator, source: ConversationSource, data: ConversationDataConfig, count: int, batch_size: int
+    generator: Generator,
+    source: ConversationSource,
+    data: ConversationDataConfig,
+    count: int,
+    batch_size: int,
+    wanted: Callable[[Question], bool] = lambda question: True,
+    still: Callable[[Question], bool] = lambda question: False,
 ) -> Iterator[ReadConversation]:
-    """Yields the first ``count`` conversations of a source in order, each question with the clips before it."""
+    """Yields the first ``count`` conversations of a source in order, each question with the clips before it.
+
+    Args:
+      generator: Encodes the clips.
+      source: The conversations.
+      data: How they are read.
+      count: Conversations to read.
+      batch_size: Conversations to decode at a time.
+      wanted: Returns True for the questions to yield, called once for each, in order. A conversation with questions of
+        which none is wanted has its clips not encoded.
+      still: Returns True for a wanted question that needs ``first_frames``.
+    """
+    # Each question is asked by itself, so all of them together may be longer than the model's context.
+    data = dataclasses.replace(data, max_length=_LONGEST, buckets=(_LONGEST,))
     pipeline = Pipeline(data, source, ConversationLoader(data, source, seed=0))
     with pipeline.eval_batches(batch_size) as batches:
         for batch in itertools.islice(batches, -(-count // batch_size)):
@@ -136,14 +165,34 @@ def read_conversations(
                 if not batch["valid"][row]:
                     yield ReadConversation(conversation.id, None, [])
                     continue
+                found = questions_of(conversation)
+                chosen = [pair for pair in found if wanted(pair[1])]
+                if found and not chosen:
+                    yield ReadConversation(conversation.id, (), [])
+                    continue
                 videos, key_frames = (batch[name][row][batch["video_mask"][row]] for name in ("video", "key_frames"))
                 clips = tuple(map(generator.encode_clip, videos, key_frames))
-                yield ReadConversation(conversation.id, clips, _questions(index, conversation, clips))
+                first = ()
+                if any(still(question) for _, question in chosen):
+                    repeated = (np.repeat(video[:1], len(video), axis=0) for video in videos)
+                    first = tuple(map(generator.encode_clip, repeated, key_frames))
+                yield ReadConversation(conversation.id, clips, _questions(index, conversation, chosen, clips), first)
 
 
-def _questions(index: int, conversation: Conversation, clips: tuple[ClipFeatures, ...]) -> list[ClipQuestion]:
-    found = []
+def _questions(
+    index: int, conversation: Conversation, chosen: list[tuple[int, Question]], clips: tuple[ClipFeatures, ...]
+) -> list[ClipQuestion]:
+    roots, root = {}, 0
     for turn, question in questions_of(conversation):
+        root = root if question.type == FOLLOW_UP and roots else turn
+        roots[turn] = root
+    found = []
+    for turn, question in chosen:
         shown = sum(said.text.count(VIDEO_MARK) for said in conversation.turns[: turn + 1])
-        found.append(ClipQuestion(index, turn, conversation, question, clips[:shown]))
+        found.append(ClipQuestion(index, turn, conversation, question, clips[:shown], roots[turn]))
     return found
+
+
+def _words(turn: Turn) -> str:
+    """Returns the text of a turn without marks of clips."""
+    return turn.text.replace(VIDEO_MARK, "").strip()

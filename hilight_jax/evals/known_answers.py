@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from hilight_jax.core.progress import Progress
-from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation
+from hilight_jax.data.conversations.conversation import VIDEO_MARK, Conversation, Note
 from hilight_jax.data.conversations.sources import ConversationSource
-from hilight_jax.evals.answer_scores import normalise, yes_or_no
+from hilight_jax.evals.answer_matching import normalise, yes_or_no
 
 
 class Question(NamedTuple):
@@ -16,6 +16,12 @@ class Question(NamedTuple):
     text: str  # the words of the user's turn, without marks of clips
     truth: str  # the model's turn that follows
     type: str  # '' where unknown
+    note: Note = Note()  # on its wording and other right answers
+
+    @property
+    def short(self) -> str:
+        """The shortest right answer that is known."""
+        return (*self.note.accepted, self.truth)[0]
 
 
 class KnownAnswers:
@@ -31,19 +37,23 @@ class KnownAnswers:
         self._trained = training_source is not None
         self._by_type: dict[str, Counter[str]] = {}
         self._by_question: dict[tuple[str, str], Counter[str]] = {}
+        self._heard: dict[str, set[str]] = {}
         for question in questions:
-            self._by_type.setdefault(question.type, Counter())[question.truth] += 1
-            self._by_question.setdefault(_key(question), Counter())[question.truth] += 1
+            self._by_type.setdefault(question.type, Counter())[question.short] += 1
+            self._by_question.setdefault(_key(question), Counter())[question.short] += 1
+            self._heard.setdefault(question.type, set()).update(
+                map(normalise, (question.truth, *question.note.accepted))
+            )
         self._all = sum(self._by_type.values(), Counter())
-        self._heard = {kind: {normalise(answer) for answer in counts} for kind, counts in self._by_type.items()}
 
     def controls(self, question: Question) -> dict[str, str]:
         """Answers of the controls that see no clip; of equally frequent answers the first that was counted.
 
         Returns:
           'most_frequent', the most frequent answer to the question's kind, or to all questions if the kind never
-          occurred; of training answers also 'question_only', that to the very same question after normalisation, or
-          else to its kind.
+          occurred; of training answers also 'question_only', that to the very same question, or else to its kind. Two
+          questions are the same when their notes say that they are 'about' the same, or else when their words are the
+          same after normalisation.
         """
         frequent = _first(self._by_type.get(question.type) or self._all)
         if not self._trained:
@@ -69,7 +79,8 @@ def questions_of(conversation: Conversation) -> list[tuple[int, Question]]:
         if number:  # The template drops a model turn at the very beginning.
             words = conversation.turns[number - 1].text.replace(VIDEO_MARK, "").strip()
             kind = conversation.types[answers] if conversation.types else ""
-            found.append((number - 1, Question(words, turn.text, kind)))
+            note = conversation.notes[answers] if conversation.notes else Note()
+            found.append((number - 1, Question(words, turn.text, kind, note)))
         answers += 1
     return found
 
@@ -91,7 +102,7 @@ def count_answers(source: ConversationSource, show_progress: bool = False) -> Kn
 
 
 def _key(question: Question) -> tuple[str, str]:
-    return question.type, normalise(question.text)
+    return question.type, question.note.about or normalise(question.text)
 
 
 def _first(counts: Counter[str]) -> str | None:

@@ -23,8 +23,8 @@ from hilight_jax.evals.grounding import (
 from hilight_jax.evals.similarity import level_maps
 
 CUE_BALL = "ball:cue"
-# Kinds of things that have a name but no one place: a cushion is a whole side of the table.
-WITHOUT_PLACE = ("cushion",)
+# Kinds of things that have a name but no one place: a cushion is a whole side of the table, the cloth most of it.
+WITHOUT_PLACE = ("cushion", "cloth")
 
 
 class NamedWord(NamedTuple):

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hilight_jax.evals.answer_scores import CONTROLS, Answered, matches
+from hilight_jax.evals.answer_scores import CONTROLS, FIRST_FRAME, WORDINGS, Answered
 from hilight_jax.evals.retrieval import RECALLS
 
 _COLUMNS = ("right", "exact", "frequent", "question", "other clip", "refused", "unheard", "questions")
@@ -39,7 +39,7 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
         title = kind.replace("_", " ")
         lines.append(_encoder_row(title, (*(f"{group[name]:.3f}" for name in names), str(group["questions"]))))
     levels = " + ".join(result["map_levels"])
-    lines += ["", f"maps of the level: {levels}; cushions, which are no one place, are left out"]
+    lines += ["", f"maps of the level: {levels}; cushions and cloth, which are no one place, are left out"]
     if levels := result["grounding"]["levels"]:
         lines += ["", _encoder_row("ball, by one level alone", ("pointing", "rnd patch", "rnd ball"))]
         controls = [f"{classes['ball'][name]:.3f}" for name in ("area_chance", "random_ball")]
@@ -64,6 +64,7 @@ def answer_tables(result: Mapping[str, Any]) -> str:
     if "free" in result:
         lines.append(_group("free (types 3 to 8)", result["free"]))
     lines += [_group("all questions", result["overall"]), *_needs_video(result["needs_video"]), ""]
+    lines += [*_wordings(result), *_first_frames(result)]
     if balance := result["yes_no"]:
         lines.append(_row("yes and no", ("right", "of answers", "of truths")))
         for word, truths in (("yes", balance["truth_yes"]), ("no", 1 - balance["truth_yes"])):
@@ -82,10 +83,35 @@ def asked_table(answered: Sequence[Answered]) -> str:
     """Questions, each above its answer and the truth, for a terminal."""
     lines = []
     for item in answered:
-        mark = "right" if matches(item.answer, item.truth) else "wrong"
+        mark = "right" if item.score == 1 else "wrong" if item.score == 0 else f"{item.score:.2f} of it right"
         said = " ".join(item.answer.split())
         lines += [f"question  {item.question}", f"  answer  {said}", f"  truth   {item.truth}  ({mark})", ""]
     return "\n".join(lines)
+
+
+def _wordings(result: Mapping[str, Any]) -> list[str]:
+    """Right answers to questions in trained and in held-out words, where these are known."""
+    groups = [*result["types"].items(), ("all questions", result["overall"])]
+    known = {kind: group["wordings"] for kind, group in groups if group["wordings"]}
+    if not known:
+        return []
+    lines = [_row("right, by wording", ("trained", "held out", "difference", "questions", "questions"))]
+    for kind, wordings in known.items():
+        shares = [_share(wordings[name]) for name in WORDINGS]
+        difference = "-" if wordings["difference"] is None else f"{wordings['difference']:+.3f}"
+        counts = [str(wordings[f"{name}_questions"]) for name in WORDINGS]
+        lines.append(_row(kind.replace("_", " "), (*shares, difference, *counts)))
+    return [*lines, ""]
+
+
+def _first_frames(result: Mapping[str, Any]) -> list[str]:
+    """Right answers of the model that is shown the first frame only, where that was asked."""
+    known = {kind: group for kind, group in result["types"].items() if group[FIRST_FRAME] is not None}
+    lines = [_row("right, without motion", ("all frames", "first frame", "questions"))] if known else []
+    for kind, group in known.items():
+        figures = (_share(group["normalised"]), _share(group[FIRST_FRAME]), str(group["questions"]))
+        lines.append(_row(kind.replace("_", " "), figures))
+    return [*lines, ""] if lines else []
 
 
 def _calibration(calibration: Mapping[str, Any] | None) -> list[str]:

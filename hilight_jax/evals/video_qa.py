@@ -1,13 +1,16 @@
 """Asks a chat model every question of a held-out source, and again with another clip in the place of its own.
 
-Each question is asked by itself, after all clips shown so far and without the earlier answers. (`history` puts the
-earlier turns of the conversation with their true answers before it instead, for data whose later questions refer to
-earlier ones.) The other clip is the first one of the conversation before it in the source, the first conversation's
-that of the last: fixed, and never one of the question's own. (A question about two clips takes those of two
-conversations.) A question that is too long for the model is left out and named. Rows are streamed; only a few clips
-stay in memory.
+Each question is asked by itself, after all clips shown so far and without the earlier answers; a follow-up stands after
+the question that it follows and its true answer. (`history` puts all earlier turns of the conversation with their true
+answers before a question instead, for data whose later questions refer to earlier ones.) The other clip is the first
+one of the conversation before it in the source, the first conversation's that of the last: fixed, and never one of the
+question's own. (A question about two clips takes those of two conversations.) Questions about what happens next and
+what would happen if (`ABOUT_THE_FUTURE`) are asked again with the first frame in the place of all frames: a model that
+answers from where balls lie, and not from how they move, is as good then. A question that is too long for the model is
+left out and named. Rows are streamed; only a few clips stay in memory.
 """
 
+import collections
 import contextlib
 import itertools
 from collections.abc import Iterable
@@ -20,13 +23,15 @@ from hilight_jax.core.progress import Progress
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import ConversationError
 from hilight_jax.data.conversations.sources import ConversationSource
-from hilight_jax.evals.answer_scores import Answered, matches, summarise_answers
+from hilight_jax.evals.answer_scores import FIRST_FRAME, Answered, summarise_answers
 from hilight_jax.evals.calibration import calibrate
 from hilight_jax.evals.clip_questions import Asked, Asker, ClipQuestion, read_conversations
-from hilight_jax.evals.known_answers import KnownAnswers
+from hilight_jax.evals.known_answers import KnownAnswers, Question
 from hilight_jax.generation.clip_features import ClipFeatures
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig
+
+ABOUT_THE_FUTURE = ("next", "next_potted", "what_if", "what_if_potted")
 
 
 def evaluate_video_qa(
@@ -40,6 +45,7 @@ def evaluate_video_qa(
     history: bool = False,
     batch_size: int = 16,
     num_conversations: int | None = None,
+    questions_per_kind: int | None = None,
     show_progress: bool = False,
 ) -> dict[str, Any]:
     """Scores a chat model's answers by kind of question, with controls; the same figures every time.
@@ -47,7 +53,8 @@ def evaluate_video_qa(
     Figures that are compared need greedy `sampling`. The `known` answers are those of the training source, by default
     the evaluated truths, see `KnownAnswers`. With `controls` the model is also shown other clips; with `history` the
     earlier turns of a conversation stand before a question. The batch size does not change any answer. Without
-    `num_conversations` all are asked.
+    `num_conversations` all are read. With `questions_per_kind` only so many of each kind are asked, the first ones of
+    the source, and only the clips that these need are encoded.
 
     Returns:
       ``{'conversations', 'clips', 'questions', 'skipped', 'history', 'frequent_from', 'overall', 'types', 'yes_no',
@@ -63,7 +70,14 @@ def evaluate_video_qa(
     asker, others = Asker(generator, sampling, data, history, batch_size), OtherClips(2 * data.max_videos)
     asked: list[Asked] = []
     waiting: list[tuple[int, ClipQuestion]] = []  # The first questions, before which there is no other clip yet.
-    skipped, num_used = [], 0
+    skipped, num_used, counts = [], 0, collections.Counter()
+
+    def is_wanted(question: Question) -> bool:
+        counts[question.type] += 1
+        return questions_per_kind is None or counts[question.type] <= questions_per_kind
+
+    def needs_first_frame(question: Question) -> bool:
+        return controls and question.type in ABOUT_THE_FUTURE
 
     def ask_about_others(number: int, row: ClipQuestion) -> bool:
         clips = others.instead_of(row.clips)
@@ -73,17 +87,20 @@ def evaluate_video_qa(
             asked[number] = asked[number]._replace(other_ticket=ticket)
         return clips is not None
 
-    for conversation in read_conversations(generator, source, data, count, batch_size):
+    for conversation in read_conversations(generator, source, data, count, batch_size, is_wanted, needs_first_frame):
         if conversation.clips is None:
             skipped.append(conversation.id)
         else:
-            num_used += 1
+            num_used += bool(conversation.questions)
             for row in conversation.questions:
                 try:
                     asked.append(row.asked(asker.ask(row)))
                 except ConversationError as error:
                     skipped.append(f"{row.id}: {error}")
                     continue
+                if needs_first_frame(row.question):
+                    ticket = asker.ask(row._replace(clips=conversation.first_frames[: len(row.clips)]))
+                    asked[-1] = asked[-1]._replace(first_frame_ticket=ticket)
                 if controls and not ask_about_others(len(asked) - 1, row):
                     waiting.append((len(asked) - 1, row))
             others.add(conversation.clips[:1])
@@ -102,6 +119,8 @@ def evaluate_video_qa(
         beside = known.controls(row.question)
         if row.other_ticket is not None:
             beside["other_clip"] = texts[row.other_ticket]
+        if row.first_frame_ticket is not None:
+            beside[FIRST_FRAME] = texts[row.first_frame_ticket]
         answer = texts[row.ticket]
         answered.append(row.answered(answer, known.heard(answer, row.question.type), beside))
     return {
@@ -113,7 +132,7 @@ def evaluate_video_qa(
         "frequent_from": known.name,
         **summarise_answers(answered),
         "calibration": calibrate(
-            [matches(item.answer, item.truth) for item in answered],
+            [item.score == 1 for item in answered],
             np.stack([asker.log_probs[row.ticket] for row in asked]),
             [item.clip for item in answered],
             [item.type for item in answered],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilight_jax.evals.answer_scores import matches, matches_exactly, normalise, refuses, yes_or_no
+from hilight_jax.evals.answer_matching import matches, matches_exactly, normalise, refuses, yes_or_no
 
 
 @pytest.mark.parametrize(

@@ -211,5 +211,5 @@ def test_of_all_clips_only_a_few_stay_in_memory():
 def test_questions_are_the_turns_that_are_answered():
     turns = [Turn("model", "Hello."), Turn("user", "<video>\nWho?"), Turn("model", "I."), Turn("user", "Why?")]
     ((turn, question),) = questions_of(Conversation("c", (b"",), tuple(turns), ("greeting", "who")))
-    assert turn == 1 and question == ("Who?", "I.", "who")
+    assert turn == 1 and question[:3] == ("Who?", "I.", "who")
     assert questions_of(Conversation("c", (), tuple(turns[1:3])))[0][1].type == ""

@@ -17,6 +17,7 @@ from hilight_jax.data.records import Record
 from hilight_jax.data.sources import StoredSource
 
 TWO_CLIPS = "two_clips"  # The type of questions about two clips.
+FOLLOW_UP = "follow_up"  # The type of questions that refer to the one before them.
 _COMPARISON = {"question": "In which of the two clips {c}?"}
 _TRIES = 8
 

@@ -41,7 +41,7 @@ class Turn(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What is known of one question and its answer, beside its type; empty where nothing is.
+    """Notes on one question and its answer, beside its type; empty where nothing is known.
 
     Attributes:
       wording: ``trained``, or ``held_out`` if training never asks in these words.
