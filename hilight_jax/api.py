@@ -5,16 +5,18 @@ model = hilight_jax.load("runs/tune-demo")
 clip = model.encode_video("shot.mp4")
 text = model.encode_text("the cue ball hits the red ball")
 print(clip @ text)
+best = model.search("the red ball is potted", ["shot.mp4", "other.mp4"])[0]
 print(model.chat([{"role": "user", "text": "Is the red ball potted?", "videos": ["shot.mp4"]}]))
 ```
 """
 
 import dataclasses
+import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float
@@ -24,10 +26,13 @@ from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
 from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.locating import Finder, Located, locate
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import read_video_clip
 from hilight_jax.stages.chat_config import ChatTrainConfig
+from hilight_jax.stages.clip_search import SHORTLIST, EncodedClip, compare, encode_clip
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.finders import ChatFinder, EncoderFinder
 from hilight_jax.stages.load_config import read_config
 from hilight_jax.stages.trained_chat import ChatModel, load_chat_model, make_generator
 from hilight_jax.stages.trained_encoder import TrainedEncoder, load_encoder
@@ -57,6 +62,20 @@ def load(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> "M
     )
 
 
+class Found(NamedTuple):
+    """A video that fits a text.
+
+    Attributes:
+      number: Its place in the list that was searched.
+      similarity: Cosine of the video's and the text's embedding.
+      score: The same with the help of the things that the text names; videos are ordered by it.
+    """
+
+    number: int
+    similarity: float
+    score: float
+
+
 class Model:
     """A trained model, which embeds videos and texts and answers questions.
 
@@ -70,8 +89,11 @@ class Model:
         """Wraps a loaded model; call ``load`` instead."""
         self._workdir, self._known_encoder = workdir, encoder
         self.data, self._generator, self.confidence_temperature = None, None, None
+        self._chat_finder: ChatFinder | None = None
         if chat_model is not None:
             self._origin = chat_model.origins["vision"]
+            if chat_model.config.word_tracks is not None:
+                self._chat_finder = ChatFinder(chat_model)
             self.data = chat_model.data
             self.confidence_temperature = chat_model.confidence_temperature
             self._generator = make_generator(chat_model)
@@ -84,6 +106,16 @@ class Model:
           CheckpointError: Its run cannot be read.
         """
         return self._known_encoder or load_encoder(self._origin.workdir, self._origin.step)
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Finds phrases in frames: a chat model with word tracks by itself, another model with its encoder.
+
+        Raises:
+          CheckpointError: The encoder's run cannot be read.
+        """
+        workdir = self._workdir if self._generator is None else self._origin.workdir
+        return self._chat_finder or EncoderFinder(self.encoder, workdir)
 
     @property
     def generator(self) -> Generator:
@@ -110,6 +142,41 @@ class Model:
         frames = read_video_clip(video, data.num_frames, data.image_size).frames
         return _unit(self.encoder.encode_video(frames[None])["video_embeds"][0])
 
+    def encode_clip(self, video: Video) -> EncodedClip:
+        """Encodes a video for ``search``: its embedding, and the features that words are found in.
+
+        Raises:
+          DataError: The video cannot be decoded.
+        """
+        data = self.encoder.config.data
+        return encode_clip(self.encoder, read_video_clip(video, data.num_frames, data.image_size).frames)
+
+    def search(
+        self,
+        text: str,
+        videos: Sequence[Video | EncodedClip],
+        *,
+        words: bool | None = None,
+        shortlist: int | None = SHORTLIST,
+    ) -> list[Found]:
+        """Orders videos by how well they fit a text, the best first.
+
+        Args:
+          text: A description, such as "the cue ball hits the red ball".
+          videos: Paths, files' bytes, or what ``encode_clip`` returned, which saves encoding them again.
+          words: Look for the things that the text names in the videos of the shortlist; None does where the encoder
+            has local heads.
+          shortlist: Length of the shortlist, the videos of the highest cosine; None takes all.
+
+        Raises:
+          ConfigError: ``words`` is True, but the encoder has no local heads.
+          DataError: The text has no words, there is no video, or one cannot be decoded.
+        """
+        clips = [video if isinstance(video, EncodedClip) else self.encode_clip(video) for video in videos]
+        similarity, score = (x.tolist() for x in compare(self.encoder, text, clips, words, shortlist))
+        order = sorted(range(len(clips)), key=lambda number: -score[number])
+        return [Found(number, similarity[number], score[number]) for number in order]
+
     def encode_text(self, text: str) -> Float[np.ndarray, " E"]:
         """Embeds a text as a vector of length 1; a text longer than the encoder's captions is cut.
 
@@ -120,6 +187,41 @@ class Model:
             raise DataError(f"the text is {text!r}; it needs at least one word.")
         tokens = ClipTokenizer(self.encoder.config.data.text_length)(text)
         return _unit(self.encoder.encode_text(tokens.ids[None], tokens.mask[None])["text_embeds"][0])
+
+    @overload
+    def locate(self, video: Video, phrases: str, frames: int | Sequence[int] | None = None) -> Located: ...
+
+    @overload
+    def locate(
+        self, video: Video, phrases: Sequence[str], frames: int | Sequence[int] | None = None
+    ) -> list[Located]: ...
+
+    def locate(
+        self, video: Video, phrases: str | Sequence[str], frames: int | Sequence[int] | None = None
+    ) -> Located | list[Located]:
+        """Finds where a named thing is in the frames of a video.
+
+        ```python
+        found = model.locate("shot.mp4", "the red ball", frames=24)
+        print(found.times[found.seen], found.x[found.seen], found.y[found.seen])  # Seconds and pixels.
+        ```
+
+        Args:
+          video: Its path or its bytes.
+          phrases: A thing in a few words; or several, which gives a list. A word that a caption of the training data
+            never named is found badly, and an encoder without local heads finds nothing well.
+          frames: How many, spread evenly from the first to the last, or their numbers, from 0, in any order and as many
+            as you like; None for those that the model sees. A video of fewer frames than that repeats some.
+
+        Raises:
+          CheckpointError: The run of the encoder that a chat model was built on cannot be read.
+          ConfigError: ``frames`` is empty or no number.
+          DataError: The video cannot be decoded or has no such frame, or a phrase names nothing visible.
+        """
+        named = [phrases] if isinstance(phrases, str) else list(phrases)
+        wanted = self.finder.num_frames if frames is None else _frames(frames)
+        found = locate(self.finder, read_video_clip(video, wanted, self.finder.image_size), named)
+        return found[0] if isinstance(phrases, str) else found
 
     def chat(
         self, turns: Sequence[Mapping[str, Any]], *, on_text: Callable[[str], None] | None = None, **sampling: Any
@@ -167,6 +269,17 @@ class Model:
                     f"'{name}' is no option of sampling.{nearest(name, known)} Known: {', '.join(known)}."
                 )
         return Dialogue(self.generator, self.data, SamplingConfig(**sampling))
+
+
+def _frames(frames: int | Sequence[int]) -> int | list[int]:
+    """Checks the frames that ``locate`` is asked for."""
+    try:
+        wanted = [operator.index(frame) for frame in frames] if isinstance(frames, Iterable) else operator.index(frames)
+    except TypeError:
+        wanted = 0
+    if not wanted or (isinstance(wanted, int) and wanted < 1):
+        raise ConfigError(f"frames is {frames!r:.60}; give the number of frames, at least 1, or their numbers.")
+    return wanted
 
 
 def _check_turn(number: int, turn: Mapping[str, Any]) -> None:

@@ -44,6 +44,27 @@ def test_vectors_have_length_one_and_share_a_space(encoder, root):
     assert not np.allclose(video, encoder.encode_video(root / "b.mp4"))
 
 
+def test_a_search_orders_videos_by_their_score(encoder, root):
+    videos = [root / "a.mp4", (root / "b.mp4").read_bytes(), encoder.encode_clip(root / "a.mp4")]
+    found = encoder.search("the red ball", videos)
+    assert sorted(each.number for each in found) == [0, 1, 2]
+    assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
+    cosines = [encoder.encode_video(root / name) @ encoder.encode_text("the red ball") for name in ("a.mp4", "b.mp4")]
+    similarity = {each.number: each.similarity for each in found}
+    np.testing.assert_allclose([similarity[0], similarity[1], similarity[2]], [*cosines, cosines[0]], atol=1e-6)
+    plain = encoder.search("the red ball", videos, words=False)
+    assert all(each.score == each.similarity for each in plain)
+    assert encoder.search("the red ball", videos, words=True, shortlist=1)[0].number == plain[0].number
+    assert [each.score for each in found] != [each.score for each in plain]
+
+
+def test_what_cannot_be_searched_is_refused(encoder, root):
+    with pytest.raises(DataError, match="at least one word"):
+        encoder.search("...", [root / "a.mp4"])
+    with pytest.raises(DataError, match="there is no clip"):
+        encoder.search("a ball", [])
+
+
 def test_a_chat_model_embeds_with_the_encoder_that_it_was_built_on(encoder, model, root):
     np.testing.assert_array_equal(model.encode_video(root / "a.mp4"), encoder.encode_video(root / "a.mp4"))
     np.testing.assert_array_equal(model.encode_text("a ball"), encoder.encode_text("a ball"))
@@ -138,3 +159,33 @@ def test_what_is_no_model_is_refused(root, tmp_path):
 def test_importing_the_package_does_not_import_jax():
     code = "import sys, hilight_jax; hilight_jax.load; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_things_are_located_in_frames_of_a_video(encoder, model, root):
+    video = root / "a.mp4"  # Six frames of 128 x 80 px, five a second; the model sees four.
+    found = encoder.locate(video, "the red ball")
+    assert found.phrase == "the red ball" and found.frames.tolist() == [0, 1, 3, 5]
+    np.testing.assert_allclose(found.times, [0, 0.2, 0.6, 1.0], atol=1e-3)
+    assert ((0 <= found.x) & (found.x <= 128) & (0 <= found.y) & (found.y <= 80)).all()
+    assert found.seen.tolist() == (found.strength >= 0.25).tolist()
+    red, blue = encoder.locate(video.read_bytes(), ["red ball", "the blue ball"], frames=[0, 1, 3, 5])
+    np.testing.assert_array_equal(red.x, found.x)
+    np.testing.assert_array_equal(red.strength, found.strength)
+    assert blue.phrase == "the blue ball" and not np.array_equal(blue.strength, red.strength)
+    assert encoder.locate(video, "red ball", frames=6).frames.tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(model.locate(video, "red ball").strength, found.strength)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "frames", "error", "message"),
+    [
+        ("it", None, DataError, "'it' names nothing that can be seen"),
+        ("red", 0, ConfigError, "frames is 0; give the number of frames"),
+        ("red", [], ConfigError, r"frames is \[\]; give"),
+        ("red", [1.5], ConfigError, "or their numbers"),
+        ("red", [6], DataError, r"a\.mp4: frame 6 was asked for, but the video has the frames 0 to 5"),
+    ],
+)
+def test_what_cannot_be_located_is_refused(encoder, root, phrase, frames, error, message):
+    with pytest.raises(error, match=message):
+        encoder.locate(root / "a.mp4", phrase, frames)
