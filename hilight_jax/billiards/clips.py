@@ -53,24 +53,26 @@ def make_clip(world: World, split: str, number: int, attempt: int = 0, fps: floa
     unseen = split == "unseen"
     camera = pick(world.unseen_cameras if unseen else world.cameras, rng)
     cloth = pick(world.unseen_cloths if unseen else world.cloths, rng)
-    act = pick(world.acts, rng) if len(world.acts) > 1 else world.acts[0]
+    plays = [(act, layout) for act, layout, weight in world.plays for _ in range(weight)]
+    play = pick(plays, rng) if plays else None
+    act = play[0] if play else "shot"
     # A shot is played to its end, unless the window begins with the strike and nobody looks ahead.
     time_limit = world.window[1] if world.window_at == "strike" and not world.looks_ahead else 30.0
     for _ in range(_TRIES):
-        setup = setups.draw(world, act, _TABLE, rng)
+        setup = setups.draw(world, play, _TABLE, rng)
         shot = simulate(_TABLE, setup.ball_ids, setup.positions, setup.strike, time_limit, setup.potted)
         window = staging.window(world, act, shot, rng)
         if window is None or not staging.keeps_the_rules(setup, shot):
             continue
         start, times = window
         lens = cameras.sample(camera, rng, world.width, world.height, _TABLE, tuple(setup.focus))
-        has_stick = world.cue_stick and act in ("shot", "early")
+        has_stick = world.cue_stick and act not in ("rolling", "rest")
         rotations = random_rotations(len(shot.ball_ids), rng)
         people = scenery.cast(world, setup, lens, has_stick, rng)
-        take = Take(_TABLE, shot, setup.strike, lens, start, has_stick, rotations, people)
+        take = Take(_TABLE, shot, setup.strike, lens, start, has_stick, rotations, people, world.late_turns)
         if not staging.is_worth_showing(world, act, take.footage(times)):
             continue
-        if act == "early" and not prospects.is_settled(setup, shot, _TABLE):
+        if act in ("early", "nearly") and not prospects.is_settled(setup, shot, _TABLE):
             continue
         scene = scenery.scene(world, lens, _TABLE, cloth, unseen, rng)
         quality = scenery.quality(world, rng)

@@ -11,13 +11,17 @@ import numpy as np
 from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.physics.simulation import Strike
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
-from hilight_jax.billiards.placing import Setup, angle_of, apart
+from hilight_jax.billiards.placing import Setup, angle_of, fitting
+from hilight_jax.billiards.worlds import World
 
-LAYOUTS = ("pocket", "rail", "group")
 REACH = 0.2  # Radius around the focus in which balls lie, metres.
+_RAIL_PACE = 0.8  # of a world's speeds: slow enough for the way to a cushion and back to stay in the picture.
 _FAR = 0.6  # Distance from the focus of a cue ball that is out of the picture, metres.
 _GAP = 2.5 * BALL_RADIUS  # Smallest distance between balls' centres, metres.
-_CANDIDATES = 120  # Places drawn for the other balls; far more than are needed.
+_MARGIN = 0.12  # Metres from the rails at which a ball is clear of every pocket.
+# Metres that the runner has to go to the target; long where its way is all that there is to see.
+_WAY, _LONG_WAY = (0.06, 0.2), (0.16, 0.25)
+_CANDIDATES = 40  # Places drawn for the other balls.
 _TRIES = 200
 
 
@@ -31,80 +35,84 @@ class _Idea(NamedTuple):
 
 
 def draw(
-    layout: str,
-    ball_ids: tuple[str, ...],
-    speed: tuple[float, float],
-    has_cue_ball: bool,
-    table: Table,
-    rng: np.random.Generator,
+    act: str, layout: str, ball_ids: tuple[str, ...], world: World, table: Table, rng: np.random.Generator
 ) -> Setup:
-    """Draws a shot.
+    """Draws the shot of an act and a layout of `World.plays`.
 
-    Args:
-      layout: one of `LAYOUTS`.
-      ball_ids: 'cue' and at least two others.
-      speed: slowest and fastest speed of the runner, m/s.
-      has_cue_ball: True if the cue ball is the runner; False if it is out of sight and the first other ball is.
-      table: the table.
-      rng: draws everything.
+    ``ball_ids`` are 'cue' and at least two others. In the acts 'rolling' and 'rest' the cue ball is out of sight and
+    the first of the others is the runner.
     """
+    has_cue_ball = act not in ("rolling", "rest")
+    slowest, fastest = world.early_speed if act == "early" else world.close_speed
+    pace = _RAIL_PACE if layout == "rail" else 1.0
+    way = _LONG_WAY if act == "early" else _WAY
     for _ in range(_TRIES):
-        idea = {"pocket": _at_pocket, "rail": _at_rail, "group": _in_group}[layout](table, rng)
+        idea = _LAYOUTS[layout](way, table, rng)
         around = idea.focus + REACH * _in_disc(_CANDIDATES, rng)
         candidates = np.concatenate([[idea.runner, idea.target], around])
-        if np.hypot(*(idea.runner - idea.target)) < _GAP or not table.holds(candidates[:2]).all():
+        on_cloth = table.holds(candidates)
+        if not on_cloth[:2].all() or np.hypot(*(idea.runner - idea.target)) < _GAP:
             continue
-        strike = Strike(rng.uniform(*speed), idea.angle, top=rng.uniform(-0.1, 0.3), ball=0 if has_cue_ball else 1)
+        placed = fitting(candidates[on_cloth], len(ball_ids) - (not has_cue_ball), _GAP)
+        if placed is None:
+            continue
+        speed = pace * rng.uniform(slowest, fastest)
+        strike = Strike(speed, idea.angle, top=rng.uniform(-0.1, 0.3), ball=0 if has_cue_ball else 1)
         if has_cue_ball:
-            positions, potted = apart(candidates, len(ball_ids), _GAP, table), ()
-        else:
-            potted = ("cue",) if rng.integers(2) else ()
-            far = _far_from(idea.focus, table, rng)
-            positions = np.concatenate([[far], apart(candidates, len(ball_ids) - 1, _GAP, table)])
-        return Setup("eight_ball", ball_ids, positions, strike, idea.focus, potted)
+            return Setup("eight_ball", ball_ids, placed, strike, idea.focus)
+        positions = np.concatenate([[_far_from(idea.focus, table, rng)], placed])
+        return Setup("eight_ball", ball_ids, positions, strike, idea.focus, ("cue",) if rng.integers(2) else ())
     raise RuntimeError(f"no shot of the layout '{layout}' fits on {table}.")
 
 
-def _at_pocket(table: Table, rng: np.random.Generator) -> _Idea:
-    """Plays the target at a pocket, well enough to pot it about half of the time."""
+def _at_pocket(way: tuple[float, float], table: Table, rng: np.random.Generator) -> _Idea:
+    """Plays the target at a pocket, well enough to pot it more often than not."""
     pocket = pick(table.pockets, rng)
     inward = pocket.mouth.mean(0) - pocket.center
     inward /= np.hypot(*inward)
-    focus = pocket.center + inward * rng.uniform(0.13, 0.19) + rng.normal(0, 0.015, 2)
-    target = pocket.center + _turned(inward, rng.uniform(-0.7, 0.7)) * rng.uniform(0.13, 0.25)
+    target = pocket.center + _turned(inward, rng.uniform(-0.7, 0.7)) * rng.uniform(0.12, 0.22)
     away = (target - pocket.center) / np.hypot(*(target - pocket.center))
     touching = target + 2 * BALL_RADIUS * away
-    runner = touching + _turned(away, np.clip(rng.normal(0, 0.4), -0.9, 0.9)) * rng.uniform(0.06, 0.2)
-    return _Idea(focus, runner, target, angle_of(touching - runner) + rng.normal(0, 0.05))
+    runner = touching + _turned(away, np.clip(rng.normal(0, 0.4), -0.9, 0.9)) * rng.uniform(*way)
+    middle = (runner - pocket.center) / 2
+    focus = pocket.center + middle * np.clip(0.17 / np.hypot(*middle), 0.8, 1.25) + rng.normal(0, 0.012, 2)
+    return _Idea(focus, runner, target, angle_of(touching - runner) + rng.normal(0, 0.04))
 
 
-def _at_rail(table: Table, rng: np.random.Generator) -> _Idea:
+def _at_rail(way: tuple[float, float], table: Table, rng: np.random.Generator) -> _Idea:
     """Plays the target, or the runner itself, at a cushion."""
     rail = pick(table.rails, rng)
-    along = rail.end - rail.start
-    point = rail.start + along * rng.uniform(0.1, 0.9)
-    focus = point + rail.normal * rng.uniform(0.1, 0.15)
-    target = point + rail.normal * rng.uniform(0.05, 0.17) + along * rng.uniform(-0.12, 0.12)
-    runner = target + _turned(rail.normal, rng.uniform(-1.0, 1.0)) * rng.uniform(0.1, 0.22)
-    aim = target if rng.random() < 0.6 else point + along * rng.uniform(-0.15, 0.15)
-    return _Idea(focus, runner, target, angle_of(aim - runner) + rng.normal(0, 0.06))
+    along = (rail.end - rail.start) / np.hypot(*(rail.end - rail.start))
+    point = rail.start + (rail.end - rail.start) * rng.uniform(0.1, 0.9)
+    focus = point + rail.normal * rng.uniform(0.14, 0.19)
+    if rng.random() < 0.5:
+        runner = point + _turned(rail.normal, rng.uniform(-0.8, 0.8)) * rng.uniform(0.2, 0.32)
+        target = point + rail.normal * rng.uniform(0.05, 0.25) + along * pick((-1, 1), rng) * rng.uniform(0.08, 0.18)
+        return _Idea(focus, runner, target, angle_of(point - runner) + rng.normal(0, 0.1))
+    target = point + rail.normal * rng.uniform(0.1, 0.18) + along * rng.uniform(-0.1, 0.1)
+    runner = target + _turned(rail.normal, rng.uniform(-0.9, 0.9)) * (_GAP + rng.uniform(*way))
+    return _Idea(focus, runner, target, angle_of(target - runner) + rng.normal(0, 0.08))
 
 
-def _in_group(table: Table, rng: np.random.Generator) -> _Idea:
+def _in_group(way: tuple[float, float], table: Table, rng: np.random.Generator) -> _Idea:
     """Plays the target anywhere on the table, the edge mostly in the picture."""
     size = np.array([table.width, table.length])
     focus = rng.uniform(0.12, 0.88, 2) * size
     focus[0] = pick((0.16, table.width - 0.16, focus[0]), rng)
-    runner, target = focus + REACH * _in_disc(2, rng)
+    middle = focus + 0.3 * REACH * _in_disc(1, rng)[0]
+    half = _turned(np.array([1.0, 0.0]), rng.uniform(0, 2 * np.pi)) * (_GAP + rng.uniform(*way)) / 2
+    runner, target = middle - half, middle + half
     return _Idea(focus, runner, target, angle_of(target - runner) + rng.normal(0, 0.06))
+
+
+_LAYOUTS = {"pocket": _at_pocket, "rail": _at_rail, "group": _in_group}
 
 
 def _far_from(focus: np.ndarray, table: Table, rng: np.random.Generator) -> np.ndarray:
     """Returns a place [2] on the cloth out of the picture, metres."""
-    margin = 2 * BALL_RADIUS
     while True:
-        place = rng.uniform(margin, [table.width - margin, table.length - margin])
-        if np.hypot(*(place - focus)) > _FAR and table.holds(place[None]).all():
+        place = rng.uniform(_MARGIN, [table.width - _MARGIN, table.length - _MARGIN])
+        if np.hypot(*(place - focus)) > _FAR:
             return place
 
 

@@ -31,6 +31,8 @@ class Take:
       has_stick: True if a cue stick is shown before and at the strike.
       rotations: [n, 3, 3] of the balls before the strike.
       people: who may be in the picture.
+      late_turns: a rebound also counts as shown where the turn is seen one frame later: a ball that meets a cushion
+        just before a frame has hardly turned in it.
     """
 
     table: Table
@@ -41,6 +43,7 @@ class Take:
     has_stick: bool
     rotations: np.ndarray
     people: tuple[Person, ...] = ()
+    late_turns: bool = False
 
     def frames(self, scene: Scene, times: np.ndarray, shutter: float, exposures: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws the frames at ``times`` [F], seconds after the first; each is the mean of ``exposures`` instants.
@@ -105,6 +108,8 @@ class Take:
                 at_rest=at_rest,
                 sole_cause=_is_sole_cause(event, in_gap[frame]),
             )
+            if self.late_turns and kind == "rebound" and _is_only_contact(event, in_gap[frame : frame + 2]):
+                shown = shown or (frame + 1 < len(in_gap) and is_shown(kind, balls[ball], met, frame + 1))
             happenings.append(Happening(kind, event.time - self.start, ball, other, frame, shown))
         return Footage(
             times=times,
@@ -172,8 +177,13 @@ def _is_sole_cause(event: Event, gap: list[Event]) -> bool:
     if event.kind == "ball_ball":
         earlier = gap[: gap.index(event)]
         return not any(other.kind == "ball_ball" and event.balls[1] in other.balls for other in earlier)
-    contacts = [other for other in gap if other.kind in ("ball_ball", "cushion") and event.balls[0] in other.balls]
-    return event.kind != "cushion" or len(contacts) == 1
+    return event.kind != "cushion" or _is_only_contact(event, [gap])
+
+
+def _is_only_contact(event: Event, gaps: list[list[Event]]) -> bool:
+    """Returns True if no other event between some frames is a contact of the same ball."""
+    contacts = [other for gap in gaps for other in gap if other.kind in ("ball_ball", "cushion")]
+    return sum(event.balls[0] in other.balls for other in contacts) == 1
 
 
 def _centers(positions: np.ndarray) -> np.ndarray:

@@ -37,14 +37,26 @@ class Setup:
 
 
 def apart(candidates: np.ndarray, count: int, gap: float, table: Table) -> np.ndarray:
-    """Returns the first ``count`` candidates [k, 2] that lie on the cloth with their centres at least ``gap`` apart."""
+    """Returns the first ``count`` candidates [k, 2] that lie on the cloth with their centres at least ``gap`` apart.
+
+    Raises:
+      RuntimeError: there are not so many.
+    """
+    chosen = fitting(candidates[table.holds(candidates)], count, gap)
+    if chosen is None:
+        raise RuntimeError(f"{count} balls do not fit at a distance of {gap} m; ask for fewer.")
+    return chosen
+
+
+def fitting(candidates: np.ndarray, count: int, gap: float) -> np.ndarray | None:
+    """Returns the first ``count`` candidates [k, 2] at least ``gap`` apart, or None where there are not so many."""
     chosen = np.zeros((0, 2))
-    for candidate in candidates[table.holds(candidates)]:
+    for candidate in candidates:
         if (np.hypot(*(chosen - candidate).T) >= gap).all():
             chosen = np.concatenate([chosen, candidate[None]])
             if len(chosen) == count:
                 return chosen
-    raise RuntimeError(f"{count} balls do not fit at a distance of {gap} m; ask for fewer.")
+    return None
 
 
 def angle_of(direction: np.ndarray) -> float:

@@ -12,9 +12,9 @@ from hilight_jax.billiards.worlds import World
 _CLOSE = 0.165  # Radius of the circle of the layout 'close', metres: what a close camera has in view.
 
 
-def draw(world: World, act: str, table: Table, rng: np.random.Generator) -> Setup:
-    """Draws a setup of a world for an act (`World.acts`)."""
-    game, layout = pick(world.games, rng), pick(world.layouts, rng)
+def draw(world: World, play: tuple[str, str] | None, table: Table, rng: np.random.Generator) -> Setup:
+    """Draws a setup of a world, for an act and a layout of `World.plays` where it has plays."""
+    game, layout = pick(world.games, rng), play[1] if play else pick(world.layouts, rng)
     if layout == "rack":
         return _rack(game, world, table, rng)
     numbers = [ball for ball in world.balls if game == "eight_ball" or int(ball) <= 9]
@@ -23,9 +23,8 @@ def draw(world: World, act: str, table: Table, rng: np.random.Generator) -> Setu
     if game == "nine_ball":
         numbers.sort(key=int)  # The first object ball is the one that the cue ball goes for.
     ball_ids = ("cue", *numbers)
-    if layout in edge_setups.LAYOUTS:
-        speed = world.early_speed if act == "early" else world.close_speed
-        return edge_setups.draw(layout, ball_ids, speed, act in ("shot", "early"), table, rng)
+    if play:
+        return edge_setups.draw(*play, ball_ids, world, table, rng)
     return (_close if layout == "close" else _scattered)(game, ball_ids, world, table, rng)
 
 

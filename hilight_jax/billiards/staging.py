@@ -9,20 +9,20 @@ from hilight_jax.billiards.placing import Setup
 from hilight_jax.billiards.worlds import World
 
 _WAY = 1.0  # Radii that a ball moves at least between the first and the last frame that are to show it rolling.
-_SOONEST_CONTACT = 0.6  # Seconds after the strike: earlier contacts leave too little to see of the way there.
+_SOONEST_END = 0.45  # Seconds after the strike: earlier ends leave too little to see of the way there.
 
 
 def window(world: World, act: str, shot: Shot, rng: np.random.Generator) -> tuple[float, np.ndarray] | None:
     """Returns the start of the first frame on the shot's clock, and the times [F] of all frames after it, seconds.
 
-    None where the shot does not suit the act (`World.acts`).
+    None where the shot does not suit the act (`World.plays`).
     """
     length = rng.uniform(*world.window)
-    if act == "early":
-        contact = next((event.time for event in shot.events if event.kind in ("ball_ball", "cushion", "pocket")), 0.0)
-        if contact < _SOONEST_CONTACT:
+    if act in ("early", "nearly"):
+        awaited = ("pocket",) if act == "nearly" else ("ball_ball", "cushion", "pocket")
+        end = next((event.time for event in shot.events if event.kind in awaited), 0.0) - rng.uniform(0.02, 0.1)
+        if end < _SOONEST_END:
             return None
-        end = contact - rng.uniform(0.02, 0.1)
         start = -rng.uniform(0, min(world.lead, 0.6 * end))
         length = min(length, end - start)
         start = end - length
@@ -54,6 +54,8 @@ def is_worth_showing(world: World, act: str, footage: Footage) -> bool:
     if footage.balls_seen() in ([], ["ball:cue"]):
         return False
     cue_ball = footage.balls["ball:cue"]
+    if act == "nearly":
+        return len(footage.balls_seen(footage.last)) > 1 and cue_ball.seen(0)
     if act == "early":
         waited_for = footage.balls_seen(footage.last)
         return len(waited_for) > 1 and all(cue_ball.seen(frame) for frame in range(len(footage.times)))
@@ -62,7 +64,7 @@ def is_worth_showing(world: World, act: str, footage: Footage) -> bool:
     if not footage.shown:
         return False
     if not world.all_in_view:
-        return len(world.acts) == 1 or cue_ball.seen(0)
+        return not world.plays or cue_ball.seen(0)
     first = next((h for h in footage.happenings if h.kind == "strike"), None)
     return footage.nothing_hidden(0) and first is not None and first.shown
 

@@ -39,11 +39,11 @@ class World:
       num_frames: sampled frames of a clip.
       games: 'eight_ball' (any balls) and 'nine_ball' (balls 1 to 9; the cue ball goes for the lowest).
       layouts: arrangements of balls, one drawn per clip: 'close' (around the focus, a gentle shot straight at a ball),
-        'table' (anywhere, a shot that would pot a ball), 'rack' (the opening break), or one of `edge_setups.LAYOUTS`.
+        'table' (anywhere, a shot that would pot a ball) or 'rack' (the opening break).
       num_balls: fewest and most balls on the table, the cue ball counted, but for a break.
       balls: the object balls of this world.
       speed: slowest and fastest speed of the cue ball when struck, m/s.
-      close_speed: the same for the layouts near the camera.
+      close_speed: the same for the layout 'close' and for plays.
       early_speed: the same for the act 'early'.
       window: shortest and longest time between the first and the last frame, seconds; cut where all balls have stopped.
       window_at: 'strike' (the first frame shows the strike) or 'event' (an event of the shot lies well inside).
@@ -59,8 +59,11 @@ class World:
       shutter: exposure of a frame, seconds; moving balls blur over it.
       exposures: instants averaged within the shutter; 1 for none of it.
       blurred: share of the clips with a shutter; sharp otherwise.
-      acts: one drawn per clip: 'shot'; 'early', a shot whose last frame comes before the first contact; 'rolling', an
-        object ball that rolls, and 'rest', in which nothing moves, both without the cue ball in the picture.
+      plays: (act, layout, weight) of `edge_setups`, one drawn per clip in proportion to the weights, in the place of
+        ``layouts``; empty for none. Acts are 'shot'; 'early', a shot whose last frame comes before the first contact;
+        'nearly', one whose last frame comes before a ball falls; 'rolling', an object ball that rolls, and 'rest', in
+        which nothing moves, both without the cue ball in the picture.
+      late_turns: count a rebound as shown also where its turn is seen one frame later.
       textures: of the cloth, in the splits train and validation.
       unseen_textures: of the cloth, in the split unseen.
       people: share of the clips with an arm over the table, with a body beside it, and, doubled, with a bridge hand.
@@ -98,7 +101,8 @@ class World:
     shutter: float = 0.0
     exposures: int = 1
     blurred: float = 1.0
-    acts: tuple[str, ...] = ("shot",)
+    plays: tuple[tuple[str, str, int], ...] = ()
+    late_turns: bool = False
     textures: tuple[str, ...] = ("plain",)
     unseen_textures: tuple[str, ...] = ("plain",)
     people: float = 0.0
@@ -152,13 +156,13 @@ EDGE = World(
     height=80,
     num_frames=6,
     games=("eight_ball",),
-    layouts=("pocket", "pocket", "rail", "group"),
+    layouts=(),
     num_balls=(3, 6),
     balls=DEMO.balls,
     speed=(1.2, 4.0),
-    close_speed=(0.4, 0.9),
-    early_speed=(0.28, 0.45),
-    window=(2.0, 2.6),
+    close_speed=(0.45, 0.85),
+    early_speed=(0.35, 0.55),
+    window=(1.6, 2.4),
     window_at="strike",
     lead=0.4,
     smallest_ball=4.0,
@@ -169,18 +173,29 @@ EDGE = World(
     unseen_cloths=UNSEEN_EDGE_CLOTHS,
     textures=("plain", "worn", "striped", "chalked"),
     unseen_textures=("checked", "faded"),
-    acts=("shot", "shot", "shot", "shot", "early", "early", "rolling", "rest"),
+    plays=(
+        ("shot", "pocket", 4),
+        ("shot", "rail", 5),
+        ("shot", "group", 1),
+        ("early", "pocket", 4),
+        ("early", "group", 1),
+        ("nearly", "pocket", 3),
+        ("rolling", "pocket", 4),
+        ("rolling", "rail", 2),
+        ("rest", "pocket", 1),
+    ),
+    late_turns=True,
     people=0.15,
     banner=0.15,
     exposure=(0.75, 1.2),
     noise=(1.0, 6.0),
     shutter=1 / 40,
-    exposures=3,
+    exposures=2,
     blurred=0.2,
     quantizer=(2, 10),
     looks_ahead=True,
     style=Style(numbers=False, max_tokens=45, variants=3, rich=True),
-    sizes=(("train", 4000), ("validation", 768), ("unseen", 768)),
+    sizes=(("train", 4000), ("validation", 1152), ("unseen", 1152)),
 )
 
 # The size that the real encoder trains on: 12 frames of 224 pixels around an event, the whole table and close-ups.

@@ -120,10 +120,10 @@ VIEWS = {
     "side": View((36, 52), (-90, 90), 12, (32, 46), 1),
     "corner": View((30, 44), (-120, -60, 60, 120), 12, (34, 48), 2),
     "rail": View((20, 27), None, 0, (44, 54), 3, (2.4, 3.0)),
-    "steep": View((66, 84), _ALONG_RAILS, 34, (26, 44), 4, (3.75, 4.5)),
-    "slanted": View((50, 66), _ALONG_RAILS, 34, (16, 28), 8, (3.95, 4.6)),
-    "distant": View((38, 47), _ALONG_RAILS, 34, (8, 13), 8, (3.75, 4.4)),
-    "rolled": View((56, 76), _ALONG_RAILS, 14, (22, 36), 26, (3.9, 4.6), 12),
+    "steep": View((66, 84), _ALONG_RAILS, 32, (26, 44), 4, (3.75, 4.5)),
+    "slanted": View((50, 66), _ALONG_RAILS, 30, (16, 28), 8, (3.95, 4.6)),
+    "distant": View((38, 47), _ALONG_RAILS, 30, (8, 13), 8, (3.75, 4.4)),
+    "rolled": View((56, 76), _ALONG_RAILS, 12, (22, 36), 22, (3.9, 4.6), 12),
 }
 TRAIN_CAMERAS = ("close", "top", "side", "corner")
 UNSEEN_CAMERAS = ("close_low", "rail")

@@ -88,7 +88,7 @@ class Rod:
         return rod if rod.box.area else None
 
     def cover(self):
-        """Returns share of the length, depth, distance from the axis in radii, and coverage of each pixel, [y, x] float32.
+        """Returns each pixel's share of the length, depth, distance from the axis in radii, coverage; float32 [y, x].
 
         A share of the way in the picture is not one of the way in the world: 1 / depth is linear in the picture.
         """
