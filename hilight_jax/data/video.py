@@ -19,10 +19,12 @@ import av.error
 import av.stream
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from jaxtyping import Float
 
 from hilight_jax.core.errors import DataError
 
 Video = bytes | str | os.PathLike
+USUAL_RATE = 25.0  # Frames a second of a video without times.
 _SMALL_BYTES = 64 * 2**20
 # Containers whose index lists every frame: fewer packets than listed means that the end of the file is missing.
 _INDEXED = "mov"
@@ -71,20 +73,44 @@ def decode(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) ->
       VideoError: The video is missing, empty, no video, cut short, or has no frame that decodes.
       IndexError: A frame number lies outside the video.
     """
+    return _to_rgb(_select(video, choose))
+
+
+def decode_timed(
+    video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]
+) -> tuple[np.ndarray, Float[np.ndarray, " chosen"]]:
+    """Decodes as ``decode``, and returns the seconds from the first frame of the video to each chosen one as well.
+
+    Frames without times, as in a raw stream, count as 1/25 s each.
+    """
+    numbers: list[int] = []
+
+    def with_first(num_frames: int) -> list[int]:
+        numbers[:] = _checked(choose(num_frames), num_frames)
+        return [0, *numbers]
+
+    first, *frames = _select(video, with_first)
+    times = [frame.time for frame in (first, *frames)]
+    if None in times:
+        return _to_rgb(frames), np.array(numbers) / USUAL_RATE
+    return _to_rgb(frames), np.array(times[1:], float) - times[0]
+
+
+def _select(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> list[av.VideoFrame]:
     with _open(video) as (container, stream):
         frame_bytes = 3 * stream.codec_context.width * stream.codec_context.height
         if isinstance(video, bytes) and 0 < stream.frames * frame_bytes <= _SMALL_BYTES:
             stream.thread_type = "NONE"
             frames = list(_frames(container, stream))
             indices = _checked(choose(len(frames)), len(frames))
-            return _to_rgb([frames[i] for i in indices])
+            return [frames[i] for i in indices]
         timeline = _read_timeline(container, stream)
     if timeline is not None:
         indices = _checked(choose(len(timeline.times)), len(timeline.times))
         with _open(video) as (container, stream):
             found = _seek_frames(container, stream, timeline, sorted(set(indices)))
         if found is not None:
-            return _to_rgb([found[i] for i in indices])
+            return [found[i] for i in indices]
     return _decode_in_order(video, choose)
 
 
@@ -213,7 +239,7 @@ def _seek_frames(
     return found
 
 
-def _decode_in_order(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> np.ndarray:
+def _decode_in_order(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> list[av.VideoFrame]:
     with _open(video) as (container, stream):
         stream.thread_type = "AUTO"
         num_frames = sum(1 for _ in _frames(container, stream))
@@ -222,7 +248,7 @@ def _decode_in_order(video: Video, choose: Callable[[int], Sequence[int] | np.nd
     with _open(video) as (container, stream):
         stream.thread_type = "AUTO"
         found = {i: frame for i, frame in enumerate(_frames(container, stream)) if i in wanted}
-    return _to_rgb([found[i] for i in indices])
+    return [found[i] for i in indices]
 
 
 def _checked(indices: Sequence[int] | np.ndarray, num_frames: int) -> list[int]:

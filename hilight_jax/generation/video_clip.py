@@ -1,10 +1,11 @@
-"""Reads evenly spaced frames of a video, at the model's size and as pictures in the video's own shape."""
+"""Reads frames of a video, at the model's size and as pictures in the video's own shape."""
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.conversation import PickledClip, read_frames
@@ -18,7 +19,7 @@ _UNNAMED = "the video"
 
 
 class VideoClip(NamedTuple):
-    """Evenly spaced frames of a video.
+    """Frames of a video.
 
     Attributes:
       name: Of the file.
@@ -26,6 +27,8 @@ class VideoClip(NamedTuple):
       pictures: uint8 [F, Y, X, 3], the same frames in the video's own shape, at drawing size.
       numbers: Their indices in the video.
       num_total: Frames of the video.
+      times: Seconds from the first frame of the video to each.
+      size: Rows and columns of the video as it is shown.
     """
 
     name: str
@@ -33,29 +36,46 @@ class VideoClip(NamedTuple):
     pictures: UInt8[np.ndarray, "F Y X 3"]
     numbers: Int[np.ndarray, " F"]
     num_total: int
+    times: Float[np.ndarray, " F"]
+    size: tuple[int, int]
 
 
-def read_video_clip(video: Video, num_frames: int, image_size: int) -> VideoClip:
-    """Reads the frames of a video that a model sees.
+def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int) -> VideoClip:
+    """Reads frames of a video, by default as a model sees it.
 
     Args:
       video: Path of a video file, or its bytes; or path of one of HiLight's ``.pkl`` clips, which are stored at the
         model's size.
-      num_frames: F.
+      frames: F, the number of frames, evenly spaced from the first to the last; or their numbers, from 0.
       image_size: Rows and columns of the model's frames.
 
     Raises:
-      DataError: The file cannot be read; the message names it.
+      DataError: The file cannot be read, or has no frame of such a number; the message names it.
     """
     path = "" if isinstance(video, bytes) else os.fspath(video)
+    name, totals = path or _UNNAMED, []
+
+    def choose(num_total: int) -> np.ndarray:
+        totals.append(num_total)
+        if isinstance(frames, int):
+            return uniform_indices(num_total, frames)
+        for number in frames:
+            if not 0 <= number < num_total:
+                raise DataError(
+                    f"{name}: frame {number} was asked for, but the video has the frames 0 to {num_total - 1}."
+                )
+        return np.array(frames, np.int64)
+
     try:
-        frames, num_total = read_frames(PickledClip(path) if path.endswith(".pkl") else video, num_frames)
+        pictures, times = read_frames(PickledClip(path) if path.endswith(".pkl") else video, choose)
     except (VideoError, PickleError) as error:
-        raise DataError(f"{path or _UNNAMED}: {error}") from error
+        raise DataError(f"{name}: {error}") from error
     return VideoClip(
         os.path.basename(path) or _UNNAMED,
-        to_uint8_size(frames, (image_size, image_size)),
-        enlarge(frames),
-        uniform_indices(num_total, num_frames),
-        num_total,
+        to_uint8_size(pictures, (image_size, image_size)),
+        enlarge(pictures),
+        choose(totals[-1]),
+        totals[-1],
+        times,
+        (pictures.shape[1], pictures.shape[2]),
     )

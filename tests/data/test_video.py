@@ -40,7 +40,7 @@ def test_a_file_with_few_key_frames_gives_the_same_frames_by_seeking(tmp_path, c
     chosen = [39, 0, 21, 22, 7]
     by_seeking = frames_at(str(tmp_path / "clip.mp4"), chosen)
     np.testing.assert_array_equal(by_seeking, frames_at(clip, chosen))
-    np.testing.assert_array_equal(by_seeking, video._decode_in_order(clip, lambda _: chosen))
+    np.testing.assert_array_equal(by_seeking, video._to_rgb(video._decode_in_order(clip, lambda _: chosen)))
 
 
 def test_variable_frame_rate_counts_frames_not_time(tmp_path):
@@ -153,3 +153,20 @@ def test_inspecting_tells_that_the_end_of_a_file_is_missing(container, codec, pi
     cut = video.inspect(clip[: len(clip) // 376 * 188 + 94])
     assert 0 < cut.num_frames < 30
     assert re.match(reason, cut.loss)
+
+
+def test_frames_come_with_their_seconds(tmp_path):
+    times = [50, 60, 90, 95, 200]  # Hundredths; the first frame is second 0.
+    content = encode(grey_frames(5), container="matroska", times=times)
+    frames, seconds = video.decode_timed(content, lambda total: [4, 0, 3, 3])
+    assert levels(frames) == pytest.approx([40, 0, 30, 30], abs=1)
+    np.testing.assert_allclose(seconds, [1.5, 0, 0.45, 0.45], atol=2e-3)
+    (tmp_path / "a.mkv").write_bytes(content)
+    np.testing.assert_array_equal(video.decode_timed(tmp_path / "a.mkv", lambda total: [4, 0, 3, 3])[1], seconds)
+
+
+def test_frames_without_times_count_as_a_25th_of_a_second():
+    content = encode(grey_frames(3), container="mjpeg", codec="mjpeg")
+    frames, seconds = video.decode_timed(content, lambda total: range(total))
+    assert len(frames) == len(seconds) == 3
+    np.testing.assert_allclose(seconds, [0, 0.04, 0.08])

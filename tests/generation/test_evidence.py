@@ -37,7 +37,7 @@ def prompt(generator):
 
 
 def test_a_row_hands_its_attention_to_what_it_was_mined_from():
-    """Rows 0 and 1 are key frame 0's, 2 and 3 key frame 1's; S = 2 proxies and 3 frames of 2 x 2 patches."""
+    """S = 2 proxies and 3 frames of 2 x 2 patches."""
     mined = np.zeros((4, 14))
     mined[0, 0] = 1  # the first proxy
     mined[1, 2] = 1  # frame 0, upper left
@@ -48,7 +48,6 @@ def test_a_row_hands_its_attention_to_what_it_was_mined_from():
     expected[0, 0, 0], expected[2, 1, 1], expected[1, 1, 0] = 0.4, 0.2, 0.05
     np.testing.assert_allclose(evidence.maps, expected)
     np.testing.assert_allclose(evidence.proxies, [0.1, 0])
-    np.testing.assert_allclose(evidence.key_frames, [0.3, 0.45])
     assert evidence.share == pytest.approx(0.75)
 
 
@@ -78,7 +77,8 @@ def test_nothing_to_follow_is_refused(generator, prompt):
 
 def test_the_gif_shows_every_frame_of_every_clip(generator, prompt, tmp_path):
     frames = np.zeros((3, 24, 40, 3), np.uint8)
-    clips = tuple(VideoClip(f"{name}.mp4", frames, frames, np.array([0, 4, 9]), 10) for name in "ab")
+    numbers = np.array([0, 4, 9])
+    clips = tuple(VideoClip(f"{name}.mp4", frames, frames, numbers, 10, numbers / 25, (24, 40)) for name in "ab")
     reply = Reply("In which?", "In the second.", ANSWER, "stop", prompt, clips, True, np.zeros(len(ANSWER) + 1))
     shares = write_evidence(tmp_path / "a.gif", generator, reply)
     assert shares == [evidence.share for evidence in trace_answer(generator, prompt, ANSWER)]

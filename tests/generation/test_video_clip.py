@@ -42,3 +42,15 @@ def test_pickled_clips_are_read_if_they_hold_arrays_alone(tmp_path):
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(print))
     with pytest.raises(DataError, match=r"b\.pkl: "):
         read_video_clip(tmp_path / "b.pkl", 3, 16)
+
+
+def test_frames_may_be_named_by_number_and_have_times_and_the_videos_size(tmp_path):
+    path = write_video(tmp_path / "a.mp4", num_frames=6)  # Five frames a second, 128 x 80.
+    footage = read_video_clip(path, [5, 1, 1], 16)
+    assert footage.numbers.tolist() == [5, 1, 1] and footage.size == (80, 128)
+    np.testing.assert_allclose(footage.times, [1.0, 0.2, 0.2], atol=1e-3)
+    assert (footage.frames[1] == read_video_clip(path, 6, 16).frames[1]).all()
+    with pytest.raises(DataError, match=r"a\.mp4: frame 6 was asked for, but the video has the frames 0 to 5"):
+        read_video_clip(path, [0, 6], 16)
+    with pytest.raises(DataError, match="frame -1 was asked for"):
+        read_video_clip(path, [-1], 16)

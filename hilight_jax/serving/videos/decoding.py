@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.videos.admission import AdmissionQueue
 
+Frames = int | Sequence[int] | None
 _NUM_CACHED = 32
 # The environment of a decoding process; it has no API keys, because a video may exploit a fault of the decoder.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
@@ -76,13 +77,13 @@ class VideoDecoder:
         self._children: set[subprocess.Popen[bytes]] = set()
         self._queue = AdmissionQueue(limits.decoders, limits.max_waiting, "for their videos to be decoded")
 
-    async def decode(self, digest: str, video: Callable[[], bytes | Path], num_frames: int | None = None) -> VideoClip:
+    async def decode(self, digest: str, video: Callable[[], bytes | Path], frames: Frames = None) -> VideoClip:
         """Returns the clip of a video from the cache, or decodes it.
 
         Args:
           digest: Hash of its content.
           video: Returns its bytes or its file; called when the queue admits it.
-          num_frames: Frames to read; None for the model's number.
+          frames: Number of frames to read, evenly spaced, or their numbers; None for as many as the model sees.
 
         Raises:
           DataError: It cannot be decoded, or exceeds a limit.
@@ -90,13 +91,13 @@ class VideoDecoder:
           NoRoom: The disk is full.
           QueueFull: Too many videos wait.
         """
-        count = num_frames or self._num_frames
-        name = f"{digest} {count}"
+        wanted = self._num_frames if frames is None else frames
+        name = f"{digest} {wanted}"
 
         async def look_up() -> VideoClip:
             clip = self._cached.pop(name, None)
             if clip is None:
-                clip = await asyncio.to_thread(self._decode, video(), count)
+                clip = await asyncio.to_thread(self._decode, video(), wanted)
             self._cached[name] = clip
             if len(self._cached) > _NUM_CACHED:
                 self._cached.popitem(last=False)
@@ -109,17 +110,17 @@ class VideoDecoder:
         for child in list(self._children):
             child.kill()
 
-    def _decode(self, video: bytes | Path, num_frames: int) -> VideoClip:
+    def _decode(self, video: bytes | Path, frames: int | Sequence[int]) -> VideoClip:
         if isinstance(video, Path):
-            return self._decode_file(video, num_frames)
+            return self._decode_file(video, frames)
         with tempfile.NamedTemporaryFile(dir=self._directory) as file:
             write(Path(file.name), video)
-            return self._decode_file(Path(file.name), num_frames)
+            return self._decode_file(Path(file.name), frames)
 
-    def _decode_file(self, path: Path, num_frames: int) -> VideoClip:
+    def _decode_file(self, path: Path, frames: int | Sequence[int]) -> VideoClip:
         """Runs ``decode_child`` on a file."""
         limits = {
-            "num_frames": num_frames,
+            "frames": frames,
             "image_size": self._image_size,
             "max_pixels": self._limits.max_pixels,
             "max_seconds": self._limits.max_seconds,
@@ -154,7 +155,9 @@ class VideoDecoder:
                 "give another video."
             )
         arrays = np.load(io.BytesIO(stdout), allow_pickle=False)
-        return VideoClip("video", arrays["frames"], arrays["pictures"], arrays["numbers"], int(arrays["num_total"]))
+        named = {name: arrays[name] for name in ("frames", "pictures", "numbers", "times")}
+        height, width = arrays["size"].tolist()
+        return VideoClip("video", **named, num_total=int(arrays["num_total"]), size=(height, width))
 
 
 def write(path: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ import httpx
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.videos.admission import AdmissionQueue
-from hilight_jax.serving.videos.decoding import NoRoom, VideoDecoder, VideoLimits, write
+from hilight_jax.serving.videos.decoding import Frames, NoRoom, VideoDecoder, VideoLimits, write
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?(?P<base64>;base64)?,", re.ASCII)
@@ -129,12 +129,12 @@ class VideoStore:
         self.path(file_id).unlink(missing_ok=True)
         del self._files[file_id]
 
-    async def clip(self, url: str, num_frames: int | None = None) -> VideoClip:
-        """Reads the frames of a video that the model sees.
+    async def clip(self, url: str, frames: Frames = None) -> VideoClip:
+        """Reads frames of a video, by default those that the model sees.
 
         Args:
           url: A file's id, a ``data:`` URL, or ``http(s)`` on an allowed host.
-          num_frames: Frames to read; None for the model's number.
+          frames: Number of frames to read, evenly spaced, or their numbers; None for as many as the model sees.
 
         Raises:
           UserError: The address is not valid, or the video cannot be fetched or decoded or exceeds a limit.
@@ -142,14 +142,14 @@ class VideoStore:
         """
 
         async def decode(content: bytes) -> VideoClip:
-            return await self._decoder.decode(await asyncio.to_thread(_digest, content), lambda: content, num_frames)
+            return await self._decoder.decode(await asyncio.to_thread(_digest, content), lambda: content, frames)
 
         async def fetch() -> VideoClip:
             return await decode(await self._from_host(url))
 
         scheme = url.partition(":")[0].lower()
         if is_file_id(url):
-            return await self._decoder.decode(self.get(url).digest, lambda: self.path(url), num_frames)
+            return await self._decoder.decode(self.get(url).digest, lambda: self.path(url), frames)
         if scheme == "data":
             return await decode(await asyncio.to_thread(self._from_data_url, url))
         if scheme in ("http", "https"):

@@ -1,0 +1,88 @@
+"""Finds named things with the encoder of a trained model, see ``generation/locating.py``."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from hilight_jax.generation.locating import USUAL_THRESHOLD
+from hilight_jax.generation.phrase_vectors import PhraseVectors
+from hilight_jax.models.clip import normalise
+from hilight_jax.models.hilight import HiLight, variables
+from hilight_jax.models.local_heads import map_features
+from hilight_jax.models.word_tracks import phrase_vectors
+from hilight_jax.pages.report import read_evaluations
+from hilight_jax.stages.trained_chat import ChatModel
+from hilight_jax.stages.trained_encoder import TrainedEncoder
+
+# Phrases of a call, so that one program serves any number of them.
+_AT_A_TIME = 16
+
+
+class EncoderFinder:
+    """The finder of an encoder's run; see ``Finder``."""
+
+    def __init__(self, encoder: TrainedEncoder, workdir: str | Path):
+        """Takes a loaded encoder, and its working directory for the threshold."""
+        self._encoder, vision = encoder, encoder.config.model.vision
+        self.num_frames, self.image_size = encoder.config.data.num_frames, vision.image_size
+        self.columns = vision.image_size // vision.patch_size
+        self.threshold = fitted_threshold(workdir, encoder.step)
+
+    def patches(self, frames: UInt8[np.ndarray, "F Y X 3"]) -> Float[np.ndarray, "F P E"]:
+        """Encodes a clip."""
+        local = self._encoder.encode_video(frames[None])["video_local"]
+        return np.asarray(map_features(local, self._encoder.level_weights)[0])
+
+    def phrases(self, ids: Int[np.ndarray, "W L"], content: Bool[np.ndarray, "W L"]) -> Float[np.ndarray, "W E"]:
+        """Encodes phrases."""
+        surplus = ((0, -len(ids) % _AT_A_TIME), (0, 0))
+        filled, marks = np.pad(ids, surplus, mode="edge"), np.pad(content, surplus, mode="edge")
+        found = []
+        for start in range(0, len(filled), _AT_A_TIME):
+            part = filled[start : start + _AT_A_TIME]
+            local = self._encoder.encode_text(part, part > 0)["text_local"]
+            features = map_features(local, self._encoder.level_weights)
+            found.append(phrase_vectors(features, marks[start : start + _AT_A_TIME]))
+        return np.concatenate(found)[: len(ids)]
+
+
+class ChatFinder:
+    """The finder of a chat model with word tracks, which holds the encoder's parts itself; see ``Finder``."""
+
+    def __init__(self, model: ChatModel):
+        """Shares the parts of a loaded model."""
+        vision, origin = model.config.vision, model.origins["local"]
+        self.num_frames, self.image_size = model.data.num_frames, vision.image_size
+        self.columns = vision.image_size // vision.patch_size
+        self.threshold = fitted_threshold(origin.workdir, origin.step)
+        self.phrases = PhraseVectors(model.config, model.params)
+        parts = {name: part for name, part in model.params.items() if name not in ("gemma", "lora")}
+        self._encode = functools.partial(_encode_patches, HiLight(model.config), variables(parts))
+
+    def patches(self, frames: UInt8[np.ndarray, "F Y X 3"]) -> Float[np.ndarray, "F P E"]:
+        """Encodes a clip."""
+        return np.asarray(self._encode(frames[None])[0])
+
+
+def fitted_threshold(workdir: str | Path, step: int | None) -> float:
+    """Returns the threshold that an evaluation of an encoder's checkpoint fitted, or else the usual one.
+
+    Of several evaluations the one of the validation source counts, or else the first by name.
+    """
+    results = (result for result in read_evaluations(Path(workdir)) if result.get("step") == step)
+    fitted = (result.get("grounding", {}).get("places") for result in results)
+    return next((places["threshold"] for places in fitted if places), USUAL_THRESHOLD)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_patches(
+    model: HiLight, params: Mapping[str, Any], frames: UInt8[Array, "1 F Y X 3"]
+) -> Float[Array, "1 F P E"]:
+    video = normalise(frames, model.config.compute.dtypes["dtype"])
+    key_frames = jax.numpy.zeros((1, 1), jax.numpy.int32)  # The frame tower's result is dropped, and not computed.
+    return model.apply(params, video, key_frames, method="encode_video")["patch_features"]
