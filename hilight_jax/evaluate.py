@@ -27,7 +27,17 @@ from hilight_jax.stages.stage import Asks, EvaluationOptions
 from hilight_jax.stages.table import STAGES
 
 # Options of the command that prints the same figures again, beside the run, the checkpoint and the source.
-_OPTIONS = ("num_clips", "similarity", "word_weight", "shortlist", "history", "no_controls", "max_new_tokens", "name")
+_OPTIONS = (
+    "num_clips",
+    "similarity",
+    "word_weight",
+    "shortlist",
+    "per_kind",
+    "history",
+    "no_controls",
+    "max_new_tokens",
+    "name",
+)
 # The options that every evaluation of a run reads; those of one stage are in its evaluator.
 _OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
 _OF_ALL_QUESTIONS = {"name", "batch_size", "num_clips"}
@@ -37,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parses the command line, evaluates, prints and writes."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    for name in ("batch_size", "num_clips", "shortlist", "ask", "max_new_tokens"):
+    for name in ("batch_size", "num_clips", "per_kind", "shortlist", "ask", "max_new_tokens"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
     if arguments.word_weight is not None and not 0 <= arguments.word_weight < float("inf"):
@@ -72,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--word_weight", type=float, help="of an encoder: weight of words in retrieval (default: 0.5)")
     add("--shortlist", type=int, help="of an encoder: candidates of a query that words score; default: all")
     add("--ask", type=int, metavar="N", help="only ask a chat model N questions about one held-out clip")
+    add("--per_kind", type=int, metavar="N", help="ask a chat model only the first N questions of each kind")
     add("--history", action="store_true", help="put the earlier turns of its conversation before a question")
     add("--no_controls", action="store_true", help="do not also show the chat model other clips: half the time")
     add("--max_new_tokens", type=int, help="longest answer of a chat model (default: 64 tokens)")
@@ -115,6 +126,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     options = EvaluationOptions(
         batch_size=arguments.batch_size,
         num_clips=arguments.num_clips,
+        per_kind=arguments.per_kind,
         similarity=arguments.similarity,
         word_weight=arguments.word_weight,
         shortlist=arguments.shortlist,
@@ -156,7 +168,8 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
 def describe(arguments: argparse.Namespace, step: int, specification: str) -> dict[str, Any]:
     """The heading of the figures: their source, and the command that computes them again."""
     split = source_name(specification)
-    part = f"-first-{arguments.num_clips}" if arguments.num_clips else ""  # No part replaces the whole.
+    parts = ((arguments.num_clips, "first"), (arguments.per_kind, "per-kind"))
+    part = "".join(f"-{words}-{number}" for number, words in parts if number)  # No part replaces the whole.
     command = ["python", "-m", "hilight_jax.evaluate", "--checkpoint", str(arguments.checkpoint)]
     command += ["--which", arguments.which, "--data", specification]
     for option in _OPTIONS:

@@ -16,6 +16,7 @@ from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.config import build, differences, to_dict
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError
+from hilight_jax.data.conversations.clip_questions import stored_texts
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer, train_tokenizer
 from hilight_jax.data.sources import open_source
 from hilight_jax.runs.provenance import Origin, load_known, load_part, read_provenance, write_provenance
@@ -169,5 +170,4 @@ def _texts(config: ChatTrainConfig) -> Iterator[str]:
     for index in range(len(source)):
         record = source[index]
         yield from (caption.text for caption in record.captions)
-        for question in (record.labels or {}).get("questions", []):
-            yield from (question["question"], question["answer"])
+        yield from stored_texts(record.labels or {})

@@ -88,6 +88,7 @@ class EvaluationOptions:
     Attributes:
       batch_size: Clips or questions of a batch; None takes the run's own.
       num_clips: Only the first clips or conversations; None takes all.
+      per_kind: Only the first questions of each kind; None asks all.
       similarity: ``cosine`` or ``dot`` between words and patches; None takes that of the run's local loss.
       word_weight: Weight of words in retrieval; None takes the default.
       shortlist: Candidates of a query that words are compared with; None takes all.
@@ -99,6 +100,7 @@ class EvaluationOptions:
 
     batch_size: int | None = None
     num_clips: int | None = None
+    per_kind: int | None = None
     similarity: str | None = None
     word_weight: float | None = None
     shortlist: int | None = None

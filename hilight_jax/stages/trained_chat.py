@@ -104,7 +104,7 @@ class ChatEvaluator:
     """Answers of a chat model's checkpoint to the questions of conversations; see ``Evaluator``."""
 
     kind = "a chat model"
-    options = frozenset({"history", "no_controls", "max_new_tokens", "ask"})
+    options = frozenset({"per_kind", "history", "no_controls", "max_new_tokens", "ask"})
     table = staticmethod(answer_tables)
 
     def __init__(self, workdir: Path, which: Which):
@@ -126,6 +126,7 @@ class ChatEvaluator:
             history=options.history,
             batch_size=options.batch_size or self.config.eval_batch_size,
             num_conversations=options.num_clips,
+            questions_per_kind=options.per_kind,
             show_progress=True,
         )
 

@@ -113,6 +113,13 @@ class ClipQuestions:
         return None, None
 
 
+def stored_texts(labels: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the texts of all questions and answers that are stored with a clip."""
+    for stored in (*labels.get("questions", ()), *labels.get("talks", ())):
+        for asked in _asked(stored):
+            yield from (asked.question, asked.answer)
+
+
 def _compared(record: Record, clause: str, which: str) -> _Asked:
     """Asks in which clip a clause holds, in the wording that is stored with the first clip, if one is."""
     wording = _labels(record).get("comparison", _COMPARISON)
