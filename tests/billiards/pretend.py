@@ -11,8 +11,8 @@ def track(x, y=30.0, radius=5.0, visible=1.0) -> Track:
     return Track(*(np.array(values, float) for values in columns))
 
 
-def footage(balls: dict[str, Track], happenings=(), places=None, on_table=None, jaw_touches=()) -> Footage:
-    """Footage of a second; the balls' places on the cloth are their places in the picture."""
+def footage(balls: dict[str, Track], happenings=(), places=None, on_table=None, jaw_touches=(), **more) -> Footage:
+    """Footage of a second; the balls' places on the cloth are their places in the picture; more fields by name."""
     num_frames = len(next(iter(balls.values())).x)
     present = {name: np.ones(num_frames, bool) for name in balls} | (on_table or {})
     return Footage(
@@ -23,6 +23,7 @@ def footage(balls: dict[str, Track], happenings=(), places=None, on_table=None, 
         places=places or {},
         happenings=tuple(happenings),
         jaw_touches=frozenset(jaw_touches),
+        **more,
     )
 
 

@@ -110,7 +110,7 @@ def _written(posed: Posed, name: Namer, rng: np.random.Generator, trains: bool) 
 
 
 def comparison(rng: np.random.Generator, trains: bool) -> dict:
-    """Draws the wording of a question that compares the clip with another: 'question', with '{c}' for a clause."""
+    """Draws the wording of a question that compares the clip with another: 'question', with '{clause}' for a statement."""
     held_out = _is_held_out(rng, trains)
     question = draw("two_clips", TWO_CLIPS, held_out, rng)
     return {"question": capital(question), "wording": HELD_OUT if held_out else TRAINED}

@@ -135,10 +135,10 @@ POINT = (
     "[when], (which point is|what are the coordinates of) {a}?",
 )
 TWO_CLIPS = (
-    "in which (of the two clips|clip|of these clips|video|of the two videos|of the two) {c}?",
-    "{c}: in the (first|first clip|first video) or in the second?",
-    "(first or second clip|clip one or clip two|first or second): in which (one|of them) {c}?",
-    "of the two (clips|videos), in which (one |){c}?",
+    "in which (of the two clips|clip|of these clips|video|of the two videos|of the two) {clause}?",
+    "{clause}: in the (first|first clip|first video) or in the second?",
+    "(first or second clip|clip one or clip two|first or second): in which (one|of them) {clause}?",
+    "of the two (clips|videos), in which (one |){clause}?",
 )
 SEEN = {
     "count": COUNT,

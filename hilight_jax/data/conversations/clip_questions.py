@@ -18,7 +18,7 @@ from hilight_jax.data.sources import StoredSource
 
 TWO_CLIPS = "two_clips"  # The type of questions about two clips.
 FOLLOW_UP = "follow_up"  # The type of questions that refer to the one before them.
-_COMPARISON = {"question": "In which of the two clips {c}?"}
+_COMPARISON = {"question": "In which of the two clips {clause}?"}
 _TRIES = 8
 
 
@@ -123,7 +123,7 @@ def stored_texts(labels: Mapping[str, Any]) -> Iterator[str]:
 def _compared(record: Record, clause: str, which: str) -> _Asked:
     """Asks in which clip a clause holds, in the wording that is stored with the first clip, if one is."""
     wording = _labels(record).get("comparison", _COMPARISON)
-    question = wording["question"].replace("{c}", clause)
+    question = wording["question"].replace("{clause}", clause)
     answer = f"In the {which}."
     accepted = (answer, f"The {which}.", f"{which.capitalize()}.", f"In the {which} clip.", f"The {which} clip.")
     note = Note(wording.get("wording", ""), f"{TWO_CLIPS} {clause}", accepted)
