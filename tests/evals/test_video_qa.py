@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.conversations.conversation import Conversation, Turn
+from hilight_jax.data.conversations.conversation import Conversation, Note, Turn
 from hilight_jax.data.frame_sampling import KeyFrameConfig
-from hilight_jax.evals.known_answers import count_answers, questions_of
+from hilight_jax.evals.known_answers import KnownAnswers, Question, count_answers, questions_of
 from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.evals.video_qa import ask_about_one_clip, evaluate_video_qa
 from hilight_jax.generation.generator import Generator
@@ -213,3 +213,76 @@ def test_questions_are_the_turns_that_are_answered():
     ((turn, question),) = questions_of(Conversation("c", (b"",), tuple(turns), ("greeting", "who")))
     assert turn == 1 and question[:3] == ("Who?", "I.", "who")
     assert questions_of(Conversation("c", (), tuple(turns[1:3])))[0][1].type == ""
+
+
+class Followed(ColouredScreens):
+    """After the colour, "Is it bright?" is asked, then what comes next; words of the second screen are held out."""
+
+    def conversation(self, index, rng):
+        one = super().conversation(index, rng)
+        colour = self._colours[index]
+        turns = [
+            Turn("user", "<video>\nWhat colour is the screen?"), Turn("model", f"{colour.capitalize()}."),
+            Turn("user", "Is it red?"), Turn("model", "Yes." if colour == "red" else "No."),
+            Turn("user", "And is it really?"), Turn("model", "Yes." if colour == "red" else "No."),
+            Turn("user", "What will be next?"), Turn("model", f"It will be the {colour} one."),
+        ]  # fmt: skip
+        wording = "held_out" if index == 1 else "trained"
+        accepted = (("The {}.",), ("Yes.", "No.")[colour != "red" :][:1], (), ("The {}.",))
+        notes = tuple(Note(wording, "about", tuple(a.format(colour) for a in answers)) for answers in accepted)
+        types = ("colour", "follow_up", "follow_up", "next")
+        return one._replace(turns=tuple(turns), types=types, notes=notes)
+
+
+def test_a_follow_up_is_asked_after_the_question_that_it_follows():
+    speaker = ColourSpeaker()
+    evaluate_video_qa(speaker, SamplingConfig(), Followed(("green",)), DATA, controls=False)
+    asked = [prompt.split("<start_of_turn>user\n")[1:] for prompt in speaker.prompts]
+    assert [len(turns) for turns in asked] == [1, 2, 3, 1]
+    assert "Green." in asked[1][0] and asked[2][2].startswith("And is it really?") and "No." in asked[2][1]
+    assert asked[3][0].endswith("What will be next?<end_of_turn>\n<start_of_turn>model\n")
+
+
+def test_the_future_is_asked_again_with_the_first_frame_only():
+    speaker = ColourSpeaker()
+    result = evaluate_video_qa(speaker, SamplingConfig(), Followed(("green", "red")), DATA)
+    assert result["types"]["next"]["first_frame"] == 1.0 and result["types"]["colour"]["first_frame"] is None
+    assert result["answers"][3]["controls"]["first_frame"] == "the green"
+    table = answer_tables({**result, "name": "validation", "source": "questions:screens/validation"})
+    assert "right, without motion" in table and "right, by wording" in table
+
+
+def test_other_right_answers_are_accepted_and_wordings_are_told_apart():
+    result = evaluate_video_qa(ColourSpeaker(), SamplingConfig(), Followed(("green", "red")), DATA, controls=False)
+    assert result["types"]["next"]["normalised"] == 1.0, "'the green' for 'It will be the green one.'"
+    wordings = result["types"]["colour"]["wordings"]
+    assert (wordings["trained_questions"], wordings["held_out_questions"]) == (1, 1)
+
+
+def test_so_many_questions_of_each_kind_are_asked_and_no_other_clip_is_encoded():
+    encoded = []
+
+    class Counting(ColourSpeaker):
+        def encode_clip(self, frames, key_frames):
+            encoded.append(len(frames))
+            return super().encode_clip(frames, key_frames)
+
+    result = evaluate(Counting(), screens=SCREENS * 3, questions_per_kind=2, controls=False)
+    assert [group["questions"] for group in result["types"].values()] == [2, 2, 2]
+    assert result["conversations"] == len(encoded) == 2
+
+
+def test_questions_about_the_same_are_one_to_the_control_in_any_words():
+    def question(words, truth, accepted=()):
+        return Question(words, truth, "hit", Note("trained", "hit ball:3", accepted))
+
+    known = KnownAnswers(
+        [
+            question("Does it hit red?", "No."),
+            question("Red hit?", "Yes, it hits red.", ("Yes.",)),
+            question("Red?", "Yes."),
+        ],
+        "train",
+    )
+    assert known.controls(question("Is red hit by it?", "No."))["question_only"] == "Yes."
+    assert known.heard("Yes, it hits red.", "hit") and not known.heard("Perhaps.", "hit")

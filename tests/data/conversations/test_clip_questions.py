@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import DataError
+from hilight_jax.data.conversations.clip_questions import stored_texts
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.sources import open_conversations
 from tests.data.clips import encode, grey_frames, write_stored
@@ -104,3 +105,74 @@ def test_clips_that_are_alike_in_every_clause_are_never_compared(tmp_path):
 def test_a_wrong_option_ends_in_a_sentence(specification, option, message):
     with pytest.raises(DataError, match=message):
         open_conversations(f"{specification},{option}")
+
+
+def rich(entry):
+    """The labels of a world with many wordings: a follow-up, notes on every question, talks, words for comparisons."""
+    first = entry["questions"][0]
+    following = {
+        "question": "And then?",
+        "answer": "B.",
+        "type": "follow_up",
+        "wording": "held_out",
+        "about": "t0, then",
+    }
+    first |= {"follow_up": following, "wording": "trained", "about": "t0", "accepted": ["A0.", "The A0."]}
+    talks = [{"question": f"Hello {k}", "answer": "Hello.", "type": "no_clip"} for k in range(2)]
+    comparison = {"question": "Of the two, in which one {clause}?", "wording": "held_out"}
+    return entry | {"talks": talks, "comparison": comparison}
+
+
+@pytest.fixture(scope="module")
+def rich_specification(tmp_path_factory):
+    return stored(tmp_path_factory.mktemp("rich") / "1.0.0", rich)
+
+
+def test_a_follow_up_comes_directly_after_its_question(rich_specification):
+    source = open_conversations(f"{rich_specification},turns=9")
+    assert source.conversation(0, None).types == ("t0", "follow_up", "t1", "t2")
+    for seed in range(20):
+        types = source.conversation(0, np.random.default_rng(seed)).types
+        assert len(types) == 4 and types[types.index("t0") + 1] == "follow_up"
+
+
+def test_turns_count_follow_ups_too(rich_specification):
+    source = open_conversations(f"{rich_specification},turns=2")
+    drawn = {source.conversation(0, np.random.default_rng(seed)).types for seed in range(60)}
+    assert ("t0", "follow_up") in drawn and ("t1", "t0") in drawn and {len(types) for types in drawn} == {2}
+
+
+def test_notes_tell_wording_group_and_other_right_answers(rich_specification):
+    first, second, third, _ = open_conversations(rich_specification).conversation(0, None).notes
+    assert first == ("trained", "t0", ("A0.", "The A0."))
+    assert second == ("held_out", "t0, then", ()) and third == ("", "", ())
+
+
+def test_conversations_without_a_clip_come_behind_the_others(rich_specification):
+    source = open_conversations(f"{rich_specification},no_clip=0.5")
+    assert len(source) == CLIPS + 2
+    talk = source.conversation(CLIPS + 1, None)
+    assert talk.videos == () and talk.types == ("no_clip", "no_clip") and talk.id == "clip2/talk/1"
+    assert talk.turns[:2] == (Turn("user", "Hello 0"), Turn("model", "Hello."))
+    drawn = {source.conversation(CLIPS, np.random.default_rng(seed)).id for seed in range(40)}
+    assert drawn == {f"clip{number}/talk/0" for number in range(CLIPS)}
+    assert source.conversation(0, None) == open_conversations(rich_specification).conversation(0, None)
+
+
+def test_clips_are_compared_in_the_words_that_are_stored_with_the_first(rich_specification):
+    conversation = open_conversations(f"{rich_specification},two_clips=1").conversation(0, None)
+    assert conversation.turns[-2].text == "<video>\nOf the two, in which one is the red ball in view?"
+    assert conversation.notes[-1].wording == "held_out" and "The first." in conversation.notes[-1].accepted
+
+
+def test_clips_without_talks_allow_no_conversation_without_a_clip(specification):
+    with pytest.raises(DataError, match="stored without talks, .* set no_clip=0"):
+        open_conversations(f"{specification},no_clip=0.5")
+    with pytest.raises(DataError, match="the option no_clip of 'questions' is '-1', but must be a number from 0 to 10"):
+        open_conversations(f"{specification},no_clip=-1")
+
+
+def test_every_stored_text_is_found(rich_specification):
+    record = labels(0)
+    found = list(stored_texts(rich(record)))
+    assert found[:4] == ["Q0 of 0?", "A0.", "And then?", "B."] and found[-2:] == ["Hello 1", "Hello."]

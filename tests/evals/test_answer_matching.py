@@ -1,0 +1,60 @@
+import pytest
+
+from hilight_jax.evals.answer_matching import points_agree, score
+from hilight_jax.evals.answer_scores import Answered, summarise_answers
+
+TRUE_POINT = '<point x="40.0" y="60.0" t="2.00">the red ball</point>'
+
+
+@pytest.mark.parametrize(
+    ("answer", "agrees"),
+    [
+        (TRUE_POINT, True),
+        ('It is here: <point x="43.5" y="56.5" t="1.90">', True),
+        ('<point x="47" y="60" t="2">the red ball</point>', False),
+        ('<point x="40.0" y="60.0" t="1.00">the red ball</point>', False),
+        ('<point x="4.0.0" y="60.0" t="2.00">', False),
+        ("In the middle.", False),
+    ],
+)
+def test_a_point_is_right_when_it_is_near_in_place_and_time(answer, agrees):
+    assert points_agree(answer, TRUE_POINT) == agrees
+    assert score(answer, TRUE_POINT, "point") == agrees
+
+
+def test_accepted_answers_are_as_right_as_the_truth():
+    sentence = "The cue ball hits the red ball first."
+    assert score("red", sentence, "first_hit", ("The red ball.", "Red.", sentence)) == 1
+    assert score("The blue ball.", sentence, "first_hit", ("The red ball.", "Red.", sentence)) == 0
+    assert score("Yes, it does.", "Yes, the cue ball hits the red ball.", "hit", ("Yes.",)) == 1
+    assert score("No.", "Yes, the cue ball hits the red ball.", "hit", ("Yes.",)) == 0
+
+
+def test_an_open_answer_is_scored_by_its_facts_and_any_other_as_ever():
+    truth = "The cue ball hits the red ball. The red ball is potted."
+    assert score("The cue ball hits the red ball.", truth, "open") == 0.5
+    assert score("The cue ball hits the red ball.", truth, "caption") == 0
+    assert score("a dog runs", "A dog runs.", "open") == 1, "an open question of another domain"
+
+
+def answered(number, answer, wording, kind="hit"):
+    return Answered(f"q{number}", number, f"clip{number}", kind, "?", "Yes.", answer, wording=wording)
+
+
+def test_trained_and_held_out_wordings_stand_side_by_side():
+    rows = [answered(0, "Yes.", "trained"), answered(1, "Yes.", "trained"), answered(2, "Yes.", "held_out")]
+    rows += [answered(3, "No.", "held_out"), answered(4, "Yes.", "", "count")]
+    types = summarise_answers(rows)["types"]
+    assert types["hit"]["wordings"] == {
+        "trained": 1.0, "held_out": 0.5, "difference": -0.5, "trained_questions": 2, "held_out_questions": 2,
+    }  # fmt: skip
+    assert types["count"]["wordings"] is None
+    only = summarise_answers(rows[:2])["overall"]["wordings"]
+    assert only["held_out"] is None and only["difference"] is None
+
+
+def test_an_answer_that_is_partly_right_counts_as_much():
+    truth = "The cue ball hits the red ball. The red ball is potted."
+    item = Answered("q", 0, "clip", "open", "What happens?", truth, "The red ball drops.")
+    assert summarise_answers([item])["overall"]["normalised"] == 0.5
+    assert item.as_json()["score"] == 0.5 and item.as_json()["right"] is False
