@@ -49,7 +49,9 @@ def encode_video(frames: np.ndarray, fps: float, watchable: bool = False, quanti
         stream.codec_context.thread_count = 1
         reformatter = VideoReformatter()
         for frame in frames:
-            picture = reformatter.reformat(av.VideoFrame.from_ndarray(frame, format="rgb24"), format=pixel_format)
+            picture = reformatter.reformat(
+                av.VideoFrame.from_ndarray(frame, format="rgb24"), format=pixel_format, threads=1
+            )
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return file.getvalue()

@@ -17,6 +17,8 @@ _SKINS = ((236, 196, 168), (208, 156, 120), (164, 112, 78), (104, 68, 48))
 _SLEEVES = ((28, 28, 34), (226, 226, 222), (90, 96, 108), (52, 74, 110), (116, 44, 52))
 _FINGERS = ((-0.45, 0.062), (-0.14, 0.078), (0.14, 0.076), (0.45, 0.06), (1.1, 0.05))  # angle, rad, and length, m
 
+_GONE = 0.5  # Metres from the nearest place at which a hand or an arm is out of the picture.
+
 
 @dataclasses.dataclass(frozen=True)
 class Person:
@@ -35,8 +37,11 @@ class Person:
     distances: tuple[float, ...]
 
     def at(self, clock: float) -> list[Limb]:
-        """Returns the limbs at a time of the shot, seconds after the strike."""
-        shift = self.away * np.interp(clock, self.times, self.distances)
+        """Returns the limbs at a time of the shot, seconds after the strike; none of somebody who is gone."""
+        distance = np.interp(clock, self.times, self.distances)
+        if distance >= _GONE:
+            return []
+        shift = self.away * distance
         return [limb._replace(start=limb.start + shift, end=limb.end + shift) for limb in self.limbs]
 
 
@@ -48,7 +53,7 @@ def bridge(setup: Setup, rng: np.random.Generator) -> Person:
     heading = angle + pick((-1, 1), rng) * rng.uniform(0.2, 0.6)
     limbs = _hand(palm, heading, pick(_SKINS, rng), pick(_SLEEVES, rng))
     leaves = rng.uniform(0.1, 0.5)
-    return Person(limbs, -_level(heading), (leaves, leaves + 0.5), (0.0, 0.6))
+    return Person(limbs, -_level(heading), (leaves, leaves + 0.5), (0.0, _GONE))
 
 
 def arm(setup: Setup, length: float, rng: np.random.Generator) -> Person:
@@ -60,7 +65,7 @@ def arm(setup: Setup, length: float, rng: np.random.Generator) -> Person:
     stays = rng.uniform(0.1, 0.5) * length
     times = (comes, comes + 0.3, comes + 0.3 + stays, comes + 0.6 + stays)
     limbs = _hand(palm, heading, pick(_SKINS, rng), pick(_SLEEVES, rng))
-    return Person(limbs, -_level(heading), times, (0.5, 0.0, 0.0, 0.5))
+    return Person(limbs, -_level(heading), times, (_GONE, 0.0, 0.0, _GONE))
 
 
 def body(setup: Setup, camera: Camera, rng: np.random.Generator) -> Person:

@@ -19,6 +19,8 @@ from hilight_jax.billiards.physics.trajectory import Event, Shot
 from hilight_jax.billiards.placing import Setup
 
 _HARDER = 1.6  # times the speed
+# Shares of the shots that are changed: without a ball, that ball being the one met first, and struck harder as well.
+_WITHOUT, _WITHOUT_MET, _HARDER_TOO = 0.8, 0.7, 0.3
 _TURN = 0.008  # radians; half a degree
 
 
@@ -51,14 +53,16 @@ def is_settled(setup: Setup, shot: Shot, table: Table) -> bool:
 def _alternatives(
     setup: Setup, shot: Shot, footage: Footage, names: Mapping[str, str], table: Table, rng: np.random.Generator
 ) -> tuple[Alternative, ...]:
-    """Returns the shot without the ball that is met first, without another ball in view, and struck harder."""
+    """Returns the shot without one ball in view, mostly the one that is met first, or struck harder, or both."""
     in_view = [name.partition(":")[2] for name in footage.balls_seen(0) if name != "ball:cue"]
     met = next((event.balls[1] for event in shot.events if event.kind == "ball_ball"), None)
-    others = [ball for ball in in_view if ball != met]
-    gone = ([met] if met in in_view else []) + ([pick(others, rng)] if others else [])
-    harder = dataclasses.replace(setup.strike, speed=_HARDER * setup.strike.speed)
-    changes = [("without", ball, dataclasses.replace(setup, potted=(*setup.potted, ball))) for ball in gone]
-    changes.append(("harder", None, dataclasses.replace(setup, strike=harder)))
+    changes = []
+    if in_view and rng.random() < _WITHOUT:
+        ball = met if met in in_view and rng.random() < _WITHOUT_MET else pick(in_view, rng)
+        changes.append(("without", ball, dataclasses.replace(setup, potted=(*setup.potted, ball))))
+    if not changes or rng.random() < _HARDER_TOO:
+        harder = dataclasses.replace(setup.strike, speed=_HARDER * setup.strike.speed)
+        changes.append(("harder", None, dataclasses.replace(setup, strike=harder)))
     found = []
     for change, ball, changed in changes:
         other = _played(changed, changed.strike, changed.potted, table)

@@ -8,7 +8,7 @@ import numpy as np
 from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.rendering import background, cue, limbs, looks, rods, spheres
 from hilight_jax.billiards.rendering.camera import Camera
-from hilight_jax.billiards.rendering.layers import Banner, draw_banner, lay_over
+from hilight_jax.billiards.rendering.layers import Banner, Layer, draw_banner, lay_over
 
 Ball: TypeAlias = tuple[str, np.ndarray, np.ndarray]  # id, position [3] in metres, rotation [3, 3] from ball to world
 Stick: TypeAlias = tuple[np.ndarray, np.ndarray]  # tip [3], butt [3], in metres
@@ -27,6 +27,15 @@ class Moment(NamedTuple):
     balls: Sequence[Ball]
     stick: Stick | None = None
     people: Sequence[limbs.Limb] = ()
+
+
+class _Drawn(NamedTuple):
+    """A ball as it was drawn: its position and rotation, shadow, visible layer, and the area of its whole disc."""
+
+    pose: tuple[bytes, bytes]
+    shadow: tuple[slice, slice, np.ndarray] | None
+    layer: Layer | None
+    area: float
 
 
 class Scene:
@@ -72,6 +81,7 @@ class Scene:
         self._banner = None if score is None else draw_banner(score, camera.height, camera.width)
         margin = _NOISE_MARGIN if noise else 0
         shape = (3, camera.height + margin, camera.width + margin)
+        self._drawn: dict[str, _Drawn] = {}  # of the latest moment
         self._noise = noise * self._rng.standard_normal(shape, np.float32) if noise else None
 
     def blurred(self, states: Sequence[Moment]) -> tuple[np.ndarray, dict[str, float]]:
@@ -103,8 +113,11 @@ class Scene:
         """The noiseless picture, float32 [3, Y, X], and the fraction seen of every ball."""
         camera, scenery, light = self.camera, self._background, self._light
         image, depth = scenery.image.copy(), scenery.barrier.copy()
-        for _, position, _ in balls:
-            spheres.cast_shadow(image, scenery, camera, position, light)
+        self._drawn = {ball: self._draw(ball, position, rotation) for ball, position, rotation in balls}
+        for drawn in self._drawn.values():
+            if drawn.shadow is not None:
+                rows, columns, factors = drawn.shadow
+                image[:, rows, columns] *= factors
         if stick is not None:
             rods.cast_shadow(image, scenery, camera, stick, cue.RADII, light)
         for limb in people:
@@ -114,14 +127,10 @@ class Scene:
         shown = {ball: 0.0 for ball, _, _ in balls}  # those that are seen
         free = np.ones_like(depth)  # the share of each pixel that nearer balls leave to those behind
         layers = []
-        for ball, position, rotation in sorted(
-            balls, key=lambda item: np.linalg.norm(np.subtract(item[1], camera.eye))
-        ):
-            layer = spheres.draw(camera, ball, position, rotation, light)
-            if layer is None:
+        for ball, _, _ in sorted(balls, key=lambda item: np.linalg.norm(np.subtract(item[1], camera.eye))):
+            if self._drawn[ball].layer is None:
                 continue
-            whole[ball] = layer.alpha.sum()
-            layer = layer.clipped(camera.height, camera.width).behind(scenery.barrier)
+            whole[ball], layer = self._drawn[ball].area, self._drawn[ball].layer
             region = free[layer.box.slices()]
             shown[ball] = (layer.alpha * region).sum()
             region *= 1 - layer.alpha
@@ -137,6 +146,20 @@ class Scene:
                     shown[ball] -= cover.over(layer)
                 lay_over(image, depth, cover)
         return image, {ball: float(np.clip(shown[ball] / whole[ball], 0, 1)) for ball in whole}
+
+    def _draw(self, ball: str, position: np.ndarray, rotation: np.ndarray) -> "_Drawn":
+        """Draws a ball, or returns what was drawn for the latest moment if it has not moved since."""
+        pose = (np.asarray(position).tobytes(), np.asarray(rotation).tobytes())
+        latest = self._drawn.get(ball)
+        if latest is not None and latest.pose == pose:
+            return latest
+        camera, scenery = self.camera, self._background
+        shadow = spheres.shadow(scenery, camera, position, self._light)
+        layer = spheres.draw(camera, ball, position, rotation, self._light)
+        if layer is None:
+            return _Drawn(pose, shadow, None, 1.0)
+        seen = layer.clipped(camera.height, camera.width).behind(scenery.barrier)
+        return _Drawn(pose, shadow, seen, layer.alpha.sum())
 
     def _develop(self, image: np.ndarray) -> np.ndarray:
         """Adds noise to a picture [3, Y, X], in place, and returns it as uint8 [Y, X, 3]."""

@@ -116,8 +116,12 @@ def draw(camera: Camera, ball: str, position: np.ndarray, rotation: np.ndarray, 
     )
 
 
-def cast_shadow(image: np.ndarray, background: Background, camera: Camera, position: np.ndarray, light: Light) -> None:
-    """Darkens ``image`` [3, Y, X], in place, by a ball's shadow from every lamp and by its contact shadow.
+def shadow(
+    background: Background, camera: Camera, position: np.ndarray, light: Light
+) -> tuple[slice, slice, np.ndarray] | None:
+    """Returns a ball's shadow from every lamp, with its contact shadow.
+
+    That is rows and columns of the picture and the factors [y, x] by which they are darker; None where it casts none.
 
     Lamps are far away compared with the ball, so their direction is the same all over the shadow. A surface point looks
     at a lamp past the ball's centre at the distance sqrt(|c|^2 - (c . l)^2), c being the way to the centre and l the
@@ -128,7 +132,7 @@ def cast_shadow(image: np.ndarray, background: Background, camera: Camera, posit
     toward /= np.linalg.norm(toward, axis=1, keepdims=True)
     box = _shadow_box(camera, position, toward).clipped(camera.height, camera.width)
     if not box.area:
-        return
+        return None
     rows, columns = box.slices()
     way = position[:, None, None] - background.point[:, rows, columns]
     shape = way.shape[1:]
@@ -143,7 +147,7 @@ def cast_shadow(image: np.ndarray, background: Background, camera: Camera, posit
     hidden = (light.strength / everywhere) @ share
     contact = np.maximum(way[2], 0) * BALL_RADIUS**2 / np.maximum(square, BALL_RADIUS**2) ** 1.5
     hidden += light.ambient / everywhere * contact
-    image[:, rows, columns] *= (1 - hidden).reshape(shape)
+    return rows, columns, (1 - hidden).reshape(shape)
 
 
 def _illuminate(color: np.ndarray, normal: np.ndarray, ray: np.ndarray, position: np.ndarray, light: Light) -> None:
