@@ -21,6 +21,7 @@ from hilight_jax import api
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.data.tokenizers import ClipTokenizer
+from hilight_jax.generation.locating import Finder
 
 KEYS = "HILIGHT_API_KEYS"
 _HOST = re.compile(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?")
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     engine = Engine(generator, arguments.slots, arguments.max_waiting)
     name = arguments.name or Path(arguments.checkpoint).resolve().name
     service_limits = ServiceLimits(max_new_tokens=arguments.max_new_tokens)
-    service = Service(name, engine, data, videos, _embedder(model), service_limits)
+    service = Service(name, engine, data, videos, _embedder(model), service_limits, _finder(model))
     print(f"{arguments.checkpoint} is loaded; compiling ...", flush=True)
     service.warm_up()
     host, port = listener.getsockname()[:2]
@@ -176,6 +177,14 @@ def _embedder(model: api.Model) -> EncoderEmbedder | None:
         return EncoderEmbedder(model)
     except CheckpointError as error:
         print(f"no embeddings: {error}", flush=True)
+        return None
+
+
+def _finder(model: api.Model) -> Finder | None:
+    """Loads the finder of the chat model; None where it needs the encoder's run and that is missing."""
+    try:
+        return model.finder
+    except CheckpointError:  # ``_embedder`` has printed the reason.
         return None
 
 

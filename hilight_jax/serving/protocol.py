@@ -15,8 +15,11 @@ from hilight_jax.serving.log_probs import MAX_ALTERNATIVES
 
 Text = Annotated[str, Field(max_length=100_000)]
 Phrase = Annotated[str, Field(max_length=10_000)]
+PhraseOfThing = Annotated[str, Field(min_length=1, max_length=200)]
 StopString = Annotated[str, Field(min_length=1, max_length=200)]
 
+# Frames and things of one request for places; more is asked for in several.
+MAX_FRAMES, MAX_PHRASES = 64, 16
 # Types of errors.
 INVALID_REQUEST, SERVER_ERROR = "invalid_request_error", "server_error"
 # Unsupported fields of OpenAI's server, and their values that change nothing.
@@ -134,6 +137,13 @@ Input = Annotated[
     _IN_PARTS,
 ]
 
+FrameNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Frames = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_FRAMES), Tag(FORMS[0])]
+    | Annotated[list[FrameNumber], Field(min_length=1, max_length=MAX_FRAMES), Tag(FORMS[1])],
+    _IN_PARTS,
+]
+
 
 class Message(_Loose):
     """A message of the conversation."""
@@ -192,6 +202,25 @@ class MomentsRequest(_Strict):
 
     video: VideoUrl
     text: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class LocateRequest(_Strict):
+    """``POST /v1/locate``: things, or a text that names some, and the video to find them in.
+
+    ``frames`` are their number, spread evenly over the video, or their numbers; by default those that the model sees.
+    """
+
+    video: VideoUrl
+    phrases: Annotated[list[PhraseOfThing], Field(min_length=1, max_length=MAX_PHRASES)] | None = None
+    text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    frames: Frames | None = None
+
+    @model_validator(mode="after")
+    def _check_things(self) -> "LocateRequest":
+        if (self.phrases is None) == (self.text is None):
+            given = "neither 'phrases' nor 'text' is" if self.text is None else "both 'phrases' and 'text' are"
+            raise ValueError(f"{given} given; give one of them")
+        return self
 
 
 def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:

@@ -14,12 +14,14 @@ from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, TooLong, Turn
 from hilight_jax.generation.evidence import ClipEvidence, trace_answer
+from hilight_jax.generation.locating import Finder
 from hilight_jax.generation.prompt import UnencodedPrompt, build_prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, GenerationRequest
 from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine
+from hilight_jax.serving.locating import LocatingService
 from hilight_jax.serving.protocol import ChatRequest, turns_of
 from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.video_store import VideoStore
@@ -47,7 +49,7 @@ class ServiceLimits:
       max_new_tokens: The longest answer.
       max_videos: Videos of one conversation.
       default_new_tokens: The longest answer to a request that names no limit.
-      max_waiting: Requests that may wait for embeddings, evidence or moments, which are computed one at a time.
+      max_waiting: Requests that may wait for embeddings, evidence, moments or places, computed one at a time.
     """
 
     max_new_tokens: int = 1024
@@ -67,12 +69,14 @@ class Service:
         videos: VideoStore,
         embedder: Embedder | None,
         limits: ServiceLimits = ServiceLimits(),
+        finder: Finder | None = None,
     ):
-        """Connects the parts; ``data`` is the model's own, and ``embedder`` None where the encoder's run is missing."""
+        """Connects the parts; ``data`` is the model's own. Without the encoder's run there is no embedder or finder."""
         self.name, self.engine, self.videos, self.limits = name, engine, videos, limits
         self._data = data
-        self._queue = AdmissionQueue(1, limits.max_waiting, "for embeddings, evidence or moments")
+        self._queue = AdmissionQueue(1, limits.max_waiting, "for embeddings, evidence, moments or places")
         self.embedding = EmbeddingService(embedder, videos, self._queue)
+        self.locating = LocatingService(finder, data.things or (), videos, self._queue)
 
     def warm_up(self) -> None:
         """Compiles the programs of the first question about a video; questions of other lengths compile their own."""
@@ -85,12 +89,14 @@ class Service:
                 for _ in self.engine.submit(GenerationRequest(prompt, sampling)).chunks():
                     pass
         self.embedding.warm_up()
+        self.locating.warm_up()
 
     def facts(self) -> dict[str, Any]:
         """Returns the model's entry in the list of models; ``max_model_len`` is vLLM's name of the context length."""
         facts = {"id": self.name, "object": "model", "created": 0, "owned_by": "hilight_jax"}
         sizes = {"max_model_len": self.engine.generator.max_length, "max_videos": self.limits.max_videos}
-        return facts | sizes | {"video_tokens": self._data.num_video_tokens, "embeds": self.embedding.available}
+        able = {"embeds": self.embedding.available, "locates": self.locating.available}
+        return facts | sizes | {"video_tokens": self._data.num_video_tokens} | able
 
     def check_model(self, name: str) -> None:
         """Raises an ``UnknownModel`` unless the name is this model's or empty."""

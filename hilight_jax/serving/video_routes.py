@@ -1,4 +1,4 @@
-"""Routes of OpenAI's files and embeddings, and of evidence and moments, which its protocol does not have."""
+"""Routes of OpenAI's files and embeddings, and of evidence, moments and places, which its protocol lacks."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ from PIL import Image
 
 from hilight_jax.generation.evidence import ClipEvidence
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.serving.protocol import EmbeddingsRequest, EvidenceRequest, MomentsRequest, usage
+from hilight_jax.serving.protocol import EmbeddingsRequest, EvidenceRequest, LocateRequest, MomentsRequest, usage
 from hilight_jax.serving.service import Service, while_connected
 from hilight_jax.serving.videos.video_store import StoredFile
 
@@ -86,6 +86,11 @@ def video_router(service: Service) -> APIRouter:
     async def moments(body: MomentsRequest, request: Request) -> dict[str, Any]:
         """Finds the part of a video that fits a phrase best."""
         return await while_connected(service.embedding.moments(body.video.url, body.text), request.is_disconnected)
+
+    @router.post("/v1/locate")
+    async def locate(body: LocateRequest, request: Request) -> dict[str, Any]:
+        """Finds named things in frames of a video: pixels, seconds, and whether each is seen."""
+        return await while_connected(service.locating.locate(body), request.is_disconnected)
 
     return router
 

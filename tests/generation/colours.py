@@ -11,14 +11,15 @@ _COLOURS = {"red": (1, -1, -1), "blue": (-1, -1, 1), "green": (-1, 1, -1)}
 class ColourFinder:
     """Finds the colours red, blue and green, on a grid of 4 x 4 patches."""
 
-    image_size, columns, threshold = SIDE, 4, 0.9
+    columns, threshold = 4, 0.9
 
-    def __init__(self, num_frames):
-        self.num_frames, self.seen, self.asked = num_frames, [], []
+    def __init__(self, num_frames, image_size=SIDE):
+        self.num_frames, self.image_size, self.seen, self.asked = num_frames, image_size, [], []
 
     def patches(self, frames):
         self.seen.append(frames)
-        blocks = frames.reshape(-1, 4, 4, 4, 4, 3).mean((2, 4)).reshape(len(frames), 16, 3) / 127.5 - 1
+        size = self.image_size // 4
+        blocks = frames.reshape(-1, 4, size, 4, size, 3).mean((2, 4)).reshape(len(frames), 16, 3) / 127.5 - 1
         return (blocks / np.maximum(np.linalg.norm(blocks, axis=-1, keepdims=True), 1.0)).astype(np.float32)
 
     def phrases(self, ids, content):

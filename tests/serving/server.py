@@ -19,6 +19,7 @@ from hilight_jax.serving.videos.decoding import VideoLimits
 from hilight_jax.serving.videos.video_store import VideoStore
 from tests.formats.exporting import runs
 from tests.formats.importing import checkpoints
+from tests.generation.colours import ColourFinder
 
 ANSWER = {"max_tokens": 6}
 
@@ -60,7 +61,8 @@ def serving(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=
     engine = Engine(model.generator, slots, max_waiting)
     videos = VideoStore(model.data.num_frames, model.data.image_size, limits or VideoLimits())
     embed = LetterEmbedder() if embedder else None
-    service = Service("small", engine, model.data, videos, embed, service_limits or ServiceLimits())
+    finder = ColourFinder(num_frames=2, image_size=model.data.image_size) if embedder else None
+    service = Service("small", engine, model.data, videos, embed, service_limits or ServiceLimits(), finder)
     try:
         yield make_app(service, AccessRules(api_keys, **rules)), service
     finally:
