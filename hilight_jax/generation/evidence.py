@@ -1,11 +1,15 @@
-"""Evidence of an answer: the language model's attention to a clip's rows, traced back to the clip's patches.
+"""Evidence of an answer: the language model's attention to what comes from a clip, traced back to the clip's patches.
 
-Two steps of attention are multiplied. Gemma's attention goes from the rows that the answer's tokens were predicted from
-to the video rows, and is averaged over layers, heads and tokens. Token mining's attention goes from each video row to
-the tokens of the video tower. Both are weights that the model used. They leave out the values of the rows, the residual
-streams, and the context that the tower's deep patches have gathered, so a map is a hint and no proof.
+Two steps are multiplied. Gemma's attention goes from the rows that the answer's tokens were predicted from to the rows
+of the clip and, with word tracks, to the words that carry a track; it is averaged over layers, heads and tokens. A
+mined row passes its part on by the attention of token mining to the tokens of the video tower; a thing's row and a word
+by the softmax of the map that its track was measured on. All are weights that the model used. They leave out the values
+of the rows, the residual streams, and the context that the tower's deep patches have gathered, so a map is a hint and
+no proof; `evaluate --evidence` measures it.
 """
 
+import collections
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,17 +32,15 @@ class ClipEvidence(NamedTuple):
     Attributes:
       maps: [F, rows, columns], the part of each patch of each frame.
       proxies: [M], the part of the tower's proxy tokens, which have no place in the picture.
-      key_frames: [keys], the same share split by the key frames of the clip's rows.
     """
 
     maps: Float[np.ndarray, "F rows columns"]
     proxies: Float[np.ndarray, " M"]
-    key_frames: Float[np.ndarray, " keys"]
 
     @property
     def share(self) -> float:
         """The share of the whole clip."""
-        return float(self.key_frames.sum())
+        return float(self.maps.sum() + self.proxies.sum())
 
 
 def write_evidence(path: Path, generator: Generator, reply: Reply) -> list[float]:
@@ -73,17 +75,44 @@ def trace_answer(generator: Generator, prompt: Prompt, answer_ids: Int[np.ndarra
     if not len(answer_ids) or not prompt.clips:
         missing = "clip was shown" if len(answer_ids) else "answer was given"
         raise DataError(f"there is no evidence to draw: no {missing} yet.")
-    weights = generator.attention(prompt, answer_ids).mean(axis=0)[prompt.ids == VIDEO_ID]
-    rows = np.split(weights, np.cumsum([len(clip.tokens) for clip in prompt.clips])[:-1])
-    return [trace_rows(generator.config, *pair) for pair in zip(rows, (c.attention for c in prompt.clips), strict=True)]
+    weights = generator.attention(prompt, answer_ids).mean(axis=0)
+    rows = np.split(weights[prompt.ids == VIDEO_ID], np.cumsum([len(clip.tokens) for clip in prompt.clips])[:-1])
+    config = generator.config
+    traced = [trace_rows(config, *pair) for pair in zip(rows, (c.attention for c in prompt.clips), strict=True)]
+    if generator.words is None:
+        return traced
+    shown = generator.words.shown(prompt.ids, prompt.clips)
+    words = trace_words(weights, shown, traced[0].maps.shape)
+    return [one._replace(maps=one.maps + more) for one, more in zip(traced, words, strict=True)]
 
 
-def trace_rows(config: HiLightConfig, rows: Float[np.ndarray, " V"], mined: Float[np.ndarray, "V S"]) -> ClipEvidence:
-    """Distributes the attention that a clip's rows received over the tokens that they were mined from.
+def trace_rows(config: HiLightConfig, rows: Float[np.ndarray, " V"], sources: Float[np.ndarray, "V S"]) -> ClipEvidence:
+    """Distributes the attention that a clip's rows received over the tokens that they come from.
 
-    The rows of ``mined``, token mining's attention, sum to 1.
+    The rows of ``sources`` (``ClipFeatures.attention``) sum to 1.
     """
     side = config.vision.image_size // config.vision.patch_size
-    proxies, patches = np.split(rows @ mined, [config.vision.num_proxy_tokens])
-    key_frames = rows.reshape(-1, config.token_mining.tokens_per_frame).sum(axis=1)
-    return ClipEvidence(patches.reshape(-1, side, side), proxies, key_frames)
+    proxies, patches = np.split(rows @ sources, [config.vision.num_proxy_tokens])
+    return ClipEvidence(patches.reshape(-1, side, side), proxies)
+
+
+def trace_words(
+    weights: Float[np.ndarray, " n"],
+    shown: Sequence[Mapping[int, Float[np.ndarray, "F P"]]],
+    shape: tuple[int, ...],
+) -> list[Float[np.ndarray, "F rows columns"]]:
+    """Distributes the attention that words received over the patches that their tracks were measured on.
+
+    A word that carries tracks of several clips gives each an even part.
+
+    Args:
+      weights: Attention to each row of the prompt.
+      shown: For each clip, the map of every row that carries its track, as shares that sum to 1.
+      shape: Frames, rows and columns of a clip's patches.
+    """
+    num_clips = collections.Counter(row for clip in shown for row in clip)
+    maps = [np.zeros(shape) for _ in shown]
+    for of_clip, clip in zip(maps, shown, strict=True):
+        for row, shares in clip.items():
+            of_clip += weights[row] / num_clips[row] * shares.reshape(shape)
+    return maps

@@ -57,7 +57,9 @@ class WordCarrier:
         """Takes the parts ``text``, ``local`` and ``word_tracks`` out of a model's parameters."""
         self._find, self._vectors = WordFinder(tokenizer, things), PhraseVectors(config, params)
         self._model, self._variables = HiLight(config), variables({"word_tracks": params["word_tracks"]})
-        self._width, self._most = config.gemma.width, config.word_tracks.max_clips if config.word_tracks else 0
+        assert config.word_tracks is not None
+        self._width, self._most = config.gemma.width, config.word_tracks.max_clips
+        self._sharpness = config.word_tracks.sharpness
         self._kept: collections.OrderedDict[tuple[str, int, str], Found] = collections.OrderedDict()
 
     def names(self, ids: np.ndarray, clips: Sequence[ClipFeatures]) -> NamedRows:
@@ -78,15 +80,30 @@ class WordCarrier:
     def __call__(self, ids: np.ndarray, clips: Sequence[ClipFeatures]) -> Float[np.ndarray, "n D"]:
         """What each row carries: the sum over the clips that stand before it, as ``word_tracks.add_to_words``."""
         carried = np.zeros((len(ids), self._width), np.float32)
-        if not clips:
-            return carried
-        named = self.names(ids, clips)
-        rows = np.cumsum([len(clip.tokens) for clip in clips])
-        num_shown = np.searchsorted(rows, np.cumsum(ids == VIDEO_ID), side="right")
-        for row in np.flatnonzero(named.rows).tolist():
-            for found in named.found[: num_shown[row]]:
-                carried[row] += found[named.rows[row] - 1].vector
+        for found in self._shown(ids, clips):
+            for row, phrase in found.items():
+                carried[row] += phrase.vector
         return carried
+
+    def shown(self, ids: np.ndarray, clips: Sequence[ClipFeatures]) -> list[dict[int, Float[np.ndarray, "F P"]]]:
+        """For each clip, the map of every row that carries its track, as shares of the clip that sum to 1."""
+        return [
+            {row: _shares(self._sharpness * phrase.map) for row, phrase in found.items()}
+            for found in self._shown(ids, clips)
+        ]
+
+    def _shown(self, ids: np.ndarray, clips: Sequence[ClipFeatures]) -> list[dict[int, Found]]:
+        """For each clip, what it shows of the phrase of every row behind it."""
+        if not clips:
+            return []
+        named = self.names(ids, clips)
+        ends = np.cumsum([len(clip.tokens) for clip in clips])
+        num_shown = np.searchsorted(ends, np.cumsum(ids == VIDEO_ID), side="right")
+        rows = np.flatnonzero(named.rows).tolist()
+        return [
+            {row: found[named.rows[row] - 1] for row in rows if num_shown[row] > clip}
+            for clip, found in enumerate(named.found)
+        ]
 
     def keys(self, ids: np.ndarray) -> list[str]:
         """The phrase that each row is part of, '' for none."""
@@ -110,6 +127,11 @@ class WordCarrier:
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return found
+
+
+def _shares(scores: Float[np.ndarray, "F P"]) -> Float[np.ndarray, "F P"]:
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum()
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

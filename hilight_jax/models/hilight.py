@@ -42,7 +42,8 @@ from hilight_jax.models.local_heads import (
 )
 from hilight_jax.models.long_clip import FRAME_PARTITION_RULES, FrameConfig, FrameTower
 from hilight_jax.models.lora import COLLECTION, LORA_PARTITION_RULES, LoraConfig
-from hilight_jax.models.token_mining import TOKEN_MINING_PARTITION_RULES, TokenMining, TokenMiningConfig
+from hilight_jax.models.token_mining import TOKEN_MINING_PARTITION_RULES, TokenMining
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from hilight_jax.models.word_tracks import (
     WORD_TRACKS_PARTITION_RULES,
     WordInputs,
@@ -85,24 +86,24 @@ class HiLightConfig:
       vision: The video tower, CLIP-ViP+.
       frames: The frame tower, Long-CLIP's. None: the video tower looks at the key frames too, each a clip of one frame,
         through the projection that it was trained with.
-      text: The text tower that was trained with the video tower; of a model with word tracks only.
-      local: The local heads of both, likewise.
-      word_tracks: Sizes of the word tracks; None: words carry nothing, and no row stands for a thing.
       token_mining: The connector between the towers and the language model.
       gemma: The language model.
       lora: Low-rank deltas on the language model, or None.
       compute: How to compute it.
+      text: The text tower that was trained with the video tower; of a model with word tracks only.
+      local: The local heads of both, likewise.
+      word_tracks: Sizes of the word tracks; None: words carry nothing, and no row stands for a thing.
     """
 
     vision: VisionConfig = VisionConfig()
     frames: FrameConfig | None = FrameConfig()
-    text: TextConfig | None = None
-    local: LocalHeadsConfig | None = None
-    word_tracks: WordTracksConfig | None = None
     token_mining: TokenMiningConfig = TokenMiningConfig()
     gemma: GemmaConfig = GEMMA_2B
     lora: LoraConfig | None = None
     compute: ComputeConfig = ComputeConfig()
+    text: TextConfig | None = None
+    local: LocalHeadsConfig | None = None
+    word_tracks: WordTracksConfig | None = None
 
     def __post_init__(self):
         """Checks that the parts fit each other."""
@@ -172,7 +173,7 @@ class HiLight(nn.Module):
                 compute,
             )
             self.word_tracks = WordTracks(config.word_tracks, config.gemma.width, compute)
-        self.token_mining = TokenMining(config.token_mining, compute)
+        self.token_mining = TokenMining(config.token_mining, compute, config.vision)
         self.gemma = Gemma(config.gemma, compute, config.lora, self.stacked)
 
     def __call__(

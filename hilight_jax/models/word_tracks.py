@@ -209,4 +209,4 @@ def _centre(weights: Float[Array, "*B P"], points: Float[Array, "P 2"]) -> Float
 
 
 def _flat(tracks: Float[Array, "*B F T"]) -> Float[Array, "*B numbers"]:
-    return tracks.reshape(*tracks.shape[:-2], -1)
+    return tracks.reshape(*tracks.shape[:-2], tracks.shape[-2] * tracks.shape[-1])

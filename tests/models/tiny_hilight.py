@@ -7,12 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.lora import LoraConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
+from hilight_jax.models.word_tracks import WordTracksConfig
 
 VISION = VisionConfig(
     image_size=8, patch_size=4, width=16, depth=2, num_heads=2, mlp_dim=24, num_frames=3, num_proxy_tokens=2
@@ -22,6 +25,11 @@ GEMMA = GemmaConfig(vocab_size=40, width=14, depth=2, num_heads=3, num_kv_heads=
 TOKEN_MINING = TokenMiningConfig(tokens_per_frame=2, width_video=16, width_frames=10, width_out=14)
 CONFIG = HiLightConfig(VISION, FRAMES, TOKEN_MINING, GEMMA)
 LORA = LoraConfig(rank=2, alpha=3.0)
+# For a model with word tracks; CLIP's ids need its whole vocabulary.
+TEXT = TextConfig(max_length=16, width=6, depth=1, num_heads=2, mlp_dim=8)
+LOCAL = LocalHeadsConfig(levels=("embedding", "last"), head="mlp", text_side="embedding", center_video=True)
+WORD_TRACKS = WordTracksConfig(num_frames=3, embed_dim=7, hidden=9, max_clips=2)
+TRACKED = dataclasses.replace(CONFIG, text=TEXT, local=LOCAL, word_tracks=WORD_TRACKS)
 # Two key frames of two tokens.
 KEY_FRAMES = 2
 VIDEO_TOKENS = 4
