@@ -2,14 +2,12 @@
 
 The three structures of the report's Figure 3 (arXiv 2407.07325), the last of them as released
 (``UniLMProjectors``), and a fourth that differs from it in the layout of the expanded queries alone. Of the first two
-only parameter counts are known.
+only parameter counts are known. Options, all off as released, add what these lack: places of patches, several heads, a
+residual, a norm at the end. A fifth structure asks nothing and pools patches on a grid (DeCo, arXiv 2405.20985).
 
 Letters: B batch, F key frames, S tokens of a clip, V video tokens, D width of the video tower or the language model,
-E width of the frame tower.
+E width of the frame tower, N heads, H width of one head.
 """
-
-import dataclasses
-from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -18,62 +16,19 @@ from jaxtyping import Array, Float
 
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
-from hilight_jax.models.layers import ComputeConfig, check_sizes, layer_norm
+from hilight_jax.models.clip_grid import PositionEmbeddings, pooling_weights
+from hilight_jax.models.clip_vip import VisionConfig
+from hilight_jax.models.layers import LAYER_NORM_EPSILON, ComputeConfig, layer_norm
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 
 # Paths below the connector.
 TOKEN_MINING_PARTITION_RULES: tuple[Rule, ...] = (
     (r"(video_projector|(query|key|value)/linear|output/fc[12])/kernel", ("fsdp", None)),
     (r"(video_projector|(query|key|value)/linear|output/fc[12])/bias", ()),
-    (r"(query|key|value|output)/norm/(scale|bias)", ()),
+    (r"(query|key|value|output)/(norm|final_norm)/(scale|bias)", ()),
+    (r"(key|value)/positions/(frame|row|column)", ()),
     (r"frame_expansion/(kernel|bias)", ()),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenMiningConfig:
-    """Structure and sizes of the connector; the defaults are the released HiLight-2B's.
-
-    Attributes:
-      structure: ``one_linear``: the cross attention, LayerNorm and one linear map. ``two_linear``: LayerNorm and two
-        linear maps with a ReLU between. ``dual_projector``, the released one: ``two_linear``, a linear map with ReLU in
-        front of each tower, and several tokens a frame.
-      tokens_per_frame: Video tokens of a key frame; the other two structures make one only.
-      expansion: How ``dual_projector`` lays out a frame's expanded features, see ``expand_frames``.
-      final_relu: End video tokens in a ReLU. None takes the structure's own: ``dual_projector`` yes, as released;
-        ``two_linear`` yes and ``one_linear`` no, both assumed.
-      width_video: D of the video tower.
-      width_frames: E of the frame tower, and of the cross attention.
-      width_out: D of the language model.
-    """
-
-    structure: Literal["dual_projector", "one_linear", "two_linear"] = "dual_projector"
-    tokens_per_frame: int = 32
-    expansion: Literal["reinterpret", "transpose"] = "reinterpret"
-    final_relu: bool | None = None
-    width_video: int = 768
-    width_frames: int = 512
-    width_out: int = 2048
-
-    def __post_init__(self):
-        """Checks the sizes, and that only the released structure expands frames."""
-        check_sizes("token_mining", self, ("tokens_per_frame", "width_video", "width_frames", "width_out"))
-        if self.structure == "dual_projector":
-            return
-        if self.tokens_per_frame != 1:
-            raise ConfigError(
-                f"token_mining.tokens_per_frame is {self.tokens_per_frame}, but structure '{self.structure}' makes one "
-                f"token of a frame; set it to 1 or token_mining.structure to 'dual_projector'."
-            )
-        if self.expansion != "reinterpret":
-            raise ConfigError(
-                f"token_mining.expansion is '{self.expansion}', but structure '{self.structure}' expands nothing; "
-                f"leave it out or set token_mining.structure to 'dual_projector'."
-            )
-
-    @property
-    def ends_in_relu(self) -> bool:
-        """``final_relu``, or the structure's own."""
-        return self.structure != "one_linear" if self.final_relu is None else self.final_relu
 
 
 def expand_frames(features: Float[Array, "B F E count"], expansion: str) -> Float[Array, "B V E"]:
@@ -93,21 +48,48 @@ def expand_frames(features: Float[Array, "B F E count"], expansion: str) -> Floa
     return features.reshape(batch, frames * count, width)
 
 
+def cross_attention(
+    q: Float[Array, "B V E"], k: Float[Array, "B S E"], v: Float[Array, "B S E"], num_heads: int
+) -> tuple[Float[Array, "B V E"], Float[Array, "B V S"]]:
+    """Softmax attention of one or several heads: mixed values, and weights (float32 at least, the mean over heads)."""
+    if num_heads > 1:
+        heads = (x.reshape(*x.shape[:2], num_heads, -1) for x in (q, k, v))
+        mixed, weights = jax.vmap(lambda *head: cross_attention(*head, 1), in_axes=2, out_axes=2)(*heads)
+        return mixed.reshape(q.shape), weights.mean(axis=2)
+    precise = jnp.promote_types(q.dtype, jnp.float32)
+    k = k * k.shape[-1] ** -0.5
+    scores = jnp.einsum("BVE,BSE->BVS", q, k, preferred_element_type=precise)
+    # As the original, which trains in float16, where a product may overflow: NaN to 0, infinity to the largest.
+    weights = jax.nn.softmax(jnp.nan_to_num(scores), axis=-1)
+    return jnp.einsum("BVS,BSE->BVE", weights.astype(v.dtype), v), weights
+
+
 class TokenMining(nn.Module):
-    """The connector. One head, no residual; every key frame's tokens see all of the clip's tokens."""
+    """The connector; every key frame's tokens see all of the clip's tokens.
+
+    Attributes:
+      config: Structure and sizes.
+      compute: How to compute it.
+      vision: Sizes of the tower whose tokens it mines, which ``positions`` and ``grid_pooling`` need.
+    """
 
     config: TokenMiningConfig
     compute: ComputeConfig
+    vision: VisionConfig | None = None
 
     def setup(self):
-        """Top names: query, key, value, output; and, released, video_projector, frame_expansion."""
+        """Top names: query, key, value, output; released, video_projector, frame_expansion; grid pooling has no query."""
         config, compute = self.config, self.compute
         if config.structure == "dual_projector":
             self.video_projector = _linear(config.width_video, compute)
             self.frame_expansion = _linear(config.tokens_per_frame, compute)
-        self.query, self.key, self.value = (NormLinear(config.width_frames, compute) for _ in range(3))
+        vision = self.vision if config.positions else None
+        if config.structure != "grid_pooling":
+            self.query = NormLinear(config.width_frames, compute)
+            self.key = NormLinear(config.width_frames, compute, vision)
+        self.value = NormLinear(config.width_frames, compute, vision)
         depth = 1 if config.structure == "one_linear" else 2
-        self.output = Output(config.width_out, depth, config.ends_in_relu, compute)
+        self.output = Output(config.width_out, depth, config.ends_in_relu, config.final_norm, compute)
 
     def __call__(
         self, clip_tokens: Float[Array, "B S D"], frame_features: Float[Array, "B F E"]
@@ -120,25 +102,33 @@ class TokenMining(nn.Module):
 
         Returns:
           ``tokens`` [B, V, D] of the language model's width, frame by frame; ``attention`` [B, V, S], how much each
-          drew on every token of the clip (rows sum to 1).
+          drew on every token of the clip (rows sum to 1): the mean over heads, or the weights of the pooling.
 
         Raises:
-          ConfigError: The features are of other widths than configured.
+          ConfigError: The features are of other widths than configured, or the tokens not those of the tower.
         """
         self._check(clip_tokens.shape, frame_features.shape)
-        dtype = self.compute.dtypes["dtype"]
+        config, dtype = self.config, self.compute.dtypes["dtype"]
         clip_tokens, frames = clip_tokens.astype(dtype), frame_features.astype(dtype)
-        if self.config.structure == "dual_projector":
+        queries = frames
+        if config.structure == "dual_projector":
             clip_tokens = nn.relu(self.video_projector(clip_tokens))
-            frames = expand_frames(nn.relu(self.frame_expansion(frames[..., None])), self.config.expansion)
-        q, k, v = self.query(frames), self.key(clip_tokens), self.value(clip_tokens)
-        precise = jnp.promote_types(dtype, jnp.float32)
-        k = k * k.shape[-1] ** -0.5
-        scores = jnp.einsum("BVE,BSE->BVS", q, k, preferred_element_type=precise)
-        # As the original, which trains in float16, where a product may overflow: NaN to 0, infinity to the largest.
-        attention = jax.nn.softmax(jnp.nan_to_num(scores), axis=-1)
-        mined = jnp.einsum("BVS,BSE->BVE", attention.astype(v.dtype), v)
+            queries = expand_frames(nn.relu(self.frame_expansion(frames[..., None])), config.expansion)
+        if config.structure == "grid_pooling":
+            queries = jnp.repeat(frames, config.tokens_per_frame, axis=1)
+            mined, attention = self._pool(self.value(clip_tokens), frames.shape[1])
+        else:
+            q, k, v = self.query(queries), self.key(clip_tokens), self.value(clip_tokens)
+            mined, attention = cross_attention(q, k, v, config.num_heads)
+        if config.residual:
+            mined = mined + queries
         return {"tokens": self.output(mined), "attention": attention}
+
+    def _pool(self, v: Float[Array, "B S E"], num_frames: int) -> tuple[Float[Array, "B V E"], Float[Array, "B V S"]]:
+        """Means over a grid of ``num_frames`` frames, and their weights, the same for every clip."""
+        weights = pooling_weights(self.vision, v.shape[1], num_frames, self.config.pooled_side)
+        attention = jnp.broadcast_to(weights, (v.shape[0], *weights.shape))
+        return jnp.einsum("VS,BSE->BVE", weights.astype(v.dtype), v), attention
 
     def _check(self, clip: tuple[int, ...], frames: tuple[int, ...]) -> None:
         for name, shape, key in (("clip_tokens", clip, "width_video"), ("frame_features", frames, "width_frames")):
@@ -147,26 +137,35 @@ class TokenMining(nn.Module):
                     f"{name} have shape {shape}, but must be [clips, tokens, {getattr(self.config, key)}]; "
                     f"set token_mining.{key} to the width of the tower."
                 )
+        if self.vision is None and (self.config.positions or self.config.structure == "grid_pooling"):
+            raise ConfigError(
+                "token mining by position needs the sizes of the video tower; give TokenMining its vision config."
+            )
 
 
 class NormLinear(nn.Module):
-    """LayerNorm and a linear map: queries, keys and values each through their own."""
+    """LayerNorm and a linear map: queries, keys and values each through their own; given the tower, plus positions."""
 
     width: int
     compute: ComputeConfig
+    vision: VisionConfig | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B S D"]) -> Float[Array, "B S E"]:
         """Maps every token by itself."""
-        return _linear(self.width, self.compute, "linear")(layer_norm(self.compute, "norm")(x))
+        x = _linear(self.width, self.compute, "linear")(layer_norm(self.compute, "norm")(x))
+        if self.vision is not None:
+            x = x + PositionEmbeddings(self.vision, self.width, self.compute, name="positions")(x.shape[1])
+        return x
 
 
 class Output(nn.Module):
-    """From mined tokens to the language model's width: LayerNorm, one or two linear maps, perhaps a last ReLU."""
+    """From mined tokens to the language model's width: LayerNorm, one or two linear maps, a last ReLU or LayerNorm."""
 
     width: int
     depth: int
     final_relu: bool
+    final_norm: bool
     compute: ComputeConfig
 
     @nn.compact
@@ -175,6 +174,11 @@ class Output(nn.Module):
         x = _linear(self.width, self.compute, "fc1")(layer_norm(self.compute, "norm")(x))
         if self.depth == 2:
             x = _linear(self.width, self.compute, "fc2")(nn.relu(x))
+        if self.final_norm:
+            # Gemma multiplies all embeddings by sqrt(D), so that those of a text have variance 1.
+            scale = nn.initializers.constant(self.width**-0.5)
+            norm = {"epsilon": LAYER_NORM_EPSILON, "use_fast_variance": False, **self.compute.dtypes}
+            return nn.LayerNorm(scale_init=scale, name="final_norm", **norm)(x)
         return nn.relu(x) if self.final_relu else x
 
 

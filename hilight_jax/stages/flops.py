@@ -18,7 +18,7 @@ from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.lora import LoraConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from hilight_jax.models.video_text import DualEncoderConfig
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
@@ -120,10 +120,12 @@ def frame_flops(config: FrameConfig) -> int:
 
 
 def mining_flops(config: TokenMiningConfig, tokens: int, num_key_frames: int) -> int:
-    """One clip through token mining."""
+    """One clip through token mining: values and their means, and where it asks, queries, keys and scores."""
     video, width, out = config.width_video, config.width_frames, config.width_out
     mined = num_key_frames * config.tokens_per_frame
-    flops = 2 * 2 * tokens * video * width + 2 * mined * width**2 + 2 * 2 * mined * tokens * width
+    flops = 2 * tokens * video * width + 2 * mined * tokens * width
+    if config.structure != "grid_pooling":
+        flops += 2 * tokens * video * width + 2 * mined * width**2 + 2 * mined * tokens * width
     if config.structure == "dual_projector":
         flops += 2 * tokens * video**2 + 2 * num_key_frames * width * config.tokens_per_frame
     flops += 2 * mined * width * out

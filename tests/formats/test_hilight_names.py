@@ -20,7 +20,7 @@ from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import gemma_config_from_json
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
 from hilight_jax.models.long_clip import FrameConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "goldens" / "hilight_e2e_a_right_mixed.safetensors"
 

@@ -9,7 +9,8 @@ import numpy as np
 from hilight_jax.core.trees import flatten
 from hilight_jax.formats.hilight_names import token_mining_from_official, token_mining_to_official
 from hilight_jax.models.layers import ComputeConfig
-from hilight_jax.models.token_mining import TokenMining, TokenMiningConfig, expand_frames
+from hilight_jax.models.token_mining import TokenMining, expand_frames
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from tests.parity.case import Case
 
 

@@ -17,7 +17,7 @@ from hilight_jax.models import hilight, lora
 from hilight_jax.models.gemma_config import GemmaConfig, gemma_config_from_json
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.lora import LoraConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 
 # The version of transformers that reads the activation that Gemma was trained with from any of its config.json files.
 GEMMA_RULE = "4.40.0"

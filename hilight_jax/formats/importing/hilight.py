@@ -14,7 +14,7 @@ from hilight_jax.formats.importing.imported_model import Imported, renamed, set_
 from hilight_jax.models import hilight as hilight_model
 from hilight_jax.models import lora
 from hilight_jax.models.hilight import HiLightConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 
 # HiLight pins this version of transformers.
 HILIGHT_RULE = "4.38.0"

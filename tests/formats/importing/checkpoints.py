@@ -19,7 +19,7 @@ from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.long_clip import FrameConfig, LongClipConfig, LongTextConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from hilight_jax.models.video_text import DualEncoderConfig
 
 TOKENIZER = pathlib.Path(__file__).parents[2] / "goldens" / "tiny_gemma_tokenizer.model"

@@ -31,7 +31,7 @@ from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig, gemma_config_from_json
 from hilight_jax.models.hilight import HiLightConfig, param_shapes
 from hilight_jax.models.long_clip import FrameConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from tests.data.conversations.tiny_gemma import PATH as TOKENIZER
 from tests.models import tiny_hilight
 from tests.parity.case import Case

@@ -20,7 +20,7 @@ from hilight_jax.models.gemma_decoding import init_cache
 from hilight_jax.models.hilight import HiLight, HiLightConfig, param_shapes
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.long_clip import FrameConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from tests.parity.case import Case
 from tests.parity.connector import tokens_per_frame
 from tests.parity.dual_encoder import compiled, frames_last
