@@ -20,6 +20,7 @@ from hilight_jax.evals.grounding import (
     score_words,
     summarise_grounding,
 )
+from hilight_jax.evals.places import PlaceScorer
 from hilight_jax.evals.similarity import level_maps
 
 CUE_BALL = "ball:cue"
@@ -49,6 +50,7 @@ class WordScorer:
         self._scored: list[NamedWord] = []
         self._scores: list[np.ndarray] = []
         self._hits: list[np.ndarray] = []
+        self._places = PlaceScorer(grid) if similarity == "cosine" else None
 
     def needs(self, clip: int) -> bool:
         """True if a word names a thing in this clip."""
@@ -65,13 +67,18 @@ class WordScorer:
         names, truth = [word.object for word in words], Truth(things, self._grid)
         self._scores.append(score_words(own, shuffled, names, truth, self._similarity))
         self._hits.append(pointing_hits(by_level[:, : len(words)], names, truth))
+        if self._places is not None:
+            others = [self._words[n] for n in self._partners[numbers]]
+            self._places.add(clip, own, [(word.kind, word.object) for word in words], things)
+            self._places.add_absent(clip, shuffled, [(word.kind, word.object) for word in others], things)
         self._scored += words
 
     def summary(self) -> dict[str, Any]:
-        """Averages over all words scored so far, see `summarise_grounding`."""
+        """Averages over all words scored so far, see `summarise_grounding`; 'places' of cosines, see `places.py`."""
         clips, kinds, objects, _ = zip(*self._scored, strict=True) if self._scored else ((), (), (), ())
         scores = np.concatenate([np.zeros((0, 1 + len(FIGURES))), *self._scores])
-        return summarise_grounding(scores, clips, kinds, objects)
+        places = None if self._places is None else self._places.summary()
+        return {**summarise_grounding(scores, clips, kinds, objects), "places": places}
 
     def pointing_of_levels(self) -> list[float] | None:
         """Pointing of the class 'ball' by the maps of each level alone; None without a question."""

@@ -44,7 +44,23 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
         lines += ["", _encoder_row("ball, by one level alone", ("pointing", "rnd patch", "rnd ball"))]
         controls = [f"{classes['ball'][name]:.3f}" for name in ("area_chance", "random_ball")]
         lines += [_encoder_row(name, (f"{pointing:.3f}", *controls)) for name, pointing in levels.items()]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_places(result["grounding"].get("places")), ""])
+
+
+def _places(places: Mapping[str, Any] | None) -> list[str]:
+    """Errors of places in pixels, and the threshold from which a thing counts as seen."""
+    if places is None:
+        return []
+    lines = ["", _encoder_row("place, px of the model's frame", ("median", "9 of 10", "patch", "on thing", "frames"))]
+    for kind, group in places["classes"].items():
+        errors = (f"{group[name]:.2f}" for name in ("median_error", "ninth_decile", "patch_centre"))
+        lines.append(_encoder_row(kind.replace("_", " "), (*errors, f"{group['on_thing']:.3f}", str(group["frames"]))))
+    asked = f"{places['measured_on']} frames, {places['share_seen']:.0%} of which show the thing"
+    seen = (
+        f"seen from a cosine of {places['threshold']:.3f} on, fitted on half of the clips; on the others precision "
+        f"{places['precision']:.3f}, recall {places['recall']:.3f}, false alarms {places['false_alarms']:.3f} ({asked})"
+    )
+    return [*lines, *textwrap.wrap(seen, 120, break_on_hyphens=False)]
 
 
 def answer_tables(result: Mapping[str, Any]) -> str:

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.words import encode_phrases, name_of, normal_form
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.models.word_tracks import cosine_maps
 from hilight_jax.ops.peaks import peak_places
 
 # Patches that a place may be off and still lie on the thing, as in ``evals/grounding.py``.
@@ -89,10 +88,10 @@ def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Loca
     maps = np.empty((len(phrases), len(order), finder.columns**2), np.float32)
     for group in (order[first::num_groups] for first in range(num_groups)):
         filled = np.pad(group, (0, finder.num_frames - len(group)), mode="edge")
-        found = cosine_maps(finder.patches(clip.frames[filled]), vectors)
-        maps[:, group] = np.asarray(found)[:, : len(group)]
+        found = np.tensordot(vectors, finder.patches(clip.frames[filled]), (1, 2))
+        maps[:, group] = found[:, : len(group)]
     height, width = clip.size
-    places = (np.asarray(peak_places(maps, finder.columns)) + 1) / 2 * (width, height)
+    places = (peak_places(maps, finder.columns) + 1) / 2 * (width, height)
     strength = maps.max(-1)
     reach = REACH * (height + width) / 2 / finder.columns
     return [

@@ -57,6 +57,15 @@ def test_the_controls_are_those_of_the_world(result):
     assert set(result["grounding"]["objects"]) == {"ball:red", "ball:green", "ball:blue"}
 
 
+def test_the_right_encoder_places_every_ball_and_sees_no_other(result):
+    places = result["grounding"]["places"]
+    ball = places["classes"]["ball"]
+    assert ball["frames"] == 24 and ball["median_error"] <= ball["patch_centre"] < 2
+    assert places["precision"] == places["recall"] == 1 and places["false_alarms"] == 0
+    sparc = evaluate_encoder(ColourEncoder(contrast="within_clip"), ColouredDiscs())["grounding"]
+    assert sparc["places"] is None  # Its maps are no cosines.
+
+
 def test_raw_dot_products_are_the_default_after_sparc():
     sparc = evaluate_encoder(ColourEncoder(contrast="within_clip"), ColouredDiscs())["grounding"]
     assert sparc["similarity"] == "dot" and sparc["classes"]["ball"]["pointing"] == 1.0
