@@ -19,6 +19,8 @@ from hilight_jax.billiards.language.posed import Posed
 _CUE = "ball:cue"
 _STILL = 0.002  # Metres that a ball at rest may move between two frames.
 _UNCHANGED_SHARE = 0.3  # Share of the changed shots that hit the same ball first which get the question.
+_NEAR = 5.0  # Radii from a pocket within which a ball may be asked about that will not be potted.
+_SPARED_SHARE = 0.1  # Share of the clips with a ball to be potted that are asked about another one.
 _NOTHING_SHARE = 0.3  # Share of those in which the cue ball hits none.
 
 
@@ -35,11 +37,22 @@ def next_hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed |
 
 
 def next_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    """Asks of a ball in view at the end whether it will be potted, where another one would get the other answer."""
-    if footage.outlook.next is None:
+    """Asks of a ball near a pocket whether it will be potted: of one that will, or of the nearest one that will not.
+
+    Where a ball will be potted it is the nearest nearly always. So the answer is no mostly in clips in which none will,
+    as something rolls; `_NEAR` and `_SPARED_SHARE` make both answers equally frequent in demo-v2.
+    """
+    seen = footage.balls_seen(footage.last)
+    distances = {ball: _distance_to_pocket(footage, ball) for ball in seen}
+    if footage.outlook.next is None or not seen or min(distances.values()) == np.inf:
         return None
-    gone = _potted(footage.outlook.next)
-    return _either(Posed("next_potted", True), gone, footage.balls_seen(footage.last), rng)
+    gone = sorted(_potted(footage.outlook.next) & set(seen))
+    stay = sorted((ball for ball in seen if ball not in gone), key=distances.__getitem__)
+    if gone and (not stay or rng.random() >= _SPARED_SHARE):
+        return Posed("next_potted", True, {"a": pick(gone, rng)})
+    if not gone and (distances[stay[0]] > _NEAR or all(_lies_still(footage, ball) for ball in seen)):
+        return None
+    return Posed("next_potted", False, {"a": stay[0]})
 
 
 def what_if(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
@@ -95,6 +108,14 @@ def _first_hit(events: Iterable[Coming]) -> str | None:
 
 def _potted(events: Iterable[Coming]) -> set[str]:
     return {event.ball for event in events if event.kind == "drop"}
+
+
+def _distance_to_pocket(footage: Footage, ball: str) -> float:
+    """Returns the distance of a ball from the nearest pocket in the picture, in its radii; inf without a pocket."""
+    track, last = footage.balls[ball], footage.last
+    pockets = [place for name, place in footage.places.items() if name.startswith("pocket:")]
+    gaps = [np.hypot(place.x[last] - track.x[last], place.y[last] - track.y[last]) for place in pockets]
+    return float(min(gaps, default=np.inf) / track.radius[last])
 
 
 def _lies_still(footage: Footage, ball: str) -> bool:

@@ -44,15 +44,8 @@ TEMPLATES = {
     telling.OPEN: telling.TEMPLATES,
     talk.UNANSWERABLE: talk.TEMPLATES,
 }
-_TWICE = (
-    "order",
-    "potted",
-    "pocket",
-    "cushion",
-    "collide",
-    "next_potted",
-    "what_if_potted",
-)  # Asked twice: they are rare.
+# Kinds that few clips give: these are asked twice.
+_TWICE = ("order", "potted", "pocket", "cushion", "collide", "what_if_potted")
 _SENTENCE_SHARE = 1 / 7
 _FOLLOW_UP_SHARE = 0.5
 _HELD_OUT_SHARE = 0.5  # Of the questions in held-out splits.
@@ -110,7 +103,7 @@ def _written(posed: Posed, name: Namer, rng: np.random.Generator, trains: bool) 
 
 
 def comparison(rng: np.random.Generator, trains: bool) -> dict:
-    """Draws the wording of a question that compares the clip with another: 'question', with '{clause}' for a statement."""
+    """Draws the wording of a question about two clips: 'question', with '{clause}' for a statement, 'wording'."""
     held_out = _is_held_out(rng, trains)
     question = draw("two_clips", TWO_CLIPS, held_out, rng)
     return {"question": capital(question), "wording": HELD_OUT if held_out else TRAINED}

@@ -33,11 +33,24 @@ def test_no_next_hit_is_asked_where_the_last_frame_does_not_lead_to_it():
     assert not asked(next_hit, clip((HIT,), **{RED: track([30.0, 30.0, 30.0, 35.0])})), "the red ball moves itself"
 
 
-def test_whether_a_ball_will_be_potted_is_asked_with_yes_and_no_alike():
-    answers = asked(next_potted, clip((HIT, Coming("drop", RED, None))))
+def near_a_pocket(coming=(), moving=True):
+    """The red ball lies 2 radii from a pocket, the blue one 4, and the cue ball far away; it rolls or not."""
+    x = [10.0, 10.0, 10.0, 20.0 if moving else 10.0]
+    balls = {CUE: track(x), RED: track([70.0] * 4), BLUE: track([100.0] * 4)}
+    return footage(balls, outlook=Outlook(coming), places={"pocket:top": track([80.0] * 4)})
+
+
+def test_a_ball_that_will_be_potted_is_asked_about_and_seldom_another_one():
+    answers = asked(next_potted, near_a_pocket((HIT, Coming("drop", RED, None))))
     assert all((slots["a"] == RED) == answer for slots, answer in answers)
-    assert 70 <= sum(answer for _, answer in answers) <= 130
-    assert not asked(next_potted, clip((HIT,))), "yes is impossible"
+    assert len(answers) == 200 and 160 <= sum(answer for _, answer in answers) <= 195
+
+
+def test_where_none_will_be_potted_the_one_nearest_to_a_pocket_is_asked_about():
+    assert asked(next_potted, near_a_pocket((HIT,)), 1) == [({"a": RED}, False)]
+    assert not asked(next_potted, near_a_pocket((), moving=False)), "no would be plain"
+    assert not asked(next_potted, near_a_pocket(None))
+    assert not asked(next_potted, clip((HIT,))), "no pocket is in the picture"
 
 
 def without(ball, *events):
