@@ -12,6 +12,7 @@ from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.physics.simulation import Strike
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 from hilight_jax.billiards.placing import Setup, angle_of, fitting
+from hilight_jax.billiards.staging import WITHOUT_CUE_BALL
 from hilight_jax.billiards.worlds import World
 
 REACH = 0.2  # Radius around the focus in which balls lie, metres.
@@ -42,7 +43,7 @@ def draw(
     ``ball_ids`` are 'cue' and at least two others. In the acts 'rolling' and 'rest' the cue ball is out of sight and
     the first of the others is the runner.
     """
-    has_cue_ball = act not in ("rolling", "rest")
+    has_cue_ball = act not in WITHOUT_CUE_BALL
     slowest, fastest = world.early_speed if act == "early" else world.close_speed
     pace = _RAIL_PACE if layout == "rail" else 1.0
     way = _LONG_WAY if act == "early" else _WAY

@@ -8,6 +8,9 @@ from hilight_jax.billiards.physics.trajectory import Shot
 from hilight_jax.billiards.placing import Setup
 from hilight_jax.billiards.worlds import World
 
+UNFINISHED = ("early", "nearly")  # Acts that end before an awaited event.
+WITHOUT_CUE_BALL = ("rolling", "rest")
+
 _WAY = 1.0  # Radii that a ball moves at least between the first and the last frame that are to show it rolling.
 _SOONEST_END = 0.45  # Seconds after the strike: earlier ends leave too little to see of the way there.
 
@@ -18,7 +21,7 @@ def window(world: World, act: str, shot: Shot, rng: np.random.Generator) -> tupl
     None where the shot does not suit the act (`World.plays`).
     """
     length = rng.uniform(*world.window)
-    if act in ("early", "nearly"):
+    if act in UNFINISHED:
         awaited = ("pocket",) if act == "nearly" else ("ball_ball", "cushion", "pocket")
         end = next((event.time for event in shot.events if event.kind in awaited), 0.0) - rng.uniform(0.02, 0.1)
         if end < _SOONEST_END:
@@ -59,7 +62,7 @@ def is_worth_showing(world: World, act: str, footage: Footage) -> bool:
     if act == "early":
         waited_for = footage.balls_seen(footage.last)
         return len(waited_for) > 1 and all(cue_ball.seen(frame) for frame in range(len(footage.times)))
-    if act in ("rolling", "rest"):
+    if act in WITHOUT_CUE_BALL:
         return not cue_ball.visible.any() and (act == "rest" or _something_rolls(footage))
     if not footage.shown:
         return False

@@ -20,14 +20,15 @@ CLOTHS = {
     "navy": (30, 58, 124),
     "rose": (176, 74, 84),
     "sand": (196, 172, 128),
-    "plum": (98, 62, 116),
-    "lime": (118, 160, 62),
+    "lilac": (150, 122, 178),
+    "grass": (72, 152, 72),
+    "mint": (124, 190, 148),
     "azure": (88, 160, 212),
 }
 TRAIN_CLOTHS = ("blue", "green", "teal", "grey", "olive")
 UNSEEN_CLOTHS = ("burgundy", "camel")
-TRAIN_EDGE_CLOTHS = ("blue", "navy", "green", "olive", "grey", "rose", "sand", "plum")
-UNSEEN_EDGE_CLOTHS = ("azure", "lime", "burgundy", "camel")
+TRAIN_EDGE_CLOTHS = ("blue", "navy", "grass", "olive", "grey", "rose", "sand", "lilac")
+UNSEEN_EDGE_CLOTHS = ("azure", "mint", "burgundy", "camel")
 # The colours that captions call cloths by; shades of one word are told apart by a camera, not by a caption.
 CLOTH_WORDS = {
     "blue": "blue",
@@ -35,14 +36,15 @@ CLOTH_WORDS = {
     "azure": "blue",
     "green": "green",
     "olive": "green",
-    "lime": "green",
+    "grass": "green",
+    "mint": "green",
     "teal": "teal",
     "grey": "grey",
     "rose": "red",
     "burgundy": "red",
     "sand": "tan",
     "camel": "tan",
-    "plum": "purple",
+    "lilac": "purple",
 }
 
 WOODS = {"walnut": (84, 52, 33), "oak": (146, 104, 62), "mahogany": (98, 38, 26), "black": (34, 33, 35)}
