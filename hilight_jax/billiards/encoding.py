@@ -32,11 +32,13 @@ def encode_video(frames: np.ndarray, fps: float, watchable: bool = False, quanti
       quantizer: coarseness of the storage format, 2 (finest) to 31; blocks of 8 pixels show from about 10 on.
 
     Raises:
-      DataError: if the frames are not uint8 RGB or this build of PyAV lacks the encoder.
+      DataError: if the frames are not uint8 RGB, the quantizer is out of range or this build of PyAV lacks the encoder.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.shape[0]:
         raise DataError(f"a video is encoded from uint8 frames [F, Y, X, 3], not {frames.dtype} {list(frames.shape)}.")
+    if not FINEST <= quantizer <= COARSEST:
+        raise DataError(f"a quantizer of {quantizer} is out of range; give {FINEST} (finest) to {COARSEST} (coarsest).")
     coarseness = {"qmin": str(quantizer), "qmax": str(quantizer)}
     codec, pixel_format, options = _WATCHABLE if watchable else (*_STORED, coarseness)
     _check_encoder(codec)

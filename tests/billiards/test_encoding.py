@@ -43,6 +43,16 @@ def test_other_arrays_than_rgb_frames_are_refused():
         encode_video(np.zeros((1, 8, 8, 3)), 1.0)
 
 
+def test_a_coarser_quantizer_makes_a_smaller_and_worse_video():
+    frames = small_balls()
+    files = [encode_video(frames, 4.0, quantizer=quantizer) for quantizer in (2, 10)]
+    errors = [np.abs(decoded(file).astype(int) - frames).mean() for file in files]
+    assert len(files[1]) < len(files[0]) and errors[0] < errors[1]
+    assert encode_video(frames, 4.0) == files[0]
+    with pytest.raises(DataError, match="quantizer of 1 is out of range; give 2"):
+        encode_video(frames, 4.0, quantizer=1)
+
+
 def test_a_missing_encoder_is_one_sentence(monkeypatch):
     monkeypatch.setattr(encoding, "_STORED", ("no_such_encoder", "yuvj444p"))
     with pytest.raises(DataError, match="no encoder 'no_such_encoder'"):

@@ -217,6 +217,26 @@ def test_an_impossible_strike_is_refused_in_a_sentence(change, sentence):
         simulation.Strike(**{"speed": 1.0, "angle": 0.0, **change})
 
 
+def test_a_potted_ball_is_not_there():
+    places = np.array([(0.3, 0.5), (0.5, 0.5), (0.8, 0.5)])
+    strike = simulation.Strike(1.0, 0.0)
+    whole = simulation.simulate(TABLE, "abc", places, strike)
+    without = simulation.simulate(TABLE, "abc", places, strike, potted=("b",))
+    met = [next(e.balls for e in shot.events if e.kind == "ball_ball") for shot in (whole, without)]
+    assert met == [("a", "b"), ("a", "c")]
+    on_table = without.states([-1.0, 0.0, 5.0]).on_table
+    assert not on_table[:, 1].any() and on_table[:, [0, 2]].all()
+
+
+def test_a_potted_ball_may_lie_anywhere_but_is_not_struck():
+    places = np.array([(0.3, 0.5), (0.3, 0.5)])
+    strike = simulation.Strike(1.0, 0.0)
+    assert simulation.simulate(TABLE, "ab", places, strike, potted=("b",)).duration > 0
+    for potted in (("a",), ("c",)):
+        with pytest.raises(UserError, match="must not hold the ball to strike"):
+            simulation.simulate(TABLE, "ab", places, strike, potted=potted)
+
+
 @pytest.mark.parametrize(
     ("ids", "places", "sentence"),
     [

@@ -115,6 +115,20 @@ def test_balls_of_a_close_up_have_a_radius_of_at_least_four_pixels_everywhere(na
         assert 4.7 <= BALL_RADIUS * camera.focal / depth[1, 1] <= 5.8
 
 
+def test_a_rolled_camera_is_always_rolled():
+    rng = np.random.default_rng(3)
+    rolls = []
+    for _ in range(40):
+        camera = sample("rolled", rng, 80, 80, TABLE, (0.4, 0.5))
+        level = np.cross(camera.axes[2], (0, 0, 1))
+        level /= np.linalg.norm(level)
+        rolls.append(
+            np.degrees(np.arctan2(np.dot(np.cross(level, camera.axes[0]), camera.axes[2]), level @ camera.axes[0]))
+        )
+    assert 12 <= np.abs(rolls).min() and np.abs(rolls).max() <= 22
+    assert min(rolls) < 0 < max(rolls)
+
+
 def test_cameras_never_seen_in_training_are_other_cameras():
     train, unseen = {*TRAIN_CAMERAS, *TRAIN_EDGE_CAMERAS}, {*UNSEEN_CAMERAS, *UNSEEN_EDGE_CAMERAS}
     assert not train & unseen

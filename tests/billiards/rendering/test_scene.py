@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
-from hilight_jax.billiards.rendering import looks, spheres, surfaces
+from hilight_jax.billiards.rendering import looks, spheres, surfaces, textures
 from hilight_jax.billiards.rendering.camera import VIEWS, Camera, sample
 from hilight_jax.billiards.rendering.layers import Banner
-from hilight_jax.billiards.rendering.scene import Scene
+from hilight_jax.billiards.rendering.limbs import Limb
+from hilight_jax.billiards.rendering.scene import Moment, Scene
 from hilight_jax.billiards.rendering.surfaces import Surface
 from hilight_jax.core.errors import ConfigError
 
@@ -261,6 +262,35 @@ def test_every_camera_draws_every_look(name):
         assert visible["1"] == 1.0
 
 
+def test_a_ball_at_rest_is_drawn_as_a_new_scene_draws_it(plain):
+    still = ("3", SPOT, UPRIGHT)
+    moved = [("cue", SPOT + (x, 0.01, 0), UPRIGHT) for x in (0.07, 0.09)]
+    plain.frame([still, moved[0]])
+    again, seen = plain.frame([still, moved[1]])
+    anew, seen_anew = scene().frame([still, moved[1]])
+    np.testing.assert_array_equal(again, anew)
+    assert seen == seen_anew
+
+
+def test_an_arm_hides_a_ball_and_darkens_the_cloth():
+    arm = Limb(SPOT + (-0.5, 0, 0.1), SPOT + (0.0, 0, 0.1), (0.04, 0.04), (200, 150, 120))
+    bare, covered = scene(), scene()
+    ball = [("1", SPOT, UPRIGHT)]
+    assert bare.blurred([Moment(ball)])[1]["1"] == 1.0
+    frame, visible = covered.blurred([Moment(ball, None, [arm])])
+    assert visible["1"] < 0.2
+    assert (np.abs(frame[32, :10].astype(int) - bare.frame([])[0][32, :10]).max(-1) > 20).all()
+
+
+@pytest.mark.parametrize("texture", textures.TEXTURES)
+def test_a_texture_changes_the_cloth_a_little_and_not_on_the_whole(texture):
+    point = np.random.default_rng(0).uniform(0, 1, (3, 20000))
+    factors = textures.factors(texture, point)
+    assert factors.dtype == np.float32 and 0.95 < factors.mean() < 1.05
+    assert 0.75 < factors.min() and factors.max() < 1.3
+    assert (factors.std() == 0) == (texture == "plain")
+
+
 def test_cloths_never_seen_in_training_are_other_cloths():
     for train, unseen in (
         (looks.TRAIN_CLOTHS, looks.UNSEEN_CLOTHS),
@@ -273,6 +303,8 @@ def test_cloths_never_seen_in_training_are_other_cloths():
 def test_an_unknown_look_or_ball_is_named():
     with pytest.raises(ConfigError, match="Unknown cloth 'gren'; allowed are blue, .* Did you mean 'green'"):
         scene(cloth="gren")
+    with pytest.raises(ConfigError, match="Unknown texture 'silk'; allowed are plain, worn"):
+        scene(texture="silk")
     with pytest.raises(ConfigError, match="Unknown ball '16'"):
         scene().frame([("16", SPOT, UPRIGHT)])
 
