@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.generation.locating import Finder
+from hilight_jax.stages.clip_search import EncodedClip, compare, encode_clip
 
 KEYS = "HILIGHT_API_KEYS"
 _HOST = re.compile(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?")
@@ -165,10 +167,15 @@ class EncoderEmbedder:
         """Counts the tokens of a text as it is embedded."""
         return int(ClipTokenizer(self._model.encoder.config.data.text_length)(text).mask.sum())
 
-    def embed_frames(self, frames: np.ndarray) -> np.ndarray:
-        """Embeds frames uint8 [F, Y, X, 3] as a unit vector."""
-        vector = self._model.encoder.encode_video(frames[None])["video_embeds"][0]
-        return vector / np.linalg.norm(vector)
+    def encode_frames(self, frames: np.ndarray) -> EncodedClip:
+        """Encodes frames uint8 [F, Y, X, 3]."""
+        return encode_clip(self._model.encoder, frames)
+
+    def compare(
+        self, text: str, clips: Sequence[EncodedClip], words: bool | None, shortlist: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the cosine of a text and each clip, and the score with the help of words."""
+        return compare(self._model.encoder, text, clips, words, shortlist)
 
 
 def _embedder(model: api.Model) -> EncoderEmbedder | None:

@@ -198,10 +198,23 @@ class EvidenceRequest(ChatRequest):
 
 
 class MomentsRequest(_Strict):
-    """``POST /v1/moments``: a phrase, and the video to find it in."""
+    """``POST /v1/moments``: a phrase, and the video to find it in; ``words`` looks for the things that it names."""
 
     video: VideoUrl
     text: Annotated[str, Field(min_length=1, max_length=2000)]
+    words: bool | None = None
+
+
+class SearchRequest(_Strict):
+    """``POST /v1/search``: a phrase, and the videos to order by it, by default all uploads.
+
+    ``words`` looks for the things that it names, in the ``shortlist`` videos of the highest similarity.
+    """
+
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+    videos: Annotated[list[VideoUrl], Field(min_length=1, max_length=1000)] | None = None
+    words: bool | None = None
+    shortlist: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
 class LocateRequest(_Strict):

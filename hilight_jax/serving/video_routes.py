@@ -1,4 +1,4 @@
-"""Routes of OpenAI's files and embeddings, and of evidence, moments and places, which its protocol lacks."""
+"""Routes of OpenAI's files and embeddings, and of evidence, moments, search and places, which its protocol lacks."""
 
 import asyncio
 import base64
@@ -13,7 +13,14 @@ from PIL import Image
 
 from hilight_jax.generation.evidence import ClipEvidence
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.serving.protocol import EmbeddingsRequest, EvidenceRequest, LocateRequest, MomentsRequest, usage
+from hilight_jax.serving.protocol import (
+    EmbeddingsRequest,
+    EvidenceRequest,
+    LocateRequest,
+    MomentsRequest,
+    SearchRequest,
+    usage,
+)
 from hilight_jax.serving.service import Service, while_connected
 from hilight_jax.serving.videos.video_store import StoredFile
 
@@ -85,7 +92,16 @@ def video_router(service: Service) -> APIRouter:
     @router.post("/v1/moments")
     async def moments(body: MomentsRequest, request: Request) -> dict[str, Any]:
         """Finds the part of a video that fits a phrase best."""
-        return await while_connected(service.embedding.moments(body.video.url, body.text), request.is_disconnected)
+        found = service.embedding.moments(body.video.url, body.text, body.words)
+        return await while_connected(found, request.is_disconnected)
+
+    @router.post("/v1/search")
+    async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
+        """Orders videos by how well they fit a phrase."""
+        stored = [file.id for file in videos.files()]
+        urls = stored if body.videos is None else [video.url for video in body.videos]
+        found = service.embedding.search(urls, body.text, body.words, body.shortlist)
+        return {"object": "list", "data": await while_connected(found, request.is_disconnected)}
 
     @router.post("/v1/locate")
     async def locate(body: LocateRequest, request: Request) -> dict[str, Any]:

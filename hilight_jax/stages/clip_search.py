@@ -33,6 +33,11 @@ class EncodedClip(NamedTuple):
     embed: Float[np.ndarray, " E"]
     patches: Float16[np.ndarray, "F P E"] | None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self.embed.nbytes + (0 if self.patches is None else self.patches.nbytes)
+
 
 class Comparison(NamedTuple):
     """A text compared with clips.

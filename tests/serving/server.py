@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import sentencepiece
@@ -36,9 +37,14 @@ class LetterEmbedder:
         vector = np.bincount([ord(c) % 8 for c in text], minlength=8).astype(np.float32) + 0.1
         return vector / np.linalg.norm(vector)
 
-    def embed_frames(self, frames):
+    def encode_frames(self, frames):
         vector = frames.reshape(-1, 8, 3).mean((0, 2)).astype(np.float32) + 1
-        return vector / np.linalg.norm(vector)
+        return SimpleNamespace(embed=vector / np.linalg.norm(vector), nbytes=vector.nbytes)
+
+    def compare(self, text, clips, words, shortlist):
+        """Words prefer the darkest clips, those whose vector is the flattest."""
+        similarity = np.stack([clip.embed for clip in clips]) @ self.embed_text(text)
+        return similarity, similarity if words is False else -np.stack([clip.embed for clip in clips]).max(1)
 
 
 def small_run(directory: pathlib.Path) -> pathlib.Path:

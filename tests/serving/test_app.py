@@ -8,8 +8,10 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from hilight_jax.serving import embedding
 from hilight_jax.serving.service import ServiceLimits
 from hilight_jax.serving.videos.decoding import VideoLimits
+from tests.data.clips import encode
 from tests.serving.server import ANSWER, ask, served, video_part
 
 
@@ -160,9 +162,40 @@ def test_evidence_and_moments(client, film):
     assert np.array(clip["maps"]).max() == 1 and len(clip["frames"]) == len(clip["maps"]) == len(clip["numbers"])
     assert sum(clip["frame_shares"]) == pytest.approx(1, abs=1e-3)
     assert clip["frames"][0].startswith("data:image/jpeg;base64,")
-    found = client.post("/v1/moments", json={"video": {"url": url}, "text": "a red ball"}).json()
-    assert len(found["similarity"]) == len(found["time"]) and found["time"] == sorted(found["time"])
-    assert found["peak"] == found["time"][int(np.argmax(found["similarity"]))]
+    asked = {"video": {"url": url}, "text": "a red ball"}
+    for words, ordered_by in ((None, "score"), (False, "similarity")):
+        found = client.post("/v1/moments", json={**asked, "words": words}).json()
+        assert len(found["similarity"]) == len(found["score"]) == len(found["time"])
+        assert found["time"] == sorted(found["time"])
+        assert found["peak"] == found["time"][int(np.argmax(found[ordered_by]))]
+        assert (found["score"] == found["similarity"]) == (words is False)
+
+
+def test_uploads_are_searched_and_stay_encoded(run, film):
+    with served(run) as client:
+        assert client.post("/v1/search", json={"text": "a red ball"}).json() == {"object": "list", "data": []}
+        films = [film, encode(np.random.default_rng(1).integers(0, 256, (20, 48, 64, 3), np.uint8))]
+        ids = [client.post("/v1/files", files={"file": ("a.mp4", each)}).json()["id"] for each in films]
+        found = client.post("/v1/search", json={"text": "a red ball"}).json()["data"]
+        assert sorted(each["url"] for each in found) == sorted(ids)
+        assert found[0]["score"] > found[1]["score"]
+        client.service.embedding._embedder.encode_frames = None  # Nothing is encoded again.
+        again = client.post("/v1/search", json={"text": "a red ball", "videos": [{"url": ids[0]}], "words": False})
+        (only,) = again.json()["data"]
+        assert only["url"] == ids[0] and only["score"] == only["similarity"]
+        assert client.delete(f"/v1/files/{ids[0]}").json()["deleted"]
+        assert [each["url"] for each in client.post("/v1/search", json={"text": "x"}).json()["data"]] == [ids[1]]
+
+
+def test_the_oldest_encoded_videos_make_room(run, film, monkeypatch):
+    monkeypatch.setattr(embedding, "_MAX_KEPT_BYTES", 40)  # A vector of the test's embedder takes 32.
+    with served(run) as client:
+        films = [film, encode(np.random.default_rng(1).integers(0, 256, (20, 48, 64, 3), np.uint8))]
+        for each in films:
+            client.post("/v1/files", files={"file": ("a.mp4", each)})
+        assert len(client.post("/v1/search", json={"text": "a red ball"}).json()["data"]) == 2
+        (kept,) = client.service.embedding._kept
+        assert kept == client.service.videos.files()[1].digest
 
 
 def test_the_page_and_its_parts_come_from_here(client):
@@ -244,6 +277,10 @@ def counted(metrics, name):
         ("/v1/embeddings", {"input": []}, 400, "input"),
         ("/v1/embeddings", {"input": "..."}, 200, ""),
         ("/v1/moments", {"video": {"url": "file-0"}, "text": "x"}, 400, "neither the id of an uploaded file"),
+        ("/v1/search", {"text": "x", "videos": [{"url": "file-" + "0" * 32}]}, 404, "there is no file"),
+        ("/v1/search", {"text": "x", "videos": []}, 400, "videos"),
+        ("/v1/search", {"text": "x", "shortlist": 0}, 400, "shortlist"),
+        ("/v1/search", {"text": "x", "word": True}, 400, "Did you mean 'words'"),
     ],
 )
 def test_what_cannot_be_is_answered_with_a_sentence(client, path, body, status, sentence):

@@ -143,18 +143,18 @@ async function findMoment(item, id, text) {
 function drawCurve(item, found, text) {
   const video = item.querySelector("video");
   const curve = item.querySelector(".curve");
-  const [low, high] = [Math.min(...found.similarity), Math.max(...found.similarity)];
+  const [low, high] = [Math.min(...found.score), Math.max(...found.score)];
   const x = (time) => 300 * time;
   const middle = (low + high) / 2, range = Math.max(high - low, 0.1); // A flat curve is to look flat.
   const y = (value) => 30 - 50 * (value - middle) / range;
   const space = "http://www.w3.org/2000/svg";
   const path = document.createElementNS(space, "path");
-  path.setAttribute("d", found.time.map((t, i) => `${i ? "L" : "M"}${x(t)},${y(found.similarity[i])}`).join(""));
+  path.setAttribute("d", found.time.map((t, i) => `${i ? "L" : "M"}${x(t)},${y(found.score[i])}`).join(""));
   const line = document.createElementNS(space, "line");
   for (const [name, value] of Object.entries({ x1: x(found.peak), x2: x(found.peak), y1: 0, y2: 60 })) line.setAttribute(name, value);
   curve.replaceChildren(path, line);
   curve.removeAttribute("hidden"); // Pictures have no such property.
-  curve.setAttribute("aria-label", `Similarity of “${text}” over the time of the video`);
+  curve.setAttribute("aria-label", `Score of “${text}” over the time of the video`);
   const jump = (share) => {
     if (Number.isFinite(video.duration)) video.currentTime = share * video.duration;
   };
@@ -165,7 +165,7 @@ function drawCurve(item, found, text) {
   jump(found.peak);
   const seconds = Number.isFinite(video.duration) ? ` (${(found.peak * video.duration).toFixed(1)} s)` : "";
   item.querySelector(".peak").textContent =
-    `Best at ${Math.round(100 * found.peak)} %${seconds}: similarity ${high.toFixed(3)}, lowest ${low.toFixed(3)}.`;
+    `Best at ${Math.round(100 * found.peak)} %${seconds}: score ${high.toFixed(3)}, lowest ${low.toFixed(3)}.`;
 }
 
 // Questions and answers.
