@@ -16,7 +16,7 @@ An answer is scored from 0 to 1, see `answer_matching`. Where the wording of a q
 out, the shares of both stand side by side with their difference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ def summarise_answers(answered: Sequence[Answered]) -> dict[str, Any]:
         "overall": figures(answered),
         "types": types,
         "yes_no": balance(answered),
-        "needs_video": needs_video(types),
+        "needs_video": needs_video(types, without_clip={item.type or UNTYPED for item in answered if not item.clip}),
     }
 
 
@@ -118,14 +118,17 @@ def balance(answered: Sequence[Answered]) -> dict[str, Any] | None:
     }
 
 
-def needs_video(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def needs_video(types: Mapping[str, Mapping[str, Any]], without_clip: Set[str] = frozenset()) -> dict[str, Any]:
     """Means over the kinds of question that need the video, every kind counting once.
+
+    Kinds that are asked without a clip need none.
 
     Returns:
       'types', 'given_away_by_question' (the other kinds), 'normalised', one mean per control, and 'margins': how far
       'normalised' lies above each control; None where a control was not run.
     """
-    needing = [kind for kind, group in types.items() if (group["question_only"] or 0.0) < GIVEN_AWAY]
+    asked_of_clips = {kind: group for kind, group in types.items() if kind not in without_clip}
+    needing = [kind for kind, group in asked_of_clips.items() if (group["question_only"] or 0.0) < GIVEN_AWAY]
     means = {name: _mean([types[kind][name] for kind in needing]) for name in ("normalised", *CONTROLS)}
     margins = {name: None if means[name] is None else means["normalised"] - means[name] for name in CONTROLS}
     return {

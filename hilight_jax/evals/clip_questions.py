@@ -170,7 +170,11 @@ def read_conversations(
                 if found and not chosen:
                     yield ReadConversation(conversation.id, (), [])
                     continue
-                videos, key_frames = (batch[name][row][batch["video_mask"][row]] for name in ("video", "key_frames"))
+                # A second clip that no wanted question shows is not encoded.
+                num_clips = max((_shown(conversation, turn) for turn, _ in chosen), default=len(conversation.videos))
+                videos, key_frames = (
+                    batch[name][row][batch["video_mask"][row]][:num_clips] for name in ("video", "key_frames")
+                )
                 clips = tuple(map(generator.encode_clip, videos, key_frames))
                 first = ()
                 if any(still(question) for _, question in chosen):
@@ -188,9 +192,14 @@ def _questions(
         roots[turn] = root
     found = []
     for turn, question in chosen:
-        shown = sum(said.text.count(VIDEO_MARK) for said in conversation.turns[: turn + 1])
-        found.append(ClipQuestion(index, turn, conversation, question, clips[:shown], roots[turn]))
+        shown = clips[: _shown(conversation, turn)]
+        found.append(ClipQuestion(index, turn, conversation, question, shown, roots[turn]))
     return found
+
+
+def _shown(conversation: Conversation, turn: int) -> int:
+    """Returns the number of clips that are shown up to a turn."""
+    return sum(said.text.count(VIDEO_MARK) for said in conversation.turns[: turn + 1])
 
 
 def _words(turn: Turn) -> str:

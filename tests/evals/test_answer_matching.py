@@ -53,6 +53,12 @@ def test_trained_and_held_out_wordings_stand_side_by_side():
     assert only["held_out"] is None and only["difference"] is None
 
 
+def test_a_kind_that_is_asked_without_a_clip_needs_no_video():
+    talk = answered(1, "Hello.", "trained", "no_clip")._replace(clip="", truth="Hello.")
+    needs = summarise_answers([answered(0, "Yes.", "trained"), talk])["needs_video"]
+    assert needs["types"] == ["hit"] and needs["given_away_by_question"] == ["no_clip"]
+
+
 def test_an_answer_that_is_partly_right_counts_as_much():
     truth = "The cue ball hits the red ball. The red ball is potted."
     item = Answered("q", 0, "clip", "open", "What happens?", truth, "The red ball drops.")

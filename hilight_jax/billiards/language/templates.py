@@ -132,7 +132,7 @@ POINT = (
     "where is {a} [when]? (give coordinates.|answer with a point.|give a point.|point at it.)",
     "(mark|locate) {a} [when](.| with a point.)",
     "coordinates of {a} [when]?",
-    "[when], (which point is|what are the coordinates of) {a}?",
+    "[when], what are the (coordinates|x and y) of {a}?",
 )
 TWO_CLIPS = (
     "in which (of the two clips|clip|of these clips|video|of the two videos|of the two) {clause}?",
