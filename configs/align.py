@@ -21,15 +21,36 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            stages. Gemma by itself computes the GELU by its tanh form: add
            --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
-Arguments: `connector=dual_projector|transposed|two_linear|one_linear` (the HiLight paper's Figure 3 and a fourth, see
-models/token_mining.py); `frames=encoder|long_clip`, the tower that reads the key frames.
+Arguments: `frames=encoder|long_clip`, the tower that reads the key frames, and `connector=` (models/token_mining.py):
+
+    dual_projector|two_linear|one_linear   the HiLight paper's Figure 3, the first as released; the default
+    transposed                             released, but each expanded token holds one value of every channel
+    positions|heads|residual|norm          released, with one option: embeddings of a patch's frame, row and column on
+                                           keys and values; four heads; queries added to what they mined; a LayerNorm
+                                           instead of the last ReLU
+    combined                               released, with these four
+    grid_pooling                           no attention: patches averaged on a grid (DeCo, arXiv 2405.20985), which has
+                                           about as many tokens: 3 by 3 of a frame instead of the demo's 8, 6 by 6
+                                           instead of 32
 """
 
 from ml_collections import ConfigDict
 
 from configs import common
 
-CONNECTORS = ("dual_projector", "transposed", "two_linear", "one_linear")
+# Changes to the released structure.
+CONNECTORS = {
+    "dual_projector": {},
+    "transposed": {"expansion": "transpose"},
+    "two_linear": {"structure": "two_linear", "tokens_per_frame": 1},
+    "one_linear": {"structure": "one_linear", "tokens_per_frame": 1},
+    "positions": {"positions": True},
+    "heads": {"num_heads": 4},
+    "residual": {"residual": True},
+    "norm": {"final_norm": True},
+    "combined": {"positions": True, "num_heads": 4, "residual": True, "final_norm": True},
+    "grid_pooling": {"structure": "grid_pooling"},
+}
 
 
 def get_config(argument: str = "demo") -> ConfigDict:
@@ -38,14 +59,15 @@ def get_config(argument: str = "demo") -> ConfigDict:
 
 
 def set_connector(config: ConfigDict, value: str) -> None:
-    """Chooses one of the paper's structures, or the released one with a transposed expansion."""
+    """Chooses a structure or an option of the connector, and sets the number of a clip's rows to what it makes."""
     common.check_choice("connector", value, CONNECTORS)
-    connector = config.model.token_mining
-    if value == "transposed":
-        connector.expansion = "transpose"
-    elif value != "dual_projector":
-        connector.structure, connector.tokens_per_frame = value, 1
-        config.data.num_video_tokens = config.data.key_frames.count
+    connector, data = config.model.token_mining, config.data
+    released = connector.get("tokens_per_frame", 32)
+    connector.update(CONNECTORS[value])
+    if value == "grid_pooling":
+        connector.tokens_per_frame = round(released**0.5) ** 2
+    if more := connector.get("tokens_per_frame", 32) - released:
+        data.num_video_tokens = data.get("num_video_tokens", 384) + data.key_frames.count * more
 
 
 def set_frames(config: ConfigDict, value: str) -> None:

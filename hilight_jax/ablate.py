@@ -1,7 +1,8 @@
 """Trains a table of runs: ``python -m hilight_jax.ablate losses|connectors``, each with ``--help``.
 
 losses      the demo's encoder under every other local loss (``make controls``)
-connectors  the HiLight paper's (arXiv 2407.07325) Figure 3: align with every connector structure (``make connectors``)
+connectors  align with every connector: the HiLight paper's (arXiv 2407.07325) Figure 3, options of the released
+            structure, and pooling on a grid (``make connectors``)
 
 Every run has a working directory of its own in ``--workdir``. Finished runs are kept and an interrupted one resumes, so
 the command may be stopped and started at will. Every row is trained with one seed before any row with the next. After

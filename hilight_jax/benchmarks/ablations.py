@@ -68,7 +68,7 @@ TABLES = {
     ),
     "connectors": RunTable(
         name="connectors",
-        about="the HiLight paper's Figure 3: connector structures on the stage align, on the same towers and questions",
+        about="the stage align with every connector, on the same towers and questions: the HiLight paper's, and others",
         config="configs/align.py:demo",
         spec="{config},connector={argument}",
         rows={
@@ -76,6 +76,13 @@ TABLES = {
             "one cross attention, two linear maps": "two_linear",
             "dual projectors, as released": "dual_projector",
             "dual projectors, expansion transposed": "transposed",
+            # Each of these is the released structure with one option, but for the last two.
+            "positions of patches on keys and values": "positions",
+            "four heads": "heads",
+            "queries added to what they mined": "residual",
+            "a LayerNorm instead of the last ReLU": "norm",
+            "positions, heads, residual and norm": "combined",
+            "patches averaged on a grid": "grid_pooling",
         },
         splits=("validation",),
         evaluate=("--split", "validation"),

@@ -19,12 +19,23 @@ from hilight_jax.formats.long_clip_names import KEPT_POSITIONS
 from hilight_jax.formats.mapping import LINEAR, Entry, Layout, export_weights, import_weights, linear, norm
 
 _VIDEO_TOWER, _TOKEN_MINING = "video_tower.", "token_mining."
+_WORD_TRACKS = "word_tracks."
 _PROJECTION = "visual_projection.weight"
 # Of Long-CLIP's image tower: CLIP-ViP's without what it adds to CLIP.
 _FRAMES = tuple(
     dataclasses.replace(entry, ours=f"frames/{entry.ours.removeprefix('vision/')}")
     for entry in clip_names.TABLE
     if entry.ours.startswith("vision/") and not entry.ours.endswith(("added_cls", "temporal_embedding"))
+)
+
+# Of token mining's options, which the original does not have.
+_MINING_OPTIONS = (
+    *(
+        Entry(f"{name}/positions/{axis}", f"{name}_positions.{axis}")
+        for name in ("key", "value")
+        for axis in ("frame", "row", "column")
+    ),
+    *norm("output/final_norm", "final_norm"),
 )
 
 _GEMMA = tuple(dataclasses.replace(entry, ours=f"gemma/{entry.ours}") for entry in gemma_names.TABLE)
@@ -45,6 +56,23 @@ _IN_8_BITS = tuple(
     )
 )
 
+# The largest number of tapped levels: those of the deepest towers.
+_MOST_LEVELS = 64
+
+
+def _level(i: int) -> tuple[Entry, ...]:
+    ours, theirs = f"local/video_{i}", f"local.video_{i}"
+    return (
+        Entry(f"{ours}/kernel", f"{theirs}.weight", LINEAR),
+        *norm(f"{ours}/norm", f"{theirs}.norm"),
+        *linear(f"{ours}/fc1", f"{theirs}.fc1"),
+        Entry(f"{ours}/fc2/kernel", f"{theirs}.fc2.weight", LINEAR),
+        Entry(f"local/text_{i}/kernel", f"local.text_{i}.weight", LINEAR),
+    )
+
+
+_LOCAL = (Entry("local/scale", "local.scale"), *(entry for i in range(_MOST_LEVELS) for entry in _level(i)))
+
 # Whole models by part; names of the other parts' tables do not overlap.
 TABLES: Mapping[str, tuple[Entry, ...]] = {
     "vision": tuple(
@@ -56,7 +84,22 @@ TABLES: Mapping[str, tuple[Entry, ...]] = {
     "visual_projection": (Entry("visual_projection/kernel", _PROJECTION, LINEAR),),
     "token_mining": tuple(
         dataclasses.replace(entry, ours=f"token_mining/{entry.ours}", theirs=_TOKEN_MINING + entry.theirs)
-        for entry in TOKEN_MINING_TABLE
+        for entry in (*TOKEN_MINING_TABLE, *_MINING_OPTIONS)
+    ),
+    "text": tuple(
+        dataclasses.replace(entry, theirs=_WORD_TRACKS + entry.theirs)
+        for entry in clip_names.TABLE
+        if entry.ours.startswith("text/")
+    ),
+    "local": tuple(dataclasses.replace(entry, theirs=_WORD_TRACKS + entry.theirs) for entry in _LOCAL),
+    "word_tracks": (
+        *(
+            entry
+            for mlp in ("word_mlp", "thing_mlp")
+            for layer in ("fc1", "fc2")
+            for entry in linear(f"word_tracks/{mlp}/{layer}", f"{_WORD_TRACKS}{mlp}.{layer}")
+        ),
+        Entry("word_tracks/clip_embedding", f"{_WORD_TRACKS}clip_embedding"),
     ),
     "gemma": (*_GEMMA, *_IN_8_BITS),
 }
@@ -111,24 +154,5 @@ def _table(part: str) -> tuple[Entry, ...]:
     return TABLES[part]
 
 
-# The largest number of tapped levels: those of the deepest towers.
-_MOST_LEVELS = 64
-
-
-def _level(i: int) -> tuple[Entry, ...]:
-    ours, theirs = f"local/video_{i}", f"local.video_{i}"
-    return (
-        Entry(f"{ours}/kernel", f"{theirs}.weight", LINEAR),
-        *norm(f"{ours}/norm", f"{theirs}.norm"),
-        *linear(f"{ours}/fc1", f"{theirs}.fc1"),
-        Entry(f"{ours}/fc2/kernel", f"{theirs}.fc2.weight", LINEAR),
-        Entry(f"local/text_{i}/kernel", f"local.text_{i}.weight", LINEAR),
-    )
-
-
 # Of an exported encoder.
-ENCODER_TABLE: tuple[Entry, ...] = (
-    *clip_names.TABLE,
-    Entry("local/scale", "local.scale"),
-    *(entry for i in range(_MOST_LEVELS) for entry in _level(i)),
-)
+ENCODER_TABLE: tuple[Entry, ...] = (*clip_names.TABLE, *_LOCAL)

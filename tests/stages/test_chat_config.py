@@ -1,5 +1,8 @@
+import dataclasses
+
 import pytest
 
+from configs.align import CONNECTORS
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.stages.load_config import load_config
 
@@ -18,6 +21,18 @@ from hilight_jax.stages.load_config import load_config
 def test_every_preset_is_a_whole_configuration(spec):
     config = load_config(f"configs/{spec}")
     assert config.data.num_video_tokens == config.model.num_video_tokens(config.data.key_frames.count)
+
+
+@pytest.mark.parametrize("connector", CONNECTORS)
+@pytest.mark.parametrize(("preset", "rows"), [("demo", {"grid_pooling": 9}), ("2b", {"grid_pooling": 36})])
+def test_every_connector_fits_both_sizes(preset, rows, connector):
+    plain, config = (load_config(f"configs/align.py:{spec}") for spec in (preset, f"{preset},connector={connector}"))
+    released, mining = plain.model.token_mining, config.model.token_mining
+    rows = {"two_linear": 1, "one_linear": 1, **rows}.get(connector, released.tokens_per_frame)
+    assert mining.tokens_per_frame == rows
+    more = plain.data.key_frames.count * (rows - released.tokens_per_frame)
+    assert config.data.num_video_tokens == plain.data.num_video_tokens + more
+    assert mining == dataclasses.replace(released, **{"tokens_per_frame": rows} | CONNECTORS[connector])
 
 
 def test_the_2b_presets_are_the_released_recipe():

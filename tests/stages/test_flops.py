@@ -1,5 +1,7 @@
 """The analytic FLOPs: by hand for a tower that fits on a napkin, and against XLA's own count of the program."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -11,6 +13,7 @@ from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.lora import LoraConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from hilight_jax.models.video_text import DualEncoder, DualEncoderConfig
 from hilight_jax.stages import flops
 from hilight_jax.stages.chat import ChatObjective
@@ -93,7 +96,21 @@ def test_frozen_weights_have_no_product_of_their_own():
     assert frozen < whole + 2 * 3 * deltas
 
 
-@pytest.mark.parametrize("spec", ["align.py:demo", "tune.py:demo"])
+def test_token_mining_by_hand():
+    """Three tokens of each of two key frames, of a clip of 7 tokens."""
+    sizes = {"width_video": 6, "width_frames": 4, "width_out": 5}
+    projectors, asked = 7 * 6 * 6 + 2 * 4 * 3, 2 * (7 * 6 * 4) + 6 * 4 * 4 + 2 * (6 * 7 * 4)
+    output = 6 * 4 * 5 + 6 * 5 * 5
+    config = TokenMiningConfig(tokens_per_frame=3, **sizes)
+    assert flops.mining_flops(config, 7, 2) == 2 * (projectors + asked + output)
+    options = {"positions": True, "num_heads": 2, "residual": True, "final_norm": True}
+    assert flops.mining_flops(dataclasses.replace(config, **options), 7, 2) == flops.mining_flops(config, 7, 2)
+    grid = TokenMiningConfig("grid_pooling", 4, **sizes)
+    values, means, output = 7 * 6 * 4, 8 * 7 * 4, 8 * 4 * 5 + 8 * 5 * 5
+    assert flops.mining_flops(grid, 7, 2) == 2 * (values + means + output)
+
+
+@pytest.mark.parametrize("spec", ["align.py:demo", "tune.py:demo", "align.py:demo,connector=grid_pooling"])
 def test_xla_counts_the_same_step_of_a_chat_stage(spec):
     config = load_config(f"configs/{spec}", WIDE)
     assert _counted(config, ChatObjective(config)) == pytest.approx(flops.chat_step_flops(config), rel=0.05)

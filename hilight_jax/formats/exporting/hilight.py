@@ -76,6 +76,11 @@ def check(config: HiLightConfig) -> None:
     Raises:
       ConfigError: The key, its value and what the original has.
     """
+    if config.word_tracks is not None:
+        raise ConfigError(
+            "this model has word tracks, for which the original's code has no place; use --format huggingface or "
+            "stablehlo."
+        )
     if config.frames is None:
         raise ConfigError(
             "this model looks at key frames through its video tower, but the original always has a Long-CLIP; train it "
@@ -85,7 +90,11 @@ def check(config: HiLightConfig) -> None:
     wanted = [
         ("token_mining.structure", mining.structure, "dual_projector"),
         ("token_mining.expansion", mining.expansion, "reinterpret"),
+        ("token_mining.final_norm", mining.final_norm, False),
         ("token_mining.final_relu", mining.ends_in_relu, True),
+        ("token_mining.positions", mining.positions, False),
+        ("token_mining.num_heads", mining.num_heads, 1),
+        ("token_mining.residual", mining.residual, False),
         ("token_mining.tokens_per_frame", mining.tokens_per_frame, _TOKENS_PER_FRAME),
         ("vision.num_frames", config.vision.num_frames, _FRAMES),
         ("vision.num_proxy_tokens", config.vision.num_proxy_tokens, _PROXIES),

@@ -7,11 +7,14 @@ from hilight_jax.core.shapes import CLIP_MEAN, CLIP_STD
 from hilight_jax.core.trees import Tree, flatten
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, EOS_ID, PAD_ID
+from hilight_jax.data.conversations.words import Things
+from hilight_jax.formats.exporting.words_json import WORDS
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.layers import LAYER_NORM_EPSILON
 from hilight_jax.models.long_clip import FrameConfig
+from hilight_jax.models.word_tracks import WordTracksConfig
 
 # CLIP's tokenizer: the ids that begin and end a text.
 _CLIP_START, _CLIP_END = 49406, 49407
@@ -19,9 +22,15 @@ _CLIP_START, _CLIP_END = 49406, 49407
 _BICUBIC = 3
 
 
-def hilight_config(config: HiLightConfig, dtype: str, quantized: bool = False) -> dict[str, Any]:
-    """The config.json of the whole chat model, see ``remote_code/configuration_hilight.py``."""
-    mining = config.token_mining
+def hilight_config(
+    config: HiLightConfig, dtype: str, quantized: bool = False, things: Things | None = None
+) -> dict[str, Any]:
+    """The config.json of the whole chat model, see ``remote_code/configuration_hilight.py``.
+
+    ``things`` are those of a model with word tracks.
+    """
+    mining, tracks = config.token_mining, config.word_tracks
+    words = {} if tracks is None or things is None else {"word_config": _word_config(config, tracks, things)}
     return {
         "architectures": ["HiLightForCausalLM"],
         "model_type": "hilight_video",
@@ -38,7 +47,12 @@ def hilight_config(config: HiLightConfig, dtype: str, quantized: bool = False) -
             "tokens_per_frame": mining.tokens_per_frame,
             "expansion": mining.expansion,
             "final_relu": mining.ends_in_relu,
+            "final_norm": mining.final_norm,
+            "positions": mining.positions,
+            "num_heads": mining.num_heads,
+            "residual": mining.residual,
         },
+        **words,
         "video_token_id": config.gemma.vocab_size,
         "weight_quantization": "int8_per_channel" if quantized else None,
         "tie_word_embeddings": True,
@@ -148,7 +162,8 @@ def clip_image_config(config: FrameConfig) -> dict[str, Any]:
 
 def processor_config(data: ConversationDataConfig) -> dict[str, Any]:
     """The configuration of ``remote_code/processing_hilight.py``."""
-    return {
+    words = {} if data.things is None else {"word_file": WORDS}
+    return words | {
         "auto_map": {"AutoProcessor": "processing_hilight.HiLightProcessor"},
         "processor_class": "HiLightProcessor",
         "num_frames": data.num_frames,
@@ -170,6 +185,24 @@ def clip_vision_sizes(config: VisionConfig | FrameConfig) -> dict[str, Any]:
         "image_size": config.image_size,
         "patch_size": config.patch_size,
         "hidden_act": "quick_gelu",
+    }
+
+
+def _word_config(config: HiLightConfig, tracks: WordTracksConfig, things: Things) -> dict[str, Any]:
+    """The encoder's text tower and local heads, the tracks' sizes, and the listed things."""
+    local = config.local
+    assert local is not None
+    return {
+        "text_config": to_dict(config.text),
+        "level_pairs": to_dict(config.level_pairs),
+        "level_weights": list(config.map_weights),
+        "local_head": local.head,
+        "local_text_side": local.text_side,
+        "center_video": local.center_video,
+        **to_dict(tracks),
+        "thing_ids": things.ids.tolist(),
+        "thing_phrase_ids": things.phrase_ids.tolist(),
+        "thing_content": things.content.tolist(),
     }
 
 

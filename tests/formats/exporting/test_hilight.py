@@ -27,7 +27,7 @@ from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.hilight import HiLightConfig
 from hilight_jax.models.long_clip import FrameConfig, LongClipConfig, LongTextConfig
 from hilight_jax.models.long_clip import param_shapes as long_clip_shapes
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from tests.data.conversations.tiny_gemma import PATH
 from tests.models import tiny_hilight
 
@@ -158,6 +158,11 @@ def test_transformers_reads_the_tokenizer_s_directory_as_gemma_s(tmp_path):
     [
         ("token_mining", {"expansion": "transpose"}, "token_mining.expansion is 'transpose'.* only 'reinterpret'"),
         ("token_mining", {"final_relu": False}, "token_mining.final_relu is False"),
+        ("token_mining", {"final_norm": True}, "token_mining.final_norm is True.* only False"),
+        ("token_mining", {"positions": True}, "token_mining.positions is True.* only False"),
+        ("token_mining", {"num_heads": 2}, "token_mining.num_heads is 2.* only 1"),
+        ("token_mining", {"residual": True}, "token_mining.residual is True.* only False"),
+        ("token_mining", {"structure": "grid_pooling", "tokens_per_frame": 4}, "structure is 'grid_pooling'.* only"),
         ("token_mining", {"tokens_per_frame": 16}, "token_mining.tokens_per_frame is 16.* only 32"),
         ("token_mining", {"structure": "two_linear", "tokens_per_frame": 1}, "token_mining.structure is 'two_linear'"),
         ("vision", {"num_frames": 8}, "vision.num_frames is 8.* only 12"),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 
@@ -27,7 +28,7 @@ from hilight_jax.generation.video_clip import read_video_clip
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.gemma_config import GemmaConfig
 from hilight_jax.models.long_clip import FrameTower, LongClip, LongClipConfig
-from hilight_jax.models.token_mining import TokenMiningConfig
+from hilight_jax.models.token_mining_config import TokenMiningConfig
 from tests.data.clips import encode
 from tests.data.conversations.tiny_gemma import PATH, TOKENIZER
 from tests.formats.exporting import chat_directory
@@ -78,6 +79,11 @@ MODELS = {
             tokens_per_frame=2, expansion="transpose", final_relu=False, width_video=16, width_frames=10, width_out=14
         )
     },
+    "options": {
+        "token_mining": dataclasses.replace(
+            tiny_hilight.TOKEN_MINING, positions=True, num_heads=2, residual=True, final_norm=True
+        )
+    },
 }
 
 
@@ -95,6 +101,18 @@ def test_the_other_structures_of_token_mining_agree_too(structure, tmp_path):
     model = exported(token_mining=mining)
     video, key_frames = tiny_hilight.video(1, 1), np.array([[[0, 1]]])
     ids = np.array([[2, 9, VIDEO_TOKEN, VIDEO_TOKEN, 12]])
+    found = run(load(write(model, tmp_path / "x")), ids, ids > 0, to_torch(video, key_frames, [1]))
+    np.testing.assert_allclose(found, logits(model, ids, ids > 0, video, key_frames), atol=1e-4)
+
+
+@pytest.mark.parametrize("num_frames", [3, 5])
+@pytest.mark.parametrize("pooled", [1, 4])
+def test_pooling_on_a_grid_agrees_for_clips_of_any_length(pooled, num_frames, tmp_path):
+    options = {"structure": "grid_pooling", "tokens_per_frame": pooled, "positions": True, "residual": True}
+    model = exported(token_mining=dataclasses.replace(tiny_hilight.TOKEN_MINING, **options))
+    video = np.random.default_rng(3).normal(size=(1, 1, num_frames, 8, 8, 3)).astype(np.float32)
+    key_frames = np.array([[[0, 2]]])
+    ids = np.array([[2, 9, *[VIDEO_TOKEN] * 2 * pooled, 12]])
     found = run(load(write(model, tmp_path / "x")), ids, ids > 0, to_torch(video, key_frames, [1]))
     np.testing.assert_allclose(found, logits(model, ids, ids > 0, video, key_frames), atol=1e-4)
 

@@ -121,6 +121,28 @@ def test_half_precision_weights_are_computed_with_as_by_jax(tmp_path, dtype):
     np.testing.assert_allclose(loaded.prefill([ids], [[rows]], 1)[0], generator.next_logits([prompt]), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"positions": True, "num_heads": 2, "residual": True, "final_norm": True},
+        {"structure": "grid_pooling", "positions": True, "residual": True},
+    ],
+    ids=["options", "grid pooling"],
+)
+def test_the_program_of_a_clip_carries_the_options_of_token_mining(options):
+    model = chat_model(
+        dataclasses.replace(runs.SINGLE, token_mining=dataclasses.replace(runs.SINGLE.token_mining, **options))
+    )
+    function, arguments = chat_programs(model, flatten(model.params))["encode_video"]
+    program = jax.export.export(jax.jit(function))(*arguments)
+    weights = {name: x for name, x in flatten(model.params).items() if name in arguments[0]}
+    clip, keys = fixed_clip(12, 16)[None], np.array([[0, 5, 11]], np.int32)
+    variables, run = hilight.variables(model.params), hilight.HiLight(model.config).apply
+    seen = run(variables, normalise(clip), keys, method="encode_video")
+    expected = run(variables, seen["clip_tokens"], seen["frame_features"], method="mine")["tokens"]
+    np.testing.assert_allclose(program.call(weights, clip, keys)["video_tokens"], expected, atol=1e-5)
+
+
 def test_answers_end_before_a_stop_id_each_by_itself(tmp_path):
     model = chat_model()
     write_stablehlo(model, tmp_path)

@@ -83,19 +83,19 @@ class Embeddings(nn.Module):
         position = self.position_embedding.weight
         patches = (patches + position[1:]).unflatten(0, (batch, frames))
         if hasattr(self, "temporal_embedding"):
-            patches = patches + self._times(frames)[:, :, None]
+            patches = patches + stretch(self.temporal_embedding, frames)[:, :, None]
         proxies = self.class_embedding[None]
         if self.num_proxy_tokens > 1:
             proxies = torch.cat([proxies, self.added_cls])
         proxies = (proxies + position[0]).expand(batch, -1, -1)
         return torch.cat([proxies, patches.flatten(1, 2)], dim=1)
 
-    def _times(self, frames: int) -> torch.Tensor:
-        """The temporal embedding of so many frames: linear between half-pixel centres, not antialiased."""
-        table = self.temporal_embedding
-        if table.shape[1] == frames:
-            return table
-        return functional.interpolate(table.transpose(1, 2), frames, mode="linear", align_corners=False).transpose(1, 2)
+
+def stretch(table: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """Embeddings of frames [1, rows, D] for so many frames: linear between half-pixel centres, not antialiased."""
+    if table.shape[1] == num_frames:
+        return table
+    return functional.interpolate(table.transpose(1, 2), num_frames, mode="linear", align_corners=False).transpose(1, 2)
 
 
 class Block(nn.Module):

@@ -16,7 +16,11 @@ class HiLightConfig(PretrainedConfig):
       frame_config: Keyword arguments of the frame tower, also a `ClipVipTower` (a frame is a clip of one), or None
         where the video tower looks at the key frames as well.
       frame_width: Width of the projected features of key frames.
-      mining_config: `structure`, `tokens_per_frame`, `expansion` and `final_relu` of token mining.
+      mining_config: Structure and options of token mining, keyword arguments of `TokenMining`.
+      word_config: Of word tracks: `text_config`, `level_pairs`, `level_weights`, `local_head`, `local_text_side`,
+        `center_video` and `embed_dim` of the encoder's text tower and local heads; `num_frames`, `hidden`, `max_clips`
+        and `sharpness`; `thing_ids`, `thing_phrase_ids` and `thing_content`, the listed things in the ids of both
+        tokenizers. None where words carry nothing.
       video_token_id: The id that stands for a row of a clip in `input_ids`; the first one behind the vocabulary.
       weight_quantization: `"int8_per_channel"` where linear maps are stored as int8 with a scale for each output.
     """
@@ -32,6 +36,7 @@ class HiLightConfig(PretrainedConfig):
         frame_config=None,
         frame_width=512,
         mining_config=None,
+        word_config=None,
         video_token_id=None,
         weight_quantization=None,
         **kwargs,
@@ -43,6 +48,7 @@ class HiLightConfig(PretrainedConfig):
         self.frame_config = None if frame_config is None else dict(frame_config)
         self.frame_width = frame_width
         self.mining_config = dict(mining_config or {})
+        self.word_config = None if word_config is None else dict(word_config)
         self.video_token_id = text_config.vocab_size if video_token_id is None else video_token_id
         self.weight_quantization = weight_quantization
         kwargs.setdefault("tie_word_embeddings", True)
