@@ -201,7 +201,7 @@ def test_the_oldest_encoded_videos_make_room(run, film, monkeypatch):
 def test_the_page_and_its_parts_come_from_here(client):
     page = client.get("/").text
     assert "http://" not in page and "https://" not in page
-    for name, kind in (("style.css", "text/css"), ("page.js", "javascript")):
+    for name, kind in (("style.css", "text/css"), ("page.js", "javascript"), ("rings.js", "javascript")):
         assert kind in client.get(f"/page/{name}").headers["content-type"]
     assert client.get("/page/../app.py").status_code == 404
     assert client.get("/page/index.html").status_code == 404

@@ -7,6 +7,7 @@ const waiting = [];
 const names = {};
 let model = "";
 let maxVideos = Infinity;
+let locates = false;
 let running = null;
 let talk = 0;
 
@@ -168,6 +169,16 @@ function drawCurve(item, found, text) {
     `Best at ${Math.round(100 * found.peak)} %${seconds}: score ${high.toFixed(3)}, lowest ${low.toFixed(3)}.`;
 }
 
+// Rings around what a question names, in every video of the conversation; a question that names nothing leaves them.
+async function ringThings(text) {
+  if (!locates) return;
+  await Promise.all([...document.querySelectorAll(".clip")].map(async (item) => {
+    const wanted = { video: { url: item.dataset.id }, text: text.slice(0, 2000), frames: RING_FRAMES };
+    const located = await (await post("v1/locate", wanted)).json();
+    if (located.data.length) showRings(item, located);
+  }));
+}
+
 // Questions and answers.
 
 function messages(list = turns) {
@@ -197,6 +208,7 @@ async function ask(text) {
   item.classList.add("busy");
   item.setAttribute("aria-busy", "true");
   setRunning(new AbortController());
+  guarded(() => ringThings(text));
   const answer = { role: "assistant", text: "" };
   try {
     const response = await post("v1/chat/completions", { model, messages: messages(), stream: true }, running.signal);
@@ -350,6 +362,8 @@ async function restore() {
     turns.push(turn);
   }
   find("export").disabled = !turns.length;
+  const asked = turns.findLast((turn) => turn.role === "user");
+  if (asked) guarded(() => ringThings(asked.text));
 }
 
 function exportTalk() {
@@ -407,6 +421,7 @@ guarded(async () => {
   const facts = (await (await request("v1/models")).json()).data[0];
   model = facts.id;
   maxVideos = facts.max_videos;
+  locates = facts.locates;
   find("model").title = `${facts.max_model_len} tokens of context, ${facts.video_tokens} of them for each video`;
   await restore();
   find("model").textContent = model;
