@@ -126,7 +126,7 @@ def tapped_patches(
         else:
             x = tower.norm(out["tokens"])
         x = x[:, config.num_proxy_tokens :]
-        return x.reshape(len(x), num_frames, -1, config.width)
+        return x.reshape(x.shape[0], num_frames, -1, config.width)
 
     return tuple(patches(level) for level in levels)
 

@@ -174,7 +174,7 @@ def measure_tracks(maps: Float[Array, "*B F P"], columns: int, sharpness: float)
 def features_found(patches: Float[Array, "B F P E"], maps: Float[Array, "B O F P"]) -> Float[Array, "B O E"]:
     """The patch vector at each map's strongest peak, over all frames."""
     best = jnp.argmax(maps.reshape(*maps.shape[:2], -1), axis=-1)
-    return jnp.take_along_axis(patches.reshape(len(patches), -1, patches.shape[-1]), best[..., None], axis=1)
+    return jnp.take_along_axis(patches.reshape(patches.shape[0], -1, patches.shape[-1]), best[..., None], axis=1)
 
 
 def add_to_words(

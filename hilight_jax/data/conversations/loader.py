@@ -22,13 +22,13 @@ from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_conversation
 from hilight_jax.data.conversations.conversation import Conversation, ConversationError, load_clip
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
+from hilight_jax.data.conversations.phrases import Words
 from hilight_jax.data.conversations.prompts import Fitted, expand, fit_context, training_example
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.data.conversations.words import (
     PHRASE_BUCKETS,
     PHRASE_LENGTH,
     WordFinder,
-    Words,
     encode_phrases,
     thing_ids,
 )

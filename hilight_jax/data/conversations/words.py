@@ -7,13 +7,14 @@ tracks: while one is generated, its words are not known yet.
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import regex
 
 from hilight_jax.core.shapes import VIDEO_ID
+from hilight_jax.data.conversations import phrases
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.phrases import PhraseFinder, normal_form
 from hilight_jax.data.language_mask import ABSTRACT_WORDS, FUNCTION_WORDS, content_mask
 from hilight_jax.data.records import Caption
 from hilight_jax.data.tokenizers import ClipTokenizer
@@ -21,101 +22,32 @@ from hilight_jax.data.tokenizers import ClipTokenizer
 PHRASE_LENGTH = 16  # Tokens of CLIP's tokenizer that a phrase is read with, start and end included.
 PHRASE_BUCKETS = (16, 64, 256)  # Different phrases of a conversation that a batch has room for; each is compiled once.
 LONGEST_RUN = 3  # Words of a phrase that is not on the list; a longer run is several phrases.
-_WORD = regex.compile(r"\p{L}+|\p{N}+")
 
 
-class Words(NamedTuple):
-    """The phrases of a conversation of n ids, each once.
-
-    Attributes:
-      rows: int32 [n], number of the phrase (from 1) that a token is part of, 0 for none.
-      phrases: Their normal forms, such as ``the red ball``.
-    """
-
-    rows: np.ndarray
-    phrases: tuple[str, ...]
-
-
-class WordFinder:
+class WordFinder(PhraseFinder):
     """Finds the phrases of conversations; can be sent to worker processes."""
 
     def __init__(self, tokenizer: GemmaTokenizer, things: Sequence[str]):
         """Takes the tokenizer of the ids, and the domain's things, such as ``the cue ball``."""
-        self._tokenizer = tokenizer
-        names = sorted({name_of(thing) for thing in things}, key=len, reverse=True)
-        self._names = tuple(names)
-
-    def __call__(self, ids: np.ndarray) -> Words:
-        """Finds the phrases of int32 ``ids`` [n]; rows of clips may stand among them."""
-        rows, numbers = np.zeros(len(ids), np.int32), {}
-        for first, last in self._user_turns(ids):
-            text, spans = self._text(ids[first:last])
-            for start, end, phrase in find_phrases(text, self._names):
-                number = numbers.setdefault(phrase, len(numbers) + 1)
-                rows[first:last][(spans[:, 0] < end) & (spans[:, 1] > start)] = number
-        return _keep_latest(Words(rows, tuple(numbers)))
-
-    def _user_turns(self, ids: np.ndarray) -> list[tuple[int, int]]:
-        """First and last + 1 token of what users say, the role's own line included."""
-        tokenizer, turns = self._tokenizer, []
-        starts = np.flatnonzero(ids == tokenizer.start_of_turn)
-        ends = np.flatnonzero(ids == tokenizer.end_of_turn)
-        for start in starts.tolist():
-            end = int(next((e for e in ends if e > start), len(ids)))
-            if self._text(ids[start + 1 : min(start + 8, end)])[0].startswith("user\n"):
-                turns.append((start + 1, end))
-        return turns
-
-    def _text(self, ids: np.ndarray) -> tuple[str, np.ndarray]:
-        """The text of ids and the characters int32 [n, 2] that each stands for."""
-        pieces = [b"\n" if i == VIDEO_ID else self._tokenizer.surface(i) for i in ids.tolist()]
-        ends = np.cumsum([0, *map(len, pieces)])
-        whole = b"".join(pieces)
-        text = whole.decode(errors="replace")
-        if not text.isascii():  # Characters before each byte.
-            lengths = [len(whole[:end].decode(errors="replace")) for end in ends.tolist()]
-            ends = np.asarray(lengths)
-        return text, np.stack([ends[:-1], ends[1:]], axis=1).astype(np.int32)
+        super().__init__(tokenizer.surface, finding_rules(tokenizer, things))
 
 
-@functools.lru_cache(maxsize=65536)
+def finding_rules(tokenizer: GemmaTokenizer, things: Sequence[str]) -> dict[str, Any]:
+    """The rules of a ``PhraseFinder`` as JSON holds them."""
+    return {
+        "names": sorted({name_of(thing) for thing in things} - {""}, key=lambda name: (-len(name), name)),
+        "unseen": sorted(_UNSEEN),
+        "longest_run": LONGEST_RUN,
+        "most_phrases": PHRASE_BUCKETS[-1],
+        "start_of_turn": tokenizer.start_of_turn,
+        "end_of_turn": tokenizer.end_of_turn,
+        "video_id": VIDEO_ID,
+    }
+
+
 def find_phrases(text: str, names: tuple[str, ...]) -> tuple[tuple[int, int, str], ...]:
-    """Finds what a text names.
-
-    Args:
-      text: Of one turn.
-      names: Things without their article in lower case, longest first.
-
-    Returns:
-      First and last + 1 character and the normal form of each phrase, in the order of the text.
-    """
-    words = [(m.start(), m.end(), m.group().lower()) for m in _WORD.finditer(text)]
-    lists = {name: tuple(_WORD.findall(name)) for name in names}
-    found, run, k = [], [], 0
-
-    def close() -> None:
-        for i in range(0, len(run), LONGEST_RUN):
-            part = run[i : i + LONGEST_RUN]
-            found.append((part[0][0], part[-1][1], normal_form(" ".join(word for *_, word in part))))
-        run.clear()
-
-    while k < len(words):
-        following = tuple(word for *_, word in words[k : k + 8])
-        name = next((n for n in names if following[: len(lists[n])] == lists[n]), None)
-        if name is not None:
-            close()
-            last = k + len(lists[name]) - 1
-            found.append((words[k][0], words[last][1], normal_form(name)))
-            k = last + 1
-            continue
-        start, _, word = words[k]
-        if word in _UNSEEN or (run and text[run[-1][1] : start].strip()):
-            close()
-        if word not in _UNSEEN:
-            run.append(words[k])
-        k += 1
-    close()
-    return tuple(found)
+    """Finds what a text names, see ``phrases.find_phrases``; ``names`` without their article, longest first."""
+    return phrases.find_phrases(text, names, _UNSEEN, LONGEST_RUN)
 
 
 @functools.lru_cache(maxsize=65536)
@@ -164,21 +96,8 @@ def thing_ids(things: Sequence[str], tokenizer: GemmaTokenizer) -> np.ndarray:
 
 def name_of(thing: str) -> str:
     """A thing's words in lower case without an article: ``The red ball`` becomes ``red ball``."""
-    words = _WORD.findall(thing.lower())
+    words = [word for *_, word in phrases.split_words(thing)]
     return " ".join(words[1:] if words[:1] in (["the"], ["a"], ["an"]) else words)
-
-
-def normal_form(name: str) -> str:
-    """The phrase that a name is read as by the text tower: ``red ball`` becomes ``the red ball``."""
-    return f"the {name}"
-
-
-def _keep_latest(words: Words) -> Words:
-    """Keeps the tracks of the latest phrases where a very long conversation has more than the largest bucket."""
-    surplus = len(words.phrases) - PHRASE_BUCKETS[-1]
-    if surplus <= 0:
-        return words
-    return Words(np.maximum(words.rows - surplus, 0), words.phrases[surplus:])
 
 
 _TOKENIZER = ClipTokenizer(PHRASE_LENGTH)

@@ -62,7 +62,10 @@ def clip_tokenizer() -> dict[str, Any]:
             "type": "Sequence",
             "normalizers": [
                 *({"type": "Replace", "pattern": {"Regex": find}, "content": put} for find, put in _MENDING),
-                *({"type": "Replace", "pattern": {"String": find}, "content": put} for find, put in _folded().items()),
+                *(
+                    {"type": "Replace", "pattern": {"String": find}, "content": put}
+                    for find, put in folded_characters().items()
+                ),
                 {"type": "NFC"},
                 {"type": "Replace", "pattern": {"Regex": "[\u02bc\u2018-\u201b]"}, "content": "'"},
                 {"type": "Replace", "pattern": {"Regex": "[\u201c-\u201f]"}, "content": '"'},
@@ -113,7 +116,7 @@ def clip_tokenizer() -> dict[str, Any]:
     }
 
 
-def _folded() -> dict[str, str]:
+def folded_characters() -> dict[str, str]:
     """The characters that ftfy replaces: ligatures and digraphs, and letters of full or half width."""
     ranges = ((0x132, 0x134), (0x149, 0x14A), (0x1C4, 0x1CD), (0x1F1, 0x1F4), (0xFB00, 0xFB07), (0xFF01, 0xFFF0))
     characters = [chr(code) for start, end in ranges for code in range(start, end)]

@@ -31,6 +31,7 @@ _REMOTE_FILES = (
     "modeling_clip_vip.py",
     "processing_clip_vip.py",
     "clip_vip_tower.py",
+    "local_heads.py",
     "video_frames.py",
 )
 

@@ -189,6 +189,8 @@ def _data(model: ExportedChat | ExportedEncoder) -> dict[str, Any]:
     """The settings of the inputs, without the paths of data."""
     kept = ("num_frames", "image_size", "text_length", "key_frames", "num_video_tokens", "max_length", "max_videos")
     known = {name: value for name, value in to_dict(model.data).items() if name in kept}
+    if isinstance(model, ExportedChat) and model.data.things is not None:
+        known["things"] = list(model.data.things)
     return known | ({"similarity": model.similarity} if isinstance(model, ExportedEncoder) else {})
 
 

@@ -43,8 +43,8 @@ class ExportedChat:
 
     Attributes:
       config: Sizes; ``lora`` is None when ``params`` holds no adapter.
-      params: Parts by name: vision, frames or visual_projection, token_mining, gemma and perhaps lora. Leaves are numpy
-        or ``LazyArray``, layers stacked.
+      params: Parts by name: vision, frames or visual_projection, token_mining, gemma and perhaps lora; with word tracks
+        text, local and word_tracks. Leaves are numpy or ``LazyArray``, layers stacked.
       data: The settings of its conversations.
       tokenizer: Path of its ``tokenizer.model``.
       extra: Of the towers' own runs, what the chat model does not use but the original's files hold, in their trees:

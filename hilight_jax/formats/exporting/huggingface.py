@@ -4,8 +4,10 @@ r"""A chat model as a directory that Hugging Face's transformers 5 loads, on tor
 config.json, generation_config.json, processor_config.json
 *.py                               the model, its configuration and its processor (``remote_code/``)
 tokenizer*, chat_template.jinja
+words.json                         with word tracks: the data that phrases are found with
 model.safetensors.index.json       names of all weights, wherever they lie
 video.safetensors                  CLIP-ViP and token mining
+words.safetensors                  with word tracks: the encoder's text tower and local heads, and the tracks' MLPs
 gemma/                             the language model, by itself a GemmaForCausalLM
 long_clip/                         Long-CLIP, by itself a CLIPModel (or its image tower alone)
 ```
@@ -21,6 +23,7 @@ from typing import Any
 
 from hilight_jax.core.atomic_files import write_object
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, PAD_ID, GemmaTokenizer
+from hilight_jax.data.conversations.words import encode_things
 from hilight_jax.formats.exporting.clip_tokenizer_json import write_clip_tokenizer
 from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.gemma_tokenizer_json import write_tokenizer
@@ -33,6 +36,7 @@ from hilight_jax.formats.exporting.huggingface_configs import (
     processor_config,
 )
 from hilight_jax.formats.exporting.quantize import Quantized
+from hilight_jax.formats.exporting.words_json import copy_code, write_words
 from hilight_jax.formats.huggingface_names import chat_to_huggingface, long_clip_text_to_huggingface
 from hilight_jax.formats.safetensors_files import SHARD_BYTES, write_index, write_shards
 
@@ -43,10 +47,14 @@ REMOTE_FILES = (
     "processing_hilight.py",
     "clip_vip_tower.py",
     "token_mining.py",
+    "word_tracks.py",
+    "local_heads.py",
     "quantized.py",
     "video_frames.py",
 )
 INDEX = "model.safetensors.index.json"
+# The files of the parts that have no stock directory.
+_FILES = {"video": ("vision", "visual_projection", "token_mining"), "words": ("text", "local", "word_tracks")}
 # The longest answer, unless asked otherwise; as in ``chat``.
 _MAX_NEW_TOKENS = 64
 
@@ -73,8 +81,10 @@ def write_huggingface(
         places = _write_files(directory, weights["gemma"], "language", shard_bytes)
     if "frames" in weights:
         places |= _write_long_clip(model, weights["frames"], directory / "long_clip", shard_bytes)
-    video = [weights[part] for part in ("vision", "visual_projection", "token_mining") if part in weights]
-    places |= _write_files(directory, {name: x for part in video for name, x in part.items()}, "video", shard_bytes)
+    for file, parts in _FILES.items():
+        arrays = {name: x for part in parts for name, x in weights.get(part, {}).items()}
+        if arrays:
+            places |= _write_files(directory, arrays, file, shard_bytes)
     write_index(directory / INDEX, places, {name: x for part in weights.values() for name, x in part.items()})
     _write_configs(model, directory, str(params["gemma"]["final_norm"]["scale"].dtype), quantized is not None)
 
@@ -86,10 +96,14 @@ def _write_configs(model: ExportedChat, directory: Path, dtype: str, quantized: 
     video = {"<video>": config.gemma.vocab_size}
     template = (_REMOTE_CODE / "chat_template.jinja").read_text(encoding="utf-8")
     write_tokenizer(directory, model.tokenizer, data.max_length, video, template)
-    write_object(directory / "config.json", hilight_config(config, dtype, quantized))
+    things = None if data.things is None else encode_things(data.things, tokenizer)
+    write_object(directory / "config.json", hilight_config(config, dtype, quantized, things))
     write_object(directory / "processor_config.json", processor_config(data))
     for file in REMOTE_FILES:
         shutil.copyfile(_REMOTE_CODE / file, directory / file)
+    copy_code(directory)
+    if data.things is not None:
+        write_words(directory, data.things, tokenizer, config.gemma.vocab_size)
     generation = {
         "bos_token_id": BOS_ID,
         "eos_token_id": list(tokenizer.stop_ids),

@@ -33,6 +33,8 @@ from hilight_jax.training.optimizer import OptimizerConfig
 FILE = "fingerprint.safetensors"
 _ANSWER_LENGTH = 32
 _QUESTION = "What is hit first?"
+# Of a model with word tracks: its words carry something.
+_NAMING_QUESTION = "Does the cue ball hit the red ball, or is a white disc hit first?"
 _CAPTION = "the cue ball hits the red ball"
 
 
@@ -69,7 +71,8 @@ def _of_chat(model: ExportedChat, params: Tree) -> dict[str, np.ndarray]:
     data, config = model.data, dataclasses.replace(model.config, compute=ComputeConfig())
     frames = fixed_clip(data.num_frames, data.image_size)
     tokenizer = GemmaTokenizer(model.tokenizer)
-    ids = prompt_ids([Turn("user", f"{VIDEO_MARK}\n{_QUESTION}")], tokenizer)
+    question = _QUESTION if data.things is None else _NAMING_QUESTION
+    ids = prompt_ids([Turn("user", f"{VIDEO_MARK}\n{question}")], tokenizer)
     ids = expand(ids, None, data.num_video_tokens)[0]
     generator = Generator(config, params, tokenizer, len(ids) + _ANSWER_LENGTH, things=data.things)
     keys = np.asarray(choose_key_frames(data.key_frames, frames), np.int32)

@@ -5,7 +5,9 @@ written out with weights of their own, for a slice of stacked weights is copied 
 
 Of a chat model: ``encode_video(weights, frames, key_frames)``; ``prefill(weights, ids, video_tokens, mask, positions,
 cache)`` and ``decode(weights, ids, positions, cache)``, both with scores of the next token and the cache, a dict of
-``k``, ``v`` [depth, B, S, K, H], ``mask`` [B, S] and ``length``. Of an encoder: ``encode_video(weights, frames)`` and
+``k``, ``v`` [depth, B, S, K, H], ``mask`` [B, S] and ``length``. With word tracks there is ``word_vectors(weights,
+patch_features, phrase_ids, content)``, what words carry of the clips of a conversation, and ``prefill`` takes a last
+argument ``carried``. Of an encoder: ``encode_video(weights, frames)`` and
 ``encode_text(weights, ids, mask)``. jax does not export the donation of arguments; callers donate the cache, as the
 loader does.
 """
@@ -27,8 +29,10 @@ from hilight_jax.core.lazy import lazy
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.core.trees import Tree, flatten, unflatten
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
+from hilight_jax.data.conversations.words import PHRASE_LENGTH, encode_things
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.quantize import Quantized, quantize
+from hilight_jax.formats.exporting.words_json import copy_code, write_words
 from hilight_jax.formats.gemma_names import layer_table
 from hilight_jax.formats.mapping import export_weights
 from hilight_jax.formats.safetensors_files import write_shards
@@ -40,8 +44,10 @@ from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.video_text import DualEncoder
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-_CHAT_TOWERS = ("vision", "frames", "visual_projection", "token_mining")
-_LOADER = Path(__file__).with_name("stablehlo_loader.py")
+# The weights that each program of a chat model reads; rows of things are made of the embeddings of their names.
+_WORD_PARTS = ("text/", "local/", "word_tracks/")
+_CHAT_TOWERS = ("vision/", "frames/", "visual_projection/", "token_mining/")
+_LOADER, _WORDS = (Path(__file__).with_name(f"stablehlo_{name}.py") for name in ("loader", "words"))
 Program = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -69,8 +75,12 @@ def write_stablehlo(
     shutil.copyfile(_LOADER, directory / "load.py")
     reads = {name: sorted(arguments[0]) for name, (_, arguments) in programs.items()}
     write_object(directory / "manifest.json", _manifest(model, reads))
-    if chat:
+    if isinstance(model, ExportedChat):
         shutil.copyfile(model.tokenizer, directory / "tokenizer.model")
+        if model.data.things is not None:
+            shutil.copyfile(_WORDS, directory / "words.py")
+            copy_code(directory)
+            write_words(directory, model.data.things, GemmaTokenizer(model.tokenizer), VIDEO_ID)
     return packed.errors()
 
 
@@ -85,16 +95,35 @@ def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, 
     config = dataclasses.replace(model.config, compute=compute, lora=None)
     towers, language = HiLight(config), HiLight(config, stacked=False)
     dtype, gemma, data = compute.dtypes["dtype"], config.gemma, model.data
+    things = None if data.things is None else encode_things(data.things, GemmaTokenizer(model.tokenizer))
 
     def encode_video(weights, frames, key_frames):
         variables = hilight.variables(_widened(weights))
         seen: dict[str, Any] = towers.apply(variables, normalise(frames, dtype), key_frames, method="encode_video")
-        mined: dict[str, Any] = towers.apply(variables, **seen, method="mine")
-        return {"video_tokens": mined["tokens"].astype(jnp.float32)}
+        patches = seen.pop("patch_features", None)
+        mined: jax.Array = towers.apply(variables, **seen, method="mine")["tokens"]
+        if things is None:
+            return {"video_tokens": mined.astype(jnp.float32)}
+        found = track(variables, patches, things.phrase_ids, things.content)
+        given = (things.ids[None], found["tracks"][:, None], found["features"][:, None])
+        rows: jax.Array = towers.apply(variables, *given, method="thing_rows")
+        tokens = jnp.concatenate([mined.astype(jnp.float32), rows[:, 0].astype(jnp.float32)], axis=1)
+        return {"video_tokens": tokens, "patch_features": patches}
 
-    def prefill(weights, ids, video_tokens, mask, positions, cache):
+    def word_vectors(weights, patches, phrase_ids, content):
+        variables = hilight.variables(unflatten(weights))
+        tracks = track(variables, patches, phrase_ids, content)["tracks"]
+        vectors: jax.Array = towers.apply(variables, tracks[None], method="word_vectors")
+        return vectors[0].astype(jnp.float32)
+
+    def track(variables, patches, phrase_ids, content) -> dict[str, Any]:
+        vectors: jax.Array = towers.apply(variables, phrase_ids, phrase_ids > 0, content, method="encode_phrases")
+        repeated = jnp.broadcast_to(vectors, (patches.shape[0], *vectors.shape))
+        return towers.apply({}, patches, repeated, method="track")
+
+    def prefill(weights, ids, video_tokens, mask, positions, cache, carried=None):
         variables = hilight.variables(_widened(weights))
-        embeds = language.apply(variables, ids, video_tokens, method="embed")
+        embeds = language.apply(variables, ids, video_tokens, carried, method="embed")
         out: dict[str, Any] = language.apply(variables, embeds, positions, mask, Cache(**cache), method="language")
         logits: jax.Array = language.apply(variables, out["tokens"][:, -1:], method="logits")
         return {"logits": logits[:, 0], "cache": vars(out["cache"])}
@@ -117,21 +146,32 @@ def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, 
 
     def run(b, length, slots, rows):
         ids, tokens = of(b, length, kind=jnp.int32), of(b, rows, gemma.width, kind=jnp.float32)
-        return ids, tokens, of(b, length, kind=bool), ids, cache(b, slots)
+        carried = () if things is None else (of(b, length, gemma.width, kind=jnp.float32),)
+        return ids, tokens, of(b, length, kind=bool), ids, cache(b, slots), *carried
 
     def step(b, slots):
         return of(b, kind=jnp.int32), of(b, kind=jnp.int32), cache(b, slots)
 
+    def words(u, w):
+        side = config.vision.image_size // config.vision.patch_size
+        width = config.word_tracks.embed_dim * sum(map(bool, config.map_weights))
+        phrase_ids, content = (of(w, PHRASE_LENGTH, kind=kind) for kind in (jnp.int32, bool))
+        return of(u, data.num_frames, side**2, width, kind=jnp.float32), phrase_ids, content
+
+    def read(*parts):
+        return {name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.startswith(parts)}
+
     free = jax.export.symbolic_shape  # Each program has sizes of its own.
-    seen = {name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.split("/")[0] in _CHAT_TOWERS}
-    language_weights = {
-        name: of(*x.shape, kind=x.dtype) for name, x in weights.items() if name.split("/")[0] == "gemma"
+    named = () if things is None else (*_WORD_PARTS, "gemma/embedder/")
+    programs: dict[str, Program] = {
+        "encode_video": (encode_video, (read(*_CHAT_TOWERS, *named), *clips(*free("b")))),
+        "prefill": (prefill, (read("gemma/"), *run(*free("b, l, s, r", constraints=["l <= s"])))),
+        "decode": (decode, (read("gemma/"), *step(*free("b, s")))),
     }
-    return {
-        "encode_video": (encode_video, (seen, *clips(*free("b")))),
-        "prefill": (prefill, (language_weights, *run(*free("b, l, s, r", constraints=["l <= s"])))),
-        "decode": (decode, (language_weights, *step(*free("b, s")))),
-    }
+    if config.word_tracks is not None:
+        sizes = free("u, w", constraints=[f"u <= {config.word_tracks.max_clips}"])
+        programs["word_vectors"] = (word_vectors, (read(*_WORD_PARTS), *words(*sizes)))
+    return programs
 
 
 def encoder_programs(model: ExportedEncoder, weights: Mapping[str, Any]) -> dict[str, Program]:
@@ -195,6 +235,13 @@ def _manifest(model: ExportedChat | ExportedEncoder, reads: Mapping[str, Any]) -
         }
     tokenizer, gemma, data = GemmaTokenizer(model.tokenizer), model.config.gemma, model.data
     sizes = {"depth": gemma.depth, "num_kv_heads": gemma.num_kv_heads, "head_dim": gemma.head_dim}
+    if model.config.word_tracks is not None:
+        known |= {
+            "max_clips": model.config.word_tracks.max_clips,
+            "carried": "float32 [B, L, width], added to the embeddings: words.py finds phrases that name something in "
+            "the ids (words.json), word_vectors gives each a vector for each clip of a conversation, and the phrase's "
+            "words carry the sum over the clips that stand before them",
+        }
     return known | {
         "num_key_frames": data.key_frames.count,
         "key_frame_rule": data.key_frames.rule,

@@ -1,6 +1,7 @@
 """Runs an exported model with jax and safetensors alone: ``Model(DIR)``; manifest.json describes inputs and prompts."""
 
 import functools
+import importlib.util
 import json
 import pathlib
 
@@ -24,26 +25,37 @@ class Model:
             used_up = {"prefill": 5, "decode": 3}.get(name, ())  # The cache: written in place.
             run = jax.jit(program.call, donate_argnums=used_up)
             self.programs[name] = functools.partial(run, {key: weights[key] for key in reads})
+        self.words, vectors = None, self.programs.get("word_vectors")
+        if vectors is not None:
+            self.words = _module(root / "words.py").Words(root, _module, vectors, self.manifest["max_clips"])
 
     def encode(self, name, *inputs):
         """Runs ``encode_video`` or ``encode_text`` on one example, arrays as in the manifest: its outputs by name."""
         return jax.tree.map(lambda x: np.asarray(x[0]), self.programs[name](*(np.asarray(x)[None] for x in inputs)))
 
     def prefill(self, prompts, clips, room):
-        """Reads lists of ids with the video tokens of their clips: scores [B, vocab], cache, next positions."""
+        """Reads lists of ids with what ``encode_video`` gave for their clips: scores [B, vocab], cache, next positions.
+
+        Of a model without word tracks the ``video_tokens`` alone are enough.
+        """
         batch, length, width = len(prompts), max(map(len, prompts)), self.manifest["width"]
-        rows = [np.concatenate([np.zeros((0, width), np.float32), *some]) for some in clips]
+        shown = [[clip["video_tokens"] if isinstance(clip, dict) else clip for clip in some] for some in clips]
+        rows = [np.concatenate([np.zeros((0, width), np.float32), *some]) for some in shown]
         tokens = np.zeros((batch, max(1, *map(len, rows)), width), np.float32)
         ids, mask = np.zeros((batch, length), np.int32), np.zeros((batch, length), bool)
+        carried = np.zeros((batch, length, width), np.float32)
         for i, (prompt, some) in enumerate(zip(prompts, rows, strict=True)):
             ids[i, length - len(prompt) :], mask[i, length - len(prompt) :] = prompt, True
             tokens[i, : len(some)] = some
+            if self.words is not None:
+                carried[i, length - len(prompt) :] = self.words(prompt, clips[i], width)
         sizes = self.manifest["cache"]
         shape = (sizes["depth"], batch, length + room, sizes["num_kv_heads"], sizes["head_dim"])
         cache = {"mask": jnp.zeros((batch, length + room), bool), "length": jnp.int32(0)}
         cache |= {name: jnp.zeros(shape, sizes["dtype"]) for name in "kv"}
         positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int32) - 1, 0)
-        out = self.programs["prefill"](ids, tokens, mask, positions, cache)
+        more = () if self.words is None else (carried,)
+        out = self.programs["prefill"](ids, tokens, mask, positions, cache, *more)
         return out["logits"], out["cache"], positions[:, -1] + 1
 
     def generate(self, prompts, clips, max_new_tokens=64, stop_ids=None):
@@ -59,3 +71,10 @@ class Model:
                 return answers
             out = self.programs["decode"](ids, positions + step, cache)
             logits, cache = out["logits"], out["cache"]
+
+
+def _module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

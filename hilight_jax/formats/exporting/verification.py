@@ -44,9 +44,11 @@ sys.path.insert(0, root)
 import load
 model = load.Model(root)
 ids = given["ids"].tolist()
-rows = model.encode("encode_video", given["frames"], given["key_frames"])["video_tokens"]
-logits = np.asarray(model.prefill([ids], [[rows]], 1)[0])[0]
-answer = model.generate([ids], [[rows]], len(given["answer_ids"]), ())[0]
+clip = model.encode("encode_video", given["frames"], given["key_frames"])
+rows = clip["video_tokens"]
+shown = clip if "patch_features" in clip else rows  # Loaders of old exports take rows alone.
+logits = np.asarray(model.prefill([ids], [[shown]], 1)[0])[0]
+answer = model.generate([ids], [[shown]], len(given["answer_ids"]), ())[0]
 out = {"video_tokens": rows, "logits": logits, "answer_ids": np.array(answer, np.int32)}
 """
 _STABLEHLO_ENCODER = """
@@ -58,7 +60,7 @@ out = {"video_embeds": model.encode("encode_video", given["frames"])["video_embe
 """
 _TORCH = """
 import torch
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoProcessor
 mean = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 std = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 frames = (given["frames"].astype(np.float32) / 255 - mean) / std
@@ -71,6 +73,9 @@ keys = torch.from_numpy(given["key_frames"]).long()[None]
 ids = torch.from_numpy(given["ids"]).long()[None]
 ids[ids < 0] = model.config.video_token_id
 inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values_videos": pixels, "key_frames": keys}
+if getattr(model.config, "word_config", None) is not None:
+    processor = AutoProcessor.from_pretrained(root, trust_remote_code=True)
+    inputs |= {name: torch.tensor(np.array(x)) for name, x in processor.find_words(ids.numpy()).items()}
 with torch.no_grad():
     rows = model.get_video_features(pixels, keys)[0].float().numpy()
     logits = model(**inputs).logits[0, -1].float().numpy()

@@ -8,8 +8,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .clip_vip_tower import Attention, Block, ClipVipTower
+from .clip_vip_tower import ClipVipTower
 from .configuration_clip_vip import ClipVipConfig
+from .local_heads import LocalHeads, TextTower, tapped_patches, tapped_tokens
 
 
 @dataclass
@@ -46,7 +47,8 @@ class ClipVipModel(PreTrainedModel):
         self.text_projection = nn.Linear(widths[1], config.embed_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(0.0))
         if config.level_pairs:
-            self.local = LocalHeads(config, *widths)
+            levels = [level for level, _ in config.level_pairs]
+            self.local = LocalHeads(levels, config.local_head, config.center_video, *widths, config.embed_dim)
         self.post_init()
 
     def _init_weights(self, module):
@@ -98,109 +100,19 @@ class ClipVipModel(PreTrainedModel):
         return maps
 
     def _local_video(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        _, _, states = self.vision_model(pixels)
-        cut, depth = self.vision_model.embeddings.num_proxy_tokens, len(states) - 1
-
-        def patches(level):
-            x = self.vision_model.post_layernorm(states[level]) if level == depth else states[level]
-            return x[:, cut:].unflatten(1, (pixels.shape[1], -1))
-
+        states = self.vision_model(pixels)[2]
+        levels = [level for level, _ in self.config.level_pairs] or [len(states) - 1]
+        patches = tapped_patches(self.vision_model, states, levels, pixels.shape[1])
         if not self.config.level_pairs:
-            return [self.visual_projection(patches(depth)).float()]
-        return self.local.map_video([patches(level) for level, _ in self.config.level_pairs])
+            return [self.visual_projection(patches[0]).float()]
+        return self.local.map_video(patches)
 
     def _local_text(self, ids: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
         tokens, states = self.text_model(ids, mask)
-        depth, always_first = len(states) - 1, self.config.local_text_side == "embedding"
-
-        def words(level):
-            level = 0 if always_first else level
-            return tokens if level == depth else states[level]
-
         if not self.config.level_pairs:
             return [self.text_projection(tokens).float()]
-        return self.local.map_text([words(level) for _, level in self.config.level_pairs])
-
-
-class TextTower(nn.Module):
-    """CLIP's causal text tower."""
-
-    def __init__(self, vocab_size: int, max_length: int, width: int, depth: int, num_heads: int, mlp_dim: int):
-        super().__init__()
-        self.embeddings = nn.Module()
-        self.embeddings.token_embedding = nn.Embedding(vocab_size, width)
-        self.embeddings.position_embedding = nn.Embedding(max_length, width)
-        self.encoder = nn.Module()
-        blocks = (Block(TextAttention(width, num_heads), width, mlp_dim) for _ in range(depth))
-        self.encoder.layers = nn.ModuleList(blocks)
-        self.final_layer_norm = nn.LayerNorm(width)
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None):
-        """Encodes captions [B, L]: tokens [B, L, D] after the final norm, and the hidden states before it."""
-        length = input_ids.shape[1]
-        x = self.embeddings.token_embedding(input_ids) + self.embeddings.position_embedding.weight[:length]
-        bias = torch.full((length, length), -torch.inf, dtype=x.dtype, device=x.device).triu(1)
-        if attention_mask is not None:
-            hidden = torch.finfo(x.dtype).min
-            bias = bias + (1 - attention_mask[:, None, None].to(x.dtype)) * hidden
-        states = [x]
-        for layer in self.encoder.layers:
-            x = layer(x, bias)
-            states.append(x)
-        return self.final_layer_norm(x), states
-
-
-class TextAttention(Attention):
-    """Plain attention with a bias on its scores."""
-
-    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Mixes [B, L, D]."""
-        q, k, v = self.heads(x)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias
-        mixed = scores.float().softmax(-1).to(v.dtype) @ v
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
-
-
-class LocalHeads(nn.Module):
-    """One pair of maps for each level, and the scale of the loss that they were trained with."""
-
-    def __init__(self, config: ClipVipConfig, video_width: int, text_width: int):
-        super().__init__()
-        self.levels, self.center_video = [level for level, _ in config.level_pairs], config.center_video
-        for i, level in enumerate(self.levels):
-            mlp = level == 0 and config.local_head == "mlp"
-            head = (
-                MlpHead(video_width, config.embed_dim) if mlp else nn.Linear(video_width, config.embed_dim, bias=False)
-            )
-            self.add_module(f"video_{i}", head)
-            self.add_module(f"text_{i}", nn.Linear(text_width, config.embed_dim, bias=False))
-        self.scale = nn.Parameter(torch.tensor(0.0))
-
-    def map_video(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps the patches [B, F, P, D] of every level."""
-        mapped = []
-        for i, (level, x) in enumerate(zip(self.levels, features, strict=True)):
-            if self.center_video and level > 0:
-                x = x - x.mean((1, 2), keepdim=True)
-            mapped.append(self.get_submodule(f"video_{i}")(x).float())
-        return mapped
-
-    def map_text(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps the tokens [B, L, D] of every level."""
-        return [self.get_submodule(f"text_{i}")(x).float() for i, x in enumerate(features)]
-
-
-class MlpHead(nn.Module):
-    """LayerNorm, a GELU layer of twice the shared width, a linear map."""
-
-    def __init__(self, width: int, embed_dim: int):
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.fc1, self.fc2 = nn.Linear(width, 2 * embed_dim), nn.Linear(2 * embed_dim, embed_dim, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps every patch by itself."""
-        return self.fc2(functional.gelu(self.fc1(self.norm(x)), approximate="tanh"))
+        levels = [level for _, level in self.config.level_pairs]
+        return self.local.map_text(tapped_tokens(tokens, states, levels, self.config.local_text_side))
 
 
 __all__ = ["ClipVipModel"]

@@ -7,14 +7,19 @@ inputs = processor.apply_chat_template(
 answer = processor.decode(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
 """
 
+import json
 import os
 
 import numpy as np
 from transformers import BatchFeature, ProcessorMixin
+from transformers.utils import cached_file
 
+from .phrase_ids import PhraseIds
+from .phrases import PhraseFinder
 from .video_frames import choose_key_frames, normalise, read_frames, squeeze
 
 VIDEO_TOKEN = "<video>"
+_HUB = ("cache_dir", "force_download", "local_files_only", "token", "revision")
 
 
 class HiLightProcessor(ProcessorMixin):
@@ -32,6 +37,7 @@ class HiLightProcessor(ProcessorMixin):
         key_frame_rule="uniform",
         num_key_frames=12,
         key_frame_indices=(),
+        word_file=None,
         chat_template=None,
         **kwargs,
     ):
@@ -45,6 +51,7 @@ class HiLightProcessor(ProcessorMixin):
           key_frame_rule: `uniform`, `explicit` or `content`.
           num_key_frames: K, frames that the frame tower sees.
           key_frame_indices: Of the rule `explicit`.
+          word_file: With word tracks, the file that phrases are found with; `from_pretrained` reads it.
           chat_template: In Jinja.
           **kwargs: Ignored.
         """
@@ -52,6 +59,25 @@ class HiLightProcessor(ProcessorMixin):
         self.num_frames, self.image_size, self.num_video_rows = num_frames, image_size, num_video_rows
         self.key_frame_rule, self.num_key_frames = key_frame_rule, num_key_frames
         self.key_frame_indices = list(key_frame_indices)
+        self.word_file, self._words = word_file, None
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Loads a processor from a directory or from the hub, with the file that phrases are found with."""
+        processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        if processor.word_file is not None:
+            hub = {name: kwargs[name] for name in _HUB if name in kwargs}
+            with open(cached_file(pretrained_model_name_or_path, processor.word_file, **hub), encoding="utf-8") as file:
+                processor._words = _Words(json.load(file))
+        return processor
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Saves all that `from_pretrained` reads."""
+        os.makedirs(save_directory, exist_ok=True)
+        if self._words is not None:
+            with open(os.path.join(save_directory, self.word_file), "w", encoding="utf-8") as file:
+                json.dump(self._words.rules, file, ensure_ascii=False)
+        return super().save_pretrained(save_directory, **kwargs)
 
     def __call__(self, text=None, videos=None, images=None, audio=None, **kwargs) -> BatchFeature:
         """Tokenises texts, each `<video>` as V rows, and reads the clips that stand for them.
@@ -65,7 +91,7 @@ class HiLightProcessor(ProcessorMixin):
 
         Returns:
           `input_ids` and `attention_mask` [B, L]; with clips `pixel_values_videos` [clips, F, 3, H, W], float32, and
-          `key_frames` [clips, K].
+          `key_frames` [clips, K]; with texts, clips and word tracks also what `find_words` makes.
 
         Raises:
           ValueError: The clips are not as many as the `<video>` marks, or cannot be read.
@@ -91,7 +117,20 @@ class HiLightProcessor(ProcessorMixin):
             data |= self.tokenizer(texts[0] if single and kind is None else texts, **kwargs)
         if clips:
             data |= self.read_clips(clips)
+            data |= self.find_words(data["input_ids"]) if texts else {}
         return BatchFeature(data, tensor_type=kind)
+
+    def find_words(self, input_ids) -> dict:
+        """The words of expanded ids [L] or [B, L] that name something; nothing without word tracks.
+
+        Returns:
+          `word_rows`, alike: the number (from 1) of the phrase that an id is part of, 0 for none; `phrase_ids` and
+          `phrase_content` [W, phrase length], the batch's phrases in CLIP's ids, 1 on tokens that name something.
+        """
+        if self._words is None:
+            return {}
+        single = len(input_ids) > 0 and np.ndim(input_ids[0]) == 0
+        return self._words([input_ids] if single else input_ids, single)
 
     def read_clips(self, clips) -> dict[str, np.ndarray]:
         """`pixel_values_videos` and `key_frames` of clips."""
@@ -107,7 +146,29 @@ class HiLightProcessor(ProcessorMixin):
     @property
     def model_input_names(self):
         """The names of the model's inputs."""
-        return [*self.tokenizer.model_input_names, "pixel_values_videos", "key_frames"]
+        words = () if self._words is None else ("word_rows", "phrase_ids", "phrase_content")
+        return [*self.tokenizer.model_input_names, "pixel_values_videos", "key_frames", *words]
+
+
+class _Words:
+    """Finds phrases in batches of ids."""
+
+    def __init__(self, rules: dict):
+        self.rules, pieces = rules, dict(enumerate(piece.encode("latin-1") for piece in rules["pieces"]))
+        self._find, self._encode = PhraseFinder(lambda i: pieces.get(i, b""), rules), PhraseIds(rules)
+
+    def __call__(self, input_ids, single: bool) -> dict:
+        numbers, word_rows = {}, []
+        for ids in input_ids:
+            rows, phrases = self._find(np.asarray(ids))
+            of_batch = np.array([0, *(numbers.setdefault(phrase, len(numbers) + 1) for phrase in phrases)])
+            word_rows.append(of_batch[rows].tolist())
+        phrase_ids, content = self._encode(tuple(numbers))
+        return {
+            "word_rows": word_rows[0] if single else word_rows,
+            "phrase_ids": phrase_ids.astype(np.int64),
+            "phrase_content": content.astype(np.int64),
+        }
 
 
 def _flat(videos) -> list:

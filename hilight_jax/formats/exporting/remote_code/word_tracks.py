@@ -1,0 +1,148 @@
+"""Word tracks: words carry where the clips before them show what they name, and each listed thing has a row.
+
+The map of a phrase over the patches of a frame points at the thing that it names. Seven numbers of each frame's map,
+its track, go through an MLP: added to the embeddings of the phrase's words, and, for each thing of the list, to the
+mean embedding of its name, in a row behind the mined ones.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .clip_vip_tower import ClipVipTower
+from .local_heads import LocalHeads, TextTower, tapped_patches, tapped_tokens
+
+# Strength and mean of the map, x and y of the peak, spread, step in x and in y.
+NUMBERS = 7
+
+
+class WordTracks(nn.Module):
+    """The encoder's text tower and local heads, and the maps from tracks to vectors of the language model.
+
+    `config` is `HiLightConfig.word_config`; `width` is that of the language model.
+    """
+
+    def __init__(self, config: dict, video_config: dict, width: int):
+        super().__init__()
+        self.config, text = config, config["text_config"]
+        self.columns = video_config["image_size"] // video_config["patch_size"]
+        levels, widths = [level for level, _ in config["level_pairs"]], (video_config["width"], text["width"])
+        self.text_model = TextTower(**text)
+        self.local = LocalHeads(levels, config["local_head"], config["center_video"], *widths, config["embed_dim"])
+        track = config["num_frames"] * NUMBERS
+        found = sum(weight > 0 for weight in config["level_weights"]) * config["embed_dim"]
+        self.word_mlp = TrackMlp(track, config["hidden"], width)
+        self.thing_mlp = TrackMlp(track + found, config["hidden"], width)
+        self.clip_embedding = nn.Parameter(torch.zeros(config["max_clips"], config["hidden"]))
+
+    def patches(self, tower: ClipVipTower, states: list[torch.Tensor], num_frames: int) -> torch.Tensor:
+        """What phrases are compared with, unit vectors [clips, F, P, E], from the hidden states of the video tower."""
+        if num_frames != self.config["num_frames"]:
+            raise ValueError(
+                f"clips have {num_frames} frames, but tracks of words are read over {self.config['num_frames']}; take "
+                f"pixel_values_videos from the processor."
+            )
+        return self._join(self.local.map_video(tapped_patches(tower, states, self.local.levels, num_frames)))
+
+    def phrases(self, ids: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
+        """Vectors [W, E] of phrases in CLIP's ids [W, L]; `content` marks the tokens that name something visible."""
+        tokens, states = self.text_model(ids, ids > 0)
+        levels = [level for _, level in self.config["level_pairs"]]
+        local = self._join(self.local.map_text(tapped_tokens(tokens, states, levels, self.config["local_text_side"])))
+        weights = content.float() / content.sum(1, keepdim=True).clamp(min=1)
+        return torch.einsum("wle,wl->we", local, weights)
+
+    def thing_rows(self, patches: torch.Tensor, embed) -> torch.Tensor:
+        """Rows [clips, O, D] of the listed things; `embed` looks up the embeddings of the language model."""
+        names, ids, content = (
+            torch.tensor(self.config[name], device=patches.device)
+            for name in ("thing_ids", "thing_phrase_ids", "thing_content")
+        )
+        maps = self._maps(patches, self.phrases(ids, content))
+        tracks = measure_tracks(maps, self.columns, self.config["sharpness"])
+        best = maps.flatten(2).argmax(-1)
+        found = patches.flatten(1, 2).gather(1, best.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+        real = (names > 0).unsqueeze(-1)
+        mean = (embed(names) * real).sum(1) / real.sum(1).clamp(min=1)
+        return mean + self.thing_mlp(torch.cat([tracks.flatten(2), found], -1))
+
+    def carried(
+        self,
+        patches: torch.Tensor,
+        phrase_ids: torch.Tensor,
+        phrase_content: torch.Tensor,
+        word_rows: torch.Tensor,
+        is_video: torch.Tensor,
+        rows_of_clip: int,
+    ) -> torch.Tensor:
+        """What each row carries, [B, L, D]: for words of a phrase the sum over the clips that stand before them.
+
+        Args:
+          patches: [clips, F, P, E], of all clips of the batch, sample after sample.
+          phrase_ids: [W, phrase length], the phrases of the batch in CLIP's ids.
+          phrase_content: [W, phrase length], their tokens that name something visible.
+          word_rows: [B, L], number of the phrase (from 1) that a row is part of, 0 for none.
+          is_video: [B, L], True on rows of clips.
+          rows_of_clip: V, the rows of each clip.
+        """
+        tracks = measure_tracks(
+            self._maps(patches, self.phrases(phrase_ids, phrase_content > 0)), self.columns, self.config["sharpness"]
+        )
+        shown, number = is_video.cumsum(1) // rows_of_clip, (word_rows - 1).clamp(min=0)
+        carried = self.clip_embedding.new_zeros(*word_rows.shape, self.word_mlp.fc2.out_features)
+        for sample, of_sample in enumerate(tracks.flatten(2).split(shown[:, -1].tolist())):
+            if len(of_sample) > len(self.clip_embedding):
+                raise ValueError(
+                    f"a conversation has {len(of_sample)} clips, but words tell {len(self.clip_embedding)} apart; ask "
+                    f"about fewer."
+                )
+            vectors = self.word_mlp(of_sample, self.clip_embedding[: len(of_sample), None])
+            for clip, of_clip in enumerate(vectors):
+                where = (word_rows[sample] > 0) & (shown[sample] > clip)
+                carried[sample] += of_clip[number[sample]] * where.unsqueeze(-1)
+        return carried
+
+    def _maps(self, patches: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """The similarity of every phrase to every patch, [clips, W, F, P]."""
+        return torch.einsum("we,cfpe->cwfp", vectors, patches)
+
+    def _join(self, levels: list[torch.Tensor]) -> torch.Tensor:
+        """Unit vectors of all levels in a row, so that one product is the weighted mean of the levels' cosines."""
+        pairs = zip(self.config["level_weights"], levels, strict=True)
+        return torch.cat([weight**0.5 * functional.normalize(x, dim=-1) for weight, x in pairs if weight], -1)
+
+
+class TrackMlp(nn.Module):
+    """A GELU layer and a linear map."""
+
+    def __init__(self, width_in: int, hidden: int, width: int):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width_in, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: torch.Tensor, shift: torch.Tensor | float = 0.0) -> torch.Tensor:
+        """Maps each track by itself; `shift` is added before the GELU."""
+        x = self.fc1(x.to(self.fc1.weight.dtype)) + shift
+        return self.fc2(functional.gelu(x, approximate="tanh"))
+
+
+def measure_tracks(maps: torch.Tensor, columns: int, sharpness: float) -> torch.Tensor:
+    """The numbers of each frame's map, [..., F, 7] from [..., F, P].
+
+    The place of a peak, from -1 (left, top) to 1, is refined below a patch: the centre of the softmax over the peak's
+    patch and its neighbours.
+    """
+    rows, number = maps.shape[-1] // columns, torch.arange(maps.shape[-1], device=maps.device)
+    column, row = number % columns, number // columns
+    centres = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], -1).to(maps.dtype)
+    best = maps.argmax(-1, keepdim=True)
+    near = ((column - best % columns).abs() <= 1) & ((row - best // columns).abs() <= 1)
+    strength = maps.amax(-1)
+    weights = torch.exp(sharpness * (maps - strength.unsqueeze(-1)))
+    place, middle, squares = _centre(weights * near, centres), _centre(weights, centres), _centre(weights, centres**2)
+    spread = (squares - middle**2).sum(-1).clamp(min=0).sqrt()
+    step = torch.diff(place, dim=-2, prepend=place[..., :1, :])
+    return torch.cat([torch.stack([strength, maps.mean(-1)], -1), place, spread.unsqueeze(-1), step], -1)
+
+
+def _centre(weights: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    return weights @ points / weights.sum(-1, keepdim=True)
