@@ -15,13 +15,13 @@ from hilight_jax.billiards.placing import Setup, angle_of, fitting
 from hilight_jax.billiards.staging import WITHOUT_CUE_BALL
 from hilight_jax.billiards.worlds import World
 
-REACH = 0.2  # Radius around the focus in which balls lie, metres.
+REACH = 0.165  # Radius around the focus in which balls lie, metres.
 _RAIL_PACE = 0.8  # of a world's speeds: slow enough for the way to a cushion and back to stay in the picture.
 _FAR = 0.6  # Distance from the focus of a cue ball that is out of the picture, metres.
 _GAP = 2.5 * BALL_RADIUS  # Smallest distance between balls' centres, metres.
 _MARGIN = 0.12  # Metres from the rails at which a ball is clear of every pocket.
 # Metres that the runner has to go to the target; long where its way is all that there is to see.
-_WAY, _LONG_WAY = (0.06, 0.2), (0.16, 0.25)
+_WAY, _LONG_WAY = (0.05, 0.17), (0.13, 0.2)
 _CANDIDATES = 40  # Places drawn for the other balls.
 _TRIES = 200
 
@@ -71,12 +71,12 @@ def _at_pocket(way: tuple[float, float], table: Table, rng: np.random.Generator)
     pocket = pick(table.pockets, rng)
     inward = pocket.mouth.mean(0) - pocket.center
     inward /= np.hypot(*inward)
-    target = pocket.center + _turned(inward, rng.uniform(-0.7, 0.7)) * rng.uniform(0.12, 0.22)
+    target = pocket.center + _turned(inward, rng.uniform(-0.7, 0.7)) * rng.uniform(0.11, 0.2)
     away = (target - pocket.center) / np.hypot(*(target - pocket.center))
     touching = target + 2 * BALL_RADIUS * away
     runner = touching + _turned(away, np.clip(rng.normal(0, 0.4), -0.9, 0.9)) * rng.uniform(*way)
     middle = (runner - pocket.center) / 2
-    focus = pocket.center + middle * np.clip(0.17 / np.hypot(*middle), 0.8, 1.25) + rng.normal(0, 0.012, 2)
+    focus = pocket.center + middle * np.clip(0.15 / np.hypot(*middle), 0.8, 1.25) + rng.normal(0, 0.012, 2)
     return _Idea(focus, runner, target, angle_of(touching - runner) + rng.normal(0, 0.04))
 
 
@@ -85,12 +85,12 @@ def _at_rail(way: tuple[float, float], table: Table, rng: np.random.Generator) -
     rail = pick(table.rails, rng)
     along = (rail.end - rail.start) / np.hypot(*(rail.end - rail.start))
     point = rail.start + (rail.end - rail.start) * rng.uniform(0.1, 0.9)
-    focus = point + rail.normal * rng.uniform(0.14, 0.19)
+    focus = point + rail.normal * rng.uniform(0.11, 0.15)
     if rng.random() < 0.5:
-        runner = point + _turned(rail.normal, rng.uniform(-0.8, 0.8)) * rng.uniform(0.2, 0.32)
-        target = point + rail.normal * rng.uniform(0.05, 0.25) + along * pick((-1, 1), rng) * rng.uniform(0.08, 0.18)
+        runner = point + _turned(rail.normal, rng.uniform(-0.8, 0.8)) * rng.uniform(0.16, 0.27)
+        target = point + rail.normal * rng.uniform(0.05, 0.2) + along * pick((-1, 1), rng) * rng.uniform(0.07, 0.15)
         return _Idea(focus, runner, target, angle_of(point - runner) + rng.normal(0, 0.1))
-    target = point + rail.normal * rng.uniform(0.1, 0.18) + along * rng.uniform(-0.1, 0.1)
+    target = point + rail.normal * rng.uniform(0.09, 0.15) + along * rng.uniform(-0.1, 0.1)
     runner = target + _turned(rail.normal, rng.uniform(-0.9, 0.9)) * (_GAP + rng.uniform(*way))
     return _Idea(focus, runner, target, angle_of(target - runner) + rng.normal(0, 0.08))
 
@@ -99,7 +99,7 @@ def _in_group(way: tuple[float, float], table: Table, rng: np.random.Generator) 
     """Plays the target anywhere on the table, the edge mostly in the picture."""
     size = np.array([table.width, table.length])
     focus = rng.uniform(0.12, 0.88, 2) * size
-    focus[0] = pick((0.16, table.width - 0.16, focus[0]), rng)
+    focus[0] = pick((0.13, table.width - 0.13, focus[0]), rng)
     middle = focus + 0.3 * REACH * _in_disc(1, rng)[0]
     half = _turned(np.array([1.0, 0.0]), rng.uniform(0, 2 * np.pi)) * (_GAP + rng.uniform(*way)) / 2
     runner, target = middle - half, middle + half

@@ -49,7 +49,7 @@ def bridge(setup: Setup, rng: np.random.Generator) -> Person:
     """Returns the hand that guides the cue behind the cue ball; it leaves after the strike."""
     angle = setup.strike.angle
     along = np.array([np.cos(angle), np.sin(angle), 0])
-    palm = np.append(setup.positions[setup.strike.ball], 0.03) - along * rng.uniform(0.2, 0.26)
+    palm = np.append(setup.positions[setup.strike.ball], 0.03) - along * rng.uniform(0.17, 0.22)
     heading = angle + pick((-1, 1), rng) * rng.uniform(0.2, 0.6)
     limbs = _hand(palm, heading, pick(_SKINS, rng), pick(_SLEEVES, rng))
     leaves = rng.uniform(0.1, 0.5)
@@ -59,7 +59,7 @@ def bridge(setup: Setup, rng: np.random.Generator) -> Person:
 def arm(setup: Setup, length: float, rng: np.random.Generator) -> Person:
     """Returns an arm that reaches over the table some time in a clip of ``length`` seconds."""
     heading = rng.uniform(0, 2 * np.pi)
-    palm = np.append(setup.focus, rng.uniform(0.05, 0.14)) - _level(heading) * rng.uniform(0.08, 0.2)
+    palm = np.append(setup.focus, rng.uniform(0.05, 0.14)) - _level(heading) * rng.uniform(0.06, 0.16)
     palm += _level(heading + np.pi / 2) * rng.uniform(-0.08, 0.08)
     comes = rng.uniform(-0.5, 0.8) * length
     stays = rng.uniform(0.1, 0.5) * length
@@ -72,7 +72,7 @@ def body(setup: Setup, camera: Camera, rng: np.random.Generator) -> Person:
     """Returns a body beside the picture's middle, never between the camera and the table, that walks slowly."""
     toward_eye = np.subtract(camera.eye, camera.target)[:2]
     place = np.arctan2(toward_eye[1], toward_eye[0]) + np.pi + rng.uniform(-1.6, 1.6)
-    foot = np.append(setup.focus, 0) + _level(place) * rng.uniform(0.38, 0.5)
+    foot = np.append(setup.focus, 0) + _level(place) * rng.uniform(0.35, 0.45)
     lean = _level(place) * rng.uniform(-0.05, 0.1)
     trunk = Limb(foot - (0, 0, 0.3), foot + lean + (0, 0, 0.3), (0.17, 0.19), pick(_SLEEVES, rng))
     walk = pick((-1, 1), rng) * rng.uniform(0, 0.12)

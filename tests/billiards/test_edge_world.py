@@ -44,9 +44,9 @@ def unseen():
     return [make_clip(EDGE, "unseen", number) for number in range(15)]
 
 
-def test_a_ball_in_view_has_a_radius_of_four_pixels_of_eighty(clips, unseen):
+def test_a_ball_in_view_has_a_radius_of_four_pixels(clips, unseen):
     for clip in [*clips, *unseen]:
-        assert clip.frames.shape == (6, 80, 80, 3)
+        assert clip.frames.shape == (6, 64, 64, 3)
         for name in balls(clip):
             found = track(clip, name)
             assert (found["radius"][found["visible"] > 0] >= 4.0).all()
@@ -73,13 +73,13 @@ def test_unseen_looks_are_never_trained_on(clips, unseen):
     assert {CLOTH_WORDS[cloth] for cloth in EDGE.unseen_cloths} <= trained, "unseen cloths need no word that is new"
 
 
-def test_a_quarter_of_the_clips_lacks_the_cue_ball_and_a_third_ends_before_an_event():
+def test_a_quarter_of_the_clips_and_more_lacks_the_cue_ball_and_as_many_end_before_an_event():
     weights = collections.Counter()
     for act, _, weight in EDGE.plays:
         weights[act] += weight
     total = sum(weights.values())
-    assert 0.2 <= (weights["rolling"] + weights["rest"]) / total <= 0.3
-    assert 0.25 <= (weights["early"] + weights["nearly"]) / total <= 0.35
+    assert 0.25 <= (weights["rolling"] + weights["rest"]) / total <= 0.31
+    assert 0.25 <= (weights["early"] + weights["nearly"]) / total <= 0.3
 
 
 @pytest.mark.parametrize("act", ["rolling", "rest"])

@@ -111,8 +111,8 @@ class View:
 
 
 _ALONG_RAILS = (0, 90, 180, 270)
-# In the views called close a ball anywhere in the picture has a radius of at least 4 pixels of 64; the last four show
-# as much of the table as a ball of 4 pixels of 80 leaves room for.
+# In the close-ups and the last four views a ball anywhere in the picture has a radius of at least 4 pixels of 64, with
+# few exceptions in the last four, which show as much of the table as that leaves room for.
 VIEWS = {
     "close": View((68, 74), None, 0, (36, 44), 0, (4.7, 5.4)),
     "close_low": View((52, 58), None, 0, (24, 30), 20, (5.3, 5.8)),
@@ -120,10 +120,10 @@ VIEWS = {
     "side": View((36, 52), (-90, 90), 12, (32, 46), 1),
     "corner": View((30, 44), (-120, -60, 60, 120), 12, (34, 48), 2),
     "rail": View((20, 27), None, 0, (44, 54), 3, (2.4, 3.0)),
-    "steep": View((66, 84), _ALONG_RAILS, 32, (26, 44), 4, (3.75, 4.5)),
-    "slanted": View((50, 66), _ALONG_RAILS, 30, (16, 28), 8, (3.95, 4.6)),
-    "distant": View((38, 47), _ALONG_RAILS, 30, (8, 13), 8, (3.75, 4.4)),
-    "rolled": View((56, 76), _ALONG_RAILS, 12, (22, 36), 22, (3.9, 4.6), 12),
+    "steep": View((66, 84), _ALONG_RAILS, 32, (26, 44), 4, (4.5, 5.3)),
+    "slanted": View((50, 66), _ALONG_RAILS, 30, (16, 28), 8, (4.7, 5.3)),
+    "distant": View((38, 47), _ALONG_RAILS, 30, (8, 13), 8, (4.5, 5.2)),
+    "rolled": View((56, 76), _ALONG_RAILS, 12, (22, 36), 22, (4.6, 5.3), 12),
 }
 TRAIN_CAMERAS = ("close", "top", "side", "corner")
 UNSEEN_CAMERAS = ("close_low", "rail")
