@@ -18,14 +18,15 @@ from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import DataError, UserError, nearest
 from hilight_jax.generation.dialogue import Dialogue, Reply
 from hilight_jax.generation.evidence import write_evidence
-from hilight_jax.generation.generator import Generator
+from hilight_jax.generation.locating import locate, named_things, write_rings
 
 HELP = """\
-/video PATH      show a video with your next question; earlier videos stay in the conversation
-/evidence PATH   draw the evidence of the last answer as a GIF
-/reset           drop the conversation and its videos
-/help            print this help
-/quit            end (so does Ctrl-D); Ctrl-C stops an answer
+/video PATH         show a video with your next question; earlier videos stay in the conversation
+/evidence PATH      draw the evidence of the last answer as a GIF
+/locate PATH TEXT   draw rings around the things that a text names, over the last video, as a GIF
+/reset              drop the conversation and its videos
+/help               print this help
+/quit               end (so does Ctrl-D); Ctrl-C stops an answer
 Any other line is a question. Its videos stand before its text, or at its <video> marks."""
 
 
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     for video in arguments.video:
         dialogue.show(video)
     if arguments.prompt is None:
-        Terminal(model.generator, dialogue, arguments.evidence, arguments.confidence).talk()
+        Terminal(model, dialogue, arguments.evidence, arguments.confidence).talk()
         return 0
     reply = dialogue.ask(arguments.prompt, None if arguments.json else show)
     if not arguments.json:
@@ -86,15 +87,16 @@ class Terminal:
     """A conversation on stdin and stdout, line by line."""
 
     def __init__(
-        self, generator: Generator, dialogue: Dialogue, evidence: Path | None = None, confidence: bool = False
+        self, model: "hilight_jax.Model", dialogue: Dialogue, evidence: Path | None = None, confidence: bool = False
     ):
         """Takes the path of the GIF that every answer's evidence is drawn to, if there is one; prints confidences."""
-        self._generator, self._dialogue, self._evidence = generator, dialogue, evidence
+        self._model, self._dialogue, self._evidence = model, dialogue, evidence
         self._confidence = confidence
         self._last: Reply | None = None
         self._commands: dict[str, Callable[[str], None]] = {
             "/video": self._show_video,
             "/evidence": self._draw,
+            "/locate": self._locate,
             "/reset": self._reset,
             "/help": lambda rest: print(HELP),
         }
@@ -161,9 +163,24 @@ class Terminal:
         check_gif(path)
         if self._last is None:
             raise DataError("there is no evidence to draw: no answer was given yet.")
-        shares = write_evidence(path, self._generator, self._last)
+        shares = write_evidence(path, self._model.generator, self._last)
         of_clips = ", ".join(f"{share:.0%} to video {number}" for number, share in enumerate(shares, 1))
         print(f"{path}: of its attention to the conversation the answer gave {of_clips}")
+
+    def _locate(self, rest: str) -> None:
+        path, _, text = rest.partition(" ")
+        if not text:
+            raise UserError("/locate needs the path of a GIF and the things to look for: /locate out.gif red ball.")
+        check_gif(Path(path).expanduser())
+        if not self._dialogue.clips:
+            raise DataError("there is nothing to look at: no video was shown yet.")
+        things = named_things(text, self._model.data.things or ())
+        if not things:
+            raise DataError(f"'{text[:60]}' names nothing that can be seen; name a thing, such as the red ball.")
+        clip = self._dialogue.clips[-1]
+        found = locate(self._model.finder, clip, things)
+        write_rings(Path(path).expanduser(), clip, found)
+        print(f"{path}: {', '.join(f'{f.phrase} in {f.seen.sum()} of {len(f.seen)} frames' for f in found)}")
 
     def _reset(self, rest: str) -> None:
         self._dialogue.reset()
@@ -185,7 +202,7 @@ def show(text: str) -> None:
 def check_gif(path: Path) -> None:
     """Raises a UserError unless a GIF can be written to ``path``."""
     if path.suffix.lower() != ".gif":
-        raise UserError(f"the evidence is drawn as a GIF, but '{path}' does not end in .gif; name it so.")
+        raise UserError(f"it is drawn as a GIF, but '{path}' does not end in .gif; name it so.")
     if not path.absolute().parent.is_dir():
         raise UserError(f"the directory of '{path}' does not exist; make it first.")
 

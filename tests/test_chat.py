@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -123,13 +124,34 @@ def test_what_goes_wrong_is_said_and_the_conversation_goes_on(run, root, model):
 
 def test_help_lists_every_order(run):
     out = run(lines=["/help"])
-    for order in ("/video PATH", "/evidence PATH", "/reset", "/help", "/quit"):
+    for order in ("/video PATH", "/evidence PATH", "/locate PATH TEXT", "/reset", "/help", "/quit"):
         assert order in out
 
 
 def test_evidence_is_drawn_after_an_answer(run, root, tmp_path):
     out = run("--video", root / "a.mp4", "--evidence", "all.gif", lines=["Is it?", "/evidence one.gif"])
     assert "% to video 1" in out and (tmp_path / "all.gif").read_bytes() == (tmp_path / "one.gif").read_bytes()
+
+
+def test_things_are_ringed_in_the_last_video(run, root, tmp_path):
+    lines = [
+        "/locate a.gif red ball",
+        f"/video {root / 'a.mp4'}",
+        "/locate",
+        "/locate a.gif it",
+        "/locate a.png red ball",
+    ]
+    out = run(lines=[*lines, "/locate a.gif the red ball and the blue ball"])
+    for message in (
+        "no video was shown yet",
+        "/locate needs the path of a GIF and the things to look for",
+        "'it' names nothing that can be seen",
+        "'a.png' does not end in .gif",
+    ):
+        assert message in out
+    assert re.search(r"a\.gif: the red ball in [0-4] of 4 frames, the blue ball in [0-4] of 4 frames", out)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 4
 
 
 def test_ctrl_c_stops_an_answer_only(run, root, monkeypatch, model):

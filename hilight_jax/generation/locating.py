@@ -5,15 +5,18 @@ a patch (ops/peaks.py), is the place; the thing counts as seen where the peak's 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.conversations.words import encode_phrases, name_of, normal_form
+from hilight_jax.data.conversations.words import encode_phrases, find_phrases, name_of, normal_form
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.ops.peaks import peak_places
+from hilight_jax.pages.heatmaps import save_gif
+from hilight_jax.pages.rings import Ring, draw_rings
 
 # Patches that a place may be off and still lie on the thing, as in ``evals/grounding.py``.
 REACH = 0.75
@@ -100,3 +103,28 @@ def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Loca
         )
         for row, phrase in enumerate(phrases)
     ]
+
+
+def named_things(text: str, things: Sequence[str]) -> list[str]:
+    """Finds what a text names, each once, by the domain's things, which may be none, and otherwise by content words.
+
+    A word that ends the names of several things, such as "ball" alone, names none of them.
+    """
+    names = tuple(sorted({name_of(thing) for thing in things}, key=len, reverse=True))
+    found = dict.fromkeys(phrase for *_, phrase in find_phrases(text, names))
+    return [phrase for phrase in found if sum(name.endswith(f" {name_of(phrase)}") for name in names) < 2]
+
+
+def write_rings(path: Path, clip: VideoClip, found: Sequence[Located]) -> None:
+    """Writes a GIF of a clip's frames with a ring around each thing, at the speed of the video where that is slow."""
+    scale = np.array(clip.pictures.shape[2:0:-1]) / clip.size[::-1]
+    rings = [
+        Ring(each.phrase, np.stack([each.x, each.y], -1) * scale, each.seen, each.reach * float(scale.mean()))
+        for each in found
+    ]
+    notes = [
+        f"frame {number + 1} of {clip.num_total}, {time:.2f} s"
+        for number, time in zip(clip.numbers, clip.times, strict=True)
+    ]
+    pace = float(clip.times[-1] - clip.times[0]) / max(len(clip.times) - 1, 1)
+    save_gif(path, draw_rings(clip.pictures, rings, notes), seconds=min(max(pace, 0.2), 0.8))

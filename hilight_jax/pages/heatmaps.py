@@ -79,17 +79,18 @@ def ring(
     centres: Float[np.ndarray, "F 2"],
     radii: Float[np.ndarray, " F"],
     shown: Sequence[bool],
+    colour: tuple[int, int, int] = (255, 255, 255),
 ) -> UInt8[np.ndarray, "F y x 3"]:
-    """Circles the true place of a thing, in pixels of `frames`: white with a dark rim, where `shown`."""
+    """Circles the place of a thing, in pixels of `frames`: a colour with a dark rim, where `shown`."""
     circled = []
     for frame, (x, y), radius, show in zip(frames, centres, radii, shown, strict=True):
         image = Image.fromarray(frame)
         if show:
-            fine = Image.new("RGBA", (image.width * 4, image.height * 4), (255, 255, 255, 0))
+            fine = Image.new("RGBA", (image.width * 4, image.height * 4), (*colour, 0))
             pen = ImageDraw.Draw(fine)
-            for colour, width, grow in (((0, 0, 0, 150), 14, 4.0), ((255, 255, 255, 255), 7, 3.0)):
+            for ink, width, grow in (((0, 0, 0, 150), 14, 4.0), ((*colour, 255), 7, 3.0)):
                 reach = 4 * (radius + grow)
-                pen.ellipse((4 * x - reach, 4 * y - reach, 4 * x + reach, 4 * y + reach), outline=colour, width=width)
+                pen.ellipse((4 * x - reach, 4 * y - reach, 4 * x + reach, 4 * y + reach), outline=ink, width=width)
             smooth = fine.resize(image.size, Image.Resampling.BOX)
             image.paste(smooth, mask=smooth)
         circled.append(np.asarray(image))

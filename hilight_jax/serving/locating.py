@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.data.conversations.words import find_phrases, name_of
-from hilight_jax.generation.locating import Finder, Located, locate
+from hilight_jax.generation.locating import Finder, Located, locate, named_things
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.serving.protocol import MAX_PHRASES, LocateRequest
 from hilight_jax.serving.videos.admission import AdmissionQueue
@@ -20,8 +19,7 @@ class LocatingService:
 
     def __init__(self, finder: Finder | None, things: Sequence[str], videos: VideoStore, queue: AdmissionQueue):
         """Takes the finder, None where its run is missing, and the domain's things, which may be none."""
-        self._finder, self._videos, self._queue = finder, videos, queue
-        self._names = tuple(sorted({name_of(thing) for thing in things}, key=len, reverse=True))
+        self._finder, self._things, self._videos, self._queue = finder, tuple(things), videos, queue
 
     @property
     def available(self) -> bool:
@@ -50,7 +48,7 @@ class LocatingService:
             raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
         finder, phrases = self._finder, wanted.phrases
         if phrases is None:
-            phrases = self._named(wanted.text or "")
+            phrases = named_things(wanted.text or "", self._things)
         clip = await self._videos.clip(wanted.video.url, wanted.frames)
         found: list[Located] = []
         if phrases:
@@ -59,14 +57,6 @@ class LocatingService:
         height, width = clip.size
         data = [{name: _plain(value) for name, value in each._asdict().items()} for each in found]
         return {"object": "list", "width": width, "height": height, "num_total": clip.num_total, "data": data}
-
-    def _named(self, text: str) -> list[str]:
-        """The things that a text names, each once; "ball" alone, the end of several names, is not one of them."""
-        found = dict.fromkeys(phrase for *_, phrase in find_phrases(text, self._names))
-        ends = (f" {name_of(phrase)}" for phrase in found)
-        return [
-            phrase for phrase, end in zip(found, ends, strict=True) if sum(n.endswith(end) for n in self._names) < 2
-        ]
 
 
 def _plain(value: Any) -> Any:
