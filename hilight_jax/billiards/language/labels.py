@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from hilight_jax.billiards.language.clauses import clauses
 from hilight_jax.billiards.language.commentary import Style, caption_sentences, captions, facts, frame_caption
 from hilight_jax.billiards.language.footage import Footage, Namer
-from hilight_jax.billiards.language.questions import clauses, questions
+from hilight_jax.billiards.language.questions import questions
 from hilight_jax.billiards.language.rich_questions import comparison, rich_questions, talks
 from hilight_jax.billiards.language.sentences import written
 from hilight_jax.billiards.language.swaps import swapped

@@ -59,6 +59,7 @@ def _moment(footage: Footage, rng: np.random.Generator) -> tuple[str, int]:
 
 def _shares(footage: Footage, ball: str, frame: int) -> tuple[float, float]:
     """Returns the place of a ball's centre as shares of the picture's width and height, from the top left."""
+    assert footage.size is not None
     (width, height), found = footage.size, footage.balls[ball]
     return float(found.x[frame] / width), float(found.y[frame] / height)
 

@@ -1,4 +1,4 @@
-"""Questions that the sampled frames of a clip answer, in one wording each, and statements that compare two clips.
+"""Questions that the sampled frames of a clip answer, in one wording each.
 
 A question with two possible answers is used only where either could be right, and a coin decides which one is: a model
 that ignores the clip is right half of the time. Where most clips have the same count ('None.'), only a share of them
@@ -59,21 +59,7 @@ def plain_question(posed: Posed, name: Namer) -> str:
     return PLAIN[posed.key].format(**words)
 
 
-def clauses(footage: Footage, name: Namer) -> dict[str, bool]:
-    """Returns the statements that complete "In which of the two clips ...?", and their truth.
-
-    They are clauses such as 'is the yellow ball in view' or 'does the cue ball hit the red ball' and follow the rules
-    of the questions; nothing is drawn at random. Statements that the frames leave open are left out.
-    """
-    return {
-        **_in_view_clauses(footage, name),
-        **_hit_clauses(footage, name),
-        **_potted_clauses(footage, name),
-        **_touch_clauses(footage),
-    }
-
-
-def _first_strike(footage: Footage) -> Happening | None:
+def first_strike(footage: Footage) -> Happening | None:
     """Returns the cue ball's first strike, if the frames show it and no second one precedes the next frame."""
     strikes = [h for h in footage.happenings if h.kind == "strike" and "ball:cue" in (h.ball, h.other)]
     if not strikes or not strikes[0].shown or strikes[0].ball != "ball:cue":
@@ -88,19 +74,19 @@ def _struck_by_cue(footage: Footage) -> set[str]:
     return {h.other for h in strikes if h.ball == "ball:cue"} | {h.ball for h in strikes if h.other == "ball:cue"}
 
 
-def _potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
+def potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
     """Returns the balls whose drop is shown, and those in view at the start and at the end."""
     gone = [h.ball for h in footage.shown if h.kind == "drop"]
     return gone, [ball for ball in footage.balls_seen(0) if footage.balls[ball].seen(footage.last)]
 
 
-def _spared_by_cue(footage: Footage) -> list[str]:
+def spared_by_cue(footage: Footage) -> list[str]:
     """Returns the balls in view at the start that never meet the cue ball."""
     met = _struck_by_cue(footage)
     return [ball for ball in footage.balls_seen(0) if ball not in met and ball != "ball:cue"]
 
 
-def _cushion_touches(footage: Footage) -> int | None:
+def cushion_touches(footage: Footage) -> int | None:
     """Counts the cue ball's touches of cushions; None unless every one is shown and none is of a pocket's jaws."""
     touches = [h for h in footage.happenings if h.kind == "rebound" and h.ball == "ball:cue"]
     watched = all(footage.balls["ball:cue"].visible >= SEEN) and footage.has_place("cushion")
@@ -109,7 +95,7 @@ def _cushion_touches(footage: Footage) -> int | None:
     return len(touches)
 
 
-def _seen_and_absent(footage: Footage, name: Namer) -> tuple[list[str], list[str]]:
+def seen_and_absent(footage: Footage, name: Namer) -> tuple[list[str], list[str]]:
     """Returns the object balls in view in some frame, and those of this world that are partly visible in none."""
     glimpsed = {ball for ball, track in footage.balls.items() if track.visible.max() > 0}
     absent = [ball for ball in map(ball_object, name.pool) if ball not in glimpsed]
@@ -125,12 +111,12 @@ def _count(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | N
 
 
 def _first_hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    first = _first_strike(footage)
+    first = first_strike(footage)
     return Posed("first_hit", first.other) if first else None
 
 
 def _hit(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    first, spared = _first_strike(footage), _spared_by_cue(footage)
+    first, spared = first_strike(footage), spared_by_cue(footage)
     if first is None or not spared:
         return None
     yes = _coin(rng)
@@ -162,7 +148,7 @@ def _count_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Po
 
 
 def _potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    gone, stay = _potted_and_spared(footage)
+    gone, stay = potted_and_spared(footage)
     if not gone or not stay:
         return None
     yes = _coin(rng)
@@ -188,7 +174,7 @@ def _cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed |
 
 
 def _cushions(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    touches = _cushion_touches(footage)
+    touches = cushion_touches(footage)
     if touches is None or (not touches and rng.random() >= _QUIET_CUSHIONS):
         return None
     return Posed("cushions", touches)
@@ -221,7 +207,7 @@ def _nearest(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed |
 
 
 def _in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    clear, absent = _seen_and_absent(footage, name)
+    clear, absent = seen_and_absent(footage, name)
     if not clear or not absent:
         return None
     yes = _coin(rng)
@@ -242,30 +228,6 @@ TYPES: dict[str, Callable[[Footage, Namer, np.random.Generator], Posed | None]] 
     "nearest": _nearest,
     "in_view": _in_view,
 }
-
-
-def _in_view_clauses(footage: Footage, name: Namer) -> dict[str, bool]:
-    seen, absent = _seen_and_absent(footage, name)
-    return {f"is {name(ball)} in view": ball in seen for ball in map(ball_object, name.pool) if ball in seen + absent}
-
-
-def _hit_clauses(footage: Footage, name: Namer) -> dict[str, bool]:
-    """The ball that is hit first, by a strike that is shown, and those in view at the start that are never hit."""
-    first = _first_strike(footage)
-    if first is None:
-        return {}
-    balls = (first.other, *_spared_by_cue(footage))
-    return {f"does the cue ball hit {name(ball)}": ball == first.other for ball in balls}
-
-
-def _potted_clauses(footage: Footage, name: Namer) -> dict[str, bool]:
-    gone, stay = _potted_and_spared(footage)
-    return {f"is {name(ball)} potted": ball in gone for ball in (*gone, *stay)}
-
-
-def _touch_clauses(footage: Footage) -> dict[str, bool]:
-    touches = _cushion_touches(footage)
-    return {} if touches is None else {"does the cue ball touch a cushion": touches > 0}
 
 
 def _matter(happening: Happening) -> tuple[str, frozenset]:

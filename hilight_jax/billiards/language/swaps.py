@@ -46,7 +46,7 @@ def _is_false(footage: Footage, told: Sequence[Happening], one: str, other: str)
     true = {(h.kind, h.ball, other) for h in footage.happenings for other in (h.other, None)}
     exchange = {one: other, other: one}
     for h in told:
-        ball, met = exchange.get(h.ball, h.ball), exchange.get(h.other, h.other)
+        ball, met = exchange.get(h.ball, h.ball), exchange.get(h.other or "", h.other)
         if (ball, met) == (h.ball, h.other):
             continue
         if lies_left(footage, met, ball) if h.kind == LEFT else (h.kind, ball, met) not in true:

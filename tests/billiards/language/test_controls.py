@@ -41,7 +41,7 @@ def test_the_ball_nearest_in_the_first_frame_is_seldom_hit_next(clips):
 
 
 def guesses(labels, question):
-    """Returns True where the ball nearest to the striker is the one that is hit next, of the first frame and the last."""
+    """Returns True, of the first frame and of the last, where the ball nearest to the striker is hit next."""
     balls = {name: track for name, track in labels["objects"].items() if name.startswith("ball:")}
     striker = question["about"].split()[1]
     words = question["accepted"][0].lower().split()[1]

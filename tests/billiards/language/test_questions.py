@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from hilight_jax.billiards.language.clauses import clauses
 from hilight_jax.billiards.language.footage import Namer
-from hilight_jax.billiards.language.questions import TYPES, clauses, questions
+from hilight_jax.billiards.language.questions import TYPES, questions
 from tests.billiards.pretend import footage, happening, track
 
 CUE, RED, BLUE = "ball:cue", "ball:3", "ball:2"
