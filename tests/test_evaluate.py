@@ -47,6 +47,24 @@ def test_each_level_is_shown_where_several_are_tapped(run, monkeypatch):
     assert ["embedding", "1.000", "0.062", "0.583"] in lines and ["last", "0.062", "0.062", "0.583"] in lines
 
 
+def test_words_stand_below_the_plain_figures_and_their_options_in_the_command(run, tmp_path):
+    out = run("--data", "clips.jsonl", "--word_weight", "0.25", "--shortlist", "5")
+    lines = out.splitlines()
+    plain, words = (
+        next(i for i, x in enumerate(lines) if x.startswith(f"text to video, {w}")) for w in ("plain", "words")
+    )
+    assert words == plain + 2 and lines[words].split()[4] == "1.000"
+    written = json.loads((tmp_path / "evaluations" / "clips.json").read_text())
+    assert (written["retrieval"]["word_weight"], written["retrieval"]["shortlist"]) == (0.25, 5)
+    assert written["command"].endswith("--word_weight 0.25 --shortlist 5")
+
+
+@pytest.mark.parametrize("option", ["--word_weight=-1", "--word_weight=nan", "--word_weight=inf", "--shortlist=0"])
+def test_weights_and_shortlists_that_mean_nothing_are_refused(run, option):
+    with pytest.raises(UserError, match="at least"):
+        run(option)
+
+
 def test_what_was_left_out_says_why(run, monkeypatch):
     monkeypatch.setattr(trained_encoder, "open_source", lambda specification: ColouredDiscs(broken=[2]))
     assert "left out: 1 clips (discs/2: not decodable: " in run("--data", "clips.jsonl")
