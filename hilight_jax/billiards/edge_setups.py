@@ -17,6 +17,7 @@ from hilight_jax.billiards.worlds import World
 
 REACH = 0.165  # Radius around the focus in which balls lie, metres.
 _RAIL_PACE = 0.8  # of a world's speeds: slow enough for the way to a cushion and back to stay in the picture.
+_KICKS = 0.75  # Share of the shots at a rail in which the runner goes for the cushion.
 _FAR = 0.6  # Distance from the focus of a cue ball that is out of the picture, metres.
 _GAP = 2.5 * BALL_RADIUS  # Smallest distance between balls' centres, metres.
 _MARGIN = 0.12  # Metres from the rails at which a ball is clear of every pocket.
@@ -86,7 +87,7 @@ def _at_rail(way: tuple[float, float], table: Table, rng: np.random.Generator) -
     along = (rail.end - rail.start) / np.hypot(*(rail.end - rail.start))
     point = rail.start + (rail.end - rail.start) * rng.uniform(0.1, 0.9)
     focus = point + rail.normal * rng.uniform(0.11, 0.15)
-    if rng.random() < 0.5:
+    if rng.random() < _KICKS:
         runner = point + _turned(rail.normal, rng.uniform(-0.8, 0.8)) * rng.uniform(0.16, 0.27)
         target = point + rail.normal * rng.uniform(0.05, 0.2) + along * pick((-1, 1), rng) * rng.uniform(0.07, 0.15)
         return _Idea(focus, runner, target, angle_of(point - runner) + rng.normal(0, 0.1))
