@@ -1,12 +1,13 @@
-"""Measures this machine: ``python -m hilight_jax.benchmark encoder|data|chat|convert|serve``, each with ``--help``.
+"""Measures this machine: ``python -m hilight_jax.benchmark encoder|chat_step|...``, each with ``--help``.
 
-encoder  the train step, and its share of the matrix multiplication speed measured beside it
-data     drawing clips of a billiards world, decoding them, and the whole input pipeline
-chat     questions about a clip (configs/align.py, configs/tune.py; random weights): the time to the first token, tokens
-         per second, memory, and the shares of a plain read of the weights and of a plain product
-convert  a HiLight of the config's size and random weights, brought in and exported in every format: speed beside that
-         of a plain copy of its files, and peak memory
-serve    a server with --slots and one with a single slot under --clients: wrong answers, percentiles, memory
+encoder    the train step, and its share of the matrix multiplication speed measured beside it
+chat_step  the same of align and tune, without their frozen towers
+data       drawing clips of a billiards world, decoding them, and the whole input pipeline
+chat       questions about a clip (configs/align.py, configs/tune.py; random weights): the time to the first token,
+           tokens per second, memory, and the shares of a plain read of the weights and of a plain product
+convert    a HiLight of the config's size and random weights, brought in and exported in every format: speed beside that
+           of a plain copy of its files, and peak memory
+serve      a server with --slots and one with a single slot under --clients: wrong answers, percentiles, memory
 """
 
 import argparse
@@ -35,16 +36,15 @@ def _option(kind: type, default: Any, help: str) -> dict[str, Any]:
     return {"type": kind, "default": default, "help": f"{help} (default: {default})" if default else help}
 
 
+_STEP = {
+    "batch_size": _option(int, None, "examples of a step (default: the config's; on a CPU a few)"),
+    "steps": _option(int, 8, "steps to time, the peak in between"),
+}
+_AGAINST_PEAK = "the train step against the measured matrix multiplication peak"
+
 BENCHMARKS = {
-    "encoder": Benchmark(
-        "the train step against the measured matrix multiplication peak",
-        ("encoder",),
-        train_step.measure,
-        {
-            "batch_size": _option(int, None, "clips of a step (default: the config's; on a CPU a few)"),
-            "steps": _option(int, 8, "steps to time, the peak in between"),
-        },
-    ),
+    "encoder": Benchmark(_AGAINST_PEAK, ("encoder",), train_step.measure, _STEP),
+    "chat_step": Benchmark(_AGAINST_PEAK, ("align", "tune"), train_step.measure, _STEP),
     "data": Benchmark(
         "clips per second: generation, decoding, pipeline",
         ("encoder",),

@@ -1,16 +1,22 @@
 import json
 
+import numpy as np
 import pytest
 
 from hilight_jax import benchmark
 from hilight_jax.benchmarks import machine, train_step
 from hilight_jax.benchmarks.data_speed import world_of
 from hilight_jax.core.errors import UserError
-from hilight_jax.stages.flops import encoder_step_flops
+from hilight_jax.core.mesh import make_mesh
+from hilight_jax.stages.encoder import EncoderObjective
+from hilight_jax.stages.flops import chat_step_flops, encoder_step_flops
 from hilight_jax.stages.load_config import load_config
+from hilight_jax.training.trainer import Trainer
+from tests.stages import tiny_chat
 from tests.stages.tiny import SMALL
 
 CONFIG = "configs/encoder.py:demo,setting=2"
+CHAT = "configs/align.py:demo,frames=long_clip"
 
 
 def test_the_last_line_is_json_with_the_promised_figures(capsys, monkeypatch):
@@ -25,6 +31,23 @@ def test_the_last_line_is_json_with_the_promised_figures(capsys, monkeypatch):
         result["model_flops_per_second"] / result["matmul_peak_flops_per_second"]
     )
     assert result["peak_memory_bytes"] > 1e8 and result["dtype"] == "float32"
+
+
+def test_one_token_in_eight_is_a_query_of_the_local_loss():
+    config = load_config(CONFIG, SMALL)
+    mesh = make_mesh(config.mesh)
+    batch = train_step._random_batch(Trainer(config, EncoderObjective(config, mesh), mesh))
+    assert np.flatnonzero(batch["local_mask"][3]).tolist() == [0, 8, 16, 24, 32, 40]
+    assert batch["text_mask"].all() and batch["video"].std() > 50
+
+
+def test_a_step_of_a_chat_stage_is_measured_too(capsys, monkeypatch):
+    monkeypatch.setattr(machine, "SQUARE", {"cpu": 64})
+    monkeypatch.setattr(train_step, "SECONDS_PER_ROUND", 0.0)
+    benchmark.main(["chat_step", "--config", CHAT, "--batch_size", "8", "--steps", "3", "--json", *tiny_chat.SMALL])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["model_flops"] == chat_step_flops(load_config(CHAT, tiny_chat.SMALL))
+    assert result["conversations_per_second"] == pytest.approx(8 / result["step_seconds"])
 
 
 def test_the_flops_of_a_step_are_three_forward_passes_of_every_clip():
@@ -75,6 +98,7 @@ def test_a_chat_is_measured_at_the_config_s_size(capsys, monkeypatch):
         ("convert", CONFIG, "encoder", "align or tune, such as configs/align.py"),
         ("serve", CONFIG, "encoder", "align or tune, such as configs/align.py"),
         ("encoder", "configs/align.py:demo", "align", "encoder, such as configs/encoder.py"),
+        ("chat_step", CONFIG, "encoder", "align or tune, such as configs/align.py"),
         ("data", "configs/align.py:demo", "align", "encoder, such as configs/encoder.py"),
     ],
 )
