@@ -189,7 +189,9 @@ class Model:
         return _unit(self.encoder.encode_text(tokens.ids[None], tokens.mask[None])["text_embeds"][0])
 
     @overload
-    def locate(self, video: Video, phrases: str, frames: int | Sequence[int] | None = None) -> Located: ...
+    def locate(  # pyright: ignore[reportOverlappingOverload]  # A text is a sequence of texts, too.
+        self, video: Video, phrases: str, frames: int | Sequence[int] | None = None
+    ) -> Located: ...
 
     @overload
     def locate(

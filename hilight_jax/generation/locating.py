@@ -97,11 +97,10 @@ def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Loca
     places = (peak_places(maps, finder.columns) + 1) / 2 * (width, height)
     strength = maps.max(-1)
     reach = REACH * (height + width) / 2 / finder.columns
+    seen = strength >= finder.threshold
     return [
-        Located(
-            phrase, clip.numbers, clip.times, *places[row].T, strength[row], strength[row] >= finder.threshold, reach
-        )
-        for row, phrase in enumerate(phrases)
+        Located(phrase, clip.numbers, clip.times, x, y, strength[row], seen[row], reach)
+        for row, (phrase, (x, y)) in enumerate(zip(phrases, places.swapaxes(1, 2), strict=True))
     ]
 
 

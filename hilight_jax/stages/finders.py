@@ -85,4 +85,5 @@ def _encode_patches(
 ) -> Float[Array, "1 F P E"]:
     video = normalise(frames, model.config.compute.dtypes["dtype"])
     key_frames = jax.numpy.zeros((1, 1), jax.numpy.int32)  # The frame tower's result is dropped, and not computed.
-    return model.apply(params, video, key_frames, method="encode_video")["patch_features"]
+    seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
+    return seen["patch_features"]
