@@ -5,7 +5,7 @@ shot counts only if it stays the same when the strike is turned a little to eith
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from hilight_jax.billiards.filming import KINDS
 from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.language.footage import Footage, ball_object
 from hilight_jax.billiards.language.outlook import Alternative, Coming, Outlook
-from hilight_jax.billiards.physics.simulation import simulate
+from hilight_jax.billiards.physics.simulation import Strike, simulate
 from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.physics.trajectory import Event, Shot
 from hilight_jax.billiards.placing import Setup
@@ -25,7 +25,13 @@ _TURN = 0.008  # radians; half a degree
 
 
 def outlook(
-    setup: Setup, shot: Shot, end: float, footage: Footage, names: Mapping[str, str], table: Table, rng
+    setup: Setup,
+    shot: Shot,
+    end: float,
+    footage: Footage,
+    names: Mapping[str, str],
+    table: Table,
+    rng: np.random.Generator,
 ) -> Outlook:
     """Returns the look ahead from a clip's last frame.
 
@@ -71,7 +77,7 @@ def _alternatives(
     return tuple(found)
 
 
-def _played(setup: Setup, strike, potted: tuple[str, ...], table: Table) -> Shot:
+def _played(setup: Setup, strike: Strike, potted: tuple[str, ...], table: Table) -> Shot:
     return simulate(table, setup.ball_ids, setup.positions, strike, potted=potted)
 
 
@@ -81,7 +87,7 @@ def _outcome(shot: Shot) -> tuple:
     return first, frozenset(event.balls for event in shot.events if event.kind == "pocket")
 
 
-def _coming(events, names: Mapping[str, str]) -> tuple[Coming, ...]:
+def _coming(events: Iterable[Event], names: Mapping[str, str]) -> tuple[Coming, ...]:
     return tuple(_as_coming(event, names) for event in events if event.kind in KINDS and event.place != "jaw")
 
 

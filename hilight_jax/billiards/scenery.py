@@ -54,7 +54,7 @@ def scene(world: World, lens: Camera, table: Table, cloth: str, unseen: bool, rn
         noise=rng.uniform(*world.noise),
         seed=int(rng.integers(2**31)),
         score=Banner(tuple(int(score) for score in rng.integers(20, size=2))) if has_banner else None,
-        texture=pick(textures, rng) if len(textures) > 1 else textures[0],
+        texture=textures[0] if len(textures) == 1 else pick(textures, rng),
     )
 
 

@@ -24,6 +24,8 @@ from hilight_jax.billiards.rendering.looks import (
 from hilight_jax.core.errors import ConfigError, UserError, nearest
 
 SPLITS = ("train", "validation", "unseen")
+ACTS = ("shot", "early", "nearly", "rolling", "rest")
+EDGE_LAYOUTS = ("pocket", "rail", "group")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +61,10 @@ class World:
       shutter: exposure of a frame, seconds; moving balls blur over it.
       exposures: instants averaged within the shutter; 1 for none of it.
       blurred: share of the clips with a shutter; sharp otherwise.
-      plays: (act, layout, weight) of `edge_setups`, one drawn per clip in proportion to the weights, in the place of
-        ``layouts``; empty for none. Acts are 'shot'; 'early', a shot whose last frame comes before the first contact;
-        'nearly', one whose last frame comes before a ball falls; 'rolling', an object ball that rolls, and 'rest', in
-        which nothing moves, both without the cue ball in the picture.
+      plays: (act, layout, weight) of `ACTS` and `EDGE_LAYOUTS`, one drawn per clip in proportion to the weights, in
+        the place of ``layouts``; empty for none. Acts are 'shot'; 'early', a shot whose last frame comes before the
+        first contact; 'nearly', one whose last frame comes before a ball falls; 'rolling', an object ball that rolls,
+        and 'rest', in which nothing moves, both without the cue ball in the picture.
       late_turns: count a rebound as shown also where its turn is seen one frame later.
       textures: of the cloth, in the splits train and validation.
       unseen_textures: of the cloth, in the split unseen.
@@ -117,6 +119,12 @@ class World:
     def __post_init__(self):
         if set(self.cameras) & set(self.unseen_cameras) or set(self.cloths) & set(self.unseen_cloths):
             raise ConfigError(f"world '{self.name}' trains on a camera or cloth also called unseen.")
+        for act, layout, weight in self.plays:
+            if act not in ACTS or layout not in EDGE_LAYOUTS or weight < 1:
+                raise ConfigError(
+                    f"world '{self.name}' has the play ({act}, {layout}, {weight}); acts are {', '.join(ACTS)}, "
+                    f"layouts {', '.join(EDGE_LAYOUTS)}, weights at least 1."
+                )
         if self.num_balls[1] > len(self.balls) + 1:
             raise ConfigError(f"world '{self.name}' wants {self.num_balls[1]} balls but has 1 + {len(self.balls)}.")
 

@@ -12,6 +12,7 @@ from hilight_jax.billiards.physics.simulation import simulate
 from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.rendering.looks import CLOTH_WORDS
 from hilight_jax.billiards.worlds import EDGE
+from hilight_jax.core.errors import ConfigError
 
 TABLE = Table()
 
@@ -125,6 +126,12 @@ def test_the_runner_is_an_object_ball_where_the_cue_ball_is_out_of_sight(layout)
         gone += setup.potted == ("cue",)
         assert edge_setups.draw("shot", layout, ("cue", "1", "2"), EDGE, TABLE, rng).strike.ball == 0
     assert 4 <= gone <= 16
+
+
+@pytest.mark.parametrize("play", [("late", "pocket", 1), ("shot", "corner", 1), ("shot", "rail", 0)])
+def test_an_unknown_play_is_refused(play):
+    with pytest.raises(ConfigError, match="acts are shot, early, .* layouts pocket, rail, group"):
+        dataclasses.replace(EDGE, plays=(play,))
 
 
 def test_labels_name_the_play_and_the_colour_of_the_cloth(clips):

@@ -36,13 +36,13 @@ def cast_shadow(
 
     ``ends`` are two points [3], metres, ``radii`` those of the rod there, metres.
     """
-    ends = np.stack(ends).astype(np.float64)
+    points = np.stack(ends).astype(np.float64)
     everywhere = light.ambient + light.strength.sum()
     for lamp, strength in zip(light.position, light.strength, strict=True):
-        height = np.maximum(ends[:, 2:], 0)
+        height = np.maximum(points[:, 2:], 0)
         if (height > lamp[2] - 0.1).any():
             continue
-        fallen = lamp + (ends - lamp) * (lamp[2] / (lamp[2] - height))
+        fallen = lamp + (points - lamp) * (lamp[2] / (lamp[2] - height))
         soft = _SHADOW_SOFTNESS * height[:, 0]
         rod = Rod.seen(camera, *fallen, radii=np.array(radii) + soft)
         if rod is None:
