@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -21,8 +22,14 @@ def places(tmp_path_factory):
     runs.chat_run(root / "chat")
     runs.chat_run(root / "lora", runs.LORA)
     runs.chat_run(root / "single", runs.SINGLE)
+    runs.chat_run(root / "tracked", runs.TRACKED, _loud)
     runs.encoder_run(root / "encoder")
     return root
+
+
+def _loud(params):
+    """What words carry changes the answer by more than rounding does."""
+    return {**params, "word_tracks": jax.tree.map(lambda x: 20 * x, params["word_tracks"])}
 
 
 def exported(workdir, directory, kind, *arguments):
@@ -50,6 +57,8 @@ def assert_comes_back(workdir, directory, back, merge=True):
         ("chat", "huggingface", True),
         ("lora", "huggingface", False),
         ("single", "huggingface", True),
+        ("tracked", "huggingface", True),
+        ("tracked", "stablehlo", True),
         ("lora", "stablehlo", True),
         ("encoder", "stablehlo", True),
         ("encoder", "encoder", True),
@@ -91,11 +100,27 @@ def test_the_original_layout_is_verified_by_reading_it_again(places, tmp_path):
     assert export.main(["--verify", str(tmp_path / "out")]) == 0
 
 
+def test_verify_asks_a_question_whose_words_carry_something(places, tmp_path, capsys):
+    record = exported(places / "tracked", tmp_path / "out", "stablehlo")
+    assert record["data"]["things"] == list(runs.THINGS)
+    assert "word tracks" in (tmp_path / "out" / "README.md").read_text()
+    path = tmp_path / "out" / "words.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"most_phrases": 0}))
+    capsys.readouterr()
+    assert export.main(["--verify", str(tmp_path / "out"), "--json"]) == export.DIFFERS
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["changed"] == ["words.json"]
+    assert result["deviations"]["video_tokens"] <= 1e-4 < result["deviations"]["logits"]
+
+
 @pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("run", "kind", "arguments"),
     [
+        ("tracked", "huggingface", []),
+        ("tracked", "huggingface", ["--quantize", "int8"]),
+        ("tracked", "huggingface", ["--dtype", "bfloat16"]),
         ("lora", "huggingface", []),
         ("lora", "huggingface", ["--lora", "keep"]),
         ("single", "huggingface", ["--quantize", "int8"]),
@@ -133,6 +158,11 @@ def test_int8_prints_what_it_cost(places, tmp_path, capsys):
     ("run", "arguments", "sentence"),
     [
         ("single", ["--format", "hilight"], "looks at key frames through its video tower, but the original always has"),
+        (
+            "tracked",
+            ["--format", "hilight"],
+            "has word tracks, for which the original's code has no place; use --format",
+        ),
         ("encoder", ["--format", "huggingface"], "is for chat models, and this is a run of the encoder"),
         ("chat", ["--format", "hilight", "--quantize", "int8"], "has no place in --format hilight"),
         ("lora", ["--format", "stablehlo", "--lora", "keep"], "--lora keep has no place in --format stablehlo"),

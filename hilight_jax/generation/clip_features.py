@@ -104,7 +104,7 @@ def _encode(
     found: dict[str, Array] = model.apply(params, patches, vectors[None], method="track")
     given = (things.ids[None], found["tracks"][:, None], found["features"][:, None])
     rows: Array = model.apply(params, *given, method="thing_rows")
-    maps = found["maps"].reshape(*vectors.shape[:1], -1)
+    maps = found["maps"].reshape(len(vectors), patches.shape[1] * patches.shape[2])
     proxies = ((0, 0), (model.config.vision.num_proxy_tokens, 0))
     shares = jnp.pad(jax.nn.softmax(model.config.word_tracks.sharpness * maps, axis=-1), proxies)
     return {

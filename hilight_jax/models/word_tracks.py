@@ -67,7 +67,7 @@ class WordTracksConfig:
 
 
 class WordInputs(NamedTuple):
-    """What a batch of conversations gives to the word tracks.
+    """The tracks of a batch of conversations, and the rows that they go to.
 
     Attributes:
       thing_ids: [B, O, ids], the language model's ids of the things' names, padded with 0.
@@ -173,7 +173,7 @@ def measure_tracks(maps: Float[Array, "*B F P"], columns: int, sharpness: float)
 
 def features_found(patches: Float[Array, "B F P E"], maps: Float[Array, "B O F P"]) -> Float[Array, "B O E"]:
     """The patch vector at each map's strongest peak, over all frames."""
-    best = jnp.argmax(maps.reshape(*maps.shape[:2], -1), axis=-1)
+    best = jnp.argmax(maps.reshape(*maps.shape[:2], maps.shape[2] * maps.shape[3]), axis=-1)
     return jnp.take_along_axis(patches.reshape(patches.shape[0], -1, patches.shape[-1]), best[..., None], axis=1)
 
 

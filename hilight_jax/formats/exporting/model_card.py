@@ -27,6 +27,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "## Load it",
         "",
         _loading(record["format"] + ("_encoder" if stablehlo and record["stage"] == "encoder" else "")),
+        *([_loading("word_tracks")] if record["model"].get("word_tracks") else ()),
         *([_loading("adapter")] if record["lora"] == "kept" else ()),
         f"`fingerprint.safetensors` holds a fixed clip and what the {_whose(record)} makes of it; "
         "`python -m hilight_jax.export --verify DIR` compares."

@@ -19,7 +19,7 @@ class Words:
         self._vectors, self._max_clips, self._video_id = vectors, max_clips, rules["video_id"]
 
     def __call__(self, prompt, clips, width):
-        """What each id's row carries, float32 [n, width]: the sum over the clips that stand before it."""
+        """Returns the vector that each row carries, float32 [n, width]: the sum over the clips before it."""
         if len(clips) > self._max_clips:
             raise ValueError(
                 f"a prompt has {len(clips)} clips, but words tell {self._max_clips} apart; ask about fewer."

@@ -24,6 +24,9 @@ DATA = ConversationDataConfig(
     max_videos=2,
 )
 VIDEO_TOKEN = GEMMA.vocab_size
+# Of a model with word tracks.
+THINGS = ("the red ball", "the cue ball")
+TRACKED_DATA = dataclasses.replace(DATA, num_video_tokens=tiny_hilight.VIDEO_TOKENS + len(THINGS), things=THINGS)
 
 
 def exported(seed=0, dtype=np.float32, extra=None, data=DATA, **changes) -> ExportedChat:
@@ -31,6 +34,12 @@ def exported(seed=0, dtype=np.float32, extra=None, data=DATA, **changes) -> Expo
     config = tiny_hilight.config(**{"gemma": GEMMA} | changes)
     params = jax.tree.map(lambda x: np.asarray(x).astype(dtype), tiny_hilight.params(config, seed))
     return ExportedChat(config, params, data, pathlib.Path(PATH), extra or {})
+
+
+def tracked(**changes) -> ExportedChat:
+    """A model with word tracks; ``changes`` as in ``exported``."""
+    parts = {name: getattr(tiny_hilight.TRACKED, name) for name in ("text", "local", "word_tracks")}
+    return exported(**{"data": TRACKED_DATA} | parts | changes)
 
 
 def write(model: ExportedChat, directory: pathlib.Path, **options) -> pathlib.Path:

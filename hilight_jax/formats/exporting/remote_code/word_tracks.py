@@ -36,7 +36,7 @@ class WordTracks(nn.Module):
         self.clip_embedding = nn.Parameter(torch.zeros(config["max_clips"], config["hidden"]))
 
     def patches(self, tower: ClipVipTower, states: list[torch.Tensor], num_frames: int) -> torch.Tensor:
-        """What phrases are compared with, unit vectors [clips, F, P, E], from the hidden states of the video tower."""
+        """Unit vectors [clips, F, P, E] to compare phrases with, from the hidden states of the video tower."""
         if num_frames != self.config["num_frames"]:
             raise ValueError(
                 f"clips have {num_frames} frames, but tracks of words are read over {self.config['num_frames']}; take "
@@ -75,7 +75,7 @@ class WordTracks(nn.Module):
         is_video: torch.Tensor,
         rows_of_clip: int,
     ) -> torch.Tensor:
-        """What each row carries, [B, L, D]: for words of a phrase the sum over the clips that stand before them.
+        """The vector that each row carries, [B, L, D]: for words of a phrase the sum over the clips before them.
 
         Args:
           patches: [clips, F, P, E], of all clips of the batch, sample after sample.
