@@ -137,7 +137,7 @@ def test_a_moment_is_found_and_shown(tmp_path, film):
         page.fill(".moment input", "the red ball")
         page.click(".moment button")
         page.locator(".peak", has_text="Best at").wait_for()
-        said = re.match(r"Best at (\d+) % \(([\d.]+) s\): score [\d.]+, lowest", page.inner_text(".peak"))
+        said = re.match(r"Best at (\d+) % \(([\d.]+) s\): score -?[\d.]+, lowest", page.inner_text(".peak"))
         assert page.is_visible(".curve") and page.locator(".curve path").get_attribute("d").count("L") >= 5
         place = "document.querySelector('.clip video').currentTime"
         assert abs(page.evaluate(place) - float(said[2])) < 0.06
