@@ -128,10 +128,10 @@ def demo() -> ConfigDict:
                 "frames": None,
                 "text": common.demo_text(),
                 "local": common.demo_local(),
-                "word_tracks": {"num_frames": 4, "embed_dim": 128, "hidden": 256, "max_clips": 2},
+                "word_tracks": {"num_frames": 6, "embed_dim": 128, "hidden": 256, "max_clips": 2},
                 "token_mining": {"tokens_per_frame": 8, "width_video": 128, "width_frames": 128, "width_out": 128},
                 "gemma": {
-                    "vocab_size": 512,
+                    "vocab_size": 1024,
                     "width": 128,
                     "depth": 3,
                     "num_heads": 4,
@@ -142,15 +142,15 @@ def demo() -> ConfigDict:
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {
-                **common.demo_world("questions", ",turns=5,two_clips=0.1", ",two_clips=0.1"),
-                "num_frames": 4,
+                **common.demo_world("questions", ",turns=5,two_clips=0.1,no_clip=0.05", ",two_clips=0.1,no_clip=0.05"),
+                "num_frames": 6,
                 "image_size": 64,
                 "key_frames": {"count": 4},
                 "things": common.THINGS,
                 "num_video_tokens": 32 + len(common.THINGS),
                 "max_videos": 2,
-                "max_length": 320,
-                "buckets": (192, 320),
+                "max_length": 768,
+                "buckets": (256, 384, 768),
             },
         }
     )

@@ -64,7 +64,7 @@ def check_choice(key: str, value: str, choices: Collection[str]) -> None:
 
 
 def demo_vision() -> dict:
-    """The demo's video tower: 4 frames of 64 pixels."""
+    """The demo's video tower: 6 frames of 64 pixels."""
     return {
         "image_size": 64,
         "patch_size": 8,
@@ -72,7 +72,7 @@ def demo_vision() -> dict:
         "depth": 3,
         "num_heads": 4,
         "mlp_dim": 256,
-        "num_frames": 4,
+        "num_frames": 6,
     }
 
 
@@ -105,6 +105,6 @@ def demo_frames() -> dict:
 
 
 def demo_world(source: str, train: str = "", evaluation: str = "") -> dict:
-    """The three splits of the world demo-v1, read by `source`; `train` and `evaluation` are its options."""
+    """The three splits of the world demo-v2, read by `source`; `train` and `evaluation` are its options."""
     options = {"train": train, "validation": evaluation, "unseen": evaluation}
-    return {split: f"{source}:{{data_dir}}/demo-v1/1.0.0/{split}{more}" for split, more in options.items()}
+    return {split: f"{source}:{{data_dir}}/demo-v2/1.0.0/{split}{more}" for split, more in options.items()}

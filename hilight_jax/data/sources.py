@@ -1,6 +1,7 @@
 """Opens any source of videos and texts by its specification, ``KIND:PATH[,OPTION=VALUE...]`` or only a path.
 
 tfds:data/demo-v1/1.0.0/train                   clips stored by ``python -m hilight_jax.generate``
+tfds:data/demo-v2/1.0.0/validation,first=256    the first 256 of them
 manifest:clips.jsonl                            a user's own JSON-lines manifest
 clip_vip:msrvtt/train.jsonl,videos=DIR          CLIP-ViP's retrieval annotations
 msrvtt:MSRVTT_data.json,videos=DIR,split=test   MSR-VTT, json or csv
@@ -24,13 +25,14 @@ from hilight_jax.data.records import FrameCaption, Record, Source, caption_from_
 
 
 class StoredSource:
-    """One split of a dataset directory, by ``DIRECTORY/SPLIT``; can be sent to worker processes."""
+    """One split of a dataset directory, or its first clips, by ``DIRECTORY/SPLIT``; can be sent to worker processes."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, first: str = ""):
         """Opens the split of the directory that holds ``dataset_info.json``.
 
         Raises:
-          DataError: There is no such dataset or split, or its examples have other features.
+          DataError: There is no such dataset or split, or its examples have other features, or the split has fewer
+            clips than the ``first`` that are asked for.
         """
         directory, _, split = path.rstrip("/").rpartition("/")
         self.name = f"tfds:{path}"
@@ -49,9 +51,16 @@ class StoredSource:
         if missing:
             raise DataError(f"'{directory}' is no dataset of stored clips: its examples lack {sorted(missing)}.")
         self._examples = builder.as_data_source(split)  # pyright: ignore[reportCallIssue]
+        self._length = len(self._examples)
+        if first:
+            if not first.isdecimal() or not 1 <= int(first) <= self._length:
+                raise DataError(
+                    f"'first={first}' of '{path}' must be a whole number from 1 to {self._length}, its clips."
+                )
+            self._length = int(first)
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return self._length
 
     def __getitem__(self, index: int) -> Record:
         example = self._examples[int(index)]

@@ -41,7 +41,7 @@ class PlaceScorer:
     ) -> None:
         """Adds words that name things of one clip; ``named`` has the kind and the name of each one's thing."""
         grid = self._grid
-        places = (peak_places(maps, grid.columns) + 1) / 2 * (grid.width, grid.height)
+        places = (np.asarray(peak_places(maps, grid.columns)) + 1) / 2 * (grid.width, grid.height)
         row, column = np.divmod(maps.argmax(-1), grid.columns)
         centres = (np.stack([column, row], -1) + 0.5) * grid.patch_size
         for word, (kind, name) in enumerate(named):

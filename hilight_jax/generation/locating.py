@@ -94,7 +94,7 @@ def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Loca
         found = np.tensordot(vectors, finder.patches(clip.frames[filled]), (1, 2))
         maps[:, group] = found[:, : len(group)]
     height, width = clip.size
-    places = (peak_places(maps, finder.columns) + 1) / 2 * (width, height)
+    places = (np.asarray(peak_places(maps, finder.columns)) + 1) / 2 * (width, height)
     strength = maps.max(-1)
     reach = REACH * (height + width) / 2 / finder.columns
     seen = strength >= finder.threshold

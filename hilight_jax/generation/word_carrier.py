@@ -78,7 +78,7 @@ class WordCarrier:
         return NamedRows(words.rows, words.phrases, found)
 
     def __call__(self, ids: np.ndarray, clips: Sequence[ClipFeatures]) -> Float[np.ndarray, "n D"]:
-        """What each row carries: the sum over the clips that stand before it, as ``word_tracks.add_to_words``."""
+        """Returns the vector that each row carries: the sum over the clips before it, as ``word_tracks.add_to_words``."""
         carried = np.zeros((len(ids), self._width), np.float32)
         for found in self._shown(ids, clips):
             for row, phrase in found.items():

@@ -17,6 +17,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.config import check_same
@@ -76,6 +77,9 @@ PARTITION_RULES: tuple[Rule, ...] = tuple(
     )
     for path, axes in rules
 )
+
+# Ids, mask and content of a phrase of one token.
+_NO_PHRASE = tuple(np.ones((1, 1), dtype) for dtype in (np.int32, bool, bool))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +222,7 @@ class HiLight(nn.Module):
     def encode_video(
         self, video: Float[Array, "B F Y X C"], key_frames: Int[Array, "B keys"]
     ) -> dict[str, Float[Array, "..."]]:
-        """Runs both towers.
+        """Runs both towers; ``init`` by this method makes all ``TOWER_PARTS``.
 
         Args:
           video: Clips of normalised pixels.
@@ -246,15 +250,9 @@ class HiLight(nn.Module):
             levels = [level for level, _ in self.config.level_pairs]
             local = self.local.map_video(tapped_patches(self.vision, tower, levels, video.shape[1]))
             out["patch_features"] = map_features(local, self.config.map_weights)
+            if self.is_initializing():
+                self.encode_phrases(*_NO_PHRASE)
         return out
-
-    def encode_clips_and_phrases(
-        self, video: Float[Array, "B F Y X C"], key_frames: Int[Array, "B keys"]
-    ) -> dict[str, Float[Array, "..."]]:
-        """``encode_video``; ``init`` by this method makes all ``TOWER_PARTS``, the text tower among them."""
-        if self.config.word_tracks is not None:
-            self.encode_phrases(*(jnp.ones((1, 2), dtype) for dtype in (jnp.int32, bool, bool)))
-        return self.encode_video(video, key_frames)
 
     def encode_phrases(
         self, ids: Int[Array, "B L"], mask: Bool[Array, "B L"], content: Bool[Array, "B L"]
@@ -371,7 +369,7 @@ class HiLight(nn.Module):
     def _no_words(self, ids: Int[Array, "B L"], patches: Float[Array, "B U F P E"]) -> WordInputs:
         """Inputs of the word tracks with one word that no row is part of, and no thing."""
         batch, clips = patches.shape[:2]
-        vector = self.encode_phrases(*(jnp.ones((1, 2), dtype) for dtype in (jnp.int32, bool, bool)))
+        vector = self.encode_phrases(*_NO_PHRASE)
         found = jax.vmap(lambda clip: self.track(clip, jnp.broadcast_to(vector, (batch, 1, vector.shape[1]))), 1, 1)
         tracks, features = (found(patches)[name] for name in ("tracks", "features"))
         no_thing = jnp.zeros((batch, 0, 1), jnp.int32)

@@ -26,11 +26,12 @@ from jaxtyping import Array, Bool, Float, Int
 from hilight_jax.core.config import check
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models.layers import ComputeConfig, check_sizes
+from hilight_jax.ops.peaks import centre, patch_centres, peak_places
 from hilight_jax.ops.vectors import PRECISION, at_least_float32, unit
 
-# A track's numbers in one frame: the cosine at the peak and the mean of the map; the place of the peak, from -1 (left,
-# top) to 1 (right, bottom); the standard deviation of the map's softmax about its centre, on the same scale; the step
-# of the place since the frame before, 0 in the first.
+# A track's numbers in one frame: the cosine at the peak and the mean of the map; the place of the peak (ops/peaks.py),
+# from -1 (left, top) to 1 (right, bottom); the standard deviation of the map's softmax about its centre, on the same
+# scale; the step of the place since the frame before, 0 in the first.
 TRACK = ("strength", "mean", "x", "y", "spread", "step_x", "step_y")
 
 # Paths below the module.
@@ -51,7 +52,7 @@ class WordTracksConfig:
       embed_dim: E, width of the encoder's local features.
       hidden: Width of the MLPs' hidden layer.
       max_clips: Clips of a conversation that a word can tell apart.
-      sharpness: Inverse temperature of the softmax that refines the place of a peak and measures a map's spread.
+      sharpness: Inverse temperature of the softmax that a map's spread is measured on.
     """
 
     num_frames: int = 12
@@ -147,25 +148,17 @@ def cosine_maps(patches: Float[Array, "*B F P E"], vectors: Float[Array, "*B W E
 def measure_tracks(maps: Float[Array, "*B F P"], columns: int, sharpness: float) -> Float[Array, "*B F T"]:
     """The numbers of ``TRACK``, of every frame of every map.
 
-    The place of a peak is refined below a patch: the centre of the softmax over the peak's patch and its neighbours, at
-    most eight. Patches further away, where a like thing may lie, do not draw it.
-
     Args:
       maps: Cosines of P = rows * columns patches, row-major.
       columns: Patches of a row.
-      sharpness: Inverse temperature of the softmax.
+      sharpness: Inverse temperature of the softmax that the spread is measured on.
     """
-    rows = maps.shape[-1] // columns
-    number = jnp.arange(maps.shape[-1])
-    column, row = number % columns, number // columns
-    centres = jnp.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], axis=-1)  # [P, 2]
-    best = jnp.argmax(maps, axis=-1)[..., None]
-    near = (abs(column - best % columns) <= 1) & (abs(row - best // columns) <= 1)
+    centres = patch_centres(maps.shape[-1], columns)
     strength = jnp.max(maps, axis=-1)
+    place = peak_places(maps, columns)
     weights = jnp.exp(sharpness * (maps - strength[..., None]))
-    place = _centre(jnp.where(near, weights, 0), centres)
-    middle, squares = _centre(weights, centres), _centre(weights, centres**2)
-    spread = jnp.sqrt(jnp.maximum(jnp.sum(squares - middle**2, axis=-1), 0))
+    variance = centre(weights, centres**2) - centre(weights, centres) ** 2
+    spread = jnp.sqrt(jnp.maximum(jnp.sum(variance, axis=-1), 0))
     step = jnp.diff(place, axis=-2, prepend=place[..., :1, :])
     numbers = jnp.stack([strength, jnp.mean(maps, axis=-1), place[..., 0], place[..., 1], spread], axis=-1)
     return jnp.concatenate([numbers, step], axis=-1)
@@ -202,10 +195,6 @@ def mean_embeddings(embeds: Float[Array, "B O ids D"], ids: Int[Array, "B O ids"
     """Mean of the embeddings of a name's ids; 0 is padding."""
     real = (ids > 0)[..., None].astype(embeds.dtype)
     return jnp.sum(embeds * real, axis=2) / jnp.maximum(jnp.sum(real, axis=2), 1)
-
-
-def _centre(weights: Float[Array, "*B P"], points: Float[Array, "P 2"]) -> Float[Array, "*B 2"]:
-    return jnp.einsum("...P,PX->...X", weights, points) / jnp.sum(weights, axis=-1, keepdims=True)
 
 
 def _flat(tracks: Float[Array, "*B F T"]) -> Float[Array, "*B numbers"]:

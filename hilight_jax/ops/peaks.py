@@ -1,13 +1,13 @@
 """The place of a similarity map's peak, below a patch."""
 
-import numpy as np
-from jaxtyping import Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 # A peak's weight above its excess, so that a flat map has a place.
 _FLAT = 1e-6
 
 
-def peak_places(maps: Float[np.ndarray, "*B P"], columns: int) -> Float[np.ndarray, "*B 2"]:
+def peak_places(maps: Float[Array, "*B P"], columns: int) -> Float[Array, "*B 2"]:
     """Returns x and y of each map's peak, from -1 (left, top edge) to 1 (right, bottom edge).
 
     A thing of a patch's size lies on several patches, each about as similar as the share of it that they show. So its
@@ -19,12 +19,22 @@ def peak_places(maps: Float[np.ndarray, "*B P"], columns: int) -> Float[np.ndarr
       maps: Similarities of P = rows * columns patches, row-major. A flat map's place is its first patch.
       columns: Patches of a row.
     """
-    number = np.arange(maps.shape[-1])
+    maps = jnp.asarray(maps)
+    number = jnp.arange(maps.shape[-1])
     column, row = number % columns, number // columns
-    rows = maps.shape[-1] // columns
-    centres = np.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], axis=-1)  # [P, 2]
-    best = np.argmax(maps, axis=-1)[..., None]
-    near = (np.abs(column - best % columns) <= 1) & (np.abs(row - best // columns) <= 1)
-    excess = np.maximum(maps - np.mean(maps, axis=-1, keepdims=True), 0)
-    weights = np.where(near, excess, 0) + np.where(number == best, _FLAT, 0)
-    return np.einsum("...P,PX->...X", weights, centres) / np.sum(weights, axis=-1, keepdims=True)
+    best = jnp.argmax(maps, axis=-1)[..., None]
+    near = (abs(column - best % columns) <= 1) & (abs(row - best // columns) <= 1)
+    excess = jnp.maximum(maps - jnp.mean(maps, axis=-1, keepdims=True), 0)
+    weights = jnp.where(near, excess, 0) + jnp.where(number == best, _FLAT, 0)
+    return centre(weights, patch_centres(maps.shape[-1], columns))
+
+
+def patch_centres(num_patches: int, columns: int) -> Float[Array, "P 2"]:
+    """Returns x and y of the centres of patches in rows of ``columns``, from -1 to 1."""
+    number, rows = jnp.arange(num_patches), num_patches // columns
+    return jnp.stack([(2 * (number % columns) + 1) / columns - 1, (2 * (number // columns) + 1) / rows - 1], axis=-1)
+
+
+def centre(weights: Float[Array, "*B P"], points: Float[Array, "P 2"]) -> Float[Array, "*B 2"]:
+    """Returns the weighted mean of points."""
+    return jnp.einsum("...P,PX->...X", weights, points) / jnp.sum(weights, axis=-1, keepdims=True)

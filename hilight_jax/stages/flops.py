@@ -13,6 +13,7 @@ wherever gradients pass. Letters: core/shapes.py.
 """
 
 from hilight_jax.core import trees
+from hilight_jax.data.conversations.words import PHRASE_BUCKETS
 from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
@@ -20,6 +21,7 @@ from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining_config import TokenMiningConfig
 from hilight_jax.models.video_text import DualEncoderConfig
+from hilight_jax.models.word_tracks import TRACK
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.long_clip import LongClipTrainConfig
@@ -95,6 +97,8 @@ def chat_step_flops(config: ChatTrainConfig) -> int:
     tokens = model.vision.num_proxy_tokens + data.num_frames * model.vision.num_patches
     per_example = mined * data.max_videos * mining_flops(model.token_mining, tokens, data.key_frames.count)
     per_example += linear * gemma_linear_flops(model.gemma, rows) + 3 * gemma_attention_flops(model.gemma, rows)
+    if model.word_tracks is not None:
+        per_example += data.max_videos * word_track_flops(config, rows)
     if model.lora is not None:
         per_example += 3 * lora_flops(model.gemma, model.lora, rows)
     return config.batch_size * per_example
@@ -130,6 +134,22 @@ def mining_flops(config: TokenMiningConfig, tokens: int, num_key_frames: int) ->
         flops += 2 * tokens * video**2 + 2 * num_key_frames * width * config.tokens_per_frame
     flops += 2 * mined * width * out
     return flops if config.structure == "one_linear" else flops + 2 * mined * out**2
+
+
+def word_track_flops(config: ChatTrainConfig, rows: int) -> int:
+    """One clip's tracks of all words and things through their MLPs, and the words' vectors to their rows.
+
+    Tracks get no gradient: the backward pass takes the first map once and the second twice.
+    """
+    tracks, width = config.model.word_tracks, config.model.gemma.width
+    assert tracks is not None
+    numbers, things = tracks.num_frames * len(TRACK), len(config.data.things or ())
+    found = tracks.embed_dim * sum(weight > 0 for weight in config.model.map_weights)
+    passes = (1, 1) if trees.matches("word_tracks", config.freeze) else (2, 3)
+    flops = 0
+    for count, inputs in ((PHRASE_BUCKETS[0], numbers), (things, numbers + found)):
+        flops += passes[0] * _product(count, inputs, tracks.hidden) + passes[1] * _product(count, tracks.hidden, width)
+    return flops + (passes[1] - 1) * 2 * rows * width
 
 
 def gemma_linear_flops(config: GemmaConfig, rows: int) -> int:

@@ -223,7 +223,7 @@ def tower_shapes(
     video = jax.ShapeDtypeStruct((clips, *clip_shape), jnp.uint8)
     keys = jax.ShapeDtypeStruct((clips, num_key_frames), jnp.int32)
     pixels = jax.ShapeDtypeStruct(video.shape, jnp.float32)
-    init = functools.partial(HiLight(config).init, method="encode_clips_and_phrases")
+    init = functools.partial(HiLight(config).init, method="encode_video")
     return jax.eval_shape(init, jax.random.key(0), pixels, keys)["params"], video, keys
 
 

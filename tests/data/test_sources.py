@@ -135,6 +135,10 @@ def test_stored_clips_are_read_without_tensorflow(tmp_path):
         assert source[0].captions == (Caption("red ball", (Span(0, 8, "ball", "ball:3"),)),)
         assert source[0].frame_caption == FrameCaption(Caption("a table", ()), 1)
         assert source[0].video == encode(grey_frames(2))
+    assert len(open_source(f"tfds:{directory}/train,first=1")) == 1
+    for first in ("0", "2", "-1", "all"):
+        with pytest.raises(DataError, match=f"'first={first}' of .* must be a whole number from 1 to 1, its clips"):
+            open_source(f"tfds:{directory}/train,first={first}")
     with pytest.raises(DataError, match="has no split 'trian'; it has train. Did you mean 'train'"):
         open_source(f"tfds:{directory}/trian")
 

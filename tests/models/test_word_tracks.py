@@ -44,7 +44,7 @@ def test_places_run_from_minus_one_at_the_left_and_top_to_one():
 
 
 def test_a_peak_on_two_patches_lies_between_them():
-    found = track([0.9, 0.9, 0, 0, 0, 0, 0, 0, 0], sharpness=100)
+    found = track([0.9, 0.9, 0, 0, 0, 0, 0, 0, 0])
     assert (found["x"], found["y"]) == ([-0.3333], [-0.6667])
 
 

@@ -35,11 +35,11 @@ LONG_CLIP = tuple(
 def make_towers(root: Path) -> tuple[Path, Path]:
     """Writes ``root/encoder`` and ``root/long_clip``, runs of one step whose towers fit ``tiny_chat_config``."""
     model = tiny_chat_config().model
-    video, keys = np.zeros((1, 4, 64, 64, 3), np.float32), np.arange(4, dtype=np.int32)[None]
+    video, keys = np.zeros((1, 6, 64, 64, 3), np.float32), np.arange(4, dtype=np.int32)[None]
     params = jax.jit(lambda key: HiLight(model).init(key, video, keys, method="encode_video")["params"])(
         jax.random.key(0)
     )
-    write_run(root / "encoder", tiny_config(), {"vision": params["vision"]})
+    write_run(root / "encoder", tiny_config(), {name: params[name] for name in ("vision", "text", "local")})
     long_clip = load_config("configs/long_clip.py:demo", LONG_CLIP)
     write_run(root / "long_clip", long_clip, {"frames": params["frames"]})
     return root / "encoder", root / "long_clip"

@@ -20,7 +20,9 @@ from hilight_jax.stages.load_config import load_config
 )
 def test_every_preset_is_a_whole_configuration(spec):
     config = load_config(f"configs/{spec}")
-    assert config.data.num_video_tokens == config.model.num_video_tokens(config.data.key_frames.count)
+    things = len(config.data.things or ())
+    assert config.data.num_video_tokens == config.model.num_video_tokens(config.data.key_frames.count, things)
+    assert (things > 0) == (config.model.word_tracks is not None) == ("demo" in spec)
 
 
 @pytest.mark.parametrize("connector", CONNECTORS)
@@ -58,7 +60,12 @@ def test_the_2b_presets_are_the_released_recipe():
         ("tune.py:demo", ["--config.model.lora.targets=['layers/(']"], "is not a regular expression of paths"),
         ("align.py:demo", ["--config.cache_gb=-1"], "cache_gb is -1.0, but must be at least 0"),
         ("align.py:demo", ["--config.data.image_size=96"], "data.image_size is 96, but config.model.vision.image_size"),
-        ("align.py:demo", ["--config.data.num_video_tokens=31"], "is 31, but 4 key frames of 8 tokens make 32"),
+        ("align.py:demo", ["--config.data.num_video_tokens=31"], "is 31, but 4 key frames of 8 tokens and 8"),
+        ("align.py:demo", ["--config.data.things=()"], "40, but 4 key frames of 8 tokens and 0 things make 32"),
+        ("align.py:2b", ["--config.data.things=()"], "model.word_tracks is not set and config.data.things is"),
+        ("align.py:demo", ["--config.model.word_tracks=None"], "model.word_tracks is not set"),
+        ("align.py:demo", ["--config.model.word_tracks.num_frames=3"], "word_tracks.num_frames is 3, but"),
+        ("align.py:demo", ["--config.data.max_videos=3"], "must be at most config.model.word_tracks.max_clips=2"),
         ("align.py:demo", ["--config.stage=alingn"], "config.stage is 'alingn'.*Did you mean 'align'"),
         ("align.py:demo,connector=linear", [], "connector=linear is not one of"),
         ("tune.py:demo,train=lorra", [], "train=lorra is not one of.*Did you mean 'lora'"),

@@ -43,13 +43,13 @@ class ClipQuestions:
     To every conversation about a clip come ``no_clip`` ones without, behind all others, of the talks of one clip.
     """
 
-    def __init__(self, path: str, turns: str = "3", two_clips: str = "0", no_clip: str = "0"):
+    def __init__(self, path: str, turns: str = "3", two_clips: str = "0", no_clip: str = "0", first: str = ""):
         """Opens the split ``DIRECTORY/SPLIT``; the other arguments are options of its specification.
 
         Raises:
           DataError: An option is wrong, or asks for clauses or talks, and the clips are stored without.
         """
-        self._clips = StoredSource(path)
+        self._clips = StoredSource(path, first)
         self.name = f"questions:{path}"
         self._turns = int(_number(turns, int, "turns", 1, 1000))
         self._two_clips = _number(two_clips, float, "two_clips", 0, 1)

@@ -128,20 +128,20 @@ class TrackMlp(nn.Module):
 def measure_tracks(maps: torch.Tensor, columns: int, sharpness: float) -> torch.Tensor:
     """The numbers of each frame's map, [..., F, 7] from [..., F, P].
 
-    The place of a peak, from -1 (left, top) to 1, is refined below a patch: the centre of the softmax over the peak's
-    patch and its neighbours.
+    The place of a peak, from -1 (left, top) to 1, is the mean of its patch and the neighbours, weighted by what each
+    has above the mean of the map.
     """
     rows, number = maps.shape[-1] // columns, torch.arange(maps.shape[-1], device=maps.device)
     column, row = number % columns, number // columns
     centres = torch.stack([(2 * column + 1) / columns - 1, (2 * row + 1) / rows - 1], -1).to(maps.dtype)
-    best = maps.argmax(-1, keepdim=True)
+    best, mean, strength = maps.argmax(-1, keepdim=True), maps.mean(-1), maps.amax(-1)
     near = ((column - best % columns).abs() <= 1) & ((row - best // columns).abs() <= 1)
-    strength = maps.amax(-1)
+    place = _centre((maps - mean.unsqueeze(-1)).clamp(min=0) * near + 1e-6 * (number == best), centres)
     weights = torch.exp(sharpness * (maps - strength.unsqueeze(-1)))
-    place, middle, squares = _centre(weights * near, centres), _centre(weights, centres), _centre(weights, centres**2)
-    spread = (squares - middle**2).sum(-1).clamp(min=0).sqrt()
+    variance = _centre(weights, centres**2) - _centre(weights, centres) ** 2
+    spread = variance.sum(-1).clamp(min=0).sqrt()
     step = torch.diff(place, dim=-2, prepend=place[..., :1, :])
-    return torch.cat([torch.stack([strength, maps.mean(-1)], -1), place, spread.unsqueeze(-1), step], -1)
+    return torch.cat([torch.stack([strength, mean], -1), place, spread.unsqueeze(-1), step], -1)
 
 
 def _centre(weights: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
