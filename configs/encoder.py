@@ -134,6 +134,11 @@ def demo() -> ConfigDict:
                 "local": common.demo_local(),
                 "compute": {"dtype": "auto", "unroll": True},
             },
-            "data": {**common.demo_world("tfds", evaluation=",first=256"), "num_frames": 6, "image_size": 64, "text_length": 48},
+            "data": {
+                **common.demo_world("tfds", evaluation=",first=256"),
+                "num_frames": 6,
+                "image_size": 64,
+                "text_length": 48,
+            },
         }
     )

@@ -13,7 +13,8 @@ from hilight_jax.benchmarks.random_models import write_random_original
 from hilight_jax.core import trees
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
-from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.models.hilight import param_shapes
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.stages.chat_config import ChatTrainConfig
 
 FORMATS = ("hilight", "huggingface", "stablehlo")

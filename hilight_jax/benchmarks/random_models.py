@@ -18,7 +18,8 @@ from hilight_jax.formats.exporting.exported_model import ExportedChat
 from hilight_jax.formats.exporting.hilight import write_hilight
 from hilight_jax.formats.importing.imported_model import Imported
 from hilight_jax.formats.importing.workdirs import write_run
-from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.models.hilight import param_shapes
+from hilight_jax.models.hilight_config import HiLightConfig
 
 _PARTS = ("weights", "vision", "frames")
 _TABLE = "gemma/embedder/table"

@@ -14,7 +14,8 @@ from hilight_jax.core.errors import DataError
 from hilight_jax.core.trees import Tree
 from hilight_jax.data.conversations.words import Things
 from hilight_jax.models.clip import normalise
-from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig, variables
+from hilight_jax.models.hilight import HiLight, variables
+from hilight_jax.models.hilight_config import TOWER_PARTS, HiLightConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

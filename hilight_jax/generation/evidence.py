@@ -21,7 +21,7 @@ from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.generation.dialogue import Reply
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.pages.evidence import ShownClip, draw_evidence
 from hilight_jax.pages.heatmaps import save_gif
 

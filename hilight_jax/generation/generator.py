@@ -17,7 +17,7 @@ from hilight_jax.generation.sampling import SamplingConfig, row_keys, sample, to
 from hilight_jax.generation.streaming import AnswerState
 from hilight_jax.generation.word_carrier import WordCarrier
 from hilight_jax.models.gemma_decoding import Cache
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 
 
 class Answer(NamedTuple):

@@ -15,7 +15,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.trees import Tree
 from hilight_jax.models.gemma_decoding import Cache, init_cache, unstack_layers
-from hilight_jax.models.hilight import HiLight, HiLightConfig, count_positions, variables
+from hilight_jax.models.hilight import HiLight, count_positions, variables
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.lora import COLLECTION
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.trees import Tree
-from hilight_jax.models.hilight import HiLight, HiLightConfig, variables
+from hilight_jax.models.hilight import HiLight, variables
+from hilight_jax.models.hilight_config import HiLightConfig
 
 _AT_A_TIME = 16  # Phrases of a call, so that one program serves any number of them.
 

@@ -16,7 +16,8 @@ from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.words import WordFinder, encode_phrases
 from hilight_jax.generation.clip_features import ClipFeatures
 from hilight_jax.generation.phrase_vectors import PhraseVectors
-from hilight_jax.models.hilight import HiLight, HiLightConfig, variables
+from hilight_jax.models.hilight import HiLight, variables
+from hilight_jax.models.hilight_config import HiLightConfig
 
 _AT_A_TIME = 16  # Phrases of a call, so that one program serves any number of them.
 _KEPT = 1024  # Latest pairs of a clip and a phrase whose vectors are kept.
@@ -78,7 +79,7 @@ class WordCarrier:
         return NamedRows(words.rows, words.phrases, found)
 
     def __call__(self, ids: np.ndarray, clips: Sequence[ClipFeatures]) -> Float[np.ndarray, "n D"]:
-        """Returns the vector that each row carries: the sum over the clips before it, as ``word_tracks.add_to_words``."""
+        """The vector that each row carries: the sum over the clips before it, as ``word_tracks.add_to_words``."""
         carried = np.zeros((len(ids), self._width), np.float32)
         for found in self._shown(ids, clips):
             for row, phrase in found.items():

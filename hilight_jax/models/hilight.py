@@ -9,7 +9,6 @@ Letters: B batch, L text length, V video tokens of a clip, U clips of a sample, 
 E shared embedding width, O things of the domain, v vocabulary; Y rows, X columns and C colours of an image.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -20,36 +19,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from hilight_jax.core.config import check_same
-from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import split_over_batch
 from hilight_jax.core.shapes import VIDEO_ID
-from hilight_jax.core.sharding import Rule
 from hilight_jax.core.trees import Tree
-from hilight_jax.models import local_heads, lora
-from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
-from hilight_jax.models.clip_vip import VISION_PARTITION_RULES, VideoTower, VisionConfig
-from hilight_jax.models.gemma import GEMMA_PARTITION_RULES, Gemma
-from hilight_jax.models.gemma_config import GEMMA_2B, GemmaConfig
+from hilight_jax.models import lora
+from hilight_jax.models.clip import TextTower
+from hilight_jax.models.clip_vip import VideoTower
+from hilight_jax.models.gemma import Gemma
 from hilight_jax.models.gemma_decoding import Cache
-from hilight_jax.models.layers import ComputeConfig, projection
+from hilight_jax.models.hilight_config import HiLightConfig
+from hilight_jax.models.layers import projection
 from hilight_jax.models.local_heads import (
-    LOCAL_PARTITION_RULES,
     LocalHeads,
-    LocalHeadsConfig,
     map_features,
     tapped_patches,
     tapped_tokens,
 )
-from hilight_jax.models.long_clip import FRAME_PARTITION_RULES, FrameConfig, FrameTower
-from hilight_jax.models.lora import COLLECTION, LORA_PARTITION_RULES, LoraConfig
-from hilight_jax.models.token_mining import TOKEN_MINING_PARTITION_RULES, TokenMining
-from hilight_jax.models.token_mining_config import TokenMiningConfig
+from hilight_jax.models.long_clip import FrameTower
+from hilight_jax.models.lora import COLLECTION, LoraConfig
+from hilight_jax.models.token_mining import TokenMining
 from hilight_jax.models.word_tracks import (
-    WORD_TRACKS_PARTITION_RULES,
     WordInputs,
     WordTracks,
-    WordTracksConfig,
     add_to_words,
     cosine_maps,
     features_found,
@@ -58,92 +49,8 @@ from hilight_jax.models.word_tracks import (
     phrase_vectors,
 )
 
-# Top names of the whole tree; ``lora`` is a flax collection of its own, see ``variables``. A model has a frame tower or
-# the projection of its video tower; ``text``, ``local`` and ``word_tracks`` belong to a model with word tracks.
-TOWER_PARTS = ("vision", "frames", "visual_projection", "text", "local")
-PARTS = (*TOWER_PARTS, "token_mining", "word_tracks", "gemma", "lora")
-PARTITION_RULES: tuple[Rule, ...] = tuple(
-    (f"{part}/{path}", axes)
-    for part, rules in (
-        ("vision", VISION_PARTITION_RULES),
-        ("frames", FRAME_PARTITION_RULES),
-        ("visual_projection", ((r"kernel", ("fsdp", None)),)),
-        ("text", TEXT_PARTITION_RULES),
-        ("local", LOCAL_PARTITION_RULES),
-        ("token_mining", TOKEN_MINING_PARTITION_RULES),
-        ("word_tracks", WORD_TRACKS_PARTITION_RULES),
-        ("gemma", GEMMA_PARTITION_RULES),
-        ("lora/gemma", LORA_PARTITION_RULES),
-    )
-    for path, axes in rules
-)
-
 # Ids, mask and content of a phrase of one token.
 _NO_PHRASE = tuple(np.ones((1, 1), dtype) for dtype in (np.int32, bool, bool))
-
-
-@dataclasses.dataclass(frozen=True)
-class HiLightConfig:
-    """Sizes of all parts; the defaults are HiLight-2B's.
-
-    Attributes:
-      vision: The video tower, CLIP-ViP+.
-      frames: The frame tower, Long-CLIP's. None: the video tower looks at the key frames too, each a clip of one frame,
-        through the projection that it was trained with.
-      token_mining: The connector between the towers and the language model.
-      gemma: The language model.
-      lora: Low-rank deltas on the language model, or None.
-      compute: How to compute it.
-      text: The text tower that was trained with the video tower; of a model with word tracks only.
-      local: The local heads of both, likewise.
-      word_tracks: Sizes of the word tracks; None: words carry nothing, and no row stands for a thing.
-    """
-
-    vision: VisionConfig = VisionConfig()
-    frames: FrameConfig | None = FrameConfig()
-    token_mining: TokenMiningConfig = TokenMiningConfig()
-    gemma: GemmaConfig = GEMMA_2B
-    lora: LoraConfig | None = None
-    compute: ComputeConfig = ComputeConfig()
-    text: TextConfig | None = None
-    local: LocalHeadsConfig | None = None
-    word_tracks: WordTracksConfig | None = None
-
-    def __post_init__(self):
-        """Checks that the parts fit each other."""
-        check_same(self, "", "token_mining.width_video", "vision.width")
-        check_same(self, "", "token_mining.width_out", "gemma.width")
-        if self.frames is not None:
-            check_same(self, "", "token_mining.width_frames", "frames.embed_dim")
-            check_same(self, "", "frames.image_size", "vision.image_size")
-        given = {name: getattr(self, name) is not None for name in ("word_tracks", "text", "local")}
-        if len(set(given.values())) > 1:
-            missing = " and ".join(f"model.{name}" for name, there in given.items() if not there)
-            raise ConfigError(
-                f"word tracks are read by the encoder's text tower and local heads, but {missing} is not set; set "
-                f"model.word_tracks, model.text and model.local, the last two as the encoder has them, or none."
-            )
-        if self.word_tracks is not None and self.local is not None and not self.local.levels:
-            raise ConfigError(
-                "model.local.levels is empty, but word tracks are maps of the local heads: train the encoder with "
-                "local heads, or leave model.word_tracks out."
-            )
-
-    def num_video_tokens(self, num_key_frames: int, num_things: int = 0) -> int:
-        """V, the rows that a clip takes in the language model: the mined ones, then one for each thing."""
-        return num_key_frames * self.token_mining.tokens_per_frame + num_things
-
-    @property
-    def level_pairs(self) -> tuple[tuple[int, int], ...]:
-        """The levels that word tracks tap, see ``local_heads.level_pairs``."""
-        assert self.local is not None and self.text is not None
-        return local_heads.level_pairs(self.local.levels, self.vision.depth, self.text.depth)
-
-    @property
-    def map_weights(self) -> tuple[float, ...]:
-        """Weights of the tapped levels in a word's map, see ``local_heads.map_weights``."""
-        assert self.local is not None and self.text is not None
-        return local_heads.map_weights(self.local.levels, self.vision.depth, self.text.depth)
 
 
 class HiLight(nn.Module):

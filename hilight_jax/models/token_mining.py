@@ -78,7 +78,7 @@ class TokenMining(nn.Module):
     vision: VisionConfig | None = None
 
     def setup(self):
-        """Top names: query, key, value, output; released also video_projector, frame_expansion; grid pooling no query."""
+        """Top names: query (not for grid pooling), key, value, output; released, video_projector, frame_expansion."""
         config, compute = self.config, self.compute
         if config.structure == "dual_projector":
             self.video_projector = _linear(config.width_video, compute)

@@ -18,7 +18,8 @@ from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.losses.next_token import likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
-from hilight_jax.models.hilight import PARTITION_RULES, TOWER_PARTS, HiLight, parts, variables
+from hilight_jax.models.hilight import HiLight, parts, variables
+from hilight_jax.models.hilight_config import PARTITION_RULES, TOWER_PARTS
 from hilight_jax.models.word_tracks import WordInputs
 from hilight_jax.runs.provenance import fingerprint
 from hilight_jax.stages.chat_config import ChatTrainConfig

@@ -9,7 +9,7 @@ from hilight_jax.core.config import check, check_same
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.training.run_config import RunConfig
 
 CHAT_STAGES = ("align", "tune")

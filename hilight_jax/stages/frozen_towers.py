@@ -24,7 +24,8 @@ from hilight_jax.core.mesh import AXES, batch_sharding, replicated, under_mesh
 from hilight_jax.data.conversations.words import PHRASE_BUCKETS, encode_phrases, name_of, normal_form
 from hilight_jax.generation.phrase_vectors import PhraseVectors
 from hilight_jax.models.clip import normalise
-from hilight_jax.models.hilight import TOWER_PARTS, HiLight, HiLightConfig
+from hilight_jax.models.hilight import HiLight
+from hilight_jax.models.hilight_config import TOWER_PARTS, HiLightConfig
 
 FEATURES = ("clip_tokens", "frame_features")
 # Of a model with word tracks; ``patch_features`` are for tracking words and do not leave the towers.

@@ -20,7 +20,8 @@ from hilight_jax.evals.result_tables import answer_tables, asked_table
 from hilight_jax.evals.video_qa import Asked, ask_about_one_clip, evaluate_video_qa
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.models.hilight import param_shapes
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.pages.chat_report import write_chat_report
 from hilight_jax.pages.report import checkpoint, read_evaluations
 from hilight_jax.runs.provenance import Origin, load_part

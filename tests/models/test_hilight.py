@@ -13,17 +13,9 @@ from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.models.gemma_decoding import init_cache
-from hilight_jax.models.hilight import (
-    PARTITION_RULES,
-    PARTS,
-    HiLight,
-    HiLightConfig,
-    count_positions,
-    param_shapes,
-    parts,
-    splice,
-)
+from hilight_jax.models.hilight import HiLight, count_positions, param_shapes, parts, splice
 from hilight_jax.models.hilight import variables as collections
+from hilight_jax.models.hilight_config import PARTITION_RULES, PARTS, HiLightConfig
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining_config import TokenMiningConfig
 from tests.models import tiny_hilight as tiny

@@ -10,7 +10,8 @@ import numpy as np
 from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.models.hilight import param_shapes
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.lora import LoraConfig

@@ -14,7 +14,7 @@ from hilight_jax.data.config import ConversationDataConfig, DataConfig
 from hilight_jax.evals.encoder_evaluation import default_similarity
 from hilight_jax.formats.exporting.lora import merge_lazily
 from hilight_jax.models import hilight, video_text
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.lora import COLLECTION
 from hilight_jax.models.video_text import DualEncoderConfig
 from hilight_jax.runs.provenance import lazy_part, read_provenance

@@ -26,7 +26,7 @@ from hilight_jax.formats.exporting.huggingface_configs import clip_vision_sizes,
 from hilight_jax.formats.safetensors_files import SHARD_BYTES, write_shards
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 
 # HiLight's pinned version, which its files name.
 _TRANSFORMERS = "4.38.0"

@@ -11,7 +11,7 @@ from hilight_jax.data.conversations.words import Things
 from hilight_jax.formats.exporting.words_json import WORDS
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.layers import LAYER_NORM_EPSILON
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.word_tracks import WordTracksConfig

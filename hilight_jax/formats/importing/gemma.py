@@ -15,7 +15,7 @@ from hilight_jax.formats.checkpoint_files import Foreign
 from hilight_jax.formats.importing.imported_model import Imported, set_aside
 from hilight_jax.models import hilight, lora
 from hilight_jax.models.gemma_config import GemmaConfig, gemma_config_from_json
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.token_mining_config import TokenMiningConfig
 

@@ -13,7 +13,7 @@ from hilight_jax.formats.importing import clip, gemma
 from hilight_jax.formats.importing.imported_model import Imported, renamed, set_aside, shape_of
 from hilight_jax.models import hilight as hilight_model
 from hilight_jax.models import lora
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.token_mining_config import TokenMiningConfig
 
 # HiLight pins this version of transformers.

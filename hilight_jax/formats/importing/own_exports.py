@@ -15,7 +15,7 @@ from hilight_jax.formats.importing.imported_model import Imported, set_aside
 from hilight_jax.formats.mapping import import_weights
 from hilight_jax.models import hilight as hilight_model
 from hilight_jax.models import lora, video_text
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.video_text import DualEncoderConfig
 
 RECORD = "hilight_jax.json"

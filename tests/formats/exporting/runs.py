@@ -8,7 +8,7 @@ from hilight_jax.formats.importing.imported_model import Imported
 from hilight_jax.formats.importing.workdirs import write_run
 from hilight_jax.models import hilight, video_text
 from hilight_jax.models.clip import TextConfig
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.lora import LoraConfig
 from hilight_jax.models.word_tracks import WordTracksConfig

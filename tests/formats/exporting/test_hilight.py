@@ -24,7 +24,7 @@ from hilight_jax.formats.exporting.hilight import check, write_hilight
 from hilight_jax.formats.importing.hilight import ChatFiles, find_files, find_tokenizer, import_hilight
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.long_clip import FrameConfig, LongClipConfig, LongTextConfig
 from hilight_jax.models.long_clip import param_shapes as long_clip_shapes
 from hilight_jax.models.token_mining_config import TokenMiningConfig

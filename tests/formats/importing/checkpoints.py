@@ -16,7 +16,7 @@ from hilight_jax.models import video_text
 from hilight_jax.models.clip import TextConfig
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.long_clip import FrameConfig, LongClipConfig, LongTextConfig
 from hilight_jax.models.token_mining_config import TokenMiningConfig

@@ -29,7 +29,8 @@ from hilight_jax.formats.importing import clip, hilight
 from hilight_jax.formats.torch_files import write_torch_file
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import GemmaConfig, gemma_config_from_json
-from hilight_jax.models.hilight import HiLightConfig, param_shapes
+from hilight_jax.models.hilight import param_shapes
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.token_mining_config import TokenMiningConfig
 from tests.data.conversations.tiny_gemma import PATH as TOKENIZER

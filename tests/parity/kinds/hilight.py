@@ -17,7 +17,8 @@ from hilight_jax.losses.next_token import next_token
 from hilight_jax.models.clip_vip import VisionConfig
 from hilight_jax.models.gemma_config import gemma_config_from_json
 from hilight_jax.models.gemma_decoding import init_cache
-from hilight_jax.models.hilight import HiLight, HiLightConfig, param_shapes
+from hilight_jax.models.hilight import HiLight, param_shapes
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.long_clip import FrameConfig
 from hilight_jax.models.token_mining_config import TokenMiningConfig
