@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.local_heads import map_features
 from hilight_jax.models.word_tracks import (
