@@ -18,21 +18,24 @@ from hilight_jax.data.frame_sampling import KeyFrameConfig
 from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder
 from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.exporting.reference_outputs import fixed_clip
-from hilight_jax.formats.exporting.stablehlo import chat_programs, encoder_programs, unstack, write_stablehlo
+from hilight_jax.formats.exporting.stablehlo import unstack, write_stablehlo
 from hilight_jax.formats.exporting.stablehlo_loader import Model
+from hilight_jax.formats.exporting.stablehlo_programs import chat_programs, encoder_programs
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.models import hilight, video_text
-from hilight_jax.models.clip import normalise
-from hilight_jax.models.hilight import HiLightConfig
+from hilight_jax.models.clip import TextConfig, normalise
+from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.layers import ComputeConfig
 from hilight_jax.models.local_heads import LocalHeadsConfig
 from hilight_jax.models.video_text import DualEncoder, DualEncoderConfig
+from hilight_jax.models.word_tracks import WordTracksConfig
 from tests.formats.exporting import runs
 from tests.formats.importing import checkpoints
 
 LENGTH = 32
+WORD_TRACKS = {"text": TextConfig(), "local": LocalHeadsConfig(), "word_tracks": WordTracksConfig()}
 # What a user does, in a process that cannot import this package.
 PROGRAM = """
 import sys
@@ -248,11 +251,16 @@ def test_an_encoder_gives_embeddings_and_local_features(tmp_path, local):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantized", [False, True], ids=["float32", "8 bits"])
-def test_the_real_size_is_lowered_without_reading_a_weight(quantized):
-    config = HiLightConfig()
+@pytest.mark.parametrize(
+    ("quantized", "parts"),
+    [(False, {}), (True, {}), (True, WORD_TRACKS)],
+    ids=["float32", "8 bits", "8 bits, word tracks"],
+)
+def test_the_real_size_is_lowered_without_reading_a_weight(quantized, parts):
+    config = HiLightConfig(**parts)
     params = unread(hilight.param_shapes(config))
-    model = ExportedChat(config, params, ConversationDataConfig(), checkpoints.TOKENIZER)
+    data = ConversationDataConfig(things=runs.THINGS, num_video_tokens=386) if parts else ConversationDataConfig()
+    model = ExportedChat(config, params, data, checkpoints.TOKENIZER)
     unstacked = unstack(model.params)
     weights = flatten(quantize(unstacked).params if quantized else unstacked)
     assert sum(x.dtype == np.int8 for x in weights.values()) == (18 * 7 + 1 if quantized else 0)

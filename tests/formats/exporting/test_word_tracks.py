@@ -25,6 +25,7 @@ from hilight_jax.formats.huggingface_names import chat_from_huggingface
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
+from tests.data.clips import encode
 from tests.data.conversations.tiny_gemma import TOKENIZER
 from tests.formats.exporting.chat_directory import THINGS, TRACKED_DATA, VIDEO_TOKEN, load, tracked, write
 from tests.formats.exporting.test_stablehlo import PROGRAM, widened
@@ -155,6 +156,26 @@ def test_transformers_gives_the_trained_models_logits_and_answers_from_the_plain
     assert answers_of(model, inputs, use_cache=False) == answers
     silent = inputs | {"word_rows": inputs["word_rows"] * 0}
     assert (np.abs(run(model, silent) - logits).max(axis=1)[1:] > 1e-2).all()
+
+
+@pytest.mark.torch
+def test_a_video_file_and_a_question_are_enough(written, tmp_path):
+    model, processor, _ = written
+    encode(np.repeat(CLIPS[0], 2, axis=0).repeat(4, axis=1).repeat(4, axis=2), path=tmp_path / "film.mp4")
+    content = [
+        {"type": "video", "path": str(tmp_path / "film.mp4")},
+        {"type": "text", "text": "Is the red ball there?"},
+    ]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    ids = ids_of(("<video>\nIs the red ball there?",))
+    assert inputs["word_rows"].tolist() == [WordFinder(TOKENIZER, THINGS)(ids).rows.tolist()]
+    assert inputs["word_rows"].any() and model.generate(**inputs, max_new_tokens=2).shape[0] == 1
 
 
 @pytest.mark.torch
