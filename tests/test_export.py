@@ -58,7 +58,6 @@ def assert_comes_back(workdir, directory, back, merge=True):
         ("lora", "huggingface", False),
         ("single", "huggingface", True),
         ("tracked", "huggingface", True),
-        ("tracked", "stablehlo", True),
         ("lora", "stablehlo", True),
         ("encoder", "stablehlo", True),
         ("encoder", "encoder", True),
