@@ -18,7 +18,7 @@ from hilight_jax.core.lazy import lazy
 from hilight_jax.core.sharding import storage_axes
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.formats.importing.imported_model import Imported
-from hilight_jax.models import hilight, long_clip, video_text
+from hilight_jax.models import hilight_config, long_clip, video_text
 from hilight_jax.runs.ancestry import ANCESTRY, converted
 from hilight_jax.stages.chat_parts import TOKENIZER
 from hilight_jax.stages.load_config import build_run
@@ -73,7 +73,7 @@ def write_run(
         if tokenizer:
             shutil.copyfile(tokenizer, partial / TOKENIZER)
         store = Store(partial / "checkpoints")
-        rules = _RULES.get(imported.stage, hilight.PARTITION_RULES)
+        rules = _RULES.get(imported.stage, hilight_config.PARTITION_RULES)
         pieces = storage_axes(trees.flatten(params), rules, shards, _WORTH_CUTTING) if shards > 1 else {}
         params, position = with_progress(params, "converting"), {"step": 0, "examples": 0, "seed": 0}
         store.save(0, params, None, position, to_dict(run), pieces=pieces)
