@@ -133,12 +133,17 @@ def grouped_attention(
     batch, length, heads, head_dim = q.shape
     kv_heads = k.shape[2]
     precise = jnp.promote_types(q.dtype, jnp.float32)
-    q = (q * head_dim**-0.5).reshape(batch, length, kv_heads, heads // kv_heads, head_dim)
-    scores = jnp.einsum("BLKGH,BSKH->BKGLS", q, k, preferred_element_type=precise)
+    q = (q * head_dim**-0.5).reshape(batch, length, kv_heads, -1, head_dim).transpose(0, 2, 3, 1, 4)
+    k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)
+    queries = q.reshape(batch, kv_heads, -1, head_dim)  # G * L of a key head: one product, not copied on a CPU.
+    scores = jnp.einsum("BKLH,BKSH->BKLS", queries, k, preferred_element_type=precise).reshape(*q.shape[:4], -1)
     scores = jnp.where(visible[:, None, None], scores, jnp.finfo(precise).min)
-    weights = jax.nn.softmax(scores, axis=-1)
-    out = jnp.einsum("BKGLS,BSKH->BLKGH", weights.astype(v.dtype), v)
-    return out.reshape(batch, length, heads, head_dim), weights.reshape(batch, heads, length, -1)
+    shares = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
+    total = jnp.sum(shares, axis=-1, keepdims=True)  # Divides the H values of a query and not its S weights.
+    rows = shares.astype(v.dtype).reshape(*queries.shape[:3], -1)
+    out = jnp.einsum("BKLS,BKSH->BKLH", rows, v, preferred_element_type=precise).reshape(q.shape) / total
+    out = out.astype(v.dtype).transpose(0, 3, 1, 2, 4).reshape(batch, length, heads, head_dim)
+    return out, (shares / total).reshape(batch, heads, length, -1)
 
 
 def causal_visibility(key_mask: Bool[Array, "B S"], first_slot: Array | int, length: int) -> Bool[Array, "B L S"]:
