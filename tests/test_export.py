@@ -99,6 +99,7 @@ def test_the_original_layout_is_verified_by_reading_it_again(places, tmp_path):
     assert export.main(["--verify", str(tmp_path / "out")]) == 0
 
 
+@pytest.mark.slow
 def test_verify_asks_a_question_whose_words_carry_something(places, tmp_path, capsys):
     record = exported(places / "tracked", tmp_path / "out", "stablehlo")
     assert record["data"]["things"] == list(runs.THINGS)

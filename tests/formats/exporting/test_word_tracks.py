@@ -84,6 +84,7 @@ def test_programs_find_the_words_without_this_package(trained, tmp_path):
     assert found["all_answers"].tolist() == answers
 
 
+@pytest.mark.slow
 def test_half_precision_programs_carry_words_too(tmp_path):
     model = tracked(dtype="bfloat16")
     write_stablehlo(model, tmp_path)
@@ -97,6 +98,7 @@ def test_half_precision_programs_carry_words_too(tmp_path):
         loaded.words([2], [shown] * 3, 14)
 
 
+@pytest.mark.slow
 def test_rows_of_things_in_8_bits_are_made_of_the_rounded_embeddings(tmp_path):
     model = tracked()
     write_stablehlo(model, tmp_path, quantized=True)
