@@ -16,8 +16,9 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
 
 Arguments, applied in this order: `setting=0..4` (settings of the HiLight paper; 0 is no local loss),
 `contrast=within_clip|across_clips|both`, `mask=none|padding|content`, `levels=embedding|last|embedding+last`,
-`queries=tokens|objects`, `exclude=none|same_objects`. The paper (arXiv 2407.07325) has four settings, all on features
-before the projectors:
+`queries=tokens|objects`, `exclude=none|same_objects`, `swaps=0..3` (a clip's false captions join the candidates of its
+video; `evaluate` prints how often the true one is above). The paper (arXiv 2407.07325) has four settings, all on
+features before the projectors:
 
     1  after the last block, without a language mask        3  embedding layers, with it
     2  after the last block, with it (this is CLIP-ViP+)    4  every block, weights rising from 0.1 to 1, with it
@@ -78,6 +79,12 @@ def set_exclude(config: ConfigDict, value: str) -> None:
     config.loss.local.mask_false_negatives = value == "same_objects"
 
 
+def set_swaps(config: ConfigDict, value: str) -> None:
+    """Takes up to so many false captions of each clip; a world that writes them, such as demo-v2, has three."""
+    common.check_choice("swaps", value, ("0", "1", "2", "3"))
+    config.data.swaps = int(value)
+
+
 ARGUMENTS = {
     "setting": set_setting,
     "contrast": set_contrast,
@@ -85,6 +92,7 @@ ARGUMENTS = {
     "levels": set_levels,
     "queries": set_queries,
     "exclude": set_exclude,
+    "swaps": set_swaps,
 }
 
 

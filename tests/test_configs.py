@@ -40,11 +40,20 @@ def test_arguments_do_not_depend_on_their_order():
         ("demo,settings=2", "'settings' is not an argument. Did you mean 'setting'"),
         ("demo,setting=5", "setting=5 is not one of"),
         ("demo,exclude=all", "exclude=all is not one of"),
+        ("demo,swaps=4", "swaps=4 is not one of 0, 1, 2, 3"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(argument, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_config(f"configs/encoder.py:{argument}")
+
+
+def test_swaps_are_for_the_loss_of_one_text_a_clip():
+    assert load_config("configs/encoder.py:demo").data.swaps == 0
+    assert load_config("configs/encoder.py:demo,swaps=2").data.swaps == 2
+    pretraining = ("--config.loss.contrast=nce_vsc_fc", "--config.data.frame_captions=true")
+    with pytest.raises(ConfigError, match="config.data.swaps is 2, but config.loss.contrast='nce_vsc_fc' has no place"):
+        load_config("configs/encoder.py:demo,swaps=2", pretraining)
 
 
 def test_the_real_encoder_has_the_published_number_of_parameters():

@@ -23,7 +23,8 @@ FEWEST_ROUNDS = 3
 # One token in so many is a query of the local loss. The demo's captions have four queries in 48 positions, because
 # the loss reads content words only and takes all that name one thing together.
 TOKENS_PER_QUERY = 8
-WORDS = {"text_ids": "text", "caption_ids": "text", "ids": "gemma", "labels": "gemma"}  # And whose vocabulary.
+# Arrays of words, and whose vocabulary they are of.
+WORDS = {"text_ids": "text", "caption_ids": "text", "swap_ids": "text", "ids": "gemma", "labels": "gemma"}
 
 
 def measure(config: RunConfig, batch_size: int | None, steps: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hilight_jax.data.config import DataConfig
 from hilight_jax.data.frame_sampling import middle_index, sample_indices
 from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows, empty_rows
 from hilight_jax.data.records import Caption, Record, Source, object_id
+from hilight_jax.data.swaps import choose_swaps, read_swaps
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import VideoError
 
@@ -34,7 +35,8 @@ class ClipLoader:
     A batch is a dict of arrays with B rows: ``video`` uint8 [B, F, Y, X, C]; ``text_ids`` int32, ``text_mask`` and
     ``local_mask`` bool, ``token_object`` int32, all [B, L]; ``clip_objects`` int32 [B, O]; ``index`` int64, ``valid``,
     ``replaced`` and ``truncated`` bool, all [B]; with frame captions also ``frame`` uint8 [B, 1, Y, X, C],
-    ``caption_ids`` and ``caption_mask`` [B, L].
+    ``caption_ids`` and ``caption_mask`` [B, L]; with swaps also ``swap_ids`` int32 [B, swaps, L] and ``swap_mask``
+    bool [B, swaps], False where a clip has fewer.
     """
 
     def __init__(self, config: DataConfig, source: Source, seed: int):
@@ -86,6 +88,9 @@ class ClipLoader:
             batch["frame"] = np.zeros((size, 1, *frame), np.uint8)
             batch["caption_ids"] = np.zeros((size, config.text_length), np.int32)
             batch["caption_mask"] = np.zeros((size, config.text_length), bool)
+        if config.swaps:
+            batch["swap_ids"] = np.zeros((size, config.swaps, config.text_length), np.int32)
+            batch["swap_mask"] = np.zeros((size, config.swaps), bool)
         return batch
 
     def _train_row(self, batch: Batch, row: int, index: int, epoch: int) -> None:
@@ -130,6 +135,8 @@ class ClipLoader:
             frame_tokens = self._tokenizer(record.frame_caption.caption.text)
             batch["caption_ids"][row], batch["caption_mask"][row] = frame_tokens.ids, frame_tokens.mask
         self._fill_text(batch, row, caption)
+        if self._config.swaps:
+            self._fill_swaps(batch, row, record, caption, rng)
         objects = visible_objects(record.labels, indices)
         batch["clip_objects"][row, : len(objects)] = objects
 
@@ -157,6 +164,16 @@ class ClipLoader:
         batch["local_mask"][row] = language_mask.local_mask(self._config.language_mask, caption, tokens)
         batch["token_object"][row] = language_mask.token_objects(caption, tokens)
         batch["truncated"][row] = tokens.truncated
+
+    def _fill_swaps(
+        self, batch: Batch, row: int, record: Record, caption: Caption, rng: np.random.Generator | None
+    ) -> None:
+        """Fills in false captions. One that is cut is left out, since what is left of it may be true."""
+        swaps, shown = read_swaps(record, self._source.name), record.captions.index(caption)
+        for place, swap in enumerate(choose_swaps(swaps, shown, self._config.swaps, rng)):
+            tokens = self._tokenizer(swap.text)
+            if not tokens.truncated:
+                batch["swap_ids"][row, place], batch["swap_mask"][row, place] = tokens.ids, True
 
 
 def _one_caption(record: Record, rng: np.random.Generator | None) -> Caption:

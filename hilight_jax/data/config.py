@@ -11,6 +11,7 @@ _LOWEST = {
     "num_frames": 1,
     "image_size": 1,
     "text_length": 3,
+    "swaps": 0,
     "num_video_tokens": 1,
     "max_length": 8,
     "length_group": 1,
@@ -66,6 +67,7 @@ class DataConfig(InputConfig):
       language_mask: Tokens of the local loss: ``none``, ``padding`` or ``content``.
       sampling: Frames of a training clip: ``uniform`` or ``jittered``; evaluation is always uniform.
       frame_captions: Also give one frame of each clip with its own caption.
+      swaps: False captions of each clip, from its label ``swaps``, at most; 0 gives none.
     """
 
     num_frames: int = 12
@@ -73,6 +75,7 @@ class DataConfig(InputConfig):
     language_mask: str = "content"
     sampling: str = "uniform"
     frame_captions: bool = False
+    swaps: int = 0
 
     def __post_init__(self):
         """Checks every value."""

@@ -27,6 +27,7 @@ from hilight_jax.evals.grounding import MIN_VISIBLE, REACH, Grid
 from hilight_jax.evals.named_words import NamedWord, WordScorer, known_things, naming_spans, word_class
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
 from hilight_jax.evals.similarity import word_vectors
+from hilight_jax.evals.swapped_captions import compare_with_swaps, encode_swaps
 from hilight_jax.models.local_heads import map_features
 from hilight_jax.ops.word_scores import WORD_WEIGHT, best_cosines, mean_over_things, thing_vectors
 
@@ -52,6 +53,7 @@ class Captions(NamedTuple):
 
     embeds: np.ndarray  # [num_texts, E]
     clip: np.ndarray  # [num_texts], number of the record
+    number: np.ndarray  # [num_texts], number of the caption in its record
     words: list[NamedWord]
     unread_words: int  # cut off with the end of a long caption
     things: np.ndarray  # [num_things, E], unit vectors of all that the captions name, in their order
@@ -77,9 +79,10 @@ def evaluate_encoder(
     that of the run's local loss; `batch_size` is by default the configuration's `eval_batch_size`.
 
     Returns:
-      `{'clips', 'captions', 'skipped': [{'id', 'reason'}], 'retrieval': ..., 'grounding': ...}`, see
-      `retrieval_metrics` and `summarise_grounding`; ready for JSON. 'grounding' also has 'levels': where several levels
-      are tapped, the pointing of the class 'ball' by the maps of each alone.
+      `{'clips', 'captions', 'skipped': [{'id', 'reason'}], 'retrieval': ..., 'swaps': ..., 'grounding': ...}`, see
+      `retrieval_metrics`, `compare_with_swaps` (None where the labels keep no false captions) and
+      `summarise_grounding`; ready for JSON. 'grounding' also has 'levels': where several levels are tapped, the
+      pointing of the class 'ball' by the maps of each alone.
 
     Raises:
       DataError: no clip is left to evaluate.
@@ -92,13 +95,15 @@ def evaluate_encoder(
     quarantine = read_quarantine(data.quarantine, source.name) if data.quarantine else frozenset()
     with_words = bool(config.model.local.levels)
     captions = encode_captions(encoder, source, num_clips, batch_size, similarity, quarantine)
+    tokenizer = ClipTokenizer(data.text_length)
+    swapped = encode_swaps(encoder.encode_text, source, num_clips, batch_size, tokenizer, quarantine)
     scorer = WordScorer(captions.words, encoder.level_weights, similarity, patch_grid(config))
     progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
     embeds: dict[int, np.ndarray] = {}
     words: list[np.ndarray] = []
     skipped: list[int] = []
-    without_frames = dataclasses.replace(data, frame_captions=False)
-    pipeline = Pipeline(without_frames, source, ClipLoader(without_frames, source, seed=0))
+    videos_alone = dataclasses.replace(data, frame_captions=False, swaps=0)
+    pipeline = Pipeline(videos_alone, source, ClipLoader(videos_alone, source, seed=0))
     with pipeline.eval_batches(batch_size) as batches:
         for batch in itertools.islice(batches, -(-num_clips // batch_size)):
             out = encoder.encode_video(batch["video"])
@@ -124,6 +129,8 @@ def evaluate_encoder(
     row_of_clip = {index: row for row, index in enumerate(embeds)}
     usable = np.array([index in embeds for index in captions.clip])
     clip_of_text = np.array([row_of_clip[index] for index in captions.clip[usable]])
+    numbers = zip(captions.clip.tolist(), captions.number.tolist(), strict=True)
+    by_number = dict(zip(numbers, captions.embeds, strict=True))
     settings = {"similarity": similarity, "reach": REACH, "min_visible": MIN_VISIBLE}
     names, pointing = level_names(encoder), scorer.pointing_of_levels()
     levels = dict(zip(names, pointing, strict=True)) if pointing and len(names) > 1 else {}
@@ -142,6 +149,7 @@ def evaluate_encoder(
             word_weight,
             shortlist,
         ),
+        "swaps": None if swapped is None else compare_with_swaps(swapped, by_number, embeds),
         "grounding": {**settings, "unread_words": captions.unread_words, **scorer.summary(), "levels": levels},
     }
 
@@ -156,16 +164,17 @@ def encode_captions(
 ) -> Captions:
     """Encodes every caption of the first clips, without those in the quarantine, and the words that name things."""
     tokenizer = ClipTokenizer(encoder.config.data.text_length)
-    embeds, clip_of_text, words, unread = [], [], [], 0
+    embeds, clip_of_text, number_of_text, words, unread = [], [], [], [], 0
     weights, things_of_text = encoder.level_weights, []
     texts = _texts(source, num_clips, tokenizer, quarantine)
     while batch := list(itertools.islice(texts, batch_size)):
-        rows = [tokens for _, _, tokens, _ in batch] + [batch[-1][2]] * (batch_size - len(batch))
+        rows = [tokens for *_, tokens, _ in batch] + [batch[-1][3]] * (batch_size - len(batch))
         out = encoder.encode_text(np.stack([row.ids for row in rows]), np.stack([row.mask for row in rows]))
         embeds.append(out["text_embeds"][: len(batch)])
         features = np.asarray(map_features(out["text_local"], weights))
-        for row, (index, caption, tokens, things) in enumerate(batch):
+        for row, (index, number, caption, tokens, things) in enumerate(batch):
             clip_of_text.append(index)
+            number_of_text.append(number)
             things_of_text.append(thing_vectors(features[row], named_things(caption, tokens)))
             local = [level[row] for level in out["text_local"]]
             for span, positions in naming_spans(caption, tokens):
@@ -176,19 +185,20 @@ def encode_captions(
     stacked = np.concatenate(embeds) if embeds else np.zeros((0, 1))
     vectors = np.concatenate(things_of_text) if things_of_text else np.zeros((0, 1))
     num_things = np.array([len(named) for named in things_of_text], int)
-    return Captions(stacked, np.array(clip_of_text, int), words, unread, vectors, num_things)
+    of_text = np.array(clip_of_text, int), np.array(number_of_text, int)
+    return Captions(stacked, *of_text, words, unread, vectors, num_things)
 
 
 def _texts(source, num_clips, tokenizer, quarantine):
-    """Yields (clip, caption, tokens, names of the things whose place is known)."""
+    """Yields (clip, number of the caption, caption, tokens, names of the things whose place is known)."""
     for index in range(num_clips):
         record = source[index]
         if record.id in quarantine:
             continue
         things = set((record.labels or {}).get("objects") or {})
-        for caption in record.captions:
+        for number, caption in enumerate(record.captions):
             if caption.text.strip():
-                yield index, caption, tokenizer(caption.text), things
+                yield index, number, caption, tokenizer(caption.text), things
 
 
 def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
@@ -201,6 +211,8 @@ def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
         for direction, ranks in result["retrieval"].get(way, {}).items():
             figures |= {f"{prefix}/{direction}{suffix}_r{k}": ranks[f"R@{k}"] for k in RECALLS}
             figures[f"{prefix}/{direction}{suffix}_median_rank"] = ranks["median_rank"]
+    if swaps := result.get("swaps"):
+        figures |= {f"{prefix}/swaps_{name}": swaps[name] for name in ("right", "other_clip")}
     names = ("pointing", "area_chance", "random_ball", "any_ball", "shuffled_word", "soft_iou")
     for (kind, group), name in itertools.product(result["grounding"]["classes"].items(), names):
         figures[f"{prefix}/{kind}_{name}"] = group[name]

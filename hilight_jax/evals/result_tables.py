@@ -29,6 +29,7 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
             figures = [f"{ranks[name]:.3f}" for name in _RECALL_NAMES]
             ends = [f"{ranks['median_rank']:g}", f"{ranks['mean_rank']:.1f}"]
             lines.append(_encoder_row(f"{direction.replace('_', ' ')}, {way}", (*figures, *ends)))
+    lines += _swaps(result.get("swaps"))
     classes = result["grounding"]["classes"]
     if not classes:
         return "\n".join([*lines, "", "grounding: not run, the captions name no thing whose place is known", ""])
@@ -45,6 +46,17 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
         controls = [f"{classes['ball'][name]:.3f}" for name in ("area_chance", "random_ball")]
         lines += [_encoder_row(name, (f"{pointing:.3f}", *controls)) for name, pointing in levels.items()]
     return "\n".join([*lines, *_places(result["grounding"].get("places")), ""])
+
+
+def _swaps(swaps: Mapping[str, Any] | None) -> list[str]:
+    """Captions against false ones that differ in two balls."""
+    if swaps is None:
+        return []
+    low, high = swaps["interval"]
+    figures = (f"{swaps['right']:.3f}", f"{low:.2f}-{high:.2f}", "0.500", f"{swaps['other_clip']:.3f}")
+    columns = ("right", "95 %", "chance", "other clip", "pairs")
+    row = _encoder_row("caption above its swap", (*figures, str(swaps["pairs"])))
+    return ["", _encoder_row("swapped balls", columns), row]
 
 
 def _places(places: Mapping[str, Any] | None) -> list[str]:

@@ -4,6 +4,11 @@
 Long-CLIP. CLIP-ViP sums the directions of a loss, where ``clip_loss`` of CLIP averages them. All learn the scale as its
 logarithm. One device is a mesh of one.
 
+Swaps, false captions of a clip that tell the same of other balls, join the candidates of that clip's video in ``nce``.
+Other clips do not meet them, so they stay on their device. They have no weight of their own: a softmax bounds the pull
+of each by the probability that it takes, and their number sets their share. One that cannot be told from the caption
+takes at most half of it.
+
 Each kind of embeddings is gathered once, and both directions of a loss read the gathered arrays: a device compares its
 texts with all videos and its videos with all texts, so that no logits are communicated. In the backward pass the gather
 becomes one sum that leaves every device the gradients of its own rows.
@@ -28,7 +33,12 @@ PerRow = Callable[[Embeds, Embeds, Array, Array], Array]
 
 
 def contrastive_loss(
-    per_row: PerRow, embeds: Mapping[str, Float[Array, "B E"]], log_scale: Float[Array, ""], mesh: Mesh, chunk: int = 0
+    per_row: PerRow,
+    embeds: Mapping[str, Float[Array, "B E"]],
+    log_scale: Float[Array, ""],
+    mesh: Mesh,
+    chunk: int = 0,
+    swaps: tuple[Float[Array, "B swaps E"], Bool[Array, "B swaps"]] | None = None,
 ) -> Mean:
     """The sum of a loss over the global batch, and the batch size; replicated.
 
@@ -38,6 +48,8 @@ def contrastive_loss(
       log_scale: Logarithm of the inverse temperature, replicated.
       mesh: The mesh of ``core.mesh``.
       chunk: Rows of a device whose logits exist at a time; they are computed again for the gradient. 0 keeps all.
+      swaps: Embeddings of each clip's own false captions, unit vectors, and True for those that there are; ``per_row``
+        finds them as ``swaps`` and ``swap_mask`` among its rows. They are not gathered.
 
     Raises:
       ConfigError: At trace time, when the devices do not divide the batch.
@@ -50,7 +62,7 @@ def contrastive_loss(
         )
 
     def summed(rows: Embeds, log_scale: Array) -> Array:
-        gathered = {name: jax.lax.all_gather(x, BATCH_AXES, tiled=True) for name, x in rows.items()}
+        gathered = {name: jax.lax.all_gather(rows[name], BATCH_AXES, tiled=True) for name in embeds}
         local = size // batch_shards(mesh)
         number = jax.lax.axis_index(BATCH_AXES) * local + jnp.arange(local)
         scale = jnp.exp(log_scale)
@@ -69,15 +81,25 @@ def contrastive_loss(
 
     split, whole = PartitionSpec(BATCH_AXES), PartitionSpec()
     run = jax.shard_map(summed, mesh=mesh, in_specs=(split, whole), out_specs=whole)
-    total = run({name: at_least_float32(x) for name, x in embeds.items()}, at_least_float32(log_scale))
+    rows = {name: at_least_float32(x) for name, x in embeds.items()}
+    if swaps is not None:
+        rows |= {"swaps": at_least_float32(swaps[0]), "swap_mask": swaps[1]}
+    total = run(rows, at_least_float32(log_scale))
     return Mean(total, jnp.asarray(size, total.dtype))
 
 
 def nce(rows: Embeds, gathered: Embeds, own: Bool[Array, "rows B"], scale: Float[Array, ""]) -> Array:
-    """``NCELearnableTempLoss``, the fine-tuning loss: cross entropy ``video`` to ``text`` and back, summed."""
+    """``NCELearnableTempLoss``, the fine-tuning loss: cross entropy ``video`` to ``text`` and back, summed.
+
+    With ``swaps`` a video has its own false captions among its candidates.
+    """
     to_text = _logits(rows["video"], gathered["text"], scale)
     to_video = _logits(rows["text"], gathered["video"], scale)
-    return _cross_entropies(to_text, own) + _cross_entropies(to_video, own)
+    false = None
+    if "swaps" in rows:
+        logits = jnp.sum(rows["video"][:, None] * rows["swaps"], axis=-1) * scale
+        false = jnp.where(rows["swap_mask"], logits, -jnp.inf)
+    return _cross_entropies(to_text, own, false) + _cross_entropies(to_video, own)
 
 
 def nce_vsc_fc(rows: Embeds, gathered: Embeds, own: Bool[Array, "rows B"], scale: Float[Array, ""]) -> Array:
@@ -92,7 +114,8 @@ def nce_vsc_fc(rows: Embeds, gathered: Embeds, own: Bool[Array, "rows B"], scale
         return _logits(rows[query], gathered[key], scale)
 
     subtitles, captions = between("video", "subtitle"), between("video", "caption")
-    from_video = _cross_entropies(subtitles, own, captions) + _cross_entropies(captions, own, subtitles)
+    other_subtitles, other_captions = (jnp.where(own, -jnp.inf, x) for x in (subtitles, captions))
+    from_video = _cross_entropies(subtitles, own, other_captions) + _cross_entropies(captions, own, other_subtitles)
     pairs = (("subtitle", "video"), ("caption", "video"), ("frame", "caption"), ("caption", "frame"))
     return from_video + sum(_cross_entropies(between(*pair), own) for pair in pairs)
 
@@ -125,10 +148,8 @@ def _logits(queries: Float[Array, "rows E"], keys: Float[Array, "B E"], scale: F
 
 
 def _cross_entropies(logits: Array, own: Array, more_negatives: Array | None = None) -> Array:
-    """Cross entropy of every row against its own column; other columns of ``more_negatives`` join the candidates."""
-    candidates = logits
-    if more_negatives is not None:
-        candidates = jnp.concatenate([logits, jnp.where(own, -jnp.inf, more_negatives)], axis=1)
+    """Cross entropy of every row against its own column; finite logits of ``more_negatives`` join the candidates."""
+    candidates = logits if more_negatives is None else jnp.concatenate([logits, more_negatives], axis=1)
     return jax.nn.logsumexp(candidates, axis=1) - _positive(logits, own)
 
 

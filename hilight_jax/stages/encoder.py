@@ -66,8 +66,13 @@ class EncoderObjective(Objective):
             caption = run("encode_text", batch["caption_ids"], batch["caption_mask"])["text_embeds"]
             frame = run("encode_video", normalise(batch["frame"]))["video_embeds"]
             embeds = {"video": embeds["video"], "subtitle": embeds["text"], "caption": caption, "frame": frame}
+        swaps = None
+        if self.config.data.swaps:  # Padding need not be hidden, since a text is pooled at its end.
+            ids = batch["swap_ids"]
+            false = run("encode_text", ids.reshape(-1, ids.shape[2]))["text_embeds"]
+            swaps = false.reshape(*ids.shape[:2], -1), batch["swap_mask"]
         per_row, chunk = contrastive.LOSSES[contrast], self.config.loss.contrast_chunk
-        terms = {contrast: contrastive.contrastive_loss(per_row, embeds, out["logit_scale"], self.mesh, chunk)}
+        terms = {contrast: contrastive.contrastive_loss(per_row, embeds, out["logit_scale"], self.mesh, chunk, swaps)}
         if self.has_local:
             terms |= local.local_loss(
                 self.config.loss.local,
@@ -112,6 +117,9 @@ class EncoderObjective(Objective):
         }
         if data.frame_captions:
             batch |= {"frame": video[:, :1], "caption_ids": ids, "caption_mask": ids > 0}
+        if data.swaps:
+            false = np.repeat(ids[:, None], data.swaps, axis=1)
+            batch |= {"swap_ids": false, "swap_mask": np.ones(false.shape[:2], bool)}
         return batch
 
 

@@ -56,5 +56,10 @@ class EncoderTrainConfig(RunConfig):
         check(self, "config.", lambda x: x >= 0, "at least 0; 0 takes all rows at once", "loss.contrast_chunk")
         if self.loss.contrast == "nce_vsc_fc" and not self.data.frame_captions:
             raise ConfigError("config.loss.contrast='nce_vsc_fc' needs config.data.frame_captions=true.")
+        if self.data.swaps and self.loss.contrast != "nce":
+            raise ConfigError(
+                f"config.data.swaps is {self.data.swaps}, but config.loss.contrast='{self.loss.contrast}' has no place "
+                "for false captions; set it to 'nce', or swaps to 0."
+            )
         check_same(self, "config.", "data.image_size", "model.vision.image_size")
         check_texts(self)

@@ -36,7 +36,8 @@ def encoder_step_flops(config: EncoderTrainConfig) -> int:
         per_clip += local_flops(model, config.data.num_frames, length)
     if config.loss.contrast == "nce_vsc_fc":
         per_clip += video_flops(model.vision, 1) + text_flops(model.text, length) + projection_flops(model)
-    return 3 * config.batch_size * per_clip
+    per_swap = text_flops(model.text, length) + _product(1, model.text.width, model.embed_dim)
+    return 3 * config.batch_size * (per_clip + config.data.swaps * per_swap)
 
 
 def video_flops(config: VisionConfig, num_frames: int) -> int:

@@ -22,6 +22,7 @@ NAMES = {
 }
 PER_ROW = LOSSES | {"smoothed": functools.partial(smoothed, smoothing=0.1)}
 BATCH, WIDTH = 24, 5
+SWAP_MASK = np.arange(BATCH * 2).reshape(BATCH, 2) % 3 > 0  # Two, one or the other of two false captions of a clip.
 # Cross entropy of a positive of logit 1 against one, or two, negatives of logit 0.
 ONE_NEGATIVE = math.log(1 + math.exp(-1))
 TWO_NEGATIVES = math.log(1 + 2 * math.exp(-1))
@@ -60,6 +61,37 @@ def test_the_own_caption_is_no_negative_of_the_own_subtitle():
     assert with_own[0, 0] < 0, "moving a caption towards its own video must lower the loss"
 
 
+def with_swaps(swaps, mask, video=None, text=None):
+    """``nce`` of two clips, by default the unit vectors of the plane, with one false caption each."""
+    embeds = {"video": jnp.eye(2) if video is None else video, "text": jnp.eye(2) if text is None else text}
+    mesh, swaps = make_mesh(devices=jax.devices()[:1]), jnp.asarray(swaps, jnp.float32)[:, None]
+    mask = jnp.asarray(mask)[:, None]
+    return check_shapes(contrastive_loss)(LOSSES["nce"], embeds, jnp.float32(0), mesh, swaps=(swaps, mask))
+
+
+def test_a_swap_joins_the_candidates_of_its_own_clip_alone():
+    """The first clip's swap equals its caption, so that logit 1 stands against 0 and 1; the second clip has none."""
+    mean = with_swaps([[1, 0], [1, 0]], [True, False])
+    to_text = math.log(2 * math.e + 1) - 1
+    np.testing.assert_allclose(mean.sum, to_text + ONE_NEGATIVE + 2 * ONE_NEGATIVE, rtol=1e-6)
+    assert mean.count == 2
+
+
+def test_clips_without_a_swap_lose_as_without_any():
+    gradient = jax.grad(lambda swaps: with_swaps(swaps, [False, False]).sum)(jnp.ones((2, 2)))
+    assert with_swaps([[1, 0], [0, 1]], [False, False]) == nce(jnp.eye(2), jnp.eye(2))
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_a_swap_that_equals_its_caption_pushes_the_video_from_it_as_hard_as_towards_it():
+    """A clip alone gives its caption and its swap a half each: one is pulled by a half, the other pushed by it."""
+    video, text = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, 0.0]])
+    of_text = jax.grad(lambda x: with_swaps(text, [True], video, x).sum)(text)
+    of_swap = jax.grad(lambda x: with_swaps(x, [True], video, text).sum)(text)
+    np.testing.assert_allclose(of_text, [[-0.5, 0]], atol=1e-7)
+    np.testing.assert_allclose(of_swap, [[0.5, 0]], atol=1e-7)
+
+
 @pytest.mark.parametrize("log_scale", [0.0, 5.298])
 def test_one_clip_alone_has_nothing_to_tell_apart(log_scale):
     one = jnp.ones((1, 1))
@@ -95,8 +127,10 @@ def test_the_scale_stays_between_1_and_200():
 def example(loss, dtype="float32"):
     """Unit vectors by name, the same in every dtype, and a log scale."""
     random = np.random.default_rng(0)
-    embeds = {name: random.normal(size=(BATCH, WIDTH)) for name in NAMES[loss]}
-    unit = {name: x / np.linalg.norm(x, axis=1, keepdims=True) for name, x in embeds.items()}
+    embeds = {name: random.normal(size=(BATCH, WIDTH)) for name in NAMES[loss.removesuffix("_swaps")]}
+    if loss == "nce_swaps":
+        embeds["swaps"] = random.normal(size=(*SWAP_MASK.shape, WIDTH))
+    unit = {name: x / np.linalg.norm(x, axis=-1, keepdims=True) for name, x in embeds.items()}
     return {name: jnp.asarray(x.astype(np.float32), dtype) for name, x in unit.items()}, jnp.asarray(2, dtype)
 
 
@@ -108,6 +142,12 @@ def by_the_formula(loss, embeds, scale):
         others = [jnp.where(jnp.eye(BATCH), -jnp.inf, x) for x in logits[1:]]
         return jax.nn.log_softmax(jnp.concatenate([logits[0], *others], axis=1), axis=1)[:, :BATCH]
 
+    if "swaps" in embeds:
+        false = jnp.exp(scale) * jnp.einsum("bne,be->bn", embeds["swaps"], embeds["video"])
+        logits = jnp.exp(scale) * embeds["video"] @ embeds["text"].T
+        from_video = jnp.concatenate([logits, jnp.where(SWAP_MASK, false, -1e9)], axis=1)
+        both = jnp.trace(log_probabilities("text", "video")) + jnp.trace(jax.nn.log_softmax(from_video, axis=1))
+        return -both / BATCH
     if loss == "smoothed":
         target = 0.9 * jnp.eye(BATCH) + 0.1 / BATCH
         both = log_probabilities("image", "text") + log_probabilities("text", "image")
@@ -129,7 +169,10 @@ def compiled(loss, mesh, chunk, inputs):
     split, whole = batch_sharding(mesh), replicated(mesh)
 
     def function(embeds, scale):
-        return contrastive_loss(PER_ROW[loss], embeds, scale, mesh, chunk).value()
+        swaps = (embeds["swaps"], SWAP_MASK) if "swaps" in embeds else None
+        embeds = {name: x for name, x in embeds.items() if name != "swaps"}
+        per_row = PER_ROW[loss.removesuffix("_swaps")]
+        return contrastive_loss(per_row, embeds, scale, mesh, chunk, swaps).value()
 
     program = jax.jit(
         jax.value_and_grad(function, (0, 1)), in_shardings=(split, whole), out_shardings=(whole, (split, whole))
@@ -137,7 +180,7 @@ def compiled(loss, mesh, chunk, inputs):
     return program.lower(*inputs).compile()
 
 
-@pytest.mark.parametrize("loss", NAMES)
+@pytest.mark.parametrize("loss", [*NAMES, "nce_swaps"])
 @pytest.mark.parametrize(
     ("mesh", "chunk", "dtype"),
     [("one", 2, "float64"), ("eight", 0, "float64"), ("eight", 2, "float64"), ("eight", 2, "float32")],
@@ -159,14 +202,14 @@ def test_a_last_shorter_chunk_and_an_axis_that_does_not_split_the_batch_change_n
 
 
 @pytest.mark.parametrize("chunk", [0, 2])
-@pytest.mark.parametrize("loss", ["nce", "nce_vsc_fc"])
+@pytest.mark.parametrize("loss", ["nce", "nce_vsc_fc", "nce_swaps"])
 def test_embeddings_are_gathered_once_forwards_and_their_gradients_summed_once_backwards(loss, chunk):
     program = compiled(loss, make_mesh(), chunk, example(loss)).as_text()
     kinds = r"all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast|ragged-all-to-all"
     moved = {}
     for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", program):
         moved.setdefault(kind, []).extend(re.findall(r"\[(.*?)\]", shapes))
-    count = len(NAMES[loss])
+    count = len(NAMES[loss.removesuffix("_swaps")])
     assert moved.pop("all-gather") == [f"{BATCH},{WIDTH}"] * count
     assert moved.pop("reduce-scatter") == [f"{BATCH // 8},{WIDTH}"] * count
     assert set(moved.pop("all-reduce")) == {""} and not moved

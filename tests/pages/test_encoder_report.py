@@ -57,6 +57,16 @@ def test_words_stand_beside_the_plain_figures(workdir):
     assert "with words" not in report_of("unseen", workdir)
 
 
+def test_swaps_stand_with_their_controls_where_the_data_has_them(workdir):
+    with_swaps = evaluation("validation")
+    with_swaps["swaps"] = {"pairs": 720, "clips": 240, "right": 0.617, "interval": [0.57, 0.66], "other_clip": 0.504}
+    (workdir / "evaluations" / "validation.json").write_text(json.dumps(with_swaps))
+    html = report(workdir, [*RECORDS, {"step": 20, "validation/swaps_right": 0.6}])
+    for figure in ("0.617", "0.57–0.66", "0.504", "720", "<figcaption>Captions above their swaps</figcaption>"):
+        assert figure in html
+    assert "above their swaps" not in report_of("unseen", workdir)
+
+
 def report_of(split, workdir):
     """The report with the evaluation of one split alone."""
     for path in (workdir / "evaluations").iterdir():

@@ -66,6 +66,13 @@ def test_xla_counts_the_same_but_for_norms_and_softmaxes(config, num_frames, len
     assert analytic < counted < (1 + share) * analytic
 
 
+def test_each_swap_is_one_more_text_through_its_tower_and_projection():
+    without, three = (load_config(f"configs/encoder.py:demo,swaps={n}") for n in (0, 3))
+    text = without.model.text
+    one = flops.text_flops(text, 48) + 2 * text.width * without.model.embed_dim
+    assert flops.encoder_step_flops(three) - flops.encoder_step_flops(without) == 3 * 32 * 3 * one
+
+
 GEMMA = GemmaConfig(vocab_size=11, width=6, depth=2, num_heads=2, num_kv_heads=1, head_dim=4, mlp_dim=10)
 WIDE = (
     "--config.model.gemma.width=128",

@@ -48,6 +48,8 @@ def ragged_batch(config: EncoderTrainConfig, seed: int = 0) -> dict[str, np.ndar
     local_mask[1] = False
     local_mask[2] = position[0] == 1
     caption_ids, caption_mask = caption()
+    swaps = [caption()[0] for _ in range(config.data.swaps)]
+    more = {"swap_ids": np.stack(swaps, axis=1), "swap_mask": rng.random((size, len(swaps))) < 0.7} if swaps else {}
     return {
         "video": rng.integers(0, 256, (size, frames, side, side, 3), dtype=np.uint8),
         "text_ids": ids,
@@ -58,4 +60,5 @@ def ragged_batch(config: EncoderTrainConfig, seed: int = 0) -> dict[str, np.ndar
         "frame": rng.integers(0, 256, (size, 1, side, side, 3), dtype=np.uint8),
         "caption_ids": caption_ids,
         "caption_mask": caption_mask,
+        **more,
     }

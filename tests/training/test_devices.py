@@ -21,6 +21,7 @@ CASES = {
     "across_clips": ("demo",),
     "tokens": ("demo,queries=tokens,exclude=none",),
     "vsc_fc": ("demo,setting=2", "--config.loss.contrast=nce_vsc_fc", "--config.data.frame_captions=true"),
+    "swaps": ("demo,swaps=2",),
     "accumulated": ("demo", "--config.accumulate=2", "--config.batch_size=32"),
 }
 FLOAT64 = ("--config.model.compute.dtype=float64", "--config.model.compute.param_dtype=float64")
