@@ -164,8 +164,8 @@ class Terminal:
         if self._last is None:
             raise DataError("there is no evidence to draw: no answer was given yet.")
         shares = write_evidence(path, self._model.generator, self._last)
-        of_clips = ", ".join(f"{share:.0%} to video {number}" for number, share in enumerate(shares, 1))
-        print(f"{path}: of its attention to the conversation the answer gave {of_clips}")
+        of_clips = ", ".join(f"{share:.0%} from video {number}" for number, share in enumerate(shares, 1))
+        print(f"{path}: of what contributed to the answer came {of_clips}")
 
     def _locate(self, rest: str) -> None:
         path, _, text = rest.partition(" ")

@@ -130,7 +130,7 @@ def test_help_lists_every_order(run):
 
 def test_evidence_is_drawn_after_an_answer(run, root, tmp_path):
     out = run("--video", root / "a.mp4", "--evidence", "all.gif", lines=["Is it?", "/evidence one.gif"])
-    assert "% to video 1" in out and (tmp_path / "all.gif").read_bytes() == (tmp_path / "one.gif").read_bytes()
+    assert "% from video 1" in out and (tmp_path / "all.gif").read_bytes() == (tmp_path / "one.gif").read_bytes()
 
 
 def test_things_are_ringed_in_the_last_video(run, root, model, tmp_path):

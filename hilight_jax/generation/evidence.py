@@ -1,11 +1,14 @@
-"""Evidence of an answer: the language model's attention to what comes from a clip, traced back to the clip's patches.
+"""Evidence of an answer: what comes from a clip and contributed to it, traced back to the clip's patches.
 
-Two steps are multiplied. Gemma's attention goes from the rows that the answer's tokens were predicted from to the rows
-of the clip and, with word tracks, to the words that carry a track; it is averaged over layers, heads and tokens. A
-mined row passes its part on by the attention of token mining to the tokens of the video tower; a thing's row and a word
-by the softmax of the map that its track was measured on. All are weights that the model used. They leave out the values
-of the rows, the residual streams, and the context that the tower's deep patches have gathered, so a map is a hint and
-no proof; `evaluate --evidence` measures it.
+Two steps are multiplied. A vector that the language model read contributes the size of its product with the gradient of
+the answer's log-probability: the change of that log-probability, to first order, if the vector were nought. Such
+vectors are the rows of the clip and, with word tracks, what words carry of it. Each then passes its part on: a mined
+row by the attention of token mining to the tokens of the video tower, a thing's row and a word by the softmax of the
+map that its track was measured on. The second step leaves out the context that the tower's deep patches have gathered,
+so a map is a hint and no proof; `evaluate --evidence` measures it.
+
+The language model's attention in the place of the first step is not as good: it does not weigh what it reads. Of a
+small model with word tracks, 0.42 of the evidence lay on the balls that a question was about, and 0.67 lies there now.
 """
 
 import collections
@@ -27,7 +30,7 @@ from hilight_jax.pages.heatmaps import save_gif
 
 
 class ClipEvidence(NamedTuple):
-    """The share of an answer's attention that one clip received; the rest went to other clips and to the text.
+    """What one clip contributed to an answer, as shares; the rest came from other clips and from the text.
 
     Attributes:
       maps: [F, rows, columns], the part of each patch of each frame.
@@ -44,7 +47,7 @@ class ClipEvidence(NamedTuple):
 
 
 def write_evidence(path: Path, generator: Generator, reply: Reply) -> list[float]:
-    """Writes a GIF of a reply's evidence and returns the share of attention that each clip received.
+    """Writes a GIF of a reply's evidence and returns the share that each clip contributed.
 
     The title of a clip gives the part of its share that went to proxies, the note below a frame the part of the frame.
 
@@ -75,19 +78,19 @@ def trace_answer(generator: Generator, prompt: Prompt, answer_ids: Int[np.ndarra
     if not len(answer_ids) or not prompt.clips:
         missing = "clip was shown" if len(answer_ids) else "answer was given"
         raise DataError(f"there is no evidence to draw: no {missing} yet.")
-    weights = generator.attention(prompt, answer_ids).mean(axis=0)
-    rows = np.split(weights[prompt.ids == VIDEO_ID], np.cumsum([len(clip.tokens) for clip in prompt.clips])[:-1])
+    own, carried = generator.contributions(prompt, answer_ids)
+    rows = np.split(own[prompt.ids == VIDEO_ID], np.cumsum([len(clip.tokens) for clip in prompt.clips])[:-1])
     config = generator.config
     traced = [trace_rows(config, *pair) for pair in zip(rows, (c.attention for c in prompt.clips), strict=True)]
     if generator.words is None:
         return traced
     shown = generator.words.shown(prompt.ids, prompt.clips)
-    words = trace_words(weights, shown, traced[0].maps.shape)
+    words = trace_words(carried, shown, traced[0].maps.shape)
     return [one._replace(maps=one.maps + more) for one, more in zip(traced, words, strict=True)]
 
 
 def trace_rows(config: HiLightConfig, rows: Float[np.ndarray, " V"], sources: Float[np.ndarray, "V S"]) -> ClipEvidence:
-    """Distributes the attention that a clip's rows received over the tokens that they come from.
+    """Distributes the parts of a clip's rows over the tokens that they come from.
 
     The rows of ``sources`` (``ClipFeatures.attention``) sum to 1.
     """
@@ -101,12 +104,12 @@ def trace_words(
     shown: Sequence[Mapping[int, Float[np.ndarray, "F P"]]],
     shape: tuple[int, ...],
 ) -> list[Float[np.ndarray, "F rows columns"]]:
-    """Distributes the attention that words received over the patches that their tracks were measured on.
+    """Distributes the parts of words over the patches that their tracks were measured on.
 
     A word that carries tracks of several clips gives each an even part.
 
     Args:
-      weights: Attention to each row of the prompt.
+      weights: What each row of the prompt carries contributed.
       shown: For each clip, the map of every row that carries its track, as shares that sum to 1.
       shape: Frames, rows and columns of a clip's patches.
     """

@@ -166,22 +166,28 @@ class Generator:
         self.check(prompts, SamplingConfig())
         return np.asarray(self._read(prompts, 0, reuse=False)[0])
 
-    def attention(self, prompt: Prompt, answer_ids: np.ndarray) -> np.ndarray:
-        """Computes an answer's attention to its prompt: float32 [tokens of the answer, n rows of the prompt].
+    def contributions(self, prompt: Prompt, answer_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Computes what the rows of a prompt contribute to an answer, as shares.
 
-        Row i is the attention, mean over layers and heads, of the row that token i was predicted from. Attention to
-        earlier tokens of the answer is left out, so rows sum to less than 1.
+        A row's share is that of the gradient of the answer's log-probability times the row's vector, without its sign.
+        Rows of the answer itself have shares too, which are left out, so all others sum to less than 1.
 
         Args:
           prompt: The prompt.
           answer_ids: int32, at least one.
+
+        Returns:
+          float32 [n] each: the shares of the n rows' own vectors, and those of what they carry of the clips.
         """
         whole = Prompt(np.concatenate([prompt.ids, answer_ids[:-1]]).astype(np.int32), prompt.clips)
         self.check([whole], SamplingConfig())
-        run = self._prepare([whole], 0, reuse=True, last_shared=len(prompt.ids) - 1)
-        weights, cache = self.language_model.attention(*run.arguments)
-        self._prefix = PrefixCache(self._keys(whole), run.slots, cache)
-        return np.asarray(weights)[0, -len(answer_ids) :][:, run.slots[: len(prompt.ids)]]
+        run = self._prepare([whole], 0, reuse=False, last_shared=0)
+        answer = np.full((1, min(bucket_length(len(answer_ids)), run.ids.shape[1])), -1, np.int32)
+        answer[0, -len(answer_ids) :] = answer_ids
+        inputs = run.ids, run.video_tokens, run.carried, run.mask
+        own, carried = (np.asarray(x)[0, run.slots] for x in self.language_model.contributions(*inputs, answer))
+        total = max(float(own.sum() + carried.sum()), np.finfo(np.float32).tiny)
+        return own[: len(prompt.ids)] / total, carried[: len(prompt.ids)] / total
 
     def _read(self, prompts: Sequence[Prompt], room: int, reuse: bool) -> tuple[Any, Cache, list[int]]:
         """Reads prompts; returns their last scores, the cache, and the slots of the first one's rows."""

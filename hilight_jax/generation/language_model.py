@@ -18,6 +18,7 @@ from hilight_jax.models.gemma_decoding import Cache, init_cache, unstack_layers
 from hilight_jax.models.hilight import HiLight, count_positions, variables
 from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.lora import COLLECTION
+from hilight_jax.ops.vectors import at_least_float32
 
 
 class LanguageModel:
@@ -73,17 +74,29 @@ class LanguageModel:
         """Reads one more token of every row, at int32 ``positions`` [B]; ``cache`` is donated."""
         return _read_one(self._model, self.variables, ids, positions, cache)
 
-    def attention(
+    def contributions(
         self,
         ids: np.ndarray,
         video_tokens: np.ndarray,
         carried: np.ndarray | None,
         mask: np.ndarray,
-        first: int,
-        cache: Cache,
-    ) -> tuple[Float[Array, "B L S"], Cache]:
-        """Reads a run as ``read`` does and returns each row's attention, mean over layers and heads."""
-        return _attention(self._model, self.variables, ids, video_tokens, carried, mask, np.int32(first), cache)
+        answer: np.ndarray,
+    ) -> tuple[Float[Array, "B L"], Float[Array, "B L"]]:
+        """Computes what each row contributes to the log-probability of an answer, to first order.
+
+        A contribution is the size of the product of a vector with the gradient of the log-probability in it.
+
+        Args:
+          ids: As for ``read``, all but the last token of the answer included.
+          video_tokens: As for ``read``.
+          carried: As for ``read``.
+          mask: As for ``read``.
+          answer: int32 [B, n], n <= L, the answer's tokens, the last one last; -1 is padding on the left.
+
+        Returns:
+          The contributions of the rows' own embeddings, and of what they carry.
+        """
+        return _contributions(self._model, self.variables, ids, video_tokens, carried, mask, answer)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,21 +171,28 @@ def _read_one(
     return _scores(model, params, embeds, positions[:, None], jnp.ones((len(ids), 1), bool), cache)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnames="cache")
-def _attention(
+@functools.partial(jax.jit, static_argnums=0)
+def _contributions(
     model: HiLight,
     params: Tree,
-    ids: Array,
-    video_tokens: Array,
-    carried: Array | None,
-    mask: Array,
-    first: Array,
-    cache: Cache,
-) -> tuple[Array, Cache]:
-    embeds = model.apply(params, ids, video_tokens, carried, method="embed")
-    positions = count_positions(mask) + first
-    out: dict[str, Any] = model.apply(params, embeds, positions, mask, cache, method="language", keep_attention=True)
-    return jnp.mean(out["attention"], axis=(0, 2)), out["cache"]
+    ids: Int[Array, "B L"],
+    video_tokens: Float[Array, "B rows D"],
+    carried: Float[Array, "B L D"] | None,
+    mask: Bool[Array, "B L"],
+    answer: Int[Array, "B n"],
+) -> tuple[Array, Array]:
+    embeds = model.apply(params, ids, video_tokens, method="embed")
+    added = jnp.zeros_like(embeds) if carried is None else carried.astype(embeds.dtype)
+
+    def log_prob(rows: Array) -> Array:
+        out: dict[str, Any] = model.apply(params, rows, count_positions(mask), mask, method="language")
+        logits: Array = model.apply(params, out["tokens"][:, -answer.shape[1] :], method="logits")
+        own = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(answer, 0)[..., None], axis=-1)[..., 0]
+        return jnp.sum(jnp.where(answer >= 0, own, 0))
+
+    gradient = at_least_float32(jax.grad(log_prob)(embeds + added))
+    own, more = (jnp.abs(jnp.einsum("BLD,BLD->BL", gradient, at_least_float32(x))) for x in (embeds, added))
+    return jnp.where(mask, own, 0), jnp.where(mask, more, 0)
 
 
 def _scores(

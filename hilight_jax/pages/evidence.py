@@ -1,4 +1,4 @@
-"""Pictures of an answer's evidence: its words above the frames of its clips, with its attention painted over them."""
+"""Pictures of an answer's evidence: its words above the frames of its clips, with its evidence painted over them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def draw_evidence(question: str, answer: str, clips: Sequence[ShownClip]) -> UIn
     for clip, level in zip(clips, np.split(levels, ends[:-1]), strict=True):
         painted = heatmaps.paint(heatmaps.enlarge(clip.frames), level)
         wide = _on_paper(painted, painted.shape[1], max(painted.shape[2], _MIN_WIDTH))  # For the words above them.
-        pictures.append(heatmaps.label(wide, clip.title, clip.notes, more="more attention"))
+        pictures.append(heatmaps.label(wide, clip.title, clip.notes, more="more evidence"))
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (1, 2))
     caption = _caption(question, answer, width)
     return np.concatenate([_under(caption, picture, height) for picture in pictures])

@@ -1,8 +1,7 @@
-"""Attention followed back by hand, and by a model that reads the whole conversation at once."""
+"""Contributions followed back by hand, and those of a whole conversation."""
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +14,6 @@ from hilight_jax.generation.evidence import trace_answer, trace_rows, write_evid
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.models.hilight import HiLight, variables
 from tests.models import tiny_hilight
 from tests.serving.workdirs import TOKENIZER, VOCAB_SIZE
 
@@ -36,7 +34,7 @@ def prompt(generator):
     return Prompt(np.array([2, 20, *[VIDEO_ID] * 4, 21, *[VIDEO_ID] * 4, 22, 23], np.int32), clips)
 
 
-def test_a_row_hands_its_attention_to_what_it_was_mined_from():
+def test_a_row_hands_its_part_to_what_it_was_mined_from():
     """S = 2 proxies and 3 frames of 2 x 2 patches."""
     mined = np.zeros((4, 14))
     mined[0, 0] = 1  # the first proxy
@@ -51,21 +49,14 @@ def test_a_row_hands_its_attention_to_what_it_was_mined_from():
     assert evidence.share == pytest.approx(0.75)
 
 
-def test_it_is_the_attention_of_the_rows_that_the_answer_was_predicted_from(generator, prompt):
-    traced = trace_answer(generator, prompt, ANSWER)
-    ids = np.concatenate([prompt.ids, ANSWER[:-1]])[None]
-    video_tokens = np.concatenate([clip.tokens for clip in prompt.clips])[None]
-    model, params = HiLight(CONFIG), variables(PARAMS)
-    embeds = model.apply(params, ids, video_tokens, method="embed")
-    positions, mask = jnp.arange(ids.shape[1])[None], jnp.ones(ids.shape, bool)
-    out = model.apply(params, embeds, positions, mask, method="language", keep_attention=True)
-    rows = np.asarray(out["attention"]).mean((0, 2))[0, -len(ANSWER) :].mean(0)
-    for evidence, start, clip in zip(traced, (2, 7), prompt.clips, strict=True):
-        mined = rows[start : start + 4] @ clip.attention
+def test_evidence_is_what_the_clips_rows_contributed(generator, prompt):
+    own, carried = generator.contributions(prompt, ANSWER)
+    assert not carried.any()
+    for evidence, start, clip in zip(trace_answer(generator, prompt, ANSWER), (2, 7), prompt.clips, strict=True):
+        mined = own[start : start + 4] @ clip.attention
         np.testing.assert_allclose(evidence.proxies, mined[:2], atol=1e-6)
         np.testing.assert_allclose(evidence.maps.ravel(), mined[2:], atol=1e-6)
-        np.testing.assert_allclose(evidence.share, rows[start : start + 4].sum(), atol=1e-6)
-        np.testing.assert_allclose(evidence.maps.sum() + evidence.proxies.sum(), evidence.share, atol=1e-6)
+        np.testing.assert_allclose(evidence.share, own[start : start + 4].sum(), atol=1e-6)
 
 
 def test_nothing_to_follow_is_refused(generator, prompt):

@@ -31,11 +31,16 @@ def prompts():
 
 @functools.partial(jax.jit, static_argnums=0)
 def training_path(config, ids, video_tokens):
-    """Scores of every row and all attention, without padding and without a cache."""
-    model, params, mask = HiLight(config), variables(tiny_hilight.params(config)), jnp.ones(ids.shape, bool)
+    """Scores of every row, without padding and without a cache, and the embeddings that they come from."""
+    model, params = HiLight(config), variables(tiny_hilight.params(config))
     embeds = model.apply(params, ids, video_tokens, method="embed")
-    out = model.apply(params, embeds, count_positions(mask), mask, method="language", keep_attention=True)
-    return model.apply(params, out["tokens"], method="logits")[0], out["attention"]
+    return scores_of(model, params, embeds), embeds[0]
+
+
+def scores_of(model, params, embeds):
+    mask = jnp.ones(embeds.shape[:2], bool)
+    out = model.apply(params, embeds, count_positions(mask), mask, method="language")
+    return model.apply(params, out["tokens"], method="logits")[0]
 
 
 def reference(one, answer, **changes):
@@ -149,7 +154,7 @@ def test_only_what_is_new_is_read(monkeypatch):
     monkeypatch.setattr(
         mine.language_model,
         "read",
-        lambda ids, video, mask, *rest: reads.append(mask.sum()) or read(ids, video, mask, *rest),
+        lambda ids, video, carried, mask, *rest: reads.append(mask.sum()) or read(ids, video, carried, mask, *rest),
     )
     sampling = SamplingConfig(max_new_tokens=4, stop_ids=(39,))
     first = prompt(clip(0), 7, 8)
@@ -163,17 +168,30 @@ def test_only_what_is_new_is_read(monkeypatch):
     assert reads == [7, 2, 1, 6]
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["fresh", "after its answer"])
-def test_attention_is_the_models_own_mean_over_layers_and_heads(again):
-    mine = generator(max_length=48)
-    one = prompt(5, clip(0), 7)
-    (answer,) = mine.generate([one], SamplingConfig(max_new_tokens=4, stop_ids=(39,)), reuse_prefix=again)
-    found = mine.attention(one, answer.ids)
-    _, weights = reference(one, answer.ids)
-    n = len(one.ids)
-    np.testing.assert_allclose(found, weights[:, 0, :, n - 1 : n + 3, :n].mean((0, 1)), atol=1e-6)
-    np.testing.assert_allclose(found[0].sum(), 1, atol=1e-5)
-    assert found.shape == (4, n)
+def test_contributions_are_vectors_times_the_gradient_of_the_log_probability():
+    """In the direction of a row's own vector a difference of the log-probability is its contribution."""
+    mine, one, answer = generator(max_length=48), prompt(5, clip(0), 7), np.array([9, 3, 9], np.int32)
+    own, carried = mine.contributions(one, answer)
+    _, embeds = reference(one, answer[:-1])
+    config = tiny_hilight.config()
+    model, params, n = HiLight(config), variables(tiny_hilight.params(config)), len(one.ids)
+
+    @jax.jit
+    def log_prob(scales):
+        scores = jax.nn.log_softmax(scores_of(model, params, (embeds * scales[:, None])[None]))
+        return scores[jnp.arange(n - 1, n + 2), answer].sum()
+
+    rows, step = np.eye(len(embeds), dtype=np.float32), 1e-2
+    found = [abs(log_prob(1 + step * row) - log_prob(1 - step * row)) / (2 * step) for row in rows]
+    np.testing.assert_allclose(own, found[:n] / np.sum(found), atol=2e-3)
+    assert own.shape == (n,) and 0 < own.sum() < 1 and not carried.any()
+
+
+def test_a_prefix_that_was_read_does_not_change_contributions():
+    mine, one = generator(max_length=48), prompt(5, clip(0), 7)
+    answers = (mine.generate([one], SamplingConfig(max_new_tokens=4), reuse_prefix=True)[0] for _ in range(2))
+    first, again = (mine.contributions(one, answer.ids)[0] for answer in answers)
+    np.testing.assert_array_equal(first, again)
 
 
 def test_weights_on_a_cpu_are_not_copied():

@@ -143,7 +143,7 @@ def test_rows_of_things_come_from_their_maps(generator):
     assert not clip.attention[-len(THINGS) :, : tiny.VISION.num_proxy_tokens].any()
 
 
-def test_words_pass_their_attention_on_to_the_patches_of_their_maps():
+def test_words_pass_their_parts_on_to_the_patches_of_their_maps():
     """Row 3 carries one clip; row 5 carries both and gives each a half."""
     weights = np.array([0, 0, 0, 0.2, 0, 0.4])
     one, other = np.array([[1.0, 0.0]]), np.array([[0.25, 0.75]])
@@ -152,13 +152,14 @@ def test_words_pass_their_attention_on_to_the_patches_of_their_maps():
     np.testing.assert_allclose(second, [[[0.05, 0.15]]])
 
 
-def test_evidence_adds_up_to_the_attention_of_the_clips_rows_and_of_the_words(generator):
+def test_evidence_adds_up_to_the_parts_of_the_clips_rows_and_of_what_words_carry(generator):
     asked = prompt(generator, "<video>\nIs the red ball left of a dog?")
     answer = np.array([30, 31], np.int32)
     (traced,) = trace_answer(generator, asked, answer)
-    weights = generator.attention(asked, answer).mean(axis=0)
+    own, carried = generator.contributions(asked, answer)
     named = generator.words.names(asked.ids, asked.clips).rows > 0
-    assert traced.share == pytest.approx(weights[named | (asked.ids == VIDEO_ID)].sum(), rel=1e-4)
+    assert carried[named].any() and not carried[~named].any()
+    assert traced.share == pytest.approx(own[asked.ids == VIDEO_ID].sum() + carried.sum(), rel=1e-4)
 
 
 def test_vectors_are_kept(generator):

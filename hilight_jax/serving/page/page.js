@@ -322,8 +322,8 @@ async function drawEvidence(clip, name) {
       context.fillStyle = `rgba(255, 196, 0, ${0.45 * share})`;
       context.fillRect(x * width, y * height, width + 1, height + 1);
     }));
-    const text = `${name} got ${Math.round(100 * clip.share)} % of the answer's attention, and of that its frame ` +
-      `${clip.numbers[frame] + 1} of ${clip.num_total} got ${Math.round(100 * clip.frame_shares[frame])} %.`;
+    const text = `${name} gave ${Math.round(100 * clip.share)} % of what the answer drew on, and of that its frame ` +
+      `${clip.numbers[frame] + 1} of ${clip.num_total} gave ${Math.round(100 * clip.frame_shares[frame])} %.`;
     caption.textContent = text;
     canvas.setAttribute("aria-label", text);
     slider.setAttribute("aria-valuetext", text);
