@@ -6,11 +6,15 @@ from ``words.py`` here, from ``words.json`` there.
 
 import functools
 import itertools
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+
+# Stands before each of several clips, whose first row is read as a line break; it names nothing.
+_NUMBER_OF_CLIP = re.compile(r"Image \d+:(?=\n)")
 
 
 class Words(NamedTuple):
@@ -45,6 +49,7 @@ class PhraseFinder:
         rows, numbers = np.zeros(len(ids), np.int32), {}
         for first, last in self._user_turns(ids):
             text, spans = self._text(ids[first:last])
+            text = _NUMBER_OF_CLIP.sub(lambda match: " " * len(match[0]), text)
             for start, end, phrase in find_phrases(text, *self._lists):
                 number = numbers.setdefault(phrase, len(numbers) + 1)
                 rows[first:last][(spans[:, 0] < end) & (spans[:, 1] > start)] = number

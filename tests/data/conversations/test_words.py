@@ -97,6 +97,13 @@ def test_a_phrase_that_occurs_twice_has_one_number():
     assert words.phrases == ("the red ball",) and set(words.rows.tolist()) == {0, 1}
 
 
+def test_the_numbers_of_clips_name_nothing():
+    turns = [Turn("user", "<video>\n<video>\nIs the red ball in both, or 3 balls?")]
+    ids = expand(prompt_ids(turns, TOKENIZER), None, 3)[0]
+    assert TOKENIZER.decode(ids.tolist()).startswith("user\nImage 1:") and "Image 2:" in TOKENIZER.decode(ids.tolist())
+    assert named(ids) == {"the red ball": "red ball", "the 3 balls": "3 balls"}
+
+
 def test_characters_of_several_bytes_and_tokens_keep_their_places():
     ids = prompt_ids([Turn("user", "😀 Is the é ball red? 球 the red ball")], TOKENIZER)
     assert named(ids)["the red ball"] == "red ball"
