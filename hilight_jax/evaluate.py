@@ -5,6 +5,8 @@ conversations, everything beside its controls. The figures are printed and writt
 ``<checkpoint>/evaluations/<name>.json``, a chat model's answers one by one beside them (``<name>.answers.jsonl``).
 Without ``--data`` the held-out sources of the run's own configuration are evaluated, ``validation`` and ``unseen``.
 
+``--evidence`` also measures the evidence of a chat model's answers: the share of it that lies on the balls that the
+question is about, and how often the answer changes when it is hidden.
 ``--ask 3`` only asks a chat model three questions about one held-out clip and prints the answers beside the truth.
 ``--predictions FILE --data msvd_qa:test_qa.json`` scores answers that any model wrote to a file (msvd_qa, msrvtt_qa,
 activitynet_qa; add ``,train=train_qa.json`` for controls counted on the training answers).
@@ -36,6 +38,7 @@ _OPTIONS = (
     "history",
     "no_controls",
     "max_new_tokens",
+    "evidence",
     "name",
 )
 # The options that every evaluation of a run reads; those of one stage are in its evaluator.
@@ -47,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parses the command line, evaluates, prints and writes."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    for name in ("batch_size", "num_clips", "per_kind", "shortlist", "ask", "max_new_tokens"):
+    for name in ("batch_size", "num_clips", "per_kind", "shortlist", "ask", "max_new_tokens", "evidence"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
     if arguments.word_weight is not None and not 0 <= arguments.word_weight < float("inf"):
@@ -86,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--history", action="store_true", help="put the earlier turns of its conversation before a question")
     add("--no_controls", action="store_true", help="do not also show the chat model other clips: half the time")
     add("--max_new_tokens", type=int, help="longest answer of a chat model (default: 64 tokens)")
+    add("--evidence", type=int, nargs="?", const=100, metavar="N", help="also measure a chat model's evidence, on N "
+        "questions of each kind (default: 100)")  # fmt: skip
     add("--predictions", help="a file of answers to score on --data; no run is needed")
     return parser
 
@@ -133,6 +138,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         history=arguments.history,
         controls=not arguments.no_controls,
         max_new_tokens=arguments.max_new_tokens,
+        evidence=arguments.evidence,
         ask=arguments.ask,
     )
     if arguments.ask:

@@ -10,6 +10,7 @@ from hilight_jax import evaluate
 from hilight_jax.core.errors import CheckpointError, DataError, UserError
 from hilight_jax.stages import trained_chat
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
+from tests.pages.test_measured_evidence import EVIDENCE
 
 SOURCES = {
     "questions:screens/train": ColouredScreens(("red", "red", "green"), "questions:screens/train"),
@@ -69,6 +70,23 @@ def test_options_are_in_the_command_that_gives_the_figures_again(run, tmp_path):
     result = json.loads(out.splitlines()[-1])["validation-first-2"]
     assert result["command"].endswith("--num_clips 2 --no_controls --max_new_tokens 8")
     assert result["overall"]["other_clip"] is None and result["conversations"] == 2
+
+
+def test_evidence_is_measured_beside_the_answers(run, tmp_path, monkeypatch):
+    calls = []
+
+    def measure(generator, sampling, source, data, per_kind, **options):
+        calls.append((source.name, per_kind, options["num_conversations"]))
+        return EVIDENCE
+
+    monkeypatch.setattr(trained_chat, "evaluate_evidence", measure)
+    out = run("--evidence", "--num_clips", "2")
+    assert calls == [("questions:screens/validation", 100, 2)]
+    assert out.index("all questions") < out.index("on balls") and "0.661       0.057" in out
+    written = json.loads((tmp_path / "evaluations" / "validation-first-2.json").read_text())
+    assert written["evidence"] == EVIDENCE and written["command"].endswith("--num_clips 2 --evidence 100")
+    run("--name", "plain", "--evidence", "7")
+    assert calls[1][1:] == (7, None)
 
 
 def test_asking_prints_answers_beside_the_truth_and_writes_nothing(run, tmp_path):

@@ -18,7 +18,7 @@ from hilight_jax.evals.calibration import TEMPERATURES
 from hilight_jax.evals.known_answers import Question, questions_of
 from hilight_jax.generation.clip_features import ClipFeatures
 from hilight_jax.generation.generator import Generator
-from hilight_jax.generation.prompt import Prompt, encode_turns
+from hilight_jax.generation.prompt import ClipInput, Prompt, encode_turns
 from hilight_jax.generation.sampling import SamplingConfig
 
 _LONGEST = 16384  # Tokens of a conversation that can be read.
@@ -130,6 +130,7 @@ class ReadConversation(NamedTuple):
     clips: tuple[ClipFeatures, ...] | None
     questions: list[ClipQuestion]
     first_frames: tuple[ClipFeatures, ...] = ()  # each clip's first frame in the place of all, where asked for
+    inputs: tuple[ClipInput, ...] = ()  # what the clips were encoded from
 
 
 def read_conversations(
@@ -175,12 +176,14 @@ def read_conversations(
                 videos, key_frames = (
                     batch[name][row][batch["video_mask"][row]][:num_clips] for name in ("video", "key_frames")
                 )
-                clips = tuple(map(generator.encode_clip, videos, key_frames))
+                inputs = tuple(map(ClipInput, videos, key_frames))
+                clips = tuple(generator.encode_clip(*given) for given in inputs)
                 first = ()
                 if any(still(question) for _, question in chosen):
                     repeated = (np.repeat(video[:1], len(video), axis=0) for video in videos)
                     first = tuple(map(generator.encode_clip, repeated, key_frames))
-                yield ReadConversation(conversation.id, clips, _questions(index, conversation, chosen, clips), first)
+                questions = _questions(index, conversation, chosen, clips)
+                yield ReadConversation(conversation.id, clips, questions, first, inputs)
 
 
 def _questions(

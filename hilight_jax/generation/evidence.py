@@ -7,8 +7,8 @@ row by the attention of token mining to the tokens of the video tower, a thing's
 map that its track was measured on. The second step leaves out the context that the tower's deep patches have gathered,
 so a map is a hint and no proof; `evaluate --evidence` measures it.
 
-The language model's attention in the place of the first step is not as good: it does not weigh what it reads. Of a
-small model with word tracks, 0.42 of the evidence lay on the balls that a question was about, and 0.67 lies there now.
+The language model's attention would be another first step. It tells how much of a row is read and not whether that
+mattered to the answer, and much of it goes to rows that change nothing.
 """
 
 import collections
@@ -30,7 +30,7 @@ from hilight_jax.pages.heatmaps import save_gif
 
 
 class ClipEvidence(NamedTuple):
-    """What one clip contributed to an answer, as shares; the rest came from other clips and from the text.
+    """The share of an answer that one clip contributed; other clips and the text contributed the rest.
 
     Attributes:
       maps: [F, rows, columns], the part of each patch of each frame.

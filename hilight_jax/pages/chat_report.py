@@ -14,6 +14,7 @@ import numpy as np
 from hilight_jax.pages import heatmaps, page
 from hilight_jax.pages.charts import line_chart
 from hilight_jax.pages.confidence import confidence_section
+from hilight_jax.pages.measured_evidence import evidence_section
 from hilight_jax.pages.page import share, text
 from hilight_jax.pages.report import Report, Results, checkpoint, examples_section, left_out, points, read_result
 
@@ -66,6 +67,7 @@ def write_chat_report(
             _examples(report.folder, examples, drawn_from),
             _answers(report.evaluations),
             confidence_section(report.evaluations),
+            evidence_section(report.evaluations),
         ],
         charts=_charts(records),
         after=[_parts(workdir, report.folder)],

@@ -95,6 +95,7 @@ class EvaluationOptions:
       history: Put the earlier turns of its conversation before a question.
       controls: Also show the model other clips.
       max_new_tokens: Longest answer; None takes the default.
+      evidence: Questions of each kind whose evidence is measured; None measures none.
       ask: Number of questions to ask about one clip; None evaluates.
     """
 
@@ -107,6 +108,7 @@ class EvaluationOptions:
     history: bool = False
     controls: bool = True
     max_new_tokens: int | None = None
+    evidence: int | None = None
     ask: int | None = None
 
 

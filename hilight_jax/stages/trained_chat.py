@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.data.sources import is_missing
+from hilight_jax.evals.evidence_evaluation import evaluate_evidence
+from hilight_jax.evals.evidence_table import evidence_table
 from hilight_jax.evals.example_clips import asked_clips
 from hilight_jax.evals.known_answers import KnownAnswers, count_answers
 from hilight_jax.evals.result_tables import answer_tables, asked_table
@@ -101,12 +104,20 @@ def make_generator(model: ChatModel) -> Generator:
     return Generator(model.config, model.params, tokenizer, data.max_length, temperature, things=data.things)
 
 
+def result_tables(result: Mapping[str, Any]) -> str:
+    """An evaluation's answers, and its evidence if that was measured, as text."""
+    tables = [answer_tables(result)]
+    if evidence := result.get("evidence"):
+        tables.append(evidence_table(evidence))
+    return "\n".join(tables)
+
+
 class ChatEvaluator:
     """Answers of a chat model's checkpoint to the questions of conversations; see ``Evaluator``."""
 
     kind = "a chat model"
-    options = frozenset({"per_kind", "history", "no_controls", "max_new_tokens", "ask"})
-    table = staticmethod(answer_tables)
+    options = frozenset({"per_kind", "history", "no_controls", "max_new_tokens", "ask", "evidence"})
+    table = staticmethod(result_tables)
 
     def __init__(self, workdir: Path, which: Which):
         """Loads the checkpoint and all that it builds on."""
@@ -117,19 +128,20 @@ class ChatEvaluator:
 
     def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
         """Asks every question of a source; ``answers`` holds the answers one by one."""
-        return evaluate_video_qa(
-            self._generator,
-            _sampling(options),
-            open_conversations(specification),
-            self._data,
-            self._known_answers,
-            controls=options.controls,
-            history=options.history,
-            batch_size=options.batch_size or self.config.eval_batch_size,
-            num_conversations=options.num_clips,
-            questions_per_kind=options.per_kind,
-            show_progress=True,
+        source = open_conversations(specification)
+        asked = self._generator, _sampling(options), source, self._data
+        shared = {
+            "history": options.history,
+            "batch_size": options.batch_size or self.config.eval_batch_size,
+            "num_conversations": options.num_clips,
+            "show_progress": True,
+        }
+        result = evaluate_video_qa(
+            *asked, self._known_answers, controls=options.controls, questions_per_kind=options.per_kind, **shared
         )
+        if options.evidence is not None:
+            result["evidence"] = evaluate_evidence(*asked, options.evidence, **shared)
+        return result
 
     def ask(self, specification: str, options: EvaluationOptions) -> tuple[list[Asked], str]:
         """Asks ``options.ask`` questions about one clip; returns the answers, and as text."""

@@ -148,7 +148,8 @@ def _conversation(name: str, records: Sequence[Record], asked: Sequence[_Asked])
             Turn("model", question.answer),
         ]
     types, notes = (tuple(getattr(question, name) for question in asked) for name in ("type", "note"))
-    return Conversation(name, tuple(record.video for record in records), tuple(turns), types, notes=notes)
+    videos, labels = (tuple(x) for x in ((record.video for record in records), map(_labels, records)))
+    return Conversation(name, videos, tuple(turns), types, notes=notes, labels=labels)
 
 
 def _labels(record: Record) -> Mapping[str, Any]:

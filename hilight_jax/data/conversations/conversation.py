@@ -1,8 +1,8 @@
 """Conversations about clips, the items of every source of conversations, and the frames of their clips."""
 
 import os
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -65,6 +65,7 @@ class Conversation(NamedTuple):
       fault: A sentence if its entry in a file could not be read, else empty; a faulty one has neither videos nor turns,
         and ``checks.check_conversation`` refuses it.
       notes: On every question, one per model turn; empty where nothing is known.
+      labels: Labels of every clip, see ``Record``; empty where nothing is known.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Conversation(NamedTuple):
     types: tuple[str, ...] = ()
     fault: str = ""
     notes: tuple[Note, ...] = ()
+    labels: tuple[Mapping[str, Any], ...] = ()
 
 
 class ConversationError(DataError):
