@@ -54,7 +54,7 @@ def _swaps(swaps: Mapping[str, Any] | None) -> list[str]:
         return []
     low, high = swaps["interval"]
     figures = (f"{swaps['right']:.3f}", f"{low:.2f}-{high:.2f}", "0.500", f"{swaps['other_clip']:.3f}")
-    columns = ("right", "95 %", "chance", "other clip", "pairs")
+    columns = ("right", "95 %", "chance", "next clip", "pairs")
     row = _encoder_row("caption above its swap", (*figures, str(swaps["pairs"])))
     return ["", _encoder_row("swapped balls", columns), row]
 
