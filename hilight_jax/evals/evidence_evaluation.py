@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
 from hilight_jax.data.config import ConversationDataConfig
+from hilight_jax.data.conversations.clip_questions import FOLLOW_UP
 from hilight_jax.data.conversations.conversation import ConversationError
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.evals.answer_matching import score
@@ -42,7 +43,10 @@ from hilight_jax.generation.sampling import SamplingConfig
 
 
 class _Case(NamedTuple):
-    """A question to measure: its prompts, and in all F frames of its clips the patches on balls."""
+    """A question to measure: its prompts, and in all F frames of its clips the patches on balls.
+
+    ``shown`` marks the frames of the clips that show an asked-about ball.
+    """
 
     row: ClipQuestion
     inputs: tuple[ClipInput, ...]
@@ -50,6 +54,11 @@ class _Case(NamedTuple):
     other_prompt: Prompt | None  # with other clips
     on: Bool[np.ndarray, "F P"]
     on_others: Bool[np.ndarray, "F P"]
+    shown: Bool[np.ndarray, " F"]
+
+    def share(self, maps: Float[np.ndarray, "F P"]) -> float:
+        """The share of evidence on the asked-about balls, within the clips that show one."""
+        return share_on(maps[self.shown], self.on[self.shown])
 
 
 def evaluate_evidence(
@@ -66,8 +75,8 @@ def evaluate_evidence(
 ) -> dict[str, Any]:
     """Measures the evidence of the first ``questions_per_kind`` questions of each kind that can be measured.
 
-    A question can be when it or its true answer names a ball that is seen in one of its clips. The other arguments are
-    those of `evaluate_video_qa`; the figures are the same every time.
+    A question can be when it or its true answer, or the question that it follows, names a ball that is seen in one of
+    its clips. The other arguments are those of `evaluate_video_qa`; the figures are the same every time.
 
     Returns:
       ``{'questions', 'clips', 'per_kind', 'min_hidden', 'skipped', 'overall', 'types'}``, ready for JSON; see
@@ -86,7 +95,9 @@ def evaluate_evidence(
     scored: list[ScoredEvidence] = []
 
     def is_wanted(question: Question) -> bool:
-        return counts[question.type] < questions_per_kind and bool(names(f"{question.text}\n{question.truth}"))
+        if counts[question.type] >= questions_per_kind:
+            return False
+        return question.type == FOLLOW_UP or bool(names(f"{question.text}\n{question.truth}"))
 
     for conversation in read_conversations(generator, source, data, count, batch_size, is_wanted):
         for row in conversation.questions:
@@ -161,7 +172,8 @@ class _Meter:
         if not any(patches.any() for patches in on):
             return None
         other = None if others is None else self._build(row._replace(clips=others))
-        return _Case(row, inputs[: len(on)], self._build(row), other, np.concatenate(on), np.concatenate(on_others))
+        shown = [np.full(len(patches), patches.any()) for patches in on]
+        return _Case(row, inputs[: len(on)], self._build(row), other, *map(np.concatenate, (on, on_others, shown)))
 
     def measure(self, cases: Sequence[_Case], skipped: list[str]) -> list[ScoredEvidence]:
         """Measures questions; adds those with an empty answer to ``skipped``."""
@@ -183,9 +195,9 @@ class _Meter:
         return [
             ScoredEvidence(
                 kind=case.row.question.type,
-                clip="+".join(clip.digest[:12] for clip in case.row.clips),
-                share=share_on(own, case.on),
-                area=float(case.on.mean()),
+                clip=case.row.clips[0].digest,
+                share=case.share(own),
+                area=float(case.on[case.shown].mean()),
                 other_clip=other,
                 num_hidden=int(ways[STRONGEST][0].sum()),
                 changed={way: score(next(again).text, answer.text, case.row.question.type) < 1 for way in ways},
@@ -203,7 +215,7 @@ class _Meter:
             if case.other_prompt is None or answer is None or not len(answer.ids):
                 shares.append(None)
             else:
-                shares.append(share_on(self._maps(case.other_prompt, answer), case.on))
+                shares.append(case.share(self._maps(case.other_prompt, answer)))
         return shares
 
     def _answer(self, prompts: Sequence[Prompt]) -> list[Answer]:

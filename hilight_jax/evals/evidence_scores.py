@@ -1,7 +1,8 @@
 """Scores of evidence: the share of it that lies on the asked-about balls, and what hiding it does to the answer.
 
-*Share.* The maps of an answer's clips are normalised to sum 1; the share is the sum over the patches that lie on the
-balls that the question is about (`asked_balls.py`). Its controls: `area`, the share of those patches among all, which a
+*Share.* The maps of an answer's clip are normalised to sum 1; the share is the sum over the patches that lie on the
+balls that the question is about (`asked_balls.py`). Of a question about two clips those that show such a ball count,
+since the evidence that a ball is absent has no place. Controls: `area`, the share of those patches among all, which a
 map without a preference scores, and `other_clip`, the same places in the evidence of the same question when it is asked
 about another clip.
 
@@ -30,7 +31,7 @@ class ScoredEvidence(NamedTuple):
     """The figures of one answer."""
 
     kind: str  # of question
-    clip: str  # names its clips; questions about the same clips are not independent
+    clip: str  # names its first clip; questions about the same clip are not independent
     share: float
     area: float
     other_clip: float | None  # None where no other clip was shown

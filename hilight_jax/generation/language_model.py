@@ -181,7 +181,7 @@ def _contributions(
     mask: Bool[Array, "B L"],
     answer: Int[Array, "B n"],
 ) -> tuple[Array, Array]:
-    embeds = model.apply(params, ids, video_tokens, method="embed")
+    embeds: Array = model.apply(params, ids, video_tokens, method="embed")
     added = jnp.zeros_like(embeds) if carried is None else carried.astype(embeds.dtype)
 
     def log_prob(rows: Array) -> Array:

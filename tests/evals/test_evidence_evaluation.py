@@ -106,6 +106,23 @@ def test_evidence_of_the_model_that_sees_lies_on_the_ball_and_decides(batch_size
     json.dumps(result, allow_nan=False)
 
 
+class Pairs(Discs):
+    """The first clip and each of them; every second one shows no green disc."""
+
+    def conversation(self, index, rng):
+        one, two = super().conversation(0, rng), super().conversation(index, rng)
+        turns = (Turn("user", "<video>\n<video>\nIs the green ball there?"), Turn("model", "Yes."))
+        return Conversation(two.id, one.videos + two.videos, turns, ("two",), labels=one.labels + two.labels)
+
+
+def test_clips_without_the_ball_do_not_count():
+    """Half of the area would be that of all patches of both clips where one shows no such ball."""
+    result = evaluate_evidence(DiscSpeaker(), SamplingConfig(), Pairs(), DATA, 100, batch_size=2)
+    whole = result["overall"]
+    assert [whole[name] for name in ("questions", "share", "area", "changed")] == [4, 1, 1 / 16, 1]
+    assert whole["other_clip"] is None  # The first clip is the only other one.
+
+
 def test_only_the_first_questions_of_each_kind_are_measured():
     result = evaluate_evidence(DiscSpeaker(), SamplingConfig(), Discs(), DATA, 3)
     assert result["questions"] == 3 and result["clips"] == 2
