@@ -15,12 +15,9 @@ Change = Callable[[ConfigDict, str], None]
 
 
 # Things that a clip of billiards may show; the demo's worlds have the object balls 1 to 6 and 8.
-THINGS = tuple(
-    f"the {name}"
-    for name in (
-        *(f"{colour} ball" for colour in ("yellow", "blue", "red", "purple", "orange", "green", "black")),
-        "cue ball",
-    )
+THINGS = (
+    *(f"the {c} ball|the {c} one|{c}" for c in ("yellow", "blue", "red", "purple", "orange", "green", "black")),
+    "the cue ball|the white ball|the white one",
 )
 
 

@@ -54,11 +54,11 @@ def test_the_flops_of_a_step_are_three_forward_passes_of_every_clip():
     one, four = (load_config(CONFIG, [f"--config.batch_size={size}"]) for size in (1, 4))
     assert encoder_step_flops(four) == 4 * encoder_step_flops(one)
     without = load_config("configs/encoder.py:demo,setting=0", ["--config.batch_size=1"])
-    # Setting 2 adds one linear head on 4 x 64 patches and one on 48 tokens, 128 wide on both sides.
-    assert encoder_step_flops(one) - encoder_step_flops(without) == 3 * 2 * (4 * 64 + 48) * 128 * 128
+    # Setting 2 adds one linear head on 6 x 64 patches and one on 48 tokens, 128 wide on both sides.
+    assert encoder_step_flops(one) - encoder_step_flops(without) == 3 * 2 * (6 * 64 + 48) * 128 * 128
 
 
-@pytest.mark.parametrize(("preset", "world"), [("demo", "demo-v1"), ("b32", "table-v1"), ("b16", "table-v1")])
+@pytest.mark.parametrize(("preset", "world"), [("demo", "demo-v2"), ("b32", "table-v1"), ("b16", "table-v1")])
 def test_the_world_is_the_one_of_the_config_or_of_its_size(preset, world):
     assert world_of(load_config(f"configs/encoder.py:{preset}")).name == world
 
@@ -140,5 +140,5 @@ def test_the_data_figures_are_rates(tmp_path, capsys):
     benchmark.main(["data", "--config", "configs/encoder.py:demo", *sizes, "--json"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     rates = [result[f"{what}_clips_per_second"] for what in ("generation", "decode", "pipeline")]
-    assert all(rate > 0 for rate in rates) and result["world"] == "demo-v1"
+    assert all(rate > 0 for rate in rates) and result["world"] == "demo-v2"
     assert list((tmp_path / "data").iterdir()) == []  # The clips lay there and are gone.

@@ -27,7 +27,7 @@ def run(tmp_path, monkeypatch, capsys):
 def test_it_prints_tables_and_writes_the_result(run, tmp_path):
     out = run("--data", "tfds:data/discs/1.0.0/validation")
     assert "text to video, plain" in out and "text to video, dsl_both_ways" in out
-    (ball,) = [line.split() for line in out.splitlines() if line.startswith("ball")]
+    ball, *_ = [line.split() for line in out.splitlines() if line.startswith("ball")]
     assert ball[1:4] == ["1.000", "0.062", "0.583"]
     written = json.loads((tmp_path / "evaluations" / "validation.json").read_text())
     assert written["step"] == 40 and written["which"] == "latest" and written["map_levels"] == ["embedding"]

@@ -113,8 +113,9 @@ class ConversationDataConfig(InputConfig):
       length_group: Batches whose conversations are sorted by length among each other, so that padding is short; 1
         leaves them as they come.
       max_videos: U, clips that a conversation may have.
-      things: O names of things that a clip of the domain may show, such as ``the cue ball``, for the word tracks: each
-        clip gets a row for each, and words of other things are found by the language mask. None: no word tracks.
+      things: O things that a clip of the domain may show, for the word tracks: each clip gets a row for each, and words
+        of other things are found by the language mask. A thing is a name, or several that mean the same with ``|``
+        between, such as ``the cue ball|the white ball``. None: no word tracks.
     """
 
     num_frames: int = 12

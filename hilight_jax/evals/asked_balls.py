@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from hilight_jax.data.conversations.words import find_phrases, name_of, normal_form
+from hilight_jax.data.conversations.words import find_phrases, listed_names, name_of, normal_form
 from hilight_jax.data.records import caption_from_json
 from hilight_jax.evals.grounding import Grid, Track
 
@@ -35,7 +35,7 @@ class BallNames:
                     if span.kind == BALL and span.object:
                         self._add(name, span.object)
                         self._add(name.removesuffix(f" {BALL}"), span.object)
-        self._listed = tuple(sorted(listed - {""}, key=lambda name: (-len(name), name)))
+        self._listed = listed_names(sorted(listed))
 
     def _add(self, name: str, thing: str) -> None:
         self._named.setdefault(normal_form(name), set()).add(thing)

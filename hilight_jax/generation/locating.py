@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.conversations.words import encode_phrases, find_phrases, name_of, normal_form
+from hilight_jax.data.conversations.words import encode_phrases, find_phrases, listed_names, name_of, normal_form
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.ops.peaks import peak_places
 from hilight_jax.pages.heatmaps import save_gif
@@ -109,9 +109,9 @@ def named_things(text: str, things: Sequence[str]) -> list[str]:
 
     A word that ends the names of several things, such as "ball" alone, names none of them.
     """
-    names = tuple(sorted({name_of(thing) for thing in things}, key=len, reverse=True))
+    names = listed_names(things)
     found = dict.fromkeys(phrase for *_, phrase in find_phrases(text, names))
-    return [phrase for phrase in found if sum(name.endswith(f" {name_of(phrase)}") for name in names) < 2]
+    return [phrase for phrase in found if sum(name.endswith(f" {name_of(phrase)}") for name, _ in names) < 2]
 
 
 def write_rings(path: Path, clip: VideoClip, found: Sequence[Located]) -> None:

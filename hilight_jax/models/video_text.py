@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.config import check
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.sharding import Rule
 from hilight_jax.models import local_heads
 from hilight_jax.models.clip import TEXT_PARTITION_RULES, TextConfig, TextTower
@@ -25,13 +26,13 @@ from hilight_jax.models.local_heads import (
     tapped_patches,
     tapped_tokens,
 )
-from hilight_jax.ops.vectors import at_least_float32
+from hilight_jax.ops.vectors import at_least_float32, unit
 
 PARTITION_RULES: tuple[Rule, ...] = (
     *((f"vision/{path}", axes) for path, axes in VISION_PARTITION_RULES),
     *((f"text/{path}", axes) for path, axes in TEXT_PARTITION_RULES),
     *((f"local/{path}", axes) for path, axes in LOCAL_PARTITION_RULES),
-    (r"(visual|text)_projection/kernel", ("fsdp", None)),
+    (r"(visual|text|local)_projection/kernel", ("fsdp", None)),
     (r"logit_scale", ()),
 )
 
@@ -46,6 +47,10 @@ class DualEncoderConfig:
       embed_dim: E, width of the shared space.
       logit_scale_init: Initial log of both learnable scales, the global and the local one.
       local: The local heads.
+      pool_local: Add to a clip's embedding a linear map of its local features, the largest value of each channel over
+        all patches, of the first tapped level. The features of patches that show a thing are like its words, and so the
+        embedding holds what is there from the first steps on, where a small tower from scratch must first learn to
+        look for it.
       compute: How to compute it.
     """
 
@@ -54,11 +59,14 @@ class DualEncoderConfig:
     embed_dim: int = 512
     logit_scale_init: float = 4.60
     local: LocalHeadsConfig = LocalHeadsConfig()
+    pool_local: bool = False
     compute: ComputeConfig = ComputeConfig()
 
     def __post_init__(self):
         """Checks the shared width."""
         check(self, "", lambda x: x >= 1, "at least 1", "embed_dim")
+        if self.pool_local and not self.local.levels:
+            raise ConfigError("model.pool_local is set, but model.local.levels is empty; tap a level, or unset it.")
 
     @property
     def level_pairs(self) -> tuple[tuple[int, int], ...]:
@@ -100,6 +108,8 @@ class DualEncoder(nn.Module):
                 config.logit_scale_init,
                 compute,
             )
+        if config.pool_local:
+            self.local_projection = projection(config.embed_dim, config.embed_dim, compute)
 
     def __call__(
         self,
@@ -139,17 +149,17 @@ class DualEncoder(nn.Module):
         config = self.config
         tower = self.vision(video, hidden_states or "all" in config.local.levels)
 
-        out = {
-            "video_embeds": _unit(self.visual_projection(tower["pooled"])),
-            "video_tokens": tower["tokens"],
-            "video_pooled": tower["pooled"],
-        }
+        out = {"video_tokens": tower["tokens"], "video_pooled": tower["pooled"]}
         if config.local.levels:
             levels = [level for level, _ in config.level_pairs]
             out["video_local"] = self.local.map_video(tapped_patches(self.vision, tower, levels, video.shape[1]))
         else:
             (last,) = tapped_patches(self.vision, tower, [config.vision.depth], video.shape[1])
             out["video_local"] = (at_least_float32(self.visual_projection(last)),)
+        embeds = self.visual_projection(tower["pooled"])
+        if config.pool_local:
+            embeds += self.local_projection(jnp.max(unit(out["video_local"][0]), axis=(1, 2)).astype(embeds.dtype))
+        out["video_embeds"] = _unit(embeds)
         if hidden_states:
             out["video_hidden_states"] = (tower["embeddings"], *tower["outputs"])
         return out

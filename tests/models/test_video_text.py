@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import MeshConfig, make_mesh
 from hilight_jax.core.sharding import shardings
 from hilight_jax.core.trees import flatten
@@ -41,6 +42,22 @@ def test_embeddings_are_unit_vectors_and_each_side_stands_alone():
     assert [x.shape for x in both["video_local"]] == [(2, 3, 4, 10)] * 2
     assert [x.shape for x in both["text_local"]] == [(2, 7, 10)] * 2
     assert both["logit_scale"].shape == both["local_scale"].shape == ()
+
+
+def test_pooled_local_features_add_to_the_embedding():
+    config = tiny.config(local=LocalHeadsConfig(levels=("embedding", "last")), pool_local=True)
+    model, params = DualEncoder(config), tiny.params(config)
+    out = model.apply({"params": params}, tiny.video(), method="encode_video")
+    patches = np.asarray(out["video_local"][0])
+    largest = (patches / np.linalg.norm(patches, axis=-1, keepdims=True)).max((1, 2))
+    whole = out["video_pooled"] @ params["visual_projection"]["kernel"] + largest @ params["local_projection"]["kernel"]
+    expected = whole / np.linalg.norm(whole, axis=-1, keepdims=True)
+    np.testing.assert_allclose(out["video_embeds"], expected, atol=1e-5)
+
+
+def test_there_is_nothing_to_pool_without_local_heads():
+    with pytest.raises(ConfigError, match="pool_local is set, but model.local.levels is empty"):
+        tiny.config(local=LocalHeadsConfig(levels=()), pool_local=True)
 
 
 @pytest.mark.parametrize("local", EVERY_HEAD, ids=lambda local: "+".join(local.levels) or "none")

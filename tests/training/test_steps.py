@@ -1,11 +1,14 @@
 """The training step on a toy objective whose numbers can be worked out by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from hilight_jax.core import trees
 from hilight_jax.core.means import Mean
 from hilight_jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
 from hilight_jax.training.steps import Objective, _micro_batches, create, make_train_step
@@ -129,3 +132,23 @@ def test_biases_norms_and_scales_do_not_decay_and_multipliers_apply():
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
     assert float(updates["layer"]["bias"]) == pytest.approx(-1.0, rel=1e-5)
     assert float(updates["logit_scale"]) == pytest.approx(-10.0, rel=1e-5)
+
+
+def test_muon_turns_matrices_by_orthogonal_updates_and_leaves_the_rest_to_adam():
+    """A step of RMS 0.2: an orthogonal matrix of 4 x 6 has RMS 6 ** -0.5, so singular values of 0.2 * 6 ** 0.5."""
+    rng = np.random.default_rng(0)
+    shapes = {"layers/kernel": (2, 4, 6), "embedder/table": (4, 6), "token_embedding": (4, 6), "norm/scale": (4,)}
+    gradients = trees.unflatten({path: jnp.asarray(rng.normal(size=shape)) for path, shape in shapes.items()})
+    params = jax.tree.map(jnp.zeros_like, gradients)
+    config = OptimizerConfig(learning_rate=1.0, warmup_fraction=0.0, weight_decay=0.0, clip_norm=0.0)
+
+    def first_update(name):
+        optimizer = make_optimizer(dataclasses.replace(config, name=name), 10)
+        return trees.flatten(optimizer.update(gradients, optimizer.init(params), params)[0])
+
+    muon, adamw = first_update("muon"), first_update("adamw")
+    for layer in np.asarray(muon.pop("layers/kernel")):
+        # Five Newton-Schulz iterations bring singular values near 1, not to it.
+        np.testing.assert_allclose(np.linalg.svd(layer)[1], 0.2 * 6**0.5, rtol=0.35)
+    for path, update in muon.items():
+        np.testing.assert_allclose(update, adamw[path], rtol=1e-6)

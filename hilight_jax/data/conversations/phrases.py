@@ -37,12 +37,13 @@ class PhraseFinder:
 
         Args:
           surface: The bytes of a text that an id stands for; none for a control token.
-          rules: ``names`` of listed things, in lower case and without an article, longest first; ``unseen`` words,
-            which name nothing that has a place; ``longest_run`` of other words that are one phrase; ``most_phrases``
-            of a conversation; the ids ``start_of_turn`` and ``end_of_turn``, and ``video_id`` of the rows of clips.
+          rules: ``names`` of listed things, each with the one that it is read as, in lower case and without an article,
+            longest first; ``unseen`` words, which name nothing that has a place; ``longest_run`` of other words that
+            are one phrase; ``most_phrases`` of a conversation; the ids ``start_of_turn`` and ``end_of_turn``, and
+            ``video_id`` of the rows of clips.
         """
         self._surface, self._rules = surface, dict(rules)
-        self._lists = tuple(rules["names"]), frozenset(rules["unseen"]), int(rules["longest_run"])
+        self._lists = tuple(map(tuple, rules["names"])), frozenset(rules["unseen"]), int(rules["longest_run"])
 
     def __call__(self, ids: np.ndarray) -> Words:
         """Finds the phrases of int32 ``ids`` [n]; rows of clips may stand among them."""
@@ -81,13 +82,13 @@ class PhraseFinder:
 
 @functools.lru_cache(maxsize=65536)
 def find_phrases(
-    text: str, names: tuple[str, ...], unseen: frozenset[str], longest_run: int
+    text: str, names: tuple[tuple[str, str], ...], unseen: frozenset[str], longest_run: int
 ) -> tuple[tuple[int, int, str], ...]:
     """Finds what a text names: a listed thing, the longest first, or else a run of words that are not ``unseen``.
 
     Args:
       text: Of one turn.
-      names: Things without their article in lower case, longest first.
+      names: Names of things without their article in lower case, longest first, each with the one it is read as.
       unseen: Words in lower case that name nothing that has a place.
       longest_run: Words of one phrase; a longer run is several phrases.
 
@@ -95,7 +96,7 @@ def find_phrases(
       First and last + 1 character and the normal form of each phrase, in the order of the text.
     """
     words = list(split_words(text))
-    lists = {name: tuple(word for *_, word in split_words(name)) for name in names}
+    lists = [(tuple(word for *_, word in split_words(name)), thing) for name, thing in names]
     found, run, k = [], [], 0
 
     def close() -> None:
@@ -106,11 +107,11 @@ def find_phrases(
 
     while k < len(words):
         following = tuple(word for *_, word in words[k : k + 8])
-        name = next((n for n in names if following[: len(lists[n])] == lists[n]), None)
-        if name is not None:
+        listed = next((pair for pair in lists if following[: len(pair[0])] == pair[0]), None)
+        if listed is not None:
             close()
-            last = k + len(lists[name]) - 1
-            found.append((words[k][0], words[last][1], normal_form(name)))
+            last = k + len(listed[0]) - 1
+            found.append((words[k][0], words[last][1], normal_form(listed[1])))
             k = last + 1
             continue
         start, _, word = words[k]

@@ -35,7 +35,7 @@ class WordFinder(PhraseFinder):
 def finding_rules(tokenizer: GemmaTokenizer, things: Sequence[str]) -> dict[str, Any]:
     """The rules of a ``PhraseFinder`` as JSON holds them."""
     return {
-        "names": sorted({name_of(thing) for thing in things} - {""}, key=lambda name: (-len(name), name)),
+        "names": [list(pair) for pair in listed_names(things)],
         "unseen": sorted(_UNSEEN),
         "longest_run": LONGEST_RUN,
         "most_phrases": PHRASE_BUCKETS[-1],
@@ -45,8 +45,18 @@ def finding_rules(tokenizer: GemmaTokenizer, things: Sequence[str]) -> dict[str,
     }
 
 
-def find_phrases(text: str, names: tuple[str, ...]) -> tuple[tuple[int, int, str], ...]:
-    """Finds what a text names, see ``phrases.find_phrases``; ``names`` without their article, longest first."""
+def listed_names(things: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The names of things, longest first, each with the one that its thing is read as.
+
+    A thing is a name, or several that mean the same with ``|`` between, such as ``the cue ball|the white ball``: all
+    are read as the first.
+    """
+    names = {name_of(name): name_of(thing) for thing in things for name in thing.split("|")}
+    return tuple(sorted(((a, b) for a, b in names.items() if a), key=lambda pair: (-len(pair[0]), pair[0])))
+
+
+def find_phrases(text: str, names: tuple[tuple[str, str], ...]) -> tuple[tuple[int, int, str], ...]:
+    """Finds what a text names, see ``phrases.find_phrases``; ``names`` are those of ``listed_names``."""
     return phrases.find_phrases(text, names, _UNSEEN, LONGEST_RUN)
 
 
@@ -95,8 +105,8 @@ def thing_ids(things: Sequence[str], tokenizer: GemmaTokenizer) -> np.ndarray:
 
 
 def name_of(thing: str) -> str:
-    """A thing's words in lower case without an article: ``The red ball`` becomes ``red ball``."""
-    words = [word for *_, word in phrases.split_words(thing)]
+    """A thing's first name in lower case without an article: ``The red ball|red`` becomes ``red ball``."""
+    words = [word for *_, word in phrases.split_words(thing.partition("|")[0])]
     return " ".join(words[1:] if words[:1] in (["the"], ["a"], ["an"]) else words)
 
 
@@ -106,12 +116,17 @@ _TOKENIZER = ClipTokenizer(PHRASE_LENGTH)
 _DEEDS_AND_PLACES = frozenset(
     "hit hits hitting struck strike strikes striking touch touches touched touching meet meets met meeting contact "
     "contacts contacted collide collides collided knock knocks knocked push pushes pushed roll rolls rolled rolling "
-    "move moves moved moving travel travels fall falls fell fallen falling drop drops dropped dropping pot pots potted "
-    "potting sink sinks sank sunk sinking bounce bounces bounced bouncing rebound rebounds rest rests resting lie lies "
-    "lying sit sits sitting stand stands standing reach reaches reached leave leaves left right top bottom upper lower "
-    "centre center middle corner near nearer nearest far farther farthest close closer closest visible view shown "
-    "present absent count many remaining first second third last earlier later again nothing change changed harder "
-    "softer faster slower point coordinates coordinate place location located find tell say please yes no hello hi "
-    "thanks thank correct statement confirm check answer sentence word words one ones role user model".split()
+    "move moves moved moving travel travels fall falls fell fallen falling drop drops dropped dropping pot pots "
+    "potted potting pocketed pocketing sink sinks sank sunk sinking bounce bounces bounced bouncing rebound "
+    "rebounds rest rests resting lie lies lying sit sits sitting stand stands standing reach reaches reached leave "
+    "leaves left right top bottom upper lower centre center middle corner near nearer nearest far farther farthest "
+    "close closer closest visible view shown present absent count many remaining first second third last earlier "
+    "later again nothing change changed harder softer faster slower point coordinates coordinate place location "
+    "located find tell say please yes no hello hi thanks thank correct statement confirm check answer sentence word "
+    "words one ones role user model ends end ended ending run runs ran running play plays played playing won "
+    "winning break broke cost costs contain contains contained hold holds held mark marks locate locates respond "
+    "reply replies suppose imagine predict guess expect expects compare compared relative missing anywhere "
+    "somewhere sight ahead called filmed recorded heard hear watching write wrote sum summary summarise summarize "
+    "description describe brief short long full x y".split()
 )
 _UNSEEN = FUNCTION_WORDS | ABSTRACT_WORDS | _DEEDS_AND_PLACES

@@ -14,13 +14,14 @@ from hilight_jax.data.conversations.words import (
     WordFinder,
     encode_things,
     find_phrases,
+    listed_names,
     name_of,
     phrase_tokens,
 )
 from tests.data.conversations.tiny_gemma import TOKENIZER
 
 THINGS = ("the cue ball", "The red ball", "ball")
-NAMES = ("cue ball", "red ball", "ball")
+NAMES = listed_names(("the cue ball|the white ball", "the red ball|red", "a ball"))
 
 
 def found(text, names=NAMES):
@@ -42,6 +43,7 @@ def named(ids, finder=None):
     [
         ("Does the Cue  ball hit it?", [("Cue  ball", "the cue ball")]),
         ("Is the red ball next to the ball?", [("red ball", "the red ball"), ("ball", "the ball")]),
+        ("Is red near the white ball?", [("red", "the red ball"), ("white ball", "the cue ball")]),
         ("Is the redball near?", [("redball", "the redball")]),
         ("the man in a long black coat", [("man", "the man"), ("long black coat", "the long black coat")]),
         ("round wooden table legs", [("round wooden table", "the round wooden table"), ("legs", "the legs")]),
