@@ -121,7 +121,7 @@ def demo() -> ConfigDict:
             "steps": 700,
             "batch_size": 32,
             "eval_every": 350,
-            "optimizer": {"learning_rate": 2e-3, "weight_decay": 0.01, "warmup_fraction": 0.1},
+            "optimizer": {"name": "muon", "learning_rate": 2e-3, "weight_decay": 0.01, "warmup_fraction": 0.1},
             "keep": {"every": 350, "best_metric": "validation/answers_right"},
             "model": {
                 "vision": common.demo_vision(),
@@ -135,6 +135,7 @@ def demo() -> ConfigDict:
                     "width": 128,
                     "depth": 3,
                     "num_heads": 4,
+                    "num_kv_heads": 4,
                     "head_dim": 32,
                     "mlp_dim": 256,
                     "hidden_act": "gelu_pytorch_tanh",
@@ -149,8 +150,8 @@ def demo() -> ConfigDict:
                 "things": common.THINGS,
                 "num_video_tokens": 32 + len(common.THINGS),
                 "max_videos": 2,
-                "max_length": 768,
-                "buckets": (256, 384, 768),
+                "max_length": 1024,
+                "buckets": (256, 384, 1024),
             },
         }
     )

@@ -123,7 +123,14 @@ def demo() -> ConfigDict:
             "steps": 460,
             "batch_size": 32,
             "eval_every": 230,
-            "optimizer": {"learning_rate": 1e-3, "weight_decay": 0.05, "warmup_fraction": 0.1},
+            "optimizer": {
+                "name": "muon",
+                "learning_rate": 1e-3,
+                "b2": 0.95,
+                "weight_decay": 0.05,
+                "warmup_fraction": 0.1,
+                "muon_by_adam": (".*embedding.*", "local.*"),
+            },
             "keep": {"every": 100},
             "loss": {
                 "local_weight": 2.0,
@@ -140,6 +147,7 @@ def demo() -> ConfigDict:
                 "embed_dim": 128,
                 "logit_scale_init": 2.66,  # log(1 / 0.07): from scratch, CLIP-ViP's 4.60 saturates every softmax
                 "local": common.demo_local(),
+                "pool_local": True,
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {

@@ -105,7 +105,7 @@ def test_marks_put_videos_where_they_stand(model, root):
         ([{"text": "a"}, {"text": "b"}], "one-sided"),
         ([{"role": "assistant", "text": "a"}, {"text": "b"}], "roles: user, model"),
         ([{"text": "a", "videos": ["none.mp4"]}], "none.mp4: the file does not exist"),
-        ([{"text": "word " * 300}], "do not fit into the context of 320"),
+        ([{"text": "word " * 1200}], "do not fit into the context of 1024"),
     ],
 )
 def test_what_is_no_conversation_is_refused(model, turns, message):

@@ -67,7 +67,7 @@ def test_json_is_the_only_line_and_tells_of_the_evidence(run, root, model, tmp_p
     assert result["finish_reason"] in ("stop", "length") and result["prompt_tokens"] > 32
     assert result["evidence"] == "out.gif" and 0 < result["clip_shares"][0] < 1
     with Image.open(tmp_path / "out.gif") as gif:
-        assert gif.n_frames == 4
+        assert gif.n_frames == 6
 
 
 def test_the_confidence_stands_beside_the_answer(run, root, model, capsys):
@@ -106,7 +106,15 @@ def test_a_conversation_goes_on_until_it_is_quit(run, root, model):
 
 
 def test_what_goes_wrong_is_said_and_the_conversation_goes_on(run, root, model):
-    lines = ("/vidoe a.mp4", "/video", "/video none.mp4", "a " * 500, "/evidence x.png", "/evidence x.gif", "/evidence")
+    lines = (
+        "/vidoe a.mp4",
+        "/video",
+        "/video none.mp4",
+        "a " * 2000,
+        "/evidence x.png",
+        "/evidence x.gif",
+        "/evidence",
+    )
     out = run(lines=(*lines, "/reset", f"/video {root / 'a.mp4'}", "Is it?"))
     for sentence in (
         "error: '/vidoe' is unknown. Did you mean '/video'?",

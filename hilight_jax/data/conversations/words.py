@@ -127,6 +127,6 @@ _DEEDS_AND_PLACES = frozenset(
     "winning break broke cost costs contain contains contained hold holds held mark marks locate locates respond "
     "reply replies suppose imagine predict guess expect expects compare compared relative missing anywhere "
     "somewhere sight ahead called filmed recorded heard hear watching write wrote sum summary summarise summarize "
-    "description describe brief short long full x y".split()
+    "description describe brief full".split()
 )
 _UNSEEN = FUNCTION_WORDS | ABSTRACT_WORDS | _DEEDS_AND_PLACES
