@@ -42,7 +42,7 @@ def get_config(argument: str = "demo") -> ConfigDict:
 def set_setting(config: ConfigDict, value: str) -> None:
     """Takes one of the paper's settings as published: linear heads, every token a query, contrast within a clip."""
     common.check_choice("setting", value, LEVELS)
-    config.model.local = {"levels": LEVELS[value]}
+    config.model.local, config.model.pool_local = {"levels": LEVELS[value]}, False
     config.loss = {"local": {"contrast": "within_clip" if LEVELS[value] else "none"}}
     config.data.language_mask = "none" if value == "1" else "content"
 

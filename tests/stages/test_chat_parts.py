@@ -21,9 +21,11 @@ def test_align_takes_one_tower_from_each_run_and_says_which(towers, tmp_path):
     parts, origins = gather_parts(
         tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(*towers)), tmp_path
     )
-    assert list(parts) == ["vision", "frames"]
+    assert list(parts) == ["vision", "text", "local", "frames"]
     assert [(part, origin.workdir, origin.step) for part, origin in origins.items()] == [
         ("vision", str(towers[0]), 1),
+        ("text", str(towers[0]), 1),
+        ("local", str(towers[0]), 1),
         ("frames", str(towers[1]), 1),
     ]
     keep_provenance(tmp_path, origins)
@@ -89,6 +91,7 @@ def test_a_run_that_has_no_checkpoint_yet_begins_anew_with_the_parts_that_are_na
 
 def test_without_a_frame_tower_the_encoder_gives_its_projection(tmp_path):
     params = {"vision": {"kernel": np.ones((2, 2), np.float32)}, "visual_projection": {"kernel": np.eye(2)}}
+    params |= {"text": {"kernel": np.zeros(1)}, "local": {"scale": np.zeros(1)}}
     write_run(tmp_path / "encoder", tiny_config(), params | {"logit_scale": np.zeros(())})
     config = tiny_chat_config("align", "demo,frames=long_clip", *chat_overrides(tmp_path / "encoder", tmp_path / "x"))
     model = dataclasses.replace(config.model, frames=None)

@@ -26,6 +26,7 @@ SMALL = (
     "--config.model.gemma.width=16",
     "--config.model.gemma.depth=2",
     "--config.model.gemma.num_heads=2",
+    "--config.model.gemma.num_kv_heads=2",
     "--config.model.gemma.head_dim=8",
     "--config.model.gemma.mlp_dim=32",
     "--config.model.compute.unroll=false",
