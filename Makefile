@@ -2,13 +2,13 @@
 # Needed: Linux, Python >= 3.11 with its venv module, and a package index for pip. A CPU is enough.
 #
 #   make demo        draw the clips, train every stage from the encoder to the chat model, evaluate, ask three questions,
-#                    write the reports: a quarter of an hour on two CPU cores
+#                    write the reports
 #   make demo-encoder  its first part: the encoder, evaluated, with its report
 #   make test        every test that is not marked slow
 #   make lint        style, formatting, types and the openers of docstrings
 #   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
 #   make controls    the demo's encoder under every other local loss, two seeds each: hours
-#   make connectors  the demo's stage align with every connector structure, two seeds each: half an hour after the demo
+#   make connectors  the demo's stage align with every connector, two seeds each, after the demo
 #   make test-slow   the tests that train, kill and restart whole runs
 #   make test-torch  the tests that load published formats and exported models on torch (its CPU build)
 #   make test-tpu    the tests that compile for TPU pods, which needs no TPU
@@ -44,7 +44,7 @@ demo: demo-encoder
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/tune-demo --ask 3
 
 demo-encoder: venv allocator
-	$(RUN) -m hilight_jax.generate --world demo-v1
+	$(RUN) -m hilight_jax.generate --world demo-v2
 	$(RUN) -m hilight_jax.train --config configs/encoder.py:demo --workdir runs/encoder-demo
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/encoder-demo
 	$(RUN) -m hilight_jax.report runs/encoder-demo

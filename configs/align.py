@@ -10,8 +10,8 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
 
     demo   a small Gemma on the demo's towers. There is no pretrained language model of its size: here, and only here,
            the stage trains the language model too, and a tokenizer of its own on the commentary. Questions of
-           billiards clips, one and several turns, one and two clips. Two CPU cores: 6 min for 700 steps of 32
-           conversations, 3.6 GB, the encoder looking at each clip once (measured).
+           billiards clips, one and several turns, none, one and two clips, the encoder looking at each clip once. No
+           whole run of these settings is measured.
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on

@@ -18,8 +18,8 @@ and no."). An answer refuses when nothing is left of it, or when it holds one of
 
 An answer is right, score 1, when it matches the truth or another answer that is accepted beside it. Two kinds of
 questions are scored otherwise. The answer to a `POINT` question is right when its point lies within `POINT_TOLERANCE`
-percent of the picture and `TIME_TOLERANCE` seconds of the true one. The answer to an `OPEN` question scores the share
-of the truth's facts that it tells, less the wrong ones (`billiards/language/telling.py`).
+percent of the picture and `TIME_TOLERANCE` percent of the clip's length of the true one. The answer to an `OPEN`
+question scores the share of the truth's facts that it tells, less the wrong ones (`billiards/language/telling.py`).
 """
 
 import math
@@ -31,7 +31,7 @@ from typing import Literal
 from hilight_jax.billiards.language.telling import OPEN, facts_told, share_told
 
 POINT = "point"
-POINT_TOLERANCE, TIME_TOLERANCE = 6.0, 0.25
+POINT_TOLERANCE, TIME_TOLERANCE = 6.0, 10.0
 _POINT = re.compile(r'<point x="(-?[\d.]+)" y="(-?[\d.]+)" t="([\d.]+)"')
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "

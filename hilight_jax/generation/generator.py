@@ -226,7 +226,8 @@ class Generator:
         """A key for each row that compares prompts: its id or its clip, and the phrase that a word is part of."""
         if self.words is None:
             return prompt.rows()
-        return list(zip(prompt.rows(), self.words.keys(prompt.ids), strict=True))
+        pairs = zip(prompt.rows(), self.words.keys(prompt.ids), strict=True)
+        return [(row, phrase) if phrase else row for row, phrase in pairs]  # Answers' ids are keys as they are.
 
     def check(self, prompts: Sequence[Prompt], sampling: SamplingConfig) -> None:
         """Raises a DataError unless the prompts can be answered."""

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.conversations.words import encode_phrases, find_phrases, listed_names, name_of, normal_form
+from hilight_jax.data.conversations.words import encode_names, find_phrases, listed_names, name_of
 from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.ops.peaks import peak_places
 from hilight_jax.pages.heatmaps import save_gif
@@ -81,7 +81,7 @@ def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Loca
     Raises:
       DataError: A phrase has no word that names something visible.
     """
-    ids, content = encode_phrases([normal_form(name_of(phrase)) for phrase in phrases])
+    ids, content = encode_names(phrases)
     for phrase, marks in zip(phrases, content, strict=True):
         if not marks.any():
             raise DataError(f"'{phrase[:60]}' names nothing that can be seen; name a thing, such as 'the red ball'.")

@@ -1,6 +1,7 @@
 """The text tower's vectors of phrases, each computed once."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -14,15 +15,14 @@ _AT_A_TIME = 16  # Phrases of a call, so that one program serves any number of t
 
 
 class PhraseVectors:
-    """Encodes phrases with a chat model's text tower and local heads, and keeps their vectors.
+    """Encodes phrases, and keeps their vectors.
 
     There are few different phrases: a domain's things, and the words of questions.
     """
 
-    def __init__(self, config: HiLightConfig, params: Tree):
-        """Takes the parts ``text`` and ``local`` out of a model's parameters."""
-        self._model = HiLight(config)
-        self._variables = variables({name: params[name] for name in ("text", "local")})
+    def __init__(self, encode: Callable[[np.ndarray, np.ndarray], Array]):
+        """Takes a function of ids [n, L] and content [n, L] to vectors [n, E], which is called with one n only."""
+        self._encode = encode
         self._known: dict[bytes, np.ndarray] = {}
 
     def __call__(self, ids: Int[np.ndarray, "n L"], content: Bool[np.ndarray, "n L"]) -> Float[np.ndarray, "n E"]:
@@ -33,9 +33,15 @@ class PhraseVectors:
         for start in range(0, len(numbers), _AT_A_TIME):
             part = numbers[start : start + _AT_A_TIME]
             filled = [*part, *[part[-1]] * (_AT_A_TIME - len(part))]
-            vectors = np.asarray(_encode(self._model, self._variables, ids[filled], content[filled]))
+            vectors = np.asarray(self._encode(ids[filled], content[filled]))
             self._known |= {keys[number]: vector for number, vector in zip(part, vectors, strict=False)}
         return np.stack([self._known[key] for key in keys])
+
+
+def chat_phrase_vectors(config: HiLightConfig, params: Tree) -> PhraseVectors:
+    """Encodes phrases with the parts ``text`` and ``local`` of a chat model."""
+    parts = variables({name: params[name] for name in ("text", "local")})
+    return PhraseVectors(functools.partial(_encode, HiLight(config), parts))
 
 
 @functools.partial(jax.jit, static_argnums=0)

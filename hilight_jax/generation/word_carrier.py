@@ -15,7 +15,7 @@ from hilight_jax.core.trees import Tree
 from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.words import WordFinder, encode_phrases
 from hilight_jax.generation.clip_features import ClipFeatures
-from hilight_jax.generation.phrase_vectors import PhraseVectors
+from hilight_jax.generation.phrase_vectors import chat_phrase_vectors
 from hilight_jax.models.hilight import HiLight, variables
 from hilight_jax.models.hilight_config import HiLightConfig
 
@@ -29,12 +29,10 @@ class Found(NamedTuple):
     Attributes:
       vector: [D], added to the embeddings of its words.
       map: [F, P], cosines of the patches.
-      track: [F, T], see ``models.word_tracks.TRACK``.
     """
 
     vector: np.ndarray
     map: np.ndarray
-    track: np.ndarray
 
 
 class NamedRows(NamedTuple):
@@ -42,12 +40,10 @@ class NamedRows(NamedTuple):
 
     Attributes:
       rows: int32 [n], number of the phrase (from 1), 0 for none.
-      phrases: The phrases.
       found: Each phrase in each clip, ``found[clip][phrase]``.
     """
 
     rows: np.ndarray
-    phrases: tuple[str, ...]
     found: tuple[tuple[Found, ...], ...]
 
 
@@ -56,7 +52,7 @@ class WordCarrier:
 
     def __init__(self, config: HiLightConfig, params: Tree, tokenizer: GemmaTokenizer, things: Sequence[str]):
         """Takes the parts ``text``, ``local`` and ``word_tracks`` out of a model's parameters."""
-        self._find, self._vectors = WordFinder(tokenizer, things), PhraseVectors(config, params)
+        self._find, self._vectors = WordFinder(tokenizer, things), chat_phrase_vectors(config, params)
         self._model, self._variables = HiLight(config), variables({"word_tracks": params["word_tracks"]})
         assert config.word_tracks is not None
         self._width, self._most = config.gemma.width, config.word_tracks.max_clips
@@ -76,7 +72,7 @@ class WordCarrier:
             )
         words = self._find(ids)
         found = tuple(self._found(words.phrases, clip, number) for number, clip in enumerate(clips))
-        return NamedRows(words.rows, words.phrases, found)
+        return NamedRows(words.rows, found)
 
     def __call__(self, ids: np.ndarray, clips: Sequence[ClipFeatures]) -> Float[np.ndarray, "n D"]:
         """The vector that each row carries: the sum over the clips before it, as ``word_tracks.add_to_words``."""
@@ -138,8 +134,8 @@ def _shares(scores: Float[np.ndarray, "F P"]) -> Float[np.ndarray, "F P"]:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _find(
     model: HiLight, number: int, params: Tree, patches: Float[Array, "1 F P E"], vectors: Float[Array, "1 W E"]
-) -> tuple[Array, Array, Array]:
-    """The vectors, maps and tracks of phrases in clip ``number`` of a conversation."""
+) -> tuple[Array, Array]:
+    """The vectors and maps of phrases in clip ``number`` of a conversation."""
     found: dict[str, Array] = model.apply({}, patches, vectors, method="track")
     tracks = jax.numpy.repeat(found["tracks"][None], number + 1, axis=1)
-    return model.apply(params, tracks, method="word_vectors")[0, number], found["maps"][0], found["tracks"][0]
+    return model.apply(params, tracks, method="word_vectors")[0, number], found["maps"][0]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from hilight_jax.generation.locating import USUAL_THRESHOLD
-from hilight_jax.generation.phrase_vectors import PhraseVectors
+from hilight_jax.generation.phrase_vectors import PhraseVectors, chat_phrase_vectors
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import HiLight, variables
 from hilight_jax.models.local_heads import map_features
@@ -18,9 +18,6 @@ from hilight_jax.models.word_tracks import phrase_vectors
 from hilight_jax.pages.report import read_evaluations
 from hilight_jax.stages.trained_chat import ChatModel
 from hilight_jax.stages.trained_encoder import TrainedEncoder
-
-# Phrases of a call, so that one program serves any number of them.
-_AT_A_TIME = 16
 
 
 class EncoderFinder:
@@ -32,23 +29,16 @@ class EncoderFinder:
         self.num_frames, self.image_size = encoder.config.data.num_frames, vision.image_size
         self.columns = vision.image_size // vision.patch_size
         self.threshold = fitted_threshold(workdir, encoder.step)
+        self.phrases = PhraseVectors(self._encode_phrases)
 
     def patches(self, frames: UInt8[np.ndarray, "F Y X 3"]) -> Float[np.ndarray, "F P E"]:
         """Encodes a clip."""
         local = self._encoder.encode_video(frames[None])["video_local"]
         return np.asarray(map_features(local, self._encoder.level_weights)[0])
 
-    def phrases(self, ids: Int[np.ndarray, "W L"], content: Bool[np.ndarray, "W L"]) -> Float[np.ndarray, "W E"]:
-        """Encodes phrases."""
-        surplus = ((0, -len(ids) % _AT_A_TIME), (0, 0))
-        filled, marks = np.pad(ids, surplus, mode="edge"), np.pad(content, surplus, mode="edge")
-        found = []
-        for start in range(0, len(filled), _AT_A_TIME):
-            part = filled[start : start + _AT_A_TIME]
-            local = self._encoder.encode_text(part, part > 0)["text_local"]
-            features = map_features(local, self._encoder.level_weights)
-            found.append(phrase_vectors(features, marks[start : start + _AT_A_TIME]))
-        return np.concatenate(found)[: len(ids)]
+    def _encode_phrases(self, ids: Int[np.ndarray, "W L"], content: Bool[np.ndarray, "W L"]) -> Float[Array, "W E"]:
+        local = self._encoder.encode_text(ids, ids > 0)["text_local"]
+        return phrase_vectors(map_features(local, self._encoder.level_weights), content)
 
 
 class ChatFinder:
@@ -60,7 +50,7 @@ class ChatFinder:
         self.num_frames, self.image_size = model.data.num_frames, vision.image_size
         self.columns = vision.image_size // vision.patch_size
         self.threshold = fitted_threshold(origin.workdir, origin.step)
-        self.phrases = PhraseVectors(model.config, model.params)
+        self.phrases = chat_phrase_vectors(model.config, model.params)
         parts = {name: part for name, part in model.params.items() if name not in ("gemma", "lora")}
         self._encode = functools.partial(_encode_patches, HiLight(model.config), variables(parts))
 

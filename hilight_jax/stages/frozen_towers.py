@@ -21,16 +21,13 @@ from jax.sharding import Mesh
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.mesh import AXES, batch_sharding, replicated, under_mesh
-from hilight_jax.data.conversations.words import PHRASE_BUCKETS, encode_phrases, name_of, normal_form
-from hilight_jax.generation.phrase_vectors import PhraseVectors
+from hilight_jax.data.conversations.words import PHRASE_BUCKETS, encode_names
+from hilight_jax.generation.phrase_vectors import chat_phrase_vectors
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.models.hilight_config import TOWER_PARTS, HiLightConfig
 
 FEATURES = ("clip_tokens", "frame_features")
-# Of a model with word tracks; ``patch_features`` are for tracking words and do not leave the towers.
-THING_FEATURES = ("thing_tracks", "thing_features")
-WORD_FEATURES = ("word_tracks", *THING_FEATURES)
 CLIPS_PER_DEVICE = 8
 Features = dict[str, np.ndarray]
 _DTYPE = "_dtype"  # Behind a name: its dtype. npz files have no bfloat16, so values are stored as unsigned integers.
@@ -109,12 +106,12 @@ class Towers:
         devices = jax.local_devices()
         self.chunk = clips_per_device * len(devices)
         self._config, self._cache, self._things = config, cache, things
-        self._vectors = None if config.word_tracks is None else PhraseVectors(config, params)
+        self._vectors = None if config.word_tracks is None else chat_phrase_vectors(config, params)
         self._track = jax.jit(functools.partial(HiLight(config).apply, {}, method="track"))
         towers = {name: params[name] for name in TOWER_PARTS if name in params}
         groups = device_groups(devices, whole=jax.process_count() == 1)
         self._programs = [
-            (tower_program(config, group, things), jax.device_put(towers, replicated(_mesh(group)))) for group in groups
+            (tower_program(config, group), jax.device_put(towers, replicated(_mesh(group)))) for group in groups
         ]
 
     def features(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -180,7 +177,13 @@ class Towers:
             for i, (run, params) in enumerate(self._programs)
         ]
         made = jax.device_get(parts)
-        return {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+        features = {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+        if self._vectors is not None:
+            patches, things = features["patch_features"], self._things or ()
+            vectors = self._vectors(*encode_names(things)) if things else patches[0, 0, :0]
+            found = self._track(patches, np.broadcast_to(vectors, (self.chunk, *vectors.shape)))
+            features |= {"thing_tracks": np.asarray(found["tracks"]), "thing_features": np.asarray(found["features"])}
+        return features
 
 
 def device_groups(devices: Sequence[jax.Device], whole: bool) -> list[list[jax.Device]]:
@@ -194,25 +197,17 @@ def device_groups(devices: Sequence[jax.Device], whole: bool) -> list[list[jax.D
     return [[device] for device in devices]
 
 
-def tower_program(config: HiLightConfig, devices: Sequence[jax.Device], things: tuple[str, ...] | None = None) -> Any:
+def tower_program(config: HiLightConfig, devices: Sequence[jax.Device]) -> Any:
     """The jitted towers on these devices, clips split over them: ``(params, video, key_frames)`` to features.
 
-    The features are ``FEATURES`` and, with word tracks, ``THING_FEATURES`` and ``patch_features``, see ``HiLight``.
+    The features are ``FEATURES`` and, with word tracks, the ``patch_features`` that phrases are compared with.
     """
     mesh = _mesh(devices)
     whole, split = replicated(mesh), batch_sharding(mesh)
     model = HiLight(config)
-    ids, content = encode_phrases(tuple(normal_form(name_of(thing)) for thing in things or ()))
 
     def run(params: Any, video: jax.Array, key_frames: jax.Array) -> dict[str, jax.Array]:
-        towers = {"params": params}
-        out: dict[str, Any] = model.apply(towers, normalise(video), key_frames, method="encode_video")
-        if config.word_tracks is not None:
-            vectors = model.apply(towers, ids, ids > 0, content, method="encode_phrases")
-            asked = jnp.broadcast_to(vectors, (len(video), *vectors.shape))
-            found: dict[str, Any] = model.apply({}, out["patch_features"], asked, method="track")
-            out |= {"thing_tracks": found["tracks"], "thing_features": found["features"]}
-        return out
+        return model.apply({"params": params}, normalise(video), key_frames, method="encode_video")
 
     return jax.jit(under_mesh(mesh, run), in_shardings=(whole, split, split), out_shardings=split)
 
@@ -238,13 +233,17 @@ def feature_shapes(
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of one clip's features as ``Towers.features`` gives them; a function of the configuration alone."""
     out = jax.eval_shape(
-        tower_program(config, jax.local_devices()[:1], things), *tower_shapes(config, clip_shape, num_key_frames, 1)
+        tower_program(config, jax.local_devices()[:1]), *tower_shapes(config, clip_shape, num_key_frames, 1)
     )
-    shapes = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items() if name != "patch_features"}
     if config.word_tracks is not None:
-        tracks = shapes["thing_tracks"]
-        shapes["word_tracks"] = jax.ShapeDtypeStruct((num_phrases, *tracks.shape[1:]), tracks.dtype)
-    return shapes
+        patches, track = out.pop("patch_features"), functools.partial(HiLight(config).apply, {}, method="track")
+        of_things, of_words = (
+            jax.eval_shape(track, patches, jax.ShapeDtypeStruct((1, number, patches.shape[-1]), jnp.float32))
+            for number in (len(things or ()), num_phrases)
+        )
+        out |= {"thing_tracks": of_things["tracks"], "thing_features": of_things["features"]}
+        out["word_tracks"] = of_words["tracks"]
+    return {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in out.items()}
 
 
 def _num_phrases(batch: Mapping[str, np.ndarray]) -> int:

@@ -3,17 +3,17 @@ import pytest
 from hilight_jax.evals.answer_matching import points_agree, score
 from hilight_jax.evals.answer_scores import Answered, summarise_answers
 
-TRUE_POINT = '<point x="40.0" y="60.0" t="2.00">the red ball</point>'
+TRUE_POINT = '<point x="40.0" y="60.0" t="100">the red ball</point>'
 
 
 @pytest.mark.parametrize(
     ("answer", "agrees"),
     [
         (TRUE_POINT, True),
-        ('It is here: <point x="43.5" y="56.5" t="1.90">', True),
-        ('<point x="47" y="60" t="2">the red ball</point>', False),
-        ('<point x="40.0" y="60.0" t="1.00">the red ball</point>', False),
-        ('<point x="4.0.0" y="60.0" t="2.00">', False),
+        ('It is here: <point x="43.5" y="56.5" t="95">', True),
+        ('<point x="47" y="60" t="100">the red ball</point>', False),
+        ('<point x="40.0" y="60.0" t="80">the red ball</point>', False),
+        ('<point x="4.0.0" y="60.0" t="100">', False),
         ("In the middle.", False),
     ],
 )

@@ -115,6 +115,22 @@ def test_an_answer_does_not_depend_on_its_batch_or_on_what_was_read_before(gener
     assert answer.ids.tolist() == alone[0]
 
 
+def test_the_next_turn_is_read_from_the_end_of_the_answer(generator, monkeypatch):
+    talk = make()
+    reads, read = [], talk.language_model.read
+    monkeypatch.setattr(
+        talk.language_model,
+        "read",
+        lambda ids, video, carried, mask, *rest: (
+            reads.append(int(mask.sum())) or read(ids, video, carried, mask, *rest)
+        ),
+    )
+    first = prompt(talk, "<video>\nIs the red ball there?")
+    (answer,) = talk.generate([first], GREEDY, reuse_prefix=True)
+    talk.generate([first._replace(ids=np.append(first.ids, answer.ids).astype(np.int32))], GREEDY, reuse_prefix=True)
+    assert reads == [len(first.ids), 1]  # Nothing was predicted from the answer's last token, so it was not read.
+
+
 def test_a_prefix_in_which_other_words_were_named_is_read_again(generator):
     """The ids of "red" agree, but with "ball" behind it the word is part of another phrase."""
     talk = make()

@@ -51,12 +51,13 @@ def test_a_chips_share_of_the_arguments():
     whole = make_trainer(tiny_config(), make_mesh(tiny_config().mesh, jax.devices()[:4]))
     split, alone = arguments(trainer), arguments(whole)
     assert alone["trained"] / 2 <= split["trained"] < alone["trained"]
-    assert alone["optimizer"] >= 2 * alone["trained"] and alone["frozen"] == 0
+    assert alone["trained"] < alone["optimizer"] < 2 * alone["trained"], "one moment of a matrix, two of the rest"
+    assert alone["frozen"] == 0
     assert split["batch"] == alone["batch"]
 
 
 def test_a_chat_stage_is_built_without_any_run_to_build_on():
     config = tiny_chat_config("tune", "demo,frames=long_clip")
     trainer = make_trainer(config, make_mesh(config.mesh, jax.devices()[:4]))
-    assert set(trainer.state_shapes.params) == {"token_mining", "gemma", "lora"}
+    assert set(trainer.state_shapes.params) == {"token_mining", "gemma", "lora", "word_tracks"}
     assert arguments(trainer)["frozen"] > 0

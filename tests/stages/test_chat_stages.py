@@ -23,7 +23,7 @@ RUN = (*SMALL, "--config.log_every=1", "--config.cache_gb=0", "--config.steps=2"
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("data")
-    build(get_world("demo-v1"), directory, {"train": 24, "validation": 8, "unseen": 0})
+    build(get_world("demo-v2"), directory, {"train": 24, "validation": 8, "unseen": 0})
     return directory
 
 
@@ -60,8 +60,8 @@ def saved(workdir):
 
 
 def test_every_stage_saves_what_it_trained_and_nothing_else(aligned, tuned):
-    assert sorted(saved(aligned)) == ["gemma", "token_mining"]
-    assert sorted(saved(tuned)) == ["lora", "token_mining"]
+    assert sorted(saved(aligned)) == ["gemma", "token_mining", "word_tracks"]
+    assert sorted(saved(tuned)) == ["lora", "token_mining", "word_tracks"]
 
 
 def test_the_steps_change_what_is_trained_and_leave_the_rest(aligned, tuned):
@@ -80,8 +80,11 @@ def test_a_model_is_put_together_from_all_of_its_runs(aligned, tuned, towers):
     origins = {part: origin.workdir for part, origin in model.origins.items()}
     assert origins == {
         "vision": str(towers[0]),
+        "text": str(towers[0]),
+        "local": str(towers[0]),
         "frames": str(towers[1]),
         "token_mining": str(tuned),
+        "word_tracks": str(tuned),
         "gemma": str(aligned),
         "lora": str(tuned),
     }
@@ -96,8 +99,8 @@ def test_validation_gives_the_loss_and_the_share_of_right_answers(aligned):
 
 def test_training_on_stored_tower_outputs_gives_the_same_losses(aligned, towers, data_dir, tmp_path):
     cached = ("--config.cache_gb=1", f"--config.data_dir={tmp_path}")
-    place = [f"--config.data.{name}=questions:{data_dir}/demo-v1/1.0.0/{split}" for name, split in
-             (("train", "train,turns=5,two_clips=0.1"), ("validation", "validation,two_clips=0.1"))]  # fmt: skip
+    options = {"train": "turns=5,two_clips=0.1,no_clip=0.05", "validation": "two_clips=0.1,no_clip=0.05"}
+    place = [f"--config.data.{k}=questions:{data_dir}/demo-v2/1.0.0/{k},{more}" for k, more in options.items()]
     losses = [[record["next_token"] for record in records(aligned) if "next_token" in record]]
     for name in ("fills the cache", "reads the cache"):
         workdir = run("align", tmp_path / name, data_dir, *chat_overrides(*towers), *cached, *place)

@@ -81,6 +81,7 @@ WIDE = (
     "--config.model.compute.unroll=true",
     "--config.model.compute.dtype=float32",
     "--config.batch_size=2",
+    "--config.optimizer.name=adamw",  # Muon has products of its own, which are not the model's.
 )
 
 

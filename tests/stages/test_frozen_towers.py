@@ -12,7 +12,6 @@ from hilight_jax.data.conversations.words import encode_phrases
 from hilight_jax.models.hilight import HiLight
 from hilight_jax.stages.frozen_towers import FEATURES as TOWER_FEATURES
 from hilight_jax.stages.frozen_towers import (
-    WORD_FEATURES,
     TowerCache,
     Towers,
     device_groups,
@@ -27,7 +26,7 @@ RNG = np.random.default_rng(0)
 CLIPS = RNG.integers(0, 256, (20, 6, 64, 64, 3), dtype=np.uint8)
 KEYS = np.arange(4, dtype=np.int32)
 THINGS = ("the red ball", "the cue ball")
-FEATURES = (*TOWER_FEATURES, *WORD_FEATURES)
+FEATURES = (*TOWER_FEATURES, "word_tracks", "thing_tracks", "thing_features")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,7 @@ def test_a_clips_features_do_not_depend_on_its_company_or_place(params):
 def test_devices_encode_without_a_word_to_each_other():
     """So the towers may run in one thread while a step runs in another, in any order on any host."""
     shapes = tower_shapes(CONFIG, CLIPS.shape[1:], 4, 16)
-    program = tower_program(CONFIG, jax.local_devices(), THINGS).lower(*shapes).compile().as_text()
+    program = tower_program(CONFIG, jax.local_devices()).lower(*shapes).compile().as_text()
     assert not re.search(r"all-(reduce|gather|to-all)|reduce-scatter|collective", program)
 
 
@@ -82,7 +81,13 @@ def test_stored_features_are_bitwise_fresh_ones_and_are_not_computed_again(param
 
 def test_features_have_the_shapes_that_the_configuration_tells(params):
     shapes = feature_shapes(CONFIG, (6, 64, 64, 3), 4, THINGS)
-    assert {name: x.shape for name, x in shapes.items()} == {"clip_tokens": (4 + 4 * 16, 16), "frame_features": (4, 16)}
+    assert {name: x.shape for name, x in shapes.items()} == {
+        "clip_tokens": (4 + 6 * 16, 16),
+        "frame_features": (4, 16),
+        "thing_tracks": (2, 6, 7),
+        "thing_features": (2, 16),
+        "word_tracks": (16, 6, 7),
+    }
     made = Towers(CONFIG, params, things=THINGS).features(batch([[1]]))
     assert {name: (x.shape[2:], x.dtype) for name, x in made.items()} == {
         name: (x.shape, x.dtype) for name, x in shapes.items()

@@ -21,6 +21,7 @@ SMALL = (
     "--config.eval_batch_size=8",
     "--config.loss.local.group_size=2",
     "--config.optimizer.warmup_fraction=0.0",
+    "--config.data.validation=tfds:{data_dir}/demo-v2/1.0.0/validation",
 )
 
 

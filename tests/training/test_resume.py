@@ -33,7 +33,7 @@ RUN = (
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("data")
-    build(get_world("demo-v1"), directory, {"train": 24, "validation": 8, "unseen": 0})
+    build(get_world("demo-v2"), directory, {"train": 24, "validation": 8, "unseen": 0})
     return directory
 
 

@@ -22,9 +22,13 @@ def place(footage: Footage, ball: str, frame: int) -> str | None:
 
 
 def point(footage: Footage, ball: str, frame: int, name: Namer) -> str:
-    """Returns a ball's place as a point: x and y in percent of the picture, t in seconds."""
+    """Returns a ball's place as a point: x and y in percent of the picture, t in percent of the clip's length.
+
+    A model that sees sampled frames does not know how many seconds lie between them.
+    """
     x, y = (100 * share for share in _shares(footage, ball, frame))
-    return f'<point x="{x:.1f}" y="{y:.1f}" t="{footage.times[frame]:.2f}">{name(ball)}</point>'
+    t = 100 * footage.times[frame] / footage.times[footage.last]
+    return f'<point x="{x:.0f}" y="{y:.0f}" t="{t:.0f}">{name(ball)}</point>'
 
 
 def where(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:

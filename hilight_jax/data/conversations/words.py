@@ -83,7 +83,12 @@ class Things(NamedTuple):
 
 def encode_things(things: Sequence[str], tokenizer: GemmaTokenizer) -> Things:
     """Encodes the names of things."""
-    return Things(thing_ids(things, tokenizer), *encode_phrases(tuple(normal_form(name_of(t)) for t in things)))
+    return Things(thing_ids(things, tokenizer), *encode_names(things))
+
+
+def encode_names(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Encodes names, which may have an article and synonyms, by their normal forms; see ``encode_phrases``."""
+    return encode_phrases([normal_form(name_of(name)) for name in names])
 
 
 def encode_phrases(phrases: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

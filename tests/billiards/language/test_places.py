@@ -46,12 +46,12 @@ def test_a_ball_is_asked_for_at_the_start_or_the_end_and_sometimes_one_that_is_n
     assert 0.08 < absent < 0.24
 
 
-def test_a_point_is_in_percent_of_the_picture_and_in_seconds():
+def test_a_point_is_in_percent_of_the_picture_and_of_the_clip():
     shot = clip([10.0, 90.0], [20.0, 190.0], **{CUE: track([50.0] * 2, visible=0.0)})
     found = {point_at(shot, NAMER, np.random.default_rng(seed)).answer for seed in range(20)}
     assert found == {
-        '<point x="10.0" y="10.0" t="0.00">the red ball</point>',
-        '<point x="90.0" y="95.0" t="1.00">the red ball</point>',
+        '<point x="10" y="10" t="0">the red ball</point>',
+        '<point x="90" y="95" t="100">the red ball</point>',
     }
 
 

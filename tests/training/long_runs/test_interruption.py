@@ -39,7 +39,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("data")
-    build(get_world("demo-v1"), directory, {"train": 24, "validation": 0, "unseen": 0})
+    build(get_world("demo-v2"), directory, {"train": 24, "validation": 0, "unseen": 0})
     return directory
 
 
