@@ -32,6 +32,7 @@ setup(
     package_data={
         "hilight_jax": [
             *("py.typed", "**/*.gz", "**/*.txt", "**/*.html", "**/*.css", "**/*.js", "**/*.md"),
+            "pretrained/**/*",  # Packed models and the clip that `make try` asks about.
             "formats/exporting/remote_code/*",  # Files of an exported model; no part of this package.
         ]
     },

@@ -21,9 +21,10 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            stages. Gemma by itself computes the GELU by its tanh form: add
            --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
-Arguments: `frames=encoder|long_clip`, the tower that reads the key frames, and `connector=` (models/token_mining.py):
+Arguments: `frames=encoder|long_clip`, the tower that reads the key frames; `tracks=off`, no word tracks (the demo has
+them, 2b has none); and `connector=` (models/token_mining.py):
 
-    dual_projector|two_linear|one_linear   the HiLight paper's Figure 3, the first as released; the default
+    dual_projector|two_linear|one_linear   the HiLight paper's Figure 3, the first as released; the default of 2b
     transposed                             released, but each expanded token holds one value of every channel
     positions|heads|residual|norm          released, with one option: embeddings of a patch's frame, row and column on
                                            keys and values; four heads; queries added to what they mined; a LayerNorm
@@ -32,6 +33,8 @@ Arguments: `frames=encoder|long_clip`, the tower that reads the key frames, and 
     grid_pooling                           no attention: patches averaged on a grid (DeCo, arXiv 2405.20985), which has
                                            about as many tokens: 3 by 3 of a frame instead of the demo's 8, 6 by 6
                                            instead of 32
+    frame_mean                             the same with one token a frame; the default of demo, where things and words
+                                           carry what is where
 """
 
 from ml_collections import ConfigDict
@@ -50,6 +53,12 @@ CONNECTORS = {
     "norm": {"final_norm": True},
     "combined": {"positions": True, "num_heads": 4, "residual": True, "final_norm": True},
     "grid_pooling": {"structure": "grid_pooling"},
+    "frame_mean": {"structure": "grid_pooling", "tokens_per_frame": 1},
+}
+# The released structure of a preset: token mining's values that differ from the defaults, and the tokens of a frame.
+RELEASED = {
+    "demo": ({"width_video": 128, "width_frames": 128, "width_out": 128}, 8),
+    "2b": ({}, 32),
 }
 
 
@@ -61,13 +70,12 @@ def get_config(argument: str = "demo") -> ConfigDict:
 def set_connector(config: ConfigDict, value: str) -> None:
     """Chooses a structure or an option of the connector, and sets the number of a clip's rows to what it makes."""
     common.check_choice("connector", value, CONNECTORS)
-    connector, data = config.model.token_mining, config.data
-    released = connector.get("tokens_per_frame", 32)
-    connector.update(CONNECTORS[value])
+    widths, tokens = RELEASED[config.preset.partition(",")[0]]
     if value == "grid_pooling":
-        connector.tokens_per_frame = round(released**0.5) ** 2
-    if more := connector.get("tokens_per_frame", 32) - released:
-        data.num_video_tokens = data.get("num_video_tokens", 384) + data.key_frames.count * more
+        tokens = round(tokens**0.5) ** 2
+    tokens = CONNECTORS[value].get("tokens_per_frame", tokens)
+    config.model.token_mining = {**widths, **CONNECTORS[value], "tokens_per_frame": tokens}
+    config.data.num_video_tokens = config.data.key_frames.count * tokens + len(config.data.get("things", ()))
 
 
 def set_frames(config: ConfigDict, value: str) -> None:
@@ -80,7 +88,16 @@ def set_frames(config: ConfigDict, value: str) -> None:
         config.sources.long_clip = f"runs/long_clip-{preset}" if own else ""
 
 
-ARGUMENTS = {"connector": set_connector, "frames": set_frames}
+def set_tracks(config: ConfigDict, value: str) -> None:
+    """Takes word tracks away (`off`), as in the released model: the connector alone tells what is where."""
+    common.check_choice("tracks", value, ("off",))
+    config.data.num_video_tokens = config.data.get("num_video_tokens", 384) - len(config.data.get("things", ()))
+    for part in ("word_tracks", "text", "local"):
+        config.model[part] = None
+    config.data.things = None
+
+
+ARGUMENTS = {"connector": set_connector, "tracks": set_tracks, "frames": set_frames}
 
 
 def full() -> ConfigDict:
@@ -110,7 +127,7 @@ def full() -> ConfigDict:
 
 
 def demo() -> ConfigDict:
-    """The demo's towers, 8 tokens a frame, a Gemma of three layers from scratch."""
+    """The demo's towers, a token for each key frame and each thing, a Gemma of three layers from scratch."""
     return ConfigDict(
         {
             "name": "align",
@@ -129,7 +146,7 @@ def demo() -> ConfigDict:
                 "text": common.demo_text(),
                 "local": common.demo_local(),
                 "word_tracks": {"num_frames": 6, "embed_dim": 128, "hidden": 256, "max_clips": 2},
-                "token_mining": {"tokens_per_frame": 8, "width_video": 128, "width_frames": 128, "width_out": 128},
+                "token_mining": {**RELEASED["demo"][0], **CONNECTORS["frame_mean"]},
                 "gemma": {
                     "vocab_size": 1024,
                     "width": 128,
@@ -148,7 +165,7 @@ def demo() -> ConfigDict:
                 "image_size": 64,
                 "key_frames": {"count": 4},
                 "things": common.THINGS,
-                "num_video_tokens": 32 + len(common.THINGS),
+                "num_video_tokens": 4 + len(common.THINGS),
                 "max_videos": 2,
                 "max_length": 1024,
                 "buckets": (256, 384, 1024),

@@ -15,7 +15,7 @@ Presets (`configs/tune.py:PRESET[,key=value...]`; sizes are those of configs/ali
 
 Arguments: `train=lora` (default of 2b), `lora+token_mining` (default of demo; of 2b what the released "TM+LLM"
 checkpoints seem to be), `full` (every weight of the language model), `full+token_mining`;
-`connector=...` and `frames=...` as in configs/align.py.
+`connector=...`, `tracks=...` and `frames=...` as in configs/align.py.
 """
 
 from ml_collections import ConfigDict

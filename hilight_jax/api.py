@@ -1,7 +1,7 @@
 """The Python interface: ``hilight_jax.load`` and the model that it returns.
 
 ```python
-model = hilight_jax.load("runs/tune-demo")
+model = hilight_jax.load("billiards-mini")
 clip = model.encode_video("shot.mp4")
 text = model.encode_text("the cue ball hits the red ball")
 print(clip @ text)
@@ -24,6 +24,7 @@ from jaxtyping import Float
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError, nearest
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
+from hilight_jax.formats.packed import find_run
 from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import Finder, Located, locate
@@ -44,13 +45,15 @@ def load(workdir: str | Path, which: Literal["best", "latest"] = "latest") -> "M
     """Loads a trained model.
 
     Args:
-      workdir: Working directory of a run of ``encoder``, ``align`` or ``tune``. An encoder embeds; the other two also
-        chat, and embed with the encoder that they were built on.
+      workdir: Working directory of a run of ``encoder``, ``align`` or ``tune``, a packed model, or the name of one that
+        comes with the package. An encoder embeds; the others also chat, and embed with the encoder that they were built
+        on.
       which: Which of its checkpoints; the best was chosen on validation data.
 
     Raises:
       CheckpointError: The directory is no such run, or has no complete model.
     """
+    workdir = find_run(workdir)
     config = read_config(workdir)
     if isinstance(config, EncoderTrainConfig):
         return Model(workdir, encoder=load_encoder(workdir, which))

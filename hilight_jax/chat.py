@@ -1,6 +1,7 @@
 """Answers questions about videos: ``python -m hilight_jax.chat --checkpoint W --video a.mp4 [--prompt "..."]``.
 
-With ``--prompt`` the answer is printed and nothing else. Without it a conversation starts; /help lists its commands.
+With ``--prompt`` the answer is printed and nothing else; several are the turns of one conversation, and each is printed
+before its answer. Without one a conversation starts; /help lists its commands.
 The videos of a question stand before its text, or at its ``<video>`` marks.
 """
 
@@ -33,13 +34,13 @@ Any other line is a question. Its videos stand before its text, or at its <video
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, then answers one prompt or holds a conversation."""
     arguments = _parser().parse_args(argv)
-    if arguments.prompt is not None and not arguments.prompt.strip():
+    if not all(prompt.strip() for prompt in arguments.prompt):
         raise UserError("--prompt is empty; ask something, or leave it out for a conversation.")
-    if arguments.json and arguments.prompt is None:
+    if arguments.json and not arguments.prompt:
         raise UserError("--json needs --prompt: a conversation has no single result.")
     if arguments.evidence:
         check_gif(arguments.evidence)
-        if arguments.prompt is not None and not arguments.video:
+        if arguments.prompt and not arguments.video:
             raise UserError("--evidence needs --video: without a video there is nothing to draw.")
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
@@ -52,27 +53,35 @@ def main(argv: list[str] | None = None) -> int:
     dialogue = model.dialogue(**{name: getattr(arguments, name) for name in sampling})
     for video in arguments.video:
         dialogue.show(video)
-    if arguments.prompt is None:
+    if not arguments.prompt:
         Terminal(model, dialogue, arguments.evidence, arguments.confidence).talk()
         return 0
-    reply = dialogue.ask(arguments.prompt, None if arguments.json else show)
-    if not arguments.json:
-        print(beside(reply) if arguments.confidence else "")
-    shares = write_evidence(arguments.evidence, model.generator, reply) if arguments.evidence else None
-    if arguments.json:
+    results, reply = [], None
+    for prompt in arguments.prompt:
+        if len(arguments.prompt) > 1 and not arguments.json:
+            print(f"> {prompt}")
+        reply = dialogue.ask(prompt, None if arguments.json else show)
+        if not arguments.json:
+            print(beside(reply) if arguments.confidence else "")
         result = {"answer": reply.text, "finish_reason": reply.finish_reason, "prompt_tokens": len(reply.prompt.ids)}
-        result |= {"confidence": reply.confidence} if arguments.confidence else {}
-        commands.print_json(result | ({"evidence": str(arguments.evidence), "clip_shares": shares} if shares else {}))
+        results.append(result | ({"confidence": reply.confidence} if arguments.confidence else {}))
+    if arguments.evidence and reply is not None:
+        shares = write_evidence(arguments.evidence, model.generator, reply)
+        results[-1] |= {"evidence": str(arguments.evidence), "clip_shares": shares} if shares else {}
+    if arguments.json:
+        commands.print_json(results[0] if len(results) == 1 else {"answers": results})
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("chat", __doc__, "print the result as one JSON object instead; needs --prompt")
     add = parser.add_argument
-    add("--checkpoint", required=True, type=Path, help="working directory of a run of align or tune")
+    add("--checkpoint", required=True, type=Path, help="working directory of a run of align or tune, or a packed "
+        "model such as billiards-mini")  # fmt: skip
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
     add("--video", action="append", default=[], help="a video file; may be given several times")
-    add("--prompt", help="a question; prints the answer and ends")
+    add("--prompt", action="append", default=[], help="a question; prints the answer and ends; may be given several "
+        "times")  # fmt: skip
     add("--evidence", type=Path, metavar="GIF", help="draw the evidence of each answer here (the last one stays)")
     add("--confidence", action="store_true", help="print the probability of each answer beside it")
     add("--temperature", type=float, default=0.0, help="0, the default, takes the best token every time")

@@ -24,6 +24,7 @@ from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
+from hilight_jax.formats.packed import find_run
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.stage import Asks, EvaluationOptions
 from hilight_jax.stages.table import STAGES
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("evaluate", __doc__)
     add = parser.add_argument
-    add("--checkpoint", type=Path, help="working directory of a run")
+    add("--checkpoint", type=Path, help="working directory of a run, or a packed model such as billiards-mini")
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints; best was chosen on "
         "validation clips")  # fmt: skip
     add("--data", help="source of clips, e.g. tfds:data/demo-v1/1.0.0/validation, or of conversations, e.g. "
@@ -113,6 +114,7 @@ def check_options(
 
 def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluates a run on every source; returns the results by name, the answers one by one left out."""
+    arguments.checkpoint = find_run(arguments.checkpoint)
     stage = read_stage(arguments.checkpoint)
     evaluators = {name: row.evaluator for name, row in STAGES.items() if row.evaluator is not None}
     if stage not in evaluators:

@@ -2,8 +2,9 @@
 
 Formats: ``hilight``, the files of HiLight's original code; ``huggingface``, a directory that transformers loads on
 torch; ``stablehlo``, programs for CPU, CUDA and TPU with a loader that needs jax alone; ``encoder``, the video encoder
-by itself, in CLIP-ViP's names and for transformers. WORKDIR is a run of encoder, align or tune, or what ``convert``
-made.
+by itself, in CLIP-ViP's names and for transformers; ``packed``, a chat model and its encoder in one small directory,
+which every command of this package takes in the place of a run. WORKDIR is a run of encoder, align or tune, or what
+``convert`` made.
 
 ``python -m hilight_jax.export --verify DIR`` runs an export on its fixed clip and compares it with the model that it
 was made from. Exit code 1 when it differs.
@@ -17,6 +18,7 @@ from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
 from hilight_jax.formats.exporting.export import DTYPES, FORMATS, ExportOptions, export
 from hilight_jax.formats.exporting.verification import verify
+from hilight_jax.formats.packed import find_run
 
 DIFFERS = 1
 
@@ -39,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.quantize or "",
         not arguments.no_fingerprint,
     )
-    record = export(arguments.workdir, arguments.to, options)
+    record = export(find_run(arguments.workdir), arguments.to, options)
     log(f"{arguments.to}: {record['parameters']:,} parameters, {record['bytes'] / 1e9:.2f} GB; see its README.md")
     if record["fingerprint"]:
         log(f"check it: python -m hilight_jax.export --verify {arguments.to}")

@@ -14,6 +14,7 @@ from typing import Any
 from hilight_jax.core import commands
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.formats.packed import find_run
 from hilight_jax.pages.report import read_result
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.load_config import build_run, load_config
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--controls", type=Path, help="table of the control runs; default: runs/controls/controls.json, else "
         "docs/controls.json")  # fmt: skip
     arguments = parser.parse_args(argv)
+    arguments.workdir = find_run(arguments.workdir)
     stage = read_stage(arguments.workdir)
     write_page = STAGES[stage].page if stage in STAGES else None
     if write_page is None:

@@ -199,7 +199,8 @@ def _parser() -> argparse.ArgumentParser:
     keys = f"The environment variable {KEYS} holds the API keys that clients must send, separated by commas."
     parser = commands.parser("serve", __doc__, json_help="", epilog=keys)
     add = parser.add_argument
-    add("--checkpoint", required=True, help="working directory of a run of align or tune")
+    add("--checkpoint", required=True, help="working directory of a run of align or tune, or a packed model such as "
+        "billiards-mini")  # fmt: skip
     add("--which", choices=("best", "latest"), default="latest", help="which of its checkpoints")
     add("--name", default="", help="name of the model (default: the directory's name)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")

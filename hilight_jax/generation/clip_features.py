@@ -101,9 +101,11 @@ def _encode(
     made: dict[str, Array] = model.apply(params, **seen, method="mine")
     if things is None or patches is None:
         return made
-    vectors = model.apply(params, things.phrase_ids, things.phrase_ids > 0, things.content, method="encode_phrases")
+    vectors: Array = model.apply(
+        params, things.phrase_ids, things.phrase_ids > 0, things.content, method="encode_phrases"
+    )
     found: dict[str, Array] = model.apply(params, patches, vectors[None], method="track")
-    given = (things.ids[None], found["tracks"][:, None], found["features"][:, None])
+    given = (things.ids[None], *(found[name][:, None] for name in ("tracks", "features")))
     rows: Array = model.apply(params, *given, method="thing_rows")
     maps = found["maps"].reshape(len(vectors), patches.shape[1] * patches.shape[2])
     proxies = ((0, 0), (model.config.vision.num_proxy_tokens, 0))

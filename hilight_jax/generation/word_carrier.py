@@ -138,4 +138,5 @@ def _find(
     """The vectors and maps of phrases in clip ``number`` of a conversation."""
     found: dict[str, Array] = model.apply({}, patches, vectors, method="track")
     tracks = jax.numpy.repeat(found["tracks"][None], number + 1, axis=1)
-    return model.apply(params, tracks, method="word_vectors")[0, number], found["maps"][0]
+    carried: Array = model.apply(params, tracks, method="word_vectors")
+    return carried[0, number], found["maps"][0]

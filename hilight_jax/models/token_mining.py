@@ -9,6 +9,8 @@ Letters: B batch, F key frames, S tokens of a clip, V video tokens, D width of t
 E width of the frame tower, N heads, H width of one head.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -54,7 +56,8 @@ def cross_attention(
     """Softmax attention of one or several heads: mixed values, and weights (float32 at least, the mean over heads)."""
     if num_heads > 1:
         heads = (x.reshape(*x.shape[:2], num_heads, -1) for x in (q, k, v))
-        mixed, weights = jax.vmap(lambda *head: cross_attention(*head, 1), in_axes=2, out_axes=2)(*heads)
+        one_head = functools.partial(cross_attention, num_heads=1)
+        mixed, weights = jax.vmap(one_head, in_axes=2, out_axes=2)(*heads)
         return mixed.reshape(q.shape), weights.mean(axis=2)
     precise = jnp.promote_types(q.dtype, jnp.float32)
     k = k * k.shape[-1] ** -0.5

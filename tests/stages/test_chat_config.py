@@ -28,13 +28,21 @@ def test_every_preset_is_a_whole_configuration(spec):
 @pytest.mark.parametrize("connector", CONNECTORS)
 @pytest.mark.parametrize(("preset", "rows"), [("demo", {"grid_pooling": 9}), ("2b", {"grid_pooling": 36})])
 def test_every_connector_fits_both_sizes(preset, rows, connector):
-    plain, config = (load_config(f"configs/align.py:{spec}") for spec in (preset, f"{preset},connector={connector}"))
+    specs = (f"configs/align.py:{preset},connector={name}" for name in ("dual_projector", connector))
+    plain, config = map(load_config, specs)
     released, mining = plain.model.token_mining, config.model.token_mining
-    rows = {"two_linear": 1, "one_linear": 1, **rows}.get(connector, released.tokens_per_frame)
+    rows = {"two_linear": 1, "one_linear": 1, "frame_mean": 1, **rows}.get(connector, released.tokens_per_frame)
     assert mining.tokens_per_frame == rows
     more = plain.data.key_frames.count * (rows - released.tokens_per_frame)
     assert config.data.num_video_tokens == plain.data.num_video_tokens + more
     assert mining == dataclasses.replace(released, **{"tokens_per_frame": rows} | CONNECTORS[connector])
+
+
+@pytest.mark.parametrize("preset", ["demo", "2b"])
+def test_tracks_off_leaves_the_connector_alone(preset):
+    config = load_config(f"configs/align.py:{preset},tracks=off,connector=positions")
+    assert config.model.word_tracks is None and config.data.things is None
+    assert config.data.num_video_tokens == config.model.num_video_tokens(config.data.key_frames.count, 0)
 
 
 def test_the_2b_presets_are_the_released_recipe():

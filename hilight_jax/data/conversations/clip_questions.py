@@ -54,13 +54,13 @@ class ClipQuestions:
         self._turns = int(_number(turns, int, "turns", 1, 1000))
         self._two_clips = _number(two_clips, float, "two_clips", 0, 1)
         self._num_talks = round(_number(no_clip, float, "no_clip", 0, 10) * len(self._clips))
-        first = _labels(self._clips[0]) if len(self._clips) else {}
-        if self._two_clips and first and not first.get("clauses"):
+        labels = _labels(self._clips[0]) if len(self._clips) else {}
+        if self._two_clips and labels and not labels.get("clauses"):
             raise DataError(
                 f"{path} was stored without clauses, as an earlier version wrote it, so no question can be about two "
                 "clips; delete the dataset and generate it anew, or set two_clips=0."
             )
-        if self._num_talks and not first.get("talks"):
+        if self._num_talks and not labels.get("talks"):
             raise DataError(
                 f"{path} was stored without talks, so there is no conversation without a clip; set no_clip=0, or use a "
                 "world that has them, such as demo-v2."

@@ -15,7 +15,7 @@ from hilight_jax.core.config import to_dict
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.formats.exporting.encoder_directory import write_encoder
-from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder, open_run
+from hilight_jax.formats.exporting.exported_model import ExportedChat, ExportedEncoder, OpenedRun, open_run
 from hilight_jax.formats.exporting.hilight import check as check_hilight
 from hilight_jax.formats.exporting.hilight import write_hilight
 from hilight_jax.formats.exporting.huggingface import write_huggingface
@@ -25,12 +25,13 @@ from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.exporting.reference_outputs import FILE, compute_reference_outputs
 from hilight_jax.formats.exporting.stablehlo import write_stablehlo
 from hilight_jax.formats.importing.own_exports import RECORD
+from hilight_jax.formats.packed import write_packed
 from hilight_jax.formats.safetensors_files import write_safetensors
 from hilight_jax.models.lora import COLLECTION
 from hilight_jax.runs.ancestry import made_with, read_ancestry, sha256, without_places
 from hilight_jax.runs.provenance import read_provenance
 
-FORMATS = ("hilight", "huggingface", "stablehlo", "encoder")
+FORMATS = ("hilight", "huggingface", "stablehlo", "encoder", "packed")
 # Of each format with adapters: the path from an adapter to its language model.
 _BASES = {"hilight": "../hilight", "huggingface": ".."}
 DTYPES = ("float32", "bfloat16", "float16")
@@ -68,7 +69,7 @@ def export(workdir: Path, directory: Path, options: ExportOptions) -> dict[str, 
     model = run.model
     _check(options, model)
     tuned = getattr(run.config.model, "lora", None) is not None
-    beside = getattr(model, "extra", {}) if options.format in ("hilight", "huggingface") else {}
+    beside = getattr(model, "extra", {}) if options.format in ("hilight", "huggingface", "packed") else {}
     size = sum(leaf.nbytes for leaf in trees.flatten({"": model.params, "beside": beside}).values())
     parameters = sum(leaf.size for leaf in trees.flatten(model.params).values())
     record: dict[str, Any] = {
@@ -92,7 +93,7 @@ def export(workdir: Path, directory: Path, options: ExportOptions) -> dict[str, 
         reference = _reference_outputs(plain) if options.reference_outputs else None
         log(f"writing {size / 1e9:.2f} GB as {options.format}")
         plain = dataclasses.replace(plain, params=with_progress(plain.params, "exporting"))
-        limits, errors = _write(plain, partial, options)
+        limits, errors = _write(plain, partial, options, run, workdir)
         if deltas:
             write_adapter(deltas, model.config.lora, partial / "adapter", _BASES[options.format])  # pyright: ignore[reportAttributeAccessIssue]
         for check in run.checks:
@@ -126,12 +127,15 @@ def _without_adapter(
 
 
 def _write(
-    model: ExportedChat | ExportedEncoder, directory: Path, options: ExportOptions
+    model: ExportedChat | ExportedEncoder, directory: Path, options: ExportOptions, run: OpenedRun, workdir: Path
 ) -> tuple[list[str], dict[str, float]]:
     """Writes the format; returns the limits for the model card, and the errors of 8 bits."""
     quantized = bool(options.quantize)
     if options.format == "encoder":
         return write_encoder(model, directory), {}
+    if options.format == "packed":
+        write_packed(run, model, workdir, directory, quantized)
+        return [], {}
     if options.format == "stablehlo":
         return [], write_stablehlo(model, directory, quantized)
     if options.format == "huggingface":
@@ -148,16 +152,17 @@ def _check(options: ExportOptions, model: ExportedChat | ExportedEncoder) -> Non
       ConfigError: The option, and the formats that have it.
     """
     chat = isinstance(model, ExportedChat)
-    if options.format in ("hilight", "huggingface") and not chat:
+    if options.format in ("hilight", "huggingface", "packed") and not chat:
         raise ConfigError(
             f"--format {options.format} is for chat models, and this is a run of the encoder; use --format encoder "
             f"or stablehlo."
         )
     if options.format == "hilight":
         check_hilight(model.config)
-    if options.quantize and options.format not in ("huggingface", "stablehlo"):
+    if options.quantize and options.format not in ("huggingface", "stablehlo", "packed"):
         raise ConfigError(
-            f"--quantize {options.quantize} has no place in --format {options.format}; use huggingface or stablehlo."
+            f"--quantize {options.quantize} has no place in --format {options.format}; use huggingface, stablehlo or "
+            f"packed."
         )
     if not options.merge and options.format not in ("hilight", "huggingface"):
         raise ConfigError(f"--lora keep has no place in --format {options.format}; use hilight or huggingface.")

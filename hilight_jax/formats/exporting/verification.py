@@ -14,12 +14,13 @@ from hilight_jax.core.atomic_files import read_object
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.formats.checkpoint_files import open_foreign
-from hilight_jax.formats.exporting.exported_model import ExportedChat
+from hilight_jax.formats.exporting.exported_model import ExportedChat, open_run
 from hilight_jax.formats.exporting.reference_outputs import FILE, compute_reference_outputs, read_reference_outputs
 from hilight_jax.formats.importing.hilight import find_tokenizer
 from hilight_jax.formats.importing.imported_model import set_aside
 from hilight_jax.formats.importing.own_exports import RECORD, import_exported
 from hilight_jax.formats.importing.workdirs import run_config
+from hilight_jax.formats.packed import FORMAT, unpack
 from hilight_jax.runs.ancestry import sha256
 
 # The largest deviation of an output, as a share of its largest value (of 1 at least): other programs sum in another
@@ -144,6 +145,11 @@ def _outputs(directory: Path, record: Mapping[str, Any]) -> Mapping[str, np.ndar
         imported = import_exported(directory)
         data, tokenizer = run_config(imported).data, find_tokenizer(directory / "hilight")
         return compute_reference_outputs(ExportedChat(imported.model, imported.params, data, tokenizer))
+    if record["format"] == FORMAT:
+        with tempfile.TemporaryDirectory() as place:
+            unpack(directory, Path(place) / "runs")
+            model = open_run(Path(place) / "runs" / "chat", "latest", "float32", merge=True).model
+            return compute_reference_outputs(model)
     if record["format"] == "encoder":
         _compare_originals(directory)
     chat = record["stage"] != "encoder"
