@@ -11,7 +11,7 @@ Files, beside those of every export (``hilight_jax.json``, ``README.md``, ``fing
                           confidences and the threshold of things that are seen
     tokenizer.model       of the language model
 
-With ``--quantize int8`` arrays of a million numbers and more are stored in 8 bits, with a scale for each row.
+With ``--quantize int8`` arrays of half a million numbers and more are stored in 8 bits, with a scale for each row.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ FORMAT = "packed"
 SHIPPED = Path(__file__).parent.parent / "pretrained"
 CACHE = "HILIGHT_CACHE"
 _WEIGHTS, _RUNS = "weights.safetensors", "runs.json"
-_LARGE = 10**6
+_LARGE = 2**19
 _ADVICE = "export the model again, or install the package anew"
 
 
@@ -70,7 +70,7 @@ def write_packed(run: OpenedRun, model: ExportedChat, workdir: Path, directory: 
     if origin is None or "encoder" not in model.extra:
         raise ConfigError(f"'{workdir}' is packed with its encoder, whose run is gone; put it back where it was.")
     encoder = {"vision": model.params["vision"], **model.extra["encoder"]}
-    own = {name: part for name, part in model.params.items() if name not in encoder}
+    own = {name: part for name, part in model.params.items() if not _same(part, encoder.get(name))}
     flat = trees.flatten({"encoder": encoder, "chat": own})
     write_safetensors(directory / _WEIGHTS, _in_8_bits(flat) if quantized else flat)
     long_clip = "" if model.config.frames is None else "chat"
@@ -146,10 +146,15 @@ def unpack(packed: Path, to: Path) -> None:
             _write_run(partial / name, params[name], runs[name])
         place, step = str(partial / "encoder"), runs["encoder"]["step"]
         config: Any = build_run(runs["chat"]["config"])
-        shared = set(param_shapes(config.model)) & set(params["encoder"])
+        shared = set(param_shapes(config.model)) & set(params["encoder"]) - set(params["chat"])
         origins = {name: Origin(place, step, fingerprint(params["encoder"][name])) for name in sorted(shared)}
         write_provenance(partial / "chat", origins)
         shutil.copyfile(packed / TOKENIZER, partial / "chat" / TOKENIZER)
+
+
+def _same(part: Any, other: Any) -> bool:
+    """True if a part of the chat model is the encoder's."""
+    return other is not None and (part is other or fingerprint(part) == fingerprint(other))
 
 
 def _described(config: Any, workdir: Path, step: int) -> dict[str, Any]:
