@@ -155,4 +155,8 @@ def _table(part: str) -> tuple[Entry, ...]:
 
 
 # Of an exported encoder.
-ENCODER_TABLE: tuple[Entry, ...] = (*clip_names.TABLE, *_LOCAL)
+ENCODER_TABLE: tuple[Entry, ...] = (
+    *clip_names.TABLE,
+    *_LOCAL,
+    Entry("local_projection/kernel", "local_projection.weight", LINEAR),
+)

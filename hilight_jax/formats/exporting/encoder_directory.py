@@ -4,6 +4,8 @@
 original/clip_vip.pt, config.json     CLIP-ViP's own names (prefix ``clipmodel.``), without the local heads
 huggingface/                          transformers 5: AutoModel and AutoProcessor with trust_remote_code
 ```
+
+An encoder whose embeddings hold pooled local features has no original form.
 """
 
 import shutil
@@ -45,11 +47,12 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     Raises:
       CheckpointError: A parameter has no name there.
     """
-    for name in (ORIGINAL, HUGGINGFACE):
-        (directory / name).mkdir()
-    write_torch_file(directory / ORIGINAL / "clip_vip.pt", original_weights(model))
-    write_object(directory / ORIGINAL / "config.json", original_config(model.config))
+    if not model.config.pool_local:
+        (directory / ORIGINAL).mkdir()
+        write_torch_file(directory / ORIGINAL / "clip_vip.pt", original_weights(model))
+        write_object(directory / ORIGINAL / "config.json", original_config(model.config))
     place = directory / HUGGINGFACE
+    place.mkdir()
     named = export_weights(ENCODER_TABLE, model.params)
     dtype = np.dtype(next(iter(named.values())).dtype).name
     write_shards(place, named)
@@ -58,6 +61,8 @@ def write_encoder(model: ExportedEncoder, directory: Path) -> list[str]:
     write_clip_tokenizer(place, model.data.text_length)
     for file in _REMOTE_FILES:
         shutil.copyfile(_REMOTE_CODE / file, place / file)
+    if model.config.pool_local:
+        return ["There is no `original/`: CLIP-ViP has no place for the local features in this encoder's embeddings."]
     if "local" in model.params:
         return ["`original/` leaves the local heads out: CLIP-ViP has none. `huggingface/` has them."]
     return []
@@ -118,6 +123,7 @@ def huggingface_config(config: DualEncoderConfig, similarity: str, dtype: str) -
         "local_head": local.head,
         "local_text_side": local.text_side,
         "center_video": local.center_video,
+        "pool_local": config.pool_local,
         "similarity": similarity,
         "dtype": dtype,
     }

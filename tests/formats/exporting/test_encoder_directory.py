@@ -38,7 +38,14 @@ HEADS = {
     "both": LocalHeadsConfig(levels=("embedding", "last"), text_side="embedding", center_video=True),
     "all": LocalHeadsConfig(levels=("all",), center_video=True),
     "all of the video": LocalHeadsConfig(levels=("all",), text_side="embedding"),
+    "pooled": LocalHeadsConfig(levels=("embedding", "last"), head="mlp"),
 }
+
+
+def sized(heads):
+    """A small encoder with these heads."""
+    text = DEEP_TEXT if "all" in heads else SMALL.text
+    return dataclasses.replace(SMALL, text=text, local=HEADS[heads], pool_local=heads == "pooled")
 
 
 def exported(directory, config, similarity="cosine", length=16):
@@ -80,14 +87,18 @@ def inputs(shape, seed=0):
         ("all", (2, 1, 64, 16, 3)),
         ("centred", (1, 3, 16, 64, 3)),
         ("all of the video", (2, 2, 32, 32, 3)),
+        ("pooled", (2, 4, 32, 32, 3)),
     ],
-    ids=["no heads", "last", "mlp", "longer clips", "one tall frame", "shorter, wide clips", "embeddings of words"],
+    ids=[
+        *("no heads", "last", "mlp", "longer clips", "one tall frame", "shorter, wide clips", "embeddings of words"),
+        "pooled",
+    ],
 )
 def test_torch_gives_every_output_of_jax(tmp_path, heads, shape):
     torch = pytest.importorskip("torch")
-    text = DEEP_TEXT if "all" in heads else SMALL.text
-    config = dataclasses.replace(SMALL, text=text, local=HEADS[heads])
-    model, _ = exported(tmp_path, config)
+    config = sized(heads)
+    model, limits = exported(tmp_path, config)
+    assert (tmp_path / "original").exists() == (heads != "pooled") and (limits == []) == (heads == "none")
     theirs = on_torch(tmp_path)
     video, ids, mask = inputs(shape)
     ids, mask = ids[: len(video)], mask[: len(video)]
@@ -216,7 +227,7 @@ def test_the_original_comes_back_bit_for_bit_without_its_heads(tmp_path, proxies
 
 @pytest.mark.parametrize("heads", HEADS)
 def test_every_kind_of_heads_comes_back_bit_for_bit(tmp_path, heads):
-    config = dataclasses.replace(SMALL, text=DEEP_TEXT, local=HEADS[heads])
+    config = sized(heads)
     model, _ = exported(tmp_path, config)
     record = {"format": "encoder", "stage": "encoder", "model": to_dict(config), "data": {}, "ancestry": {}}
     (tmp_path / RECORD).write_text(json.dumps(record))

@@ -15,6 +15,7 @@ class ClipVipConfig(PretrainedConfig):
       local_head: `linear`, or `mlp` for the video side of the embeddings.
       local_text_side: `same` level as the video side, or always the `embedding` level.
       center_video: Take each clip's mean from its patches above the embeddings.
+      pool_local: Add a map of the largest local features of a clip to its embedding.
       similarity: `cosine`, or `dot`, how words and patches were compared in training.
     """
 
@@ -30,6 +31,7 @@ class ClipVipConfig(PretrainedConfig):
         local_head="linear",
         local_text_side="same",
         center_video=False,
+        pool_local=False,
         similarity="cosine",
         **kwargs,
     ):
@@ -38,7 +40,7 @@ class ClipVipConfig(PretrainedConfig):
         self.embed_dim = embed_dim
         self.level_pairs, self.level_weights = [list(pair) for pair in level_pairs], list(level_weights)
         self.local_head, self.local_text_side, self.center_video = local_head, local_text_side, center_video
-        self.similarity = similarity
+        self.pool_local, self.similarity = pool_local, similarity
         super().__init__(**kwargs)
 
 

@@ -49,6 +49,8 @@ class ClipVipModel(PreTrainedModel):
         if config.level_pairs:
             levels = [level for level, _ in config.level_pairs]
             self.local = LocalHeads(levels, config.local_head, config.center_video, *widths, config.embed_dim)
+        if config.pool_local:
+            self.local_projection = nn.Linear(config.embed_dim, config.embed_dim, bias=False)
         self.post_init()
 
     def _init_weights(self, module):
@@ -64,7 +66,11 @@ class ClipVipModel(PreTrainedModel):
 
     def get_video_features(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Embeds clips [B, F, 3, H, W] of normalised pixels as unit vectors [B, E]."""
-        return functional.normalize(self.visual_projection(self.vision_model(pixel_values_videos)[1]).float(), eps=0)
+        embeds = self.visual_projection(self.vision_model(pixel_values_videos)[1])
+        if self.config.pool_local:
+            patches = functional.normalize(self._local_video(pixel_values_videos)[0], dim=-1)
+            embeds = embeds + self.local_projection(patches.amax((1, 2)).to(embeds.dtype))
+        return functional.normalize(embeds.float(), eps=0)
 
     def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Embeds captions [texts, L] as unit vectors [texts, E]."""
