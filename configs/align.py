@@ -171,7 +171,9 @@ def demo() -> ConfigDict:
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {
-                **common.demo_world("questions", ",turns=5,two_clips=0.1,no_clip=0.05", ",two_clips=0.1,no_clip=0.05"),
+                **common.demo_world(
+                    "questions", ",turns=5,two_clips=0.1,no_clip=0.05,balanced=2", ",two_clips=0.1,no_clip=0.05"
+                ),
                 "num_frames": 6,
                 "image_size": 64,
                 "key_frames": {"count": 4},

@@ -53,6 +53,15 @@ def test_a_prompt_prints_only_the_answer(run, root, model):
     assert out == answer_to(model, "In which?", root / "a.mp4", root / "b.mp4") + "\n"
 
 
+def test_several_prompts_are_turns_of_one_conversation(run, root, model):
+    dialogue = model.dialogue(max_new_tokens=6)
+    dialogue.show(root / "a.mp4")
+    answers = [dialogue.ask(text).text for text in ("Is it?", "And then?")]
+    given = ("--video", root / "a.mp4", "--prompt", "Is it?", "--prompt", "And then?")
+    assert run(*given) == f"> Is it?\n{answers[0]}\n> And then?\n{answers[1]}\n"
+    assert [each["answer"] for each in json.loads(run(*given, "--json"))["answers"]] == answers
+
+
 def test_the_program_prints_nothing_else_on_stdout(root, model):
     arguments = ["--checkpoint", root / "align", "--video", root / "a.mp4", "--prompt", "Is it?", "--max_new_tokens", 6]
     command = [sys.executable, "-m", "hilight_jax.chat", *map(str, arguments)]

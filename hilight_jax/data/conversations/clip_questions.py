@@ -6,6 +6,8 @@ question "In which of the two clips is the yellow ball in view?". A question may
 ("And after that?") and is asked directly after it. Some worlds store *talks* too, questions that need no clip.
 """
 
+import collections
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ TWO_CLIPS = "two_clips"  # The type of questions about two clips.
 FOLLOW_UP = "follow_up"  # The type of questions that refer to the one before them.
 _COMPARISON = {"question": "In which of the two clips {clause}?"}
 _TRIES = 8
+_NUM_COUNTED = 512  # Clips that the kinds of questions are counted on.
 
 
 class _Asked(NamedTuple):
@@ -35,7 +38,9 @@ class ClipQuestions:
     """The conversations about one split of a stored dataset, one for each clip; can be sent to worker processes.
 
     With a random generator, a conversation has ``turns`` of its clip's questions, or all that there are, in random
-    order: one long conversation trains the model on every shorter one that it begins with. The share
+    order: one long conversation trains the model on every shorter one that it begins with. A question is drawn with the
+    weight ``share ** -balanced``, where the share is that of the clips that have a question of its kind: 0 weighs all
+    alike, 2 asks rare kinds nearly whenever a clip has them. The share
     ``two_clips`` of them ends with a question about two clips, half of these with both clips at once and no other
     question, half with the second clip shown in mid-conversation. The evaluated form has all questions of the
     clip and, unless ``two_clips`` is 0, one about it and another clip.
@@ -43,7 +48,15 @@ class ClipQuestions:
     To every conversation about a clip come ``no_clip`` ones without, behind all others, of the talks of one clip.
     """
 
-    def __init__(self, path: str, turns: str = "3", two_clips: str = "0", no_clip: str = "0", first: str = ""):
+    def __init__(
+        self,
+        path: str,
+        turns: str = "3",
+        two_clips: str = "0",
+        no_clip: str = "0",
+        balanced: str = "0",
+        first: str = "",
+    ):
         """Opens the split ``DIRECTORY/SPLIT``; the other arguments are options of its specification.
 
         Raises:
@@ -53,6 +66,7 @@ class ClipQuestions:
         self.name = f"questions:{path}"
         self._turns = int(_number(turns, int, "turns", 1, 1000))
         self._two_clips = _number(two_clips, float, "two_clips", 0, 1)
+        self._balanced = _number(balanced, float, "balanced", 0, 3)
         self._num_talks = round(_number(no_clip, float, "no_clip", 0, 10) * len(self._clips))
         labels = _labels(self._clips[0]) if len(self._clips) else {}
         if self._two_clips and labels and not labels.get("clauses"):
@@ -81,13 +95,35 @@ class ClipQuestions:
             asked = [question for group in groups for question in group]
         else:
             compares, at_once = rng.random() < self._two_clips, rng.random() < 0.5
-            asked = [question for i in rng.permutation(len(groups)) for question in groups[i]][: self._turns]
+            asked = [question for i in self._drawn(groups, rng) for question in groups[i]][: self._turns]
         other, comparison = self._comparison(index, record, rng) if compares else (None, None)
         if other is None:
             return _conversation(record.id, [record], asked)
         if at_once:
             return _conversation(record.id, [record, other], [comparison])
         return _conversation(record.id, [record, other], [*asked, comparison])
+
+    def _drawn(self, groups: Sequence[Sequence[_Asked]], rng: np.random.Generator) -> list[int]:
+        """Draws the groups of a conversation, as many as its turns have room for, in random order."""
+        order = rng.permutation(len(groups)).tolist()
+        if self._balanced and groups:
+            weights = np.array([self._shares.get(group[0].type, 1.0) for group in groups]) ** -self._balanced
+            keys = rng.exponential(1 / weights)  # The smallest first: draws without replacement.
+            order = np.argsort(keys).tolist()
+        ends = np.cumsum([len(groups[i]) for i in order])
+        chosen = order[: int(np.searchsorted(ends, self._turns)) + 1]
+        return [chosen[i] for i in rng.permutation(len(chosen))] if self._balanced else order
+
+    @functools.cached_property
+    def _shares(self) -> Mapping[str, float]:
+        """The share of clips that have a question of a kind, counted on some clips spread over the split."""
+        some = np.linspace(0, len(self._clips) - 1, min(len(self._clips), _NUM_COUNTED)).astype(int).tolist()
+        kinds = collections.Counter(
+            kind
+            for i in some
+            for kind in {question["type"] for question in _labels(self._clips[i]).get("questions", ())}
+        )
+        return {kind: count / len(some) for kind, count in kinds.items()}
 
     def _talk(self, number: int, rng: np.random.Generator | None) -> Conversation:
         """Returns a conversation without a clip: the talks of a clip, evenly chosen, or drawn by ``rng``."""

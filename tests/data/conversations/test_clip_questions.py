@@ -66,6 +66,23 @@ def test_training_asks_so_many_questions_in_any_order(specification):
     assert source.conversation(2, np.random.default_rng(7)) == drawn[7]
 
 
+def test_balanced_asks_rare_kinds_first_and_in_any_place(tmp_path):
+    """t3 is asked of one clip in four: against the three kinds of every clip its weight is 4 ** balanced."""
+
+    def with_rare(entry):
+        rare = {"question": "R?", "answer": "R.", "type": "t3"}
+        return entry | {"questions": [*entry["questions"], rare] if entry["id"] == "clip2" else entry["questions"]}
+
+    place = stored(tmp_path / "1.0.0", with_rare)
+    for balanced, share in ((0, 1 / 4), (1, 4 / 7), (3, 64 / 67)):
+        source = open_conversations(f"{place},turns=1,balanced={balanced}")
+        kinds = [source.conversation(2, np.random.default_rng(seed)).types for seed in range(400)]
+        assert sum(kind == ("t3",) for kind in kinds) / 400 == pytest.approx(share, abs=0.08)
+    source = open_conversations(f"{place},turns=2,balanced=3")
+    places = {source.conversation(2, np.random.default_rng(seed)).types.index("t3") for seed in range(20)}
+    assert places == {0, 1}
+
+
 def test_the_share_of_two_clips_shows_both_at_once_or_the_second_later(specification):
     source = open_conversations(f"{specification},two_clips=0.5")
     drawn = [source.conversation(seed % CLIPS, np.random.default_rng(seed)) for seed in range(400)]
