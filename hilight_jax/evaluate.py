@@ -4,6 +4,8 @@ An encoder is scored by retrieval and grounding, a chat model by its answers to 
 conversations, everything beside its controls. The figures are printed and written to
 ``<checkpoint>/evaluations/<name>.json``, a chat model's answers one by one beside them (``<name>.answers.jsonl``).
 Without ``--data`` the held-out sources of the run's own configuration are evaluated, ``validation`` and ``unseen``.
+The name is that of the source's split, with what ``--which best`` and options that change the figures add, as in
+``validation-best-history``, so that no other figures replace those of ``validation``.
 
 ``--evidence`` also measures the evidence of a chat model's answers: the share of it that lies on the balls that the
 question is about, and how often the answer changes when it is hidden.
@@ -42,6 +44,8 @@ _OPTIONS = (
     "evidence",
     "name",
 )
+# Those that change the figures, and so the name of the result's file.
+_IN_NAME = ("similarity", "word_weight", "shortlist", "history", "no_controls", "max_new_tokens")
 # The options that every evaluation of a run reads; those of one stage are in its evaluator.
 _OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
 _OF_ALL_QUESTIONS = {"name", "batch_size", "num_clips"}
@@ -79,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="source of clips, e.g. tfds:data/demo-v1/1.0.0/validation, or of conversations, e.g. "
         "questions:data/demo-v1/1.0.0/validation")  # fmt: skip
     add("--split", help="split of a stored dataset, when --data names its directory")
-    add("--name", help="name of the result's file; default: the split, or the file's name")
+    add("--name", help="name of the result's file; default: the split, or the file's name, and the options "
+        "that change the figures")  # fmt: skip
     add("--batch_size", type=int, help="clips or questions per batch; default: the run's eval_batch_size")
     add("--num_clips", type=int, help="evaluate only the first so many clips, or conversations")
     add("--similarity", choices=("cosine", "dot"), help="of an encoder; default: that of the run's local loss")
@@ -176,16 +181,12 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
 def describe(arguments: argparse.Namespace, step: int, specification: str) -> dict[str, Any]:
     """The heading of the figures: their source, and the command that computes them again."""
     split = source_name(specification)
-    parts = ((arguments.num_clips, "first"), (arguments.per_kind, "per-kind"))
-    part = "".join(f"-{words}-{number}" for number, words in parts if number)  # No part replaces the whole.
     command = ["python", "-m", "hilight_jax.evaluate", "--checkpoint", str(arguments.checkpoint)]
     command += ["--which", arguments.which, "--data", specification]
-    for option in _OPTIONS:
-        value = getattr(arguments, option)
-        if value not in (None, False):
-            command += [f"--{option}"] if value is True else [f"--{option}", str(value)]
+    for option, value in _given(arguments, _OPTIONS):
+        command += [f"--{option}"] if value is True else [f"--{option}", str(value)]
     return {
-        "name": arguments.name or f"{split}{part}",
+        "name": arguments.name or default_name(arguments, split),
         "split": split,
         "source": specification,
         "which": arguments.which,
@@ -193,6 +194,17 @@ def describe(arguments: argparse.Namespace, step: int, specification: str) -> di
         "date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
         "command": shlex.join(command),
     }
+
+
+def default_name(arguments: argparse.Namespace, split: str) -> str:
+    """The split, with a suffix for a part of it, the best checkpoint and each option that changes the figures."""
+    parts = ((arguments.num_clips, "first"), (arguments.per_kind, "per-kind"))
+    suffixes = [f"-{words}-{number}" for number, words in parts if number]
+    if arguments.which == "best":
+        suffixes.append("-best")
+    for option, value in _given(arguments, _IN_NAME):
+        suffixes.append(f"-{option.replace('_', '-')}" + ("" if value is True else f"-{value}"))
+    return split + "".join(suffixes)
 
 
 def write_result(workdir: Path, result: dict[str, Any]) -> Path:
@@ -240,6 +252,12 @@ def check_names(sources: Sequence[str], name: str | None) -> None:
             f"the results of {' and '.join(sources)} would both be called {names[0]}; evaluate one at a time "
             "with --data and --name."
         )
+
+
+def _given(arguments: argparse.Namespace, options: Sequence[str]) -> list[tuple[str, Any]]:
+    """The options that were given, with their values; 0 is one."""
+    values = [(option, getattr(arguments, option)) for option in options]
+    return [(option, value) for option, value in values if value is not None and value is not False]
 
 
 def _split_of(specification: str, split: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from hilight_jax import evaluate
 from hilight_jax.core.errors import UserError
-from hilight_jax.evaluate import check_names, source_name, specifications
+from hilight_jax.evaluate import check_names, source_name, specifications, write_result
+from hilight_jax.pages.report import read_evaluations
 from hilight_jax.stages import trained_encoder
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 
@@ -54,9 +55,39 @@ def test_words_stand_below_the_plain_figures_and_their_options_in_the_command(ru
         next(i for i, x in enumerate(lines) if x.startswith(f"text to video, {w}")) for w in ("plain", "words")
     )
     assert words == plain + 2 and lines[words].split()[4] == "1.000"
-    written = json.loads((tmp_path / "evaluations" / "clips.json").read_text())
+    written = json.loads((tmp_path / "evaluations" / "clips-word-weight-0.25-shortlist-5.json").read_text())
     assert (written["retrieval"]["word_weight"], written["retrieval"]["shortlist"]) == (0.25, 5)
     assert written["command"].endswith("--word_weight 0.25 --shortlist 5")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--batch_size", "3"], "validation"),
+        (["--which", "best"], "validation-best"),
+        (["--similarity", "dot", "--num_clips", "5"], "validation-first-5-similarity-dot"),
+        (["--word_weight", "0"], "validation-word-weight-0.0"),
+        (["--which", "best", "--name", "mine"], "mine"),
+    ],
+)
+def test_other_figures_never_replace_those_of_the_split(run, tmp_path, options, name):
+    run("--data", "tfds:data/discs/1.0.0/validation", *options)
+    (path,) = (tmp_path / "evaluations").glob("*.json")
+    written = json.loads(path.read_text())
+    assert path.stem == written["name"] == name and written["split"] == "validation"
+
+
+def test_a_weight_of_nothing_is_in_the_command(run, tmp_path):
+    run("--data", "clips.jsonl", "--word_weight", "0", "--name", "mine")
+    assert "--word_weight 0.0" in json.loads((tmp_path / "evaluations" / "mine.json").read_text())["command"]
+
+
+def test_the_result_of_a_whole_split_comes_first(tmp_path):
+    (tmp_path / "evaluations").mkdir()
+    for name, split in (("a", "unseen"), ("quick", "validation"), ("unseen", "unseen"), ("validation", "validation")):
+        write_result(tmp_path, {"name": name, "split": split})
+    names = [result["name"] for result in read_evaluations(tmp_path)]
+    assert names == ["validation", "quick", "unseen", "a"]
 
 
 @pytest.mark.parametrize("option", ["--word_weight=-1", "--word_weight=nan", "--word_weight=inf", "--shortlist=0"])

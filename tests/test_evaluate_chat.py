@@ -9,6 +9,7 @@ import pytest
 from hilight_jax import evaluate
 from hilight_jax.core.errors import CheckpointError, DataError, UserError
 from hilight_jax.stages import trained_chat
+from hilight_jax.stages.stage import PageRequest
 from tests.evals.coloured_screens import DATA, ColouredScreens, ColourSpeaker
 from tests.pages.test_measured_evidence import EVIDENCE
 
@@ -67,7 +68,7 @@ def test_a_chat_run_is_recognised_and_its_answers_are_scored(run, tmp_path):
 
 def test_options_are_in_the_command_that_gives_the_figures_again(run, tmp_path):
     out = run("--num_clips", "2", "--no_controls", "--max_new_tokens", "8", "--json")
-    result = json.loads(out.splitlines()[-1])["validation-first-2"]
+    result = json.loads(out.splitlines()[-1])["validation-first-2-no-controls-max-new-tokens-8"]
     assert result["command"].endswith("--num_clips 2 --no_controls --max_new_tokens 8")
     assert result["overall"]["other_clip"] is None and result["conversations"] == 2
 
@@ -87,6 +88,45 @@ def test_evidence_is_measured_beside_the_answers(run, tmp_path, monkeypatch):
     assert written["evidence"] == EVIDENCE and written["command"].endswith("--num_clips 2 --evidence 100")
     run("--name", "plain", "--evidence", "7")
     assert calls[1][1:] == (7, None)
+
+
+def test_evidence_that_cannot_be_measured_is_refused_before_any_question_is_asked(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_chat, "evaluate_video_qa", None)
+    with pytest.raises(DataError, match="leave --evidence out"):
+        run("--evidence")
+
+
+def test_evidence_of_empty_answers_is_left_out_of_the_result(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_chat, "evaluate_evidence", lambda *given, **options: None)
+    run("--evidence")
+    written = json.loads((tmp_path / "evaluations" / "validation.json").read_text())
+    assert "evidence" not in written and written["questions"] == 12
+
+
+def test_the_best_checkpoint_has_a_result_and_a_temperature_of_its_own(run, tmp_path):
+    run("--history")
+    run("--which", "best")
+    run()
+    found = sorted(path.stem for path in (tmp_path / "evaluations").glob("*.json"))
+    assert found == ["validation", "validation-best", "validation-history"]
+    best = json.loads((tmp_path / "evaluations" / "validation-best.json").read_text())
+    best["step"], best["calibration"]["temperature"] = 20, 3.0
+    evaluate.write_result(tmp_path, best)
+    assert trained_chat.fitted_temperature(tmp_path, 20) == 3.0
+    assert trained_chat.fitted_temperature(tmp_path, 30) == 0.125
+
+
+def test_the_page_of_a_run_without_answers_one_by_one_has_no_clips(run, tmp_path, monkeypatch):
+    """As that of a packed model."""
+    run()
+    path = tmp_path / "evaluations" / "validation.json"
+    result = json.loads(path.read_text())
+    del result["answers_file"]
+    path.write_text(json.dumps(result))
+    monkeypatch.setattr(trained_chat, "is_missing", lambda specification: False)
+    monkeypatch.setattr(trained_chat, "read_config_as", lambda config, workdir: SimpleNamespace(data=DATA))
+    page, num_clips = trained_chat.write_chat_page(tmp_path, PageRequest())
+    assert num_clips == 0 and page.is_file()
 
 
 def test_asking_prints_answers_beside_the_truth_and_writes_nothing(run, tmp_path):

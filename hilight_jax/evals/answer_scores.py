@@ -36,7 +36,7 @@ class Answered(NamedTuple):
 
     id: str  # of the question within its source
     index: int  # of its conversation in the source
-    clip: str  # names its clips; questions about the same clips are not independent
+    clip: str  # names its clips, joined by '+'; '' of a talk without a clip
     type: str  # kind of question, '' where unknown
     question: str
     truth: str
@@ -45,6 +45,11 @@ class Answered(NamedTuple):
     controls: Mapping[str, str] = {}  # answers of the controls that were run
     wording: str = ""  # one of `WORDINGS`, '' where unknown
     accepted: tuple[str, ...] = ()  # answers that are right beside the truth, the shortest first
+
+    @property
+    def cluster(self) -> str:
+        """The first clip, or else the conversation: answers of one cluster are not independent."""
+        return self.clip.partition("+")[0] or str(self.index)
 
     @property
     def score(self) -> float:
@@ -64,18 +69,19 @@ def summarise_answers(answered: Sequence[Answered]) -> dict[str, Any]:
 
     Returns:
       ``{'overall': G, 'types': {type: G}, 'yes_no': Y, 'needs_video': V}``, ready for JSON. G: 'questions', 'exact',
-      'normalised' and its 95 % bootstrap 'interval' over clips, 'refused', 'unheard' (answers that training never gives
-      to this kind of question), one share per control, 'frequent_answer', and 'wordings' ('trained' and 'held_out'
-      shares, their 'difference' and numbers of questions); None where something was not run or known. Y and V: see
-      `balance` and `needs_video`.
+      'normalised' and its 95 % bootstrap 'interval' over clusters, 'refused', 'unheard' (answers that training never
+      gives to this kind of question), one share per control, 'frequent_answer', and 'wordings' ('trained' and
+      'held_out' shares, their 'difference' and numbers of questions); None where something was not run or known. Y and
+      V: see `balance` and `needs_video`.
     """
     kinds = list(dict.fromkeys(item.type for item in answered))
     types = {kind or UNTYPED: figures([item for item in answered if item.type == kind]) for kind in kinds}
+    about_clips = {item.type or UNTYPED for item in answered if item.clip}
     return {
         "overall": figures(answered),
         "types": types,
         "yes_no": balance(answered),
-        "needs_video": needs_video(types, without_clip={item.type or UNTYPED for item in answered if not item.clip}),
+        "needs_video": needs_video(types, without_clip=set(types) - about_clips),
     }
 
 
@@ -87,7 +93,7 @@ def figures(answered: Sequence[Answered]) -> dict[str, Any]:
         "questions": len(answered),
         "exact": _share(matches_exactly(item.answer, item.truth) for item in answered),
         "normalised": _share(right),
-        "interval": _interval(right, [item.clip for item in answered]),
+        "interval": _interval(right, [item.cluster for item in answered]),
         "refused": _share(refuses(item.answer) for item in answered),
         "unheard": _share(not item.heard for item in answered if item.heard is not None),
         **{name: _control(answered, name) for name in (*CONTROLS, FIRST_FRAME)},
@@ -121,7 +127,7 @@ def balance(answered: Sequence[Answered]) -> dict[str, Any] | None:
 def needs_video(types: Mapping[str, Mapping[str, Any]], without_clip: Set[str] = frozenset()) -> dict[str, Any]:
     """Means over the kinds of question that need the video, every kind counting once.
 
-    Kinds that are asked without a clip need none.
+    Kinds that are never asked about a clip need none.
 
     Returns:
       'types', 'given_away_by_question' (the other kinds), 'normalised', one mean per control, and 'margins': how far
@@ -157,11 +163,11 @@ def _wordings(answered):
     return {**shares, "difference": shares["held_out"] - shares["trained"] if known else None, **counts}
 
 
-def _interval(right, clips):
-    rows = {clip: row for row, clip in enumerate(dict.fromkeys(clips))}
-    per_clip = np.zeros((len(rows), 2))
-    np.add.at(per_clip, [rows[clip] for clip in clips], np.stack([np.ones(len(right)), right], -1))
-    return bootstrap_interval(per_clip)
+def _interval(right, clusters):
+    rows = {cluster: row for row, cluster in enumerate(dict.fromkeys(clusters))}
+    per_cluster = np.zeros((len(rows), 2))
+    np.add.at(per_cluster, [rows[cluster] for cluster in clusters], np.stack([np.ones(len(right)), right], -1))
+    return bootstrap_interval(per_cluster)
 
 
 def _share(flags):

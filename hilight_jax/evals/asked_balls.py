@@ -40,6 +40,10 @@ class BallNames:
     def _add(self, name: str, thing: str) -> None:
         self._named.setdefault(normal_form(name), set()).add(thing)
 
+    def __bool__(self) -> bool:
+        """True if a caption names a ball."""
+        return bool(self._named)
+
     def __call__(self, text: str) -> set[str]:
         """The balls that a text may name, whatever the clip: a name may stand for several."""
         found = (self._named.get(phrase, set()) for *_, phrase in find_phrases(text, self._listed))

@@ -5,9 +5,10 @@ token included, by the softmax of the scores over one temperature. The expected 
 (arXiv 1706.04599): answers are put into 15 bins of equal width by their confidence, and the distance between a bin's
 mean confidence and its share of right answers is averaged over the answers.
 
-The temperature is fitted on half of the clips and the error measured on the other half. It minimises the negative
-log-likelihood of *right or wrong*, not of the true answer's tokens: a confidence is read as the chance to be right, and
-an answer can be right in other words than the truth's, whose probability the tokens of the truth miss.
+The temperature is fitted on half of the clips and the error measured on the other half; a question about two clips
+counts with its first, and a talk without a clip as one by itself. It minimises the negative log-likelihood of *right
+or wrong*, not of the true answer's tokens: a confidence is read as the chance to be right, and an answer can be right
+in other words than the truth's, whose probability the tokens of the truth miss.
 
 A calibrated model has an error above zero too, as a bin of a few answers is rarely right in exactly the expected share:
 ``error_if_calibrated`` is the mean error of answers drawn to be right as often as their confidence says.
@@ -33,7 +34,7 @@ _NUM_DRAWS = 1000
 def calibrate(
     right: Sequence[bool],
     log_probs: Float[np.ndarray, "answers temperatures"],
-    clips: Sequence[str],
+    clusters: Sequence[str],
     kinds: Sequence[str],
 ) -> dict[str, Any] | None:
     """Fits the temperature on the answers about half of the clips and measures the error on the others.
@@ -41,17 +42,18 @@ def calibrate(
     Args:
       right: True for answers that are right.
       log_probs: The log-probability of each whole answer at each of ``TEMPERATURES``.
-      clips: Names of the clips; every other one in the order of names is for the fit.
+      clusters: The clip, or else the talk, of each answer (`Answered.cluster`); every other one in the order of names
+        is for the fit.
       kinds: Kinds of the questions, '' where unknown.
 
     Returns:
       ``{'temperature', 'fitted_on': N, 'measured_on': N, 'overall': G, 'types': {kind: G}, 'bins': {'before': [...],
-      'after': [...]}}``, ready for JSON; None if all answers are about one clip. N: numbers of 'questions' and 'clips'.
-      G, of the other half: 'questions', the share 'right', the mean confidence and the error 'before' (temperature 1)
-      and 'after', and the 'error_if_calibrated' of the confidences after. For the bins see `bins_of`.
+      'after': [...]}}``, ready for JSON; None if all answers are of one cluster. N: numbers of 'questions' and 'clips'
+      (clusters). G, of the other half: 'questions', the share 'right', the mean confidence and the error 'before'
+      (temperature 1) and 'after', and the 'error_if_calibrated' of the confidences after. For the bins see `bins_of`.
     """
-    fit_clips = set(sorted(set(clips))[::2])
-    fit = np.array([clip in fit_clips for clip in clips], bool)
+    fit_clusters = set(sorted(set(clusters))[::2])
+    fit = np.array([cluster in fit_clusters for cluster in clusters], bool)
     if fit.all():
         return None
     truth, scores, names = np.array(right, bool), np.asarray(log_probs, np.float64), np.array(kinds, object)
@@ -61,8 +63,8 @@ def calibrate(
     types = {kind: names[rest] == kind for kind in dict.fromkeys(names[rest].tolist())}
     return {
         "temperature": TEMPERATURES[best],
-        "fitted_on": {"questions": int(fit.sum()), "clips": len(fit_clips)},
-        "measured_on": {"questions": int(rest.sum()), "clips": len(set(clips)) - len(fit_clips)},
+        "fitted_on": {"questions": int(fit.sum()), "clips": len(fit_clusters)},
+        "measured_on": {"questions": int(rest.sum()), "clips": len(set(clusters)) - len(fit_clusters)},
         "overall": _figures(truth, before, after),
         "types": {kind or UNTYPED: _figures(truth[own], before[own], after[own]) for kind, own in types.items()},
         "bins": {"before": bins_of(truth, before), "after": bins_of(truth, after)},

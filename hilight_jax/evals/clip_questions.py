@@ -88,7 +88,7 @@ class Asker:
         """Queues a question about its clips and returns the ticket of the answer.
 
         Raises:
-          ConversationError: it cannot be asked, too long among other reasons.
+          ConversationError: it cannot be asked; among other reasons it is too long with its longest answer.
         """
         self._waiting.append(self.prompt(row))
         ticket = len(self._texts) + len(self._waiting) - 1
@@ -111,7 +111,8 @@ class Asker:
         else:  # The question alone, or after the one that it follows, with all clips before them.
             turns = [said._replace(text=_words(said)) for said in row.conversation.turns[row.root : row.turn + 1]]
             turns[0] = Turn("user", f"{VIDEO_MARK}\n" * len(row.clips) + turns[0].text)
-        return Prompt(encode_turns(turns, len(row.clips), self._generator.tokenizer, self._data), row.clips)
+        room = self._sampling.max_new_tokens
+        return Prompt(encode_turns(turns, len(row.clips), self._generator.tokenizer, self._data, room), row.clips)
 
     def _flush(self) -> None:
         count = len(self._waiting)

@@ -2,8 +2,8 @@
 
 Each question is answered and its answer traced back to the clip (`generation/evidence.py`), and once more about another
 clip. Then patches are hidden and the question is asked again; see `evidence_scores.py`. An answer has changed when it
-would not be right if the first one were the truth (`answer_matching.score`): upper case is no change, nor is a point
-that lies a little further on.
+is another text and would not be right if the first one were the truth (`answer_matching.score`): upper case is no
+change, nor is a point that lies a little further on.
 """
 
 import collections
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import DataError
 from hilight_jax.core.progress import Progress
 from hilight_jax.data.config import ConversationDataConfig
@@ -72,7 +73,7 @@ def evaluate_evidence(
     batch_size: int = 16,
     num_conversations: int | None = None,
     show_progress: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Measures the evidence of the first ``questions_per_kind`` questions of each kind that can be measured.
 
     A question can be when it or its true answer, or the question that it follows, names a ball that is seen in one of
@@ -81,13 +82,16 @@ def evaluate_evidence(
     Returns:
       ``{'questions', 'clips', 'per_kind', 'min_hidden', 'skipped', 'overall', 'types'}``, ready for JSON; see
       `summarise_evidence`. 'skipped' are "id: reason" of questions that cannot be asked or got an empty answer.
+      None, with a line on stderr, where every question was skipped.
 
     Raises:
-      DataError: no question can be measured.
+      DataError: no question can be measured; none was asked.
     """
     count = min(len(source), num_conversations or len(source))
-    progress = Progress(count, "evidence", unit="conversations") if show_progress else None
     names = BallNames(labels for number in range(count) for labels in source.conversation(number, None).labels)
+    if not names:
+        raise _without_balls(source)
+    progress = Progress(count, "evidence", unit="conversations") if show_progress else None
     meter = _Meter(generator, sampling, data, names, history, batch_size)
     others, counts = OtherClips(2 * data.max_videos), collections.Counter()
     cases: list[_Case] = []
@@ -120,11 +124,14 @@ def evaluate_evidence(
         scored += meter.measure(cases, skipped)
     if progress:
         progress.close()
+    if not scored and not skipped:
+        raise _without_balls(source)
     if not scored:
-        raise DataError(
-            f"'{source.name}' has no question that names a ball whose place is known, so evidence cannot be measured; "
-            "leave --evidence out, or name clips that 'python -m hilight_jax.generate' wrote."
+        log(
+            f"the evidence of '{source.name}' is left out, as none of its {len(skipped)} questions could be measured "
+            f"({skipped[0]})."
         )
+        return None
     return {
         "questions": len(scored),
         "clips": len({item.clip for item in scored}),
@@ -133,6 +140,13 @@ def evaluate_evidence(
         "skipped": skipped,
         **summarise_evidence(scored),
     }
+
+
+def _without_balls(source: ConversationSource) -> DataError:
+    return DataError(
+        f"'{source.name}' has no question that names a ball whose place is known, so evidence cannot be measured; "
+        "leave --evidence out, or name clips that 'python -m hilight_jax.generate' wrote."
+    )
 
 
 class _Meter:
@@ -200,7 +214,7 @@ class _Meter:
                 area=float(case.on[case.shown].mean()),
                 other_clip=other,
                 num_hidden=int(ways[STRONGEST][0].sum()),
-                changed={way: score(next(again).text, answer.text, case.row.question.type) < 1 for way in ways},
+                changed={way: _has_changed(next(again).text, answer.text, case.row.question.type) for way in ways},
             )
             for (case, answer), own, ways, other in zip(pairs, maps, hidden, elsewhere, strict=True)
         ]
@@ -240,3 +254,11 @@ class _Meter:
             clips.append(self._generator.encode_clip(seen, key_frames))
             start += len(frames)
         return case.prompt._replace(clips=tuple(clips))
+
+
+def _has_changed(text: str, first: str, kind: str) -> bool:
+    """True if an answer is another text than the first one and would not be right beside it.
+
+    The score alone is not enough: that of a malformed point against itself is 0.
+    """
+    return text != first and score(text, first, kind) < 1

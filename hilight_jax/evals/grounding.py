@@ -9,8 +9,8 @@ unoccluded and its centre lies inside the image. It is answered rightly when the
 its centre is at most `REACH` patches from the thing's in x and in y. Patches that tie for the maximum share the
 answer, so a map without a peak scores the area chance, not luck.
 
-The classes of words are the kinds of things, with the cue ball by itself: it is white and in nearly every clip, so
-finding it does not show that a model distinguishes balls. `ball` is the object balls.
+The classes of words are the kinds of things, with the cue ball by itself: it is white and in every clip of `demo-v1`,
+so finding it does not show that a model distinguishes balls. `ball` is the object balls.
 
 Every figure has its controls: `area_chance` (a patch drawn at random), `random_ball` (a patch drawn from a
 visible ball drawn at random: what "finds balls, but not the ball" would score), `any_ball` (how often the peak lies

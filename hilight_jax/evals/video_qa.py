@@ -6,8 +6,8 @@ answers before a question instead, for data whose later questions refer to earli
 one of the conversation before it in the source, the first conversation's that of the last: fixed, and never one of the
 question's own. (A question about two clips takes those of two conversations.) Questions about what happens next and
 what would happen if (`ABOUT_THE_FUTURE`) are asked again with the first frame in the place of all frames: a model that
-answers from where balls lie, and not from how they move, is as good then. A question that is too long for the model is
-left out and named. Rows are streamed; only a few clips stay in memory.
+answers from where balls lie, and not from how they move, is as good then. A question that does not fit into the
+context of the model with its longest answer is left out and named. Rows are streamed; only a few clips stay in memory.
 """
 
 import collections
@@ -134,7 +134,7 @@ def evaluate_video_qa(
         "calibration": calibrate(
             [item.score == 1 for item in answered],
             np.stack([asker.log_probs[row.ticket] for row in asked]),
-            [item.clip for item in answered],
+            [item.cluster for item in answered],
             [item.type for item in answered],
         ),
         "answers": [item.as_json() for item in answered],

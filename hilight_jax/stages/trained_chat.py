@@ -136,12 +136,13 @@ class ChatEvaluator:
             "num_conversations": options.num_clips,
             "show_progress": True,
         }
+        evidence = None
+        if options.evidence is not None:  # First, as it refuses a source without known balls before it asks anything.
+            evidence = evaluate_evidence(*asked, options.evidence, **shared)
         result = evaluate_video_qa(
             *asked, self._known_answers, controls=options.controls, questions_per_kind=options.per_kind, **shared
         )
-        if options.evidence is not None:
-            result["evidence"] = evaluate_evidence(*asked, options.evidence, **shared)
-        return result
+        return result if evidence is None else result | {"evidence": evidence}
 
     def ask(self, specification: str, options: EvaluationOptions) -> tuple[list[Asked], str]:
         """Asks ``options.ask`` questions about one clip; returns the answers, and as text."""
@@ -167,13 +168,16 @@ def _sampling(options: EvaluationOptions) -> SamplingConfig:
 
 
 def write_chat_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
-    """Shows clips with the answers that an evaluation wrote; returns the page and the number of conversations."""
+    """Shows clips with the answers that an evaluation wrote; returns the page and the number of conversations.
+
+    Evaluations of a packed model have no answers one by one, so its page shows no clips.
+    """
     examples, drawn_from = [], ""
     results = read_evaluations(workdir)
     result = next((each for each in results if request.data in (None, each["source"])), None)
     if request.data and result is None:
         raise UserError(f"'{workdir}' has no evaluation of {request.data}; run 'python -m hilight_jax.evaluate' first.")
-    if result is not None and (request.data or not is_missing(result["source"])):
+    if result and "answers_file" in result and (request.data or not is_missing(result["source"])):
         data = read_config_as(ChatTrainConfig, workdir).data
         data = dataclasses.replace(data, tokenizer=str(workdir / TOKENIZER))
         answers = workdir / "evaluations" / result["answers_file"]

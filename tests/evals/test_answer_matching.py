@@ -64,3 +64,22 @@ def test_an_answer_that_is_partly_right_counts_as_much():
     item = Answered("q", 0, "clip", "open", "What happens?", truth, "The red ball drops.")
     assert summarise_answers([item])["overall"]["normalised"] == 0.5
     assert item.as_json()["score"] == 0.5 and item.as_json()["right"] is False
+
+
+def test_a_kind_with_some_questions_about_clips_may_need_the_video():
+    talk = answered(1, "Yes.", "trained")._replace(clip="")
+    assert summarise_answers([answered(0, "Yes.", "trained"), talk])["needs_video"]["types"] == ["hit"]
+
+
+def test_questions_about_a_clip_and_a_second_one_are_not_independent():
+    """All about clip a are right and all about clip b wrong: two clips say nothing, whatever is shown beside them."""
+    rows = [answered(number, "Yes." if number < 4 else "No.", "") for number in range(8)]
+    rows = [row._replace(clip=f"{'ab'[row.index // 4]}+{row.index}") for row in rows]
+    assert summarise_answers(rows)["overall"]["interval"] == [0.0, 1.0]
+
+
+def test_talks_without_a_clip_are_independent():
+    rows = [answered(number, "Yes." if number % 2 else "No.", "")._replace(clip="") for number in range(20)]
+    low, high = summarise_answers(rows)["overall"]["interval"]
+    assert 0.2 < low < 0.4 and 0.6 < high < 0.8
+    assert [row.cluster for row in rows[:2]] == ["0", "1"]

@@ -128,9 +128,54 @@ def test_only_the_first_questions_of_each_kind_are_measured():
     assert result["questions"] == 3 and result["clips"] == 2
 
 
-def test_a_source_without_places_is_refused():
+@pytest.mark.parametrize("follow_ups", [False, True])
+def test_a_source_without_places_is_refused_before_anything_is_read(follow_ups):
+    class Unlabelled(Discs):
+        def conversation(self, index, rng):
+            one = super().conversation(index, rng)
+            return one._replace(types=("follow_up",) * len(one.types)) if follow_ups else one
+
+    speaker = DiscSpeaker()
+    speaker.encode_clip = None
     with pytest.raises(DataError, match="discs/validation' has no question that names a ball whose place is known"):
-        evaluate_evidence(DiscSpeaker(), SamplingConfig(), Discs(labelled=False), DATA, 3)
+        evaluate_evidence(speaker, SamplingConfig(), Unlabelled(labelled=False), DATA, 3)
+
+
+def test_balls_that_are_named_and_have_no_place_are_refused_before_anything_is_asked():
+    class Placeless(Discs):
+        def conversation(self, index, rng):
+            one = super().conversation(index, rng)
+            return one._replace(labels=({**one.labels[0], "objects": {}},))
+
+    speaker = DiscSpeaker()
+    with pytest.raises(DataError, match="has no question that names a ball whose place is known"):
+        evaluate_evidence(speaker, SamplingConfig(), Placeless(), DATA, 3)
+    assert not speaker.sizes
+
+
+def test_where_every_answer_is_empty_the_evidence_is_left_out(capsys):
+    class Silent(DiscSpeaker):
+        def generate(self, prompts, sampling):
+            return [SimpleNamespace(text="", ids=np.array([], int)) for _ in prompts]
+
+    assert evaluate_evidence(Silent(), SamplingConfig(), Discs(), DATA, 3) is None
+    assert capsys.readouterr().err == (
+        "the evidence of 'questions:discs/validation' is left out, as none of its 3 questions could be measured "
+        "(discs/0#0: its answer is empty).\n"
+    )
+
+
+def test_an_answer_that_stays_letter_by_letter_has_not_changed():
+    class Pointer(DiscSpeaker):
+        def _answer(self, prompt):
+            return '<point x="1.2.3" y="10" t="0">'  # Of such a point no point is near.
+
+    class Pointed(Discs):
+        def conversation(self, index, rng):
+            one = super().conversation(index, rng)
+            return one._replace(types=("point",) * len(one.types))
+
+    assert evaluate_evidence(Pointer(), SamplingConfig(), Pointed(), DATA, 3)["overall"]["changed"] == 0
 
 
 def test_a_model_without_word_tracks_is_measured_whatever_the_batch():

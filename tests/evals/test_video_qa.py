@@ -23,10 +23,10 @@ SCREENS = ("red", "green", "blue", "red")
 TRAIN = ColouredScreens(("red", "red", "green"), "questions:screens/train")
 
 
-def evaluate(speaker=None, screens=SCREENS, broken=(), known=TRAIN, **options):
+def evaluate(speaker=None, screens=SCREENS, broken=(), known=TRAIN, max_new_tokens=64, **options):
     known = count_answers(known) if known else None
-    speaker = speaker or ColourSpeaker()
-    return evaluate_video_qa(speaker, SamplingConfig(), ColouredScreens(screens, broken=broken), DATA, known, **options)
+    speaker, sampling = speaker or ColourSpeaker(), SamplingConfig(max_new_tokens=max_new_tokens)
+    return evaluate_video_qa(speaker, sampling, ColouredScreens(screens, broken=broken), DATA, known, **options)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +159,36 @@ def test_the_other_clip_of_a_comparison_is_the_first_of_the_conversation_before(
     first = [row for row in result["answers"] if row["type"] == "colour"]
     assert [row["controls"]["other_clip"] for row in first] == ["the blue", "the red", "the blue", "the red"]
     assert result["clips"] == 3
+
+
+def test_all_questions_about_a_clip_are_on_one_side_of_the_calibration():
+    class Compared(ColouredScreens):
+        """Every screen is compared with a green one, and before each a talk has no clip."""
+
+        def __len__(self):
+            return 2 * len(self._colours)
+
+        def conversation(self, index, rng):
+            if index % 2 == 0:
+                turns = (Turn("user", "How many are one and none?"), Turn("model", "One."))
+                return Conversation(f"talks/{index}", (), turns, ("talk",))
+            one, green = super().conversation(index // 2, rng), ColouredScreens(["green"]).conversation(0, rng)
+            turns = (*one.turns, Turn("user", "<video>\nWhat is the second one?"), Turn("model", "Green."))
+            return one._replace(videos=one.videos + green.videos, turns=turns, types=(*one.types, "second"))
+
+    source = Compared(("red", "blue"))
+    result = evaluate_video_qa(ColourSpeaker(), SamplingConfig(), source, DATA, controls=False)
+    # Of 0, 2, blue and red every other one is for the fit.
+    half = {"questions": 5, "clips": 2}
+    assert result["calibration"]["fitted_on"] == result["calibration"]["measured_on"] == half
+    assert list(result["calibration"]["types"]) == ["colour", "is_red", "count", "second", "talk"]
+
+
+def test_a_question_without_room_for_its_longest_answer_is_left_out_and_named():
+    everything = evaluate(controls=False, max_new_tokens=400)
+    assert everything["questions"] == 12
+    with pytest.raises(DataError, match="no question that can be asked"):
+        evaluate(controls=False, max_new_tokens=500)
 
 
 def test_a_question_that_is_too_long_is_left_out_and_named():
