@@ -1,9 +1,11 @@
 # Every target does all the set-up that it needs: a virtual environment in .venv, made anew when setup.py changes.
 # Needed: Linux, Python >= 3.11 with its venv module, and a package index for pip. A CPU is enough.
 #
+#   make try         ask billiards-mini, the model that comes with the package, three questions about a clip
 #   make demo        draw the clips, train every stage from the encoder to the chat model, evaluate, ask three questions,
 #                    write the reports
 #   make demo-encoder  its first part: the encoder, evaluated, with its report
+#   make mini        train billiards-mini anew: the demo for longer, on four times as many clips
 #   make test        every test that is not marked slow
 #   make lint        style, formatting, types and the openers of docstrings
 #   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
@@ -32,9 +34,13 @@ TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/li
 PRELOAD := $(if $(TCMALLOC),LD_PRELOAD=$(TCMALLOC) TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD=1000000000000)
 RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
-.PHONY: demo demo-encoder connectors test test-slow test-torch test-tpu lint docs controls venv allocator
+.PHONY: try demo demo-encoder mini connectors test test-slow test-torch test-tpu lint docs controls venv allocator
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
+
+try: venv
+	$(RUN) -m hilight_jax.chat --checkpoint billiards-mini --video hilight_jax/pretrained/shot.mp4 \
+	  --prompt "Which ball is hit first?" --prompt "Is the red ball potted?" --prompt "Where is the cue ball at the end?"
 
 demo: demo-encoder
 	$(RUN) -m hilight_jax.train --config configs/align.py:demo --workdir runs/align-demo
@@ -48,6 +54,15 @@ demo-encoder: venv allocator
 	$(RUN) -m hilight_jax.train --config configs/encoder.py:demo --workdir runs/encoder-demo
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/encoder-demo
 	$(RUN) -m hilight_jax.report runs/encoder-demo
+
+mini: venv allocator
+	$(RUN) -m hilight_jax.generate --world demo-v2
+	$(RUN) -m hilight_jax.train --config configs/encoder.py:mini --workdir runs/encoder-mini
+	$(RUN) -m hilight_jax.evaluate --checkpoint runs/encoder-mini
+	$(RUN) -m hilight_jax.generate --world demo-v2 --split train=16000 --data_dir data/mini
+	$(RUN) -m hilight_jax.train --config configs/align.py:mini --data_dir data/mini --workdir runs/align-mini
+	$(RUN) -m hilight_jax.evaluate --checkpoint runs/align-mini
+	$(RUN) -m hilight_jax.export runs/align-mini --format packed --dtype float16 --quantize int8 --to runs/billiards-mini
 
 connectors: venv allocator
 	$(RUN) -m hilight_jax.ablate connectors

@@ -12,7 +12,7 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            the stage trains the language model too, and a tokenizer of its own on the commentary. Questions of
            billiards clips, one and several turns, none, one and two clips, the encoder looking at each clip once. No
            whole run of these settings is measured.
-    mini   the demo with a layer more for 6,000 steps on 16,000 clips: billiards-mini (`make mini`).
+    mini   the demo with a layer more for 7,000 steps on 16,000 clips: billiards-mini (`make mini`).
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on
@@ -87,7 +87,7 @@ def set_frames(config: ConfigDict, value: str) -> None:
     own = value == "long_clip"
     config.model.frames = ({} if preset == "2b" else common.demo_frames()) if own else None
     if config.stage == "align":
-        config.sources.long_clip = f"runs/long_clip-{preset}" if own else ""
+        config.sources.long_clip = f"runs/long_clip-{'b16' if preset == '2b' else 'demo'}" if own else ""
 
 
 def set_tracks(config: ConfigDict, value: str) -> None:
@@ -132,7 +132,7 @@ def mini() -> ConfigDict:
     """The demo with a layer more, for longer."""
     config = demo()
     config.sources.encoder = "runs/encoder-mini"
-    config.steps, config.eval_every, config.keep.every, config.cache_gb = 6000, 3000, 1000, 8.0
+    config.steps, config.eval_every, config.keep.every, config.cache_gb = 7000, 3500, 500, 8.0
     config.model.gemma.depth = 4
     return config
 
@@ -181,7 +181,7 @@ def demo() -> ConfigDict:
                 "num_video_tokens": 4 + len(common.THINGS),
                 "max_videos": 2,
                 "max_length": 1024,
-                "buckets": (256, 384, 1024),
+                "buckets": (144, 176, 288, 1024),
             },
         }
     )

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError, nearest
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
-from hilight_jax.formats.packed import find_run
+from hilight_jax.formats.exporting.packed import find_run
 from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import Finder, Located, locate

@@ -26,7 +26,7 @@ from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
-from hilight_jax.formats.packed import find_run
+from hilight_jax.formats.exporting.packed import find_run
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.stage import Asks, EvaluationOptions
 from hilight_jax.stages.table import STAGES

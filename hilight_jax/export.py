@@ -3,7 +3,7 @@
 Formats: ``hilight``, the files of HiLight's original code; ``huggingface``, a directory that transformers loads on
 torch; ``stablehlo``, programs for CPU, CUDA and TPU with a loader that needs jax alone; ``encoder``, the video encoder
 by itself, in CLIP-ViP's names and for transformers; ``packed``, a chat model and its encoder in one small directory,
-which every command of this package takes in the place of a run. WORKDIR is a run of encoder, align or tune, or what
+which ``hilight_jax.load`` and ``--checkpoint`` take. WORKDIR is a run of encoder, align or tune, or what
 ``convert`` made.
 
 ``python -m hilight_jax.export --verify DIR`` runs an export on its fixed clip and compares it with the model that it
@@ -17,8 +17,8 @@ from hilight_jax.core import commands
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
 from hilight_jax.formats.exporting.export import DTYPES, FORMATS, ExportOptions, export
+from hilight_jax.formats.exporting.packed import find_run
 from hilight_jax.formats.exporting.verification import verify
-from hilight_jax.formats.packed import find_run
 
 DIFFERS = 1
 

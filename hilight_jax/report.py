@@ -14,7 +14,7 @@ from typing import Any
 from hilight_jax.core import commands
 from hilight_jax.core.config import differences, to_dict
 from hilight_jax.core.errors import CheckpointError, ConfigError
-from hilight_jax.formats.packed import find_run
+from hilight_jax.formats.exporting.packed import find_run
 from hilight_jax.pages.report import read_result
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.load_config import build_run, load_config

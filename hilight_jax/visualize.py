@@ -12,7 +12,7 @@ from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.data.video import VideoError, decode
 from hilight_jax.evals.example_clips import any_video
-from hilight_jax.formats.packed import find_run
+from hilight_jax.formats.exporting.packed import find_run
 from hilight_jax.pages.word_maps import write_words_page
 
 

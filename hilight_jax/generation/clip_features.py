@@ -95,7 +95,7 @@ def _encode(
     things: Things | None,
 ) -> dict[str, Float[Array, "1 ..."]]:
     """The arrays of ``ClipFeatures``."""
-    video = normalise(frames, model.config.compute.dtypes["dtype"])
+    video = normalise(frames)
     seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
     patches = seen.pop("patch_features", None)
     made: dict[str, Array] = model.apply(params, **seen, method="mine")

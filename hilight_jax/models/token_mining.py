@@ -119,19 +119,15 @@ class TokenMining(nn.Module):
             queries = expand_frames(nn.relu(self.frame_expansion(frames[..., None])), config.expansion)
         if config.structure == "grid_pooling":
             queries = jnp.repeat(frames, config.tokens_per_frame, axis=1)
-            mined, attention = self._pool(self.value(clip_tokens), frames.shape[1])
+            weights = pooling_weights(self.vision, clip_tokens.shape[1], frames.shape[1], config.pooled_side)
+            mined = self.value(clip_tokens, weights.astype(dtype))
+            attention = jnp.broadcast_to(weights, (len(mined), *weights.shape))
         else:
             q, k, v = self.query(queries), self.key(clip_tokens), self.value(clip_tokens)
             mined, attention = cross_attention(q, k, v, config.num_heads)
         if config.residual:
             mined = mined + queries
         return {"tokens": self.output(mined), "attention": attention}
-
-    def _pool(self, v: Float[Array, "B S E"], num_frames: int) -> tuple[Float[Array, "B V E"], Float[Array, "B V S"]]:
-        """Means over a grid of ``num_frames`` frames, and their weights, the same for every clip."""
-        weights = pooling_weights(self.vision, v.shape[1], num_frames, self.config.pooled_side)
-        attention = jnp.broadcast_to(weights, (v.shape[0], *weights.shape))
-        return jnp.einsum("VS,BSE->BVE", weights.astype(v.dtype), v), attention
 
     def _check(self, clip: tuple[int, ...], frames: tuple[int, ...]) -> None:
         for name, shape, key in (("clip_tokens", clip, "width_video"), ("frame_features", frames, "width_frames")):
@@ -154,11 +150,17 @@ class NormLinear(nn.Module):
     vision: VisionConfig | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B S D"]) -> Float[Array, "B S E"]:
-        """Maps every token by itself."""
-        x = _linear(self.width, self.compute, "linear")(layer_norm(self.compute, "norm")(x))
+    def __call__(
+        self, x: Float[Array, "B S D"], weights: Float[Array, "V S"] | None = None
+    ) -> Float[Array, "B rows E"]:
+        """Maps every token by itself; with ``weights``, whose rows sum to 1, the means of what it maps them to."""
+        count, x = x.shape[1], layer_norm(self.compute, "norm")(x)
+        if weights is not None:
+            x = jnp.einsum("VS,BSD->BVD", weights, x)  # The mean of a linear map is the linear map of the mean.
+        x = _linear(self.width, self.compute, "linear")(x)
         if self.vision is not None:
-            x = x + PositionEmbeddings(self.vision, self.width, self.compute, name="positions")(x.shape[1])
+            places = PositionEmbeddings(self.vision, self.width, self.compute, name="positions")(count)
+            x = x + (places if weights is None else weights @ places)
         return x
 
 

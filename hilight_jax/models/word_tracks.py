@@ -137,7 +137,7 @@ def phrase_vectors(tokens: Float[Array, "B L E"], mask: Bool[Array, "B L"]) -> F
     As the local loss's query of a named thing: a map is the mean of its tokens' maps.
     """
     weights = mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
-    return jnp.einsum("BLE,BL->BE", unit(at_least_float32(tokens)), weights.astype(jnp.float32))
+    return jnp.einsum("BLE,BL->BE", unit(at_least_float32(tokens)), weights.astype(jnp.float32), precision=PRECISION)
 
 
 def cosine_maps(patches: Float[Array, "*B F P E"], vectors: Float[Array, "*B W E"]) -> Float[Array, "*B W F P"]:
@@ -157,8 +157,9 @@ def measure_tracks(maps: Float[Array, "*B F P"], columns: int, sharpness: float)
     strength = jnp.max(maps, axis=-1)
     place = peak_places(maps, columns)
     weights = jnp.exp(sharpness * (maps - strength[..., None]))
-    variance = centre(weights, centres**2) - centre(weights, centres) ** 2
-    spread = jnp.sqrt(jnp.maximum(jnp.sum(variance, axis=-1), 0))
+    offsets = centres - centre(weights, centres)[..., None, :]
+    squares = jnp.sum(weights * jnp.sum(offsets**2, axis=-1), axis=-1) / jnp.sum(weights, axis=-1)
+    spread = jnp.sqrt(squares)
     step = jnp.diff(place, axis=-2, prepend=place[..., :1, :])
     numbers = jnp.stack([strength, jnp.mean(maps, axis=-1), place[..., 0], place[..., 1], spread], axis=-1)
     return jnp.concatenate([numbers, step], axis=-1)

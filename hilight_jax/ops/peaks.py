@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hilight_jax.ops.vectors import PRECISION
+
 # A peak's weight above its excess, so that a flat map has a place.
 _FLAT = 1e-6
 
@@ -37,4 +39,4 @@ def patch_centres(num_patches: int, columns: int) -> Float[Array, "P 2"]:
 
 def centre(weights: Float[Array, "*B P"], points: Float[Array, "P 2"]) -> Float[Array, "*B 2"]:
     """Returns the weighted mean of points."""
-    return jnp.einsum("...P,PX->...X", weights, points) / jnp.sum(weights, axis=-1, keepdims=True)
+    return jnp.einsum("...P,PX->...X", weights, points, precision=PRECISION) / jnp.sum(weights, axis=-1, keepdims=True)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from hilight_jax.checkpoints.store import name_report
+from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import batch_shards, replicated, under_mesh
@@ -18,7 +20,7 @@ from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import open_conversations
 from hilight_jax.losses.next_token import likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
-from hilight_jax.models.hilight import HiLight, parts, variables
+from hilight_jax.models.hilight import HiLight, param_shapes, parts, variables
 from hilight_jax.models.hilight_config import PARTITION_RULES, TOWER_PARTS
 from hilight_jax.models.word_tracks import WordInputs
 from hilight_jax.runs.provenance import fingerprint
@@ -132,10 +134,13 @@ class ChatStage(Stage):
         towers = {name: parts.pop(name) for name in TOWER_PARTS if name in parts}
         cache = None
         if config.cache_gb:
-            things = np.frombuffer("\n".join(config.data.things or ()).encode(), np.uint8)
             dtype = np.zeros(0, config.model.compute.dtypes["dtype"])
-            name = fingerprint({**towers, "dtype": dtype, **({"things": things} if len(things) else {})})
+            tracks = _text_array(f"{config.data.things} {config.model.word_tracks}") if config.data.things else None
+            name = fingerprint({**towers, "dtype": dtype, **({} if tracks is None else {"tracks": tracks})})
             cache = TowerCache(Path(config.data_dir) / "tower_cache", name, config.cache_gb * 1e9)
+        shapes = {name: shape for name, shape in param_shapes(config.model).items() if name in towers}
+        if complaints := name_report(shapes, towers):
+            raise CheckpointError(f"the towers do not fit config.model: {'; '.join(complaints)}.")
         self._towers = Towers(config.model, towers, cache, things=config.data.things)
         self.given = parts
         self._judge = jax.jit(under_mesh(mesh, objective.validation_terms), out_shardings=replicated(mesh))
@@ -188,6 +193,11 @@ def answers_right(right: jax.Array, labelled: jax.Array) -> Mean:
     count = jnp.sum(starts)
     whole = (wrong == 0) & (jnp.arange(wrong.size) >= 1) & (jnp.arange(wrong.size) <= count)
     return Mean(jnp.sum(whole).astype(jnp.float32), count.astype(jnp.float32))
+
+
+def _text_array(text: str) -> np.ndarray:
+    """A text as numbers, for a fingerprint."""
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _table(collections: Mapping[str, Any]) -> jax.Array:

@@ -73,7 +73,7 @@ def fitted_threshold(workdir: str | Path, step: int | None) -> float:
 def _encode_patches(
     model: HiLight, params: Mapping[str, Any], frames: UInt8[Array, "1 F Y X 3"]
 ) -> Float[Array, "1 F P E"]:
-    video = normalise(frames, model.config.compute.dtypes["dtype"])
+    video = normalise(frames)
     key_frames = jax.numpy.zeros((1, 1), jax.numpy.int32)  # The frame tower's result is dropped, and not computed.
     seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
     return seen["patch_features"]

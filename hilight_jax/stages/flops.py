@@ -128,9 +128,10 @@ def mining_flops(config: TokenMiningConfig, tokens: int, num_key_frames: int) ->
     """One clip through token mining: values and their means, and where it asks, queries, keys and scores."""
     video, width, out = config.width_video, config.width_frames, config.width_out
     mined = num_key_frames * config.tokens_per_frame
-    flops = 2 * tokens * video * width + 2 * mined * tokens * width
-    if config.structure != "grid_pooling":
-        flops += 2 * tokens * video * width + 2 * mined * width**2 + 2 * mined * tokens * width
+    if config.structure == "grid_pooling":
+        flops = 2 * mined * tokens * video + 2 * mined * video * width
+    else:
+        flops = 4 * tokens * video * width + 2 * mined * width**2 + 4 * mined * tokens * width
     if config.structure == "dual_projector":
         flops += 2 * tokens * video**2 + 2 * num_key_frames * width * config.tokens_per_frame
     flops += 2 * mined * width * out

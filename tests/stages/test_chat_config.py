@@ -38,6 +38,12 @@ def test_every_connector_fits_both_sizes(preset, rows, connector):
     assert mining == dataclasses.replace(released, **{"tokens_per_frame": rows} | CONNECTORS[connector])
 
 
+def test_a_frame_tower_comes_from_the_run_that_the_preset_names():
+    own, default = (load_config(f"configs/align.py:2b{more}") for more in (",frames=long_clip", ""))
+    assert own.sources == default.sources
+    assert load_config("configs/align.py:mini,frames=long_clip").sources.long_clip == "runs/long_clip-demo"
+
+
 @pytest.mark.parametrize("preset", ["demo", "2b"])
 def test_tracks_off_leaves_the_connector_alone(preset):
     config = load_config(f"configs/align.py:{preset},tracks=off,connector=positions")
@@ -68,8 +74,8 @@ def test_the_2b_presets_are_the_released_recipe():
         ("tune.py:demo", ["--config.model.lora.targets=['layers/(']"], "is not a regular expression of paths"),
         ("align.py:demo", ["--config.cache_gb=-1"], "cache_gb is -1.0, but must be at least 0"),
         ("align.py:demo", ["--config.data.image_size=96"], "data.image_size is 96, but config.model.vision.image_size"),
-        ("align.py:demo", ["--config.data.num_video_tokens=31"], "is 31, but 4 key frames of 8 tokens and 8"),
-        ("align.py:demo", ["--config.data.things=()"], "40, but 4 key frames of 8 tokens and 0 things make 32"),
+        ("align.py:demo", ["--config.data.num_video_tokens=31"], "is 31, but 4 key frames of 1 tokens and 8"),
+        ("align.py:demo", ["--config.data.things=()"], "12, but 4 key frames of 1 tokens and 0 things make 4"),
         ("align.py:2b", ["--config.data.things=()"], "model.word_tracks is not set and config.data.things is"),
         ("align.py:demo", ["--config.model.word_tracks=None"], "model.word_tracks is not set"),
         ("align.py:demo", ["--config.model.word_tracks.num_frames=3"], "word_tracks.num_frames is 3, but"),

@@ -124,6 +124,11 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(tuned, aligned, data_d
     ]
 
 
+def test_towers_of_another_width_are_one_sentence(towers, data_dir, tmp_path):
+    with pytest.raises(CheckpointError, match="the towers do not fit config.model: .*local"):
+        run("align", tmp_path / "w", data_dir, *chat_overrides(*towers), "--config.model.word_tracks.embed_dim=8")
+
+
 def test_the_wrong_stage_and_a_missing_tokenizer_are_one_sentence(aligned, towers, data_dir, tmp_path):
     with pytest.raises(CheckpointError, match="cannot chat; name a run of align or tune"):
         load_chat_model(towers[0])

@@ -114,8 +114,8 @@ def test_token_mining_by_hand():
     options = {"positions": True, "num_heads": 2, "residual": True, "final_norm": True}
     assert flops.mining_flops(dataclasses.replace(config, **options), 7, 2) == flops.mining_flops(config, 7, 2)
     grid = TokenMiningConfig("grid_pooling", 4, **sizes)
-    values, means, output = 7 * 6 * 4, 8 * 7 * 4, 8 * 4 * 5 + 8 * 5 * 5
-    assert flops.mining_flops(grid, 7, 2) == 2 * (values + means + output)
+    means, values, output = 8 * 7 * 6, 8 * 6 * 4, 8 * 4 * 5 + 8 * 5 * 5
+    assert flops.mining_flops(grid, 7, 2) == 2 * (means + values + output)
 
 
 @pytest.mark.parametrize("spec", ["align.py:demo", "tune.py:demo", "align.py:demo,connector=grid_pooling"])

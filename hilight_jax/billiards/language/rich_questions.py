@@ -12,8 +12,8 @@ import numpy as np
 from hilight_jax.billiards.language import foresight, pairs, places, talk, telling
 from hilight_jax.billiards.language.answers import SENTENCE_ASKS, right_answers, sentence_answer
 from hilight_jax.billiards.language.commentary import pick
+from hilight_jax.billiards.language.follow_ups import FOLLOW_UP, follow_up
 from hilight_jax.billiards.language.follow_ups import TEMPLATES as FOLLOW_UP_TEMPLATES
-from hilight_jax.billiards.language.follow_ups import follow_up
 from hilight_jax.billiards.language.footage import Footage, Namer
 from hilight_jax.billiards.language.future_templates import FUTURE
 from hilight_jax.billiards.language.grammar import HELD_OUT, TRAINED, capital, draw, fill, typed, wordings
@@ -44,6 +44,8 @@ TEMPLATES = {
     telling.OPEN: telling.TEMPLATES,
     talk.UNANSWERABLE: talk.TEMPLATES,
 }
+# Variants that share wordings: what is held out for one is held out for the other.
+HELD_OUT_AS = {f"{FOLLOW_UP}:other_side": f"{FOLLOW_UP}:side"}
 # Kinds that few clips give: these are asked twice.
 _TWICE = ("order", "potted", "pocket", "cushion", "collide", "what_if_potted")
 _SENTENCE_SHARE = 1 / 7
@@ -94,7 +96,7 @@ def talks(rng: np.random.Generator, trains: bool) -> list[dict]:
 def _written(posed: Posed, name: Namer, rng: np.random.Generator, trains: bool) -> dict:
     held_out = _is_held_out(rng, trains)
     accepted, sentence = right_answers(posed, name), sentence_answer(posed, name)
-    wording = draw(posed.key, TEMPLATES[posed.key], held_out, rng)
+    wording = draw(HELD_OUT_AS.get(posed.key, posed.key), TEMPLATES[posed.key], held_out, rng)
     question = typed(fill(wording, {"k": "ball:cue", **posed.slots}, name), rng)
     answer = accepted[0]
     if sentence is not None and rng.random() < _SENTENCE_SHARE:

@@ -107,7 +107,8 @@ class ClipQuestions:
         """Draws the groups of a conversation, as many as its turns have room for, in random order."""
         order = rng.permutation(len(groups)).tolist()
         if self._balanced and groups:
-            weights = np.array([self._shares.get(group[0].type, 1.0) for group in groups]) ** -self._balanced
+            rarest = 1 / min(len(self._clips), _NUM_COUNTED)  # Of kinds that none of the counted clips has.
+            weights = np.array([self._shares.get(group[0].type, rarest) for group in groups]) ** -self._balanced
             keys = rng.exponential(1 / weights)  # The smallest first: draws without replacement.
             order = np.argsort(keys).tolist()
         ends = np.cumsum([len(groups[i]) for i in order])

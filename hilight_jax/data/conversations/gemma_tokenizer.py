@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import sentencepiece
 
 from hilight_jax.core.errors import DataError
+from hilight_jax.data.conversations.conversation import ROLES
 
 PAD_ID, EOS_ID, BOS_ID, UNK_ID = range(4)
 START_OF_TURN, END_OF_TURN = "<start_of_turn>", "<end_of_turn>"
@@ -107,9 +108,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, path: str | pathlib.P
     """Trains a small byte-pair SentencePiece model with Gemma's layout and writes it; the same texts, the same file.
 
     As Gemma's: identity normaliser, no dummy prefix, digits split, bytes for characters outside the texts, and the
-    pieces ``<mask>``, ``<start_of_turn>``, ``<end_of_turn>``, newlines and runs of spaces from id 4 on. Lines of more
-    than some thousand characters are ignored. The model has ``vocab_size`` pieces at most, about 300 of them fixed
-    (bytes and control tokens); fewer where the texts give fewer.
+    pieces ``<mask>``, ``<start_of_turn>``, ``<end_of_turn>``, newlines and runs of spaces from id 4 on. The names of
+    the roles, which every turn begins with, become pieces too. Lines of more than some thousand characters are ignored.
+    The model has ``vocab_size`` pieces at most, about 300 of them fixed (bytes and control tokens); fewer where the
+    texts give fewer.
 
     Raises:
       DataError: ``vocab_size`` has no room for the fixed pieces and the characters of the texts, or there is no text.
@@ -122,6 +124,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, path: str | pathlib.P
             f"a tokenizer of {vocab_size} pieces cannot be trained on {len(lines)} lines of text: control tokens, "
             f"bytes and single characters alone take {num_needed}; raise the vocabulary size or give more text."
         )
+    lines += [*ROLES] * len(lines)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),

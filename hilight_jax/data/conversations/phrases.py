@@ -86,6 +86,8 @@ def find_phrases(
 ) -> tuple[tuple[int, int, str], ...]:
     """Finds what a text names: a listed thing, the longest first, or else a run of words that are not ``unseen``.
 
+    A listed name of one word that goes on with such a word, as in "the red shirt", is part of that run.
+
     Args:
       text: Of one turn.
       names: Names of things without their article in lower case, longest first, each with the one it is read as.
@@ -105,10 +107,18 @@ def find_phrases(
             found.append((part[0][0], part[-1][1], normal_form(" ".join(word for *_, word in part))))
         run.clear()
 
-    while k < len(words):
+    def listed_at(k: int) -> tuple[tuple[str, ...], str] | None:
         following = tuple(word for *_, word in words[k : k + 8])
-        listed = next((pair for pair in lists if following[: len(pair[0])] == pair[0]), None)
-        if listed is not None:
+        return next((pair for pair in lists if following[: len(pair[0])] == pair[0]), None)
+
+    def goes_on(k: int) -> bool:
+        if k + 1 == len(words) or text[words[k][1] : words[k + 1][0]].strip():
+            return False
+        return words[k + 1][2] not in unseen and listed_at(k + 1) is None
+
+    while k < len(words):
+        listed = listed_at(k)
+        if listed is not None and not (len(listed[0]) == 1 and goes_on(k)):
             close()
             last = k + len(listed[0]) - 1
             found.append((words[k][0], words[last][1], normal_form(listed[1])))

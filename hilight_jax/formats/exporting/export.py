@@ -21,11 +21,11 @@ from hilight_jax.formats.exporting.hilight import write_hilight
 from hilight_jax.formats.exporting.huggingface import write_huggingface
 from hilight_jax.formats.exporting.lora import write_adapter
 from hilight_jax.formats.exporting.model_card import model_card
+from hilight_jax.formats.exporting.packed import write_packed
 from hilight_jax.formats.exporting.quantize import quantize
 from hilight_jax.formats.exporting.reference_outputs import FILE, compute_reference_outputs
 from hilight_jax.formats.exporting.stablehlo import write_stablehlo
 from hilight_jax.formats.importing.own_exports import RECORD
-from hilight_jax.formats.packed import write_packed
 from hilight_jax.formats.safetensors_files import write_safetensors
 from hilight_jax.models.lora import COLLECTION
 from hilight_jax.runs.ancestry import made_with, read_ancestry, sha256, without_places

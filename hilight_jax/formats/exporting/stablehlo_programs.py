@@ -47,7 +47,7 @@ def chat_programs(model: ExportedChat, weights: Mapping[str, Any]) -> dict[str, 
 
     def encode_video(weights, frames, key_frames):
         variables = hilight.variables(_widened(weights))
-        seen: dict[str, Any] = towers.apply(variables, normalise(frames, dtype), key_frames, method="encode_video")
+        seen: dict[str, Any] = towers.apply(variables, normalise(frames), key_frames, method="encode_video")
         patches = seen.pop("patch_features", None)
         made: dict[str, Any] = towers.apply(variables, **seen, method="mine")
         mined = made["tokens"].astype(jnp.float32)
@@ -133,8 +133,7 @@ def encoder_programs(model: ExportedEncoder, weights: Mapping[str, Any]) -> dict
         return {name: value for name, value in out.items() if name.endswith(("_embeds", "_local"))}
 
     def encode_video(weights, frames):
-        pixels = normalise(frames, compute.dtypes["dtype"])
-        return kept(encoder.apply({"params": unflatten(weights)}, pixels, method="encode_video"))
+        return kept(encoder.apply({"params": unflatten(weights)}, normalise(frames), method="encode_video"))
 
     def encode_text(weights, ids, mask):
         return kept(encoder.apply({"params": unflatten(weights)}, ids, mask, method="encode_text"))

@@ -15,12 +15,12 @@ from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.formats.checkpoint_files import open_foreign
 from hilight_jax.formats.exporting.exported_model import ExportedChat, open_run
+from hilight_jax.formats.exporting.packed import FORMAT, unpack
 from hilight_jax.formats.exporting.reference_outputs import FILE, compute_reference_outputs, read_reference_outputs
 from hilight_jax.formats.importing.hilight import find_tokenizer
 from hilight_jax.formats.importing.imported_model import set_aside
 from hilight_jax.formats.importing.own_exports import RECORD, import_exported
 from hilight_jax.formats.importing.workdirs import run_config
-from hilight_jax.formats.packed import FORMAT, unpack
 from hilight_jax.runs.ancestry import sha256
 
 # The largest deviation of an output, as a share of its largest value (of 1 at least): other programs sum in another

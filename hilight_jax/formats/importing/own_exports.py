@@ -38,7 +38,7 @@ def import_exported(path: Path) -> Imported:
     """
     record = read_object(path / RECORD, CheckpointError, "export the model again")
     if record.get("format") == "packed":
-        raise CheckpointError(f"'{path}' is a packed model, which every command takes as it is: --checkpoint {path}.")
+        raise CheckpointError(f"'{path}' is a packed model, which needs no conversion: --checkpoint {path}.")
     if record.get("quantize"):
         raise CheckpointError(
             f"'{path}' was exported with --quantize {record['quantize']}, which loses what the weights were; convert "

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from hilight_jax.billiards.language import talk
+from hilight_jax.billiards.language import rich_questions, talk
+from hilight_jax.billiards.language.follow_ups import FOLLOW_UP
 from hilight_jax.billiards.language.footage import Namer
 from hilight_jax.billiards.language.grammar import draw, expand, fill, is_held_out, typed, wordings
+from hilight_jax.billiards.language.posed import Posed
 from hilight_jax.billiards.language.rich_questions import TEMPLATES
 
 NAMER, NUMBERED = Namer(False, ("2", "3")), Namer(True, ("2", "3", "11"))
@@ -33,12 +35,31 @@ def test_slots_are_filled_with_forms_of_names_and_sentences_get_capitals():
 
 @pytest.mark.parametrize("kind", sorted(TEMPLATES))
 def test_every_kind_has_many_wordings_of_which_a_third_is_held_out(kind):
-    trained, held_out = (
-        {w for group in wordings(kind, TEMPLATES[kind], held) for w in group} for held in (False, True)
-    )
-    assert not trained & held_out
+    key = rich_questions.HELD_OUT_AS.get(kind, kind)
+    trained, held_out = ({w for group in wordings(key, TEMPLATES[kind], held) for w in group} for held in (False, True))
     assert len(trained | held_out) >= 20
     assert 0.2 < len(held_out) / len(trained | held_out) < 0.45
+
+
+def test_no_follow_up_is_asked_in_a_wording_that_is_held_out_elsewhere(monkeypatch):
+    """Variants such as 'side' and 'other_side' share wordings: what is drawn for them is held out for all or none."""
+    drawn = {False: set(), True: set()}
+
+    def spy(key, templates, held_out, rng):
+        group = {w for each in wordings(key, tuple(templates), held_out) for w in each}
+        drawn[held_out].update(group)
+        return sorted(group)[0]
+
+    monkeypatch.setattr(rich_questions, "draw", spy)
+    monkeypatch.setattr(rich_questions, "right_answers", lambda posed, name: ["Left."])
+    monkeypatch.setattr(rich_questions, "sentence_answer", lambda posed, name: None)
+    rng = np.random.default_rng(0)
+    for variant in ("side", "other_side", "place", "pocket", "count", "after"):
+        posed = Posed(FOLLOW_UP, "left", {"b": "ball:2"}, variant)
+        for held in (False, True):
+            monkeypatch.setattr(rich_questions, "_is_held_out", lambda rng, trains, held=held: held)
+            rich_questions._written(posed, NAMER, rng, trains=not held)
+    assert drawn[False] and drawn[True] and not drawn[False] & drawn[True]
 
 
 def test_the_wordings_that_are_held_out_never_change():

@@ -1,4 +1,4 @@
-"""Packed models: a chat model and its encoder in one small directory, which ``load`` and every command take as a run.
+"""Packed models: a chat model and its encoder in one small directory, taken where a trained run is asked for.
 
 ``export --format packed`` writes them. The first use unpacks one into two runs, ``encoder`` and ``chat``, under
 ``$HILIGHT_CACHE`` (default: ``~/.cache/hilight_jax``); from then on they are runs like any other. A packed model that
@@ -7,8 +7,8 @@ comes with the package, such as ``billiards-mini``, is named without a path.
 Files, beside those of every export (``hilight_jax.json``, ``README.md``, ``fingerprint.safetensors``):
 
     weights.safetensors   parameters, ``encoder/...`` and ``chat/...`` without the parts that it shares with the encoder
-    runs.json             of each run its ``config``, ``step`` and ``evaluations``, which hold the fitted temperature of
-                          confidences and the threshold of things that are seen
+    runs.json             of each run its ``config``, ``step``, ``ancestry`` and ``evaluations``, which hold the fitted
+                          temperature of confidences and the threshold of things that are seen
     tokenizer.model       of the language model
 
 With ``--quantize int8`` arrays of half a million numbers and more are stored in 8 bits, with a scale for each row.
@@ -16,6 +16,7 @@ With ``--quantize int8`` arrays of half a million numbers and more are stored in
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ from hilight_jax.formats.importing.own_exports import RECORD
 from hilight_jax.formats.safetensors_files import read_safetensors, write_safetensors
 from hilight_jax.models.hilight import param_shapes
 from hilight_jax.pages.report import read_evaluations
-from hilight_jax.runs.ancestry import sha256
+from hilight_jax.runs.ancestry import ANCESTRY, read_ancestry, sha256, without_places
 from hilight_jax.runs.provenance import Origin, fingerprint, read_provenance, write_provenance
 from hilight_jax.runs.workdir import CONFIG
 from hilight_jax.stages.chat_config import Sources
@@ -44,10 +45,11 @@ from hilight_jax.stages.chat_parts import TOKENIZER
 from hilight_jax.stages.load_config import build_run, read_config
 
 FORMAT = "packed"
-SHIPPED = Path(__file__).parent.parent / "pretrained"
+SHIPPED = Path(__file__).parents[2] / "pretrained"
 CACHE = "HILIGHT_CACHE"
 _WEIGHTS, _RUNS = "weights.safetensors", "runs.json"
 _LARGE = 2**19
+_FITTED = {"encoder": "threshold of things that are seen", "chat": "temperature of confidences"}
 _ADVICE = "export the model again, or install the package anew"
 
 
@@ -83,6 +85,9 @@ def write_packed(run: OpenedRun, model: ExportedChat, workdir: Path, directory: 
     }
     write_object(directory / _RUNS, runs)
     shutil.copyfile(model.tokenizer, directory / TOKENIZER)
+    for name, fitted in (("encoder", "grounding"), ("chat", "calibration")):
+        if not any(result.get(fitted) for result in runs[name]["evaluations"]):
+            log(f"the {name} was not evaluated at this step, so no {_FITTED[name]} goes with it.")
 
 
 def find_run(given: str | Path) -> Path:
@@ -101,15 +106,18 @@ def find_run(given: str | Path) -> Path:
         return packed
     name = f"{packed.resolve().name}-{sha256(packed / _RUNS)[:8]}{sha256(packed / _WEIGHTS)[:8]}"
     place = cache_directory() / name
-    if not place.is_dir():
-        log(f"unpacking {given} into {place} (once)")
-        try:
-            unpack(packed, place)
-        except OSError as error:
-            raise CheckpointError(
-                f"'{given}' cannot be unpacked into {place}: {error.strerror}; name a folder that can be written by "
-                f"the environment variable {CACHE}."
-            ) from error
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open(place.with_name(f"{name}.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # Another process that unpacks it is waited for.
+            if not place.is_dir():
+                log(f"unpacking {given} into {place} (once)")
+                unpack(packed, place)
+    except OSError as error:
+        raise CheckpointError(
+            f"'{given}' cannot be unpacked into {place}: {error.strerror}; name a folder that can be written by the "
+            f"environment variable {CACHE}."
+        ) from error
     return place / "chat"
 
 
@@ -144,7 +152,7 @@ def unpack(packed: Path, to: Path) -> None:
     with whole_directory(to, size + 2**24) as partial:
         for name in ("encoder", "chat"):
             _write_run(partial / name, params[name], runs[name])
-        place, step = str(partial / "encoder"), runs["encoder"]["step"]
+        place, step = str((partial / "encoder").resolve()), runs["encoder"]["step"]
         config: Any = build_run(runs["chat"]["config"])
         shared = set(param_shapes(config.model)) & set(params["encoder"]) - set(params["chat"])
         origins = {name: Origin(place, step, fingerprint(params["encoder"][name])) for name in sorted(shared)}
@@ -158,15 +166,17 @@ def _same(part: Any, other: Any) -> bool:
 
 
 def _described(config: Any, workdir: Path, step: int) -> dict[str, Any]:
-    """What ``runs.json`` holds of a run; answers one by one are left out."""
+    """The entry of a run in ``runs.json``; answers one by one are left out."""
     evaluations = [result for result in read_evaluations(workdir) if result.get("step") == step]
     kept = [{name: value for name, value in result.items() if name != "answers_file"} for result in evaluations]
-    return {"config": to_dict(config), "step": step, "evaluations": kept}
+    ancestry = without_places(read_ancestry(workdir))
+    return {"config": to_dict(config), "step": step, "evaluations": kept, "ancestry": ancestry}
 
 
 def _write_run(workdir: Path, params: Mapping[str, Any], described: Mapping[str, Any]) -> None:
     (workdir / "evaluations").mkdir(parents=True)
     write_object(workdir / CONFIG, described["config"])
+    write_object(workdir / ANCESTRY, described["ancestry"])
     for result in described["evaluations"]:
         write_object(workdir / "evaluations" / f"{result['name']}.json", result)
     with contextlib.closing(Store(workdir / "checkpoints")) as store:

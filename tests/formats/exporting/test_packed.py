@@ -8,8 +8,9 @@ import pytest
 
 import hilight_jax
 from hilight_jax import export, visualize
+from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.errors import CheckpointError, ConfigError
-from hilight_jax.formats import packed
+from hilight_jax.formats.exporting import packed
 from hilight_jax.formats.exporting.verification import verify
 from tests.serving.workdirs import make_chat_model, make_encoder, write_video
 
@@ -26,6 +27,7 @@ def root(tmp_path_factory):
     places = {"grounding": {"places": {"threshold": 0.125}}}
     (root / "encoder" / "evaluations").mkdir()
     (root / "encoder" / "evaluations" / "v.json").write_text(json.dumps(result | places))
+    write_object(run / "ancestry.json", {"made_by": "train", "stage": "align", "preset": "demo"})
     write_video(root / "a.mp4")
     return root
 
@@ -65,6 +67,20 @@ def test_what_evaluations_fitted_goes_with_it(made, cache):
     (place,) = cache.glob("packed-*")
     result = json.loads((place / "encoder" / "evaluations" / "v.json").read_text())
     assert result["grounding"]["places"]["threshold"] == 0.125 and "answers_file" not in result
+
+
+def test_a_cache_behind_a_link_holds_whole_runs(made, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv(packed.CACHE, str(tmp_path / "link"))
+    for _ in range(2):
+        assert hilight_jax.load(made).encode_text("a red ball").shape == (16,)
+
+
+def test_its_ancestry_goes_with_it(root, made, tmp_path):
+    record = json.loads((made / "hilight_jax.json").read_text())
+    kept = json.loads((packed.find_run(made) / "ancestry.json").read_text())
+    assert kept == record["ancestry"] and kept["stage"] == "align"
 
 
 def test_it_is_unpacked_once_and_again_when_its_weights_change(made, tmp_path, cache):
