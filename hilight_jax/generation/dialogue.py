@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from hilight_jax.core.errors import DataError
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.checks import check_words
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, ConversationError, Turn
@@ -70,8 +71,14 @@ class Dialogue:
         """Reads a video that the next question is about.
 
         Raises:
-          DataError: It cannot be decoded.
+          DataError: It cannot be decoded, or the conversation shows as many clips as the model tells apart.
         """
+        tracks = self._generator.config.word_tracks
+        if tracks is not None and len(self.clips) >= tracks.max_clips:
+            raise DataError(
+                f"the conversation shows {len(self.clips)} of at most {tracks.max_clips} clips "
+                f"(model.word_tracks.max_clips); begin a new one to show another."
+            )
         clip = read_video_clip(video, self._data.num_frames, self._data.image_size)
         self.clips.append(clip)
         self._num_waiting += 1

@@ -1,5 +1,6 @@
-"""The text tower's vectors of phrases, each computed once."""
+"""The text tower's vectors of phrases; the latest are kept."""
 
+import collections
 import functools
 from collections.abc import Callable
 
@@ -12,18 +13,19 @@ from hilight_jax.models.hilight import HiLight, variables
 from hilight_jax.models.hilight_config import HiLightConfig
 
 _AT_A_TIME = 16  # Phrases of a call, so that one program serves any number of them.
+_KEPT = 16384  # Latest phrases whose vectors are kept, 2 KB each at E = 512.
 
 
 class PhraseVectors:
-    """Encodes phrases, and keeps their vectors.
+    """Encodes phrases, and keeps the vectors of those used last.
 
-    There are few different phrases: a domain's things, and the words of questions.
+    A domain has few different things, but users may write any words.
     """
 
     def __init__(self, encode: Callable[[np.ndarray, np.ndarray], Array]):
         """Takes a function of ids [n, L] and content [n, L] to vectors [n, E], which is called with one n only."""
         self._encode = encode
-        self._known: dict[bytes, np.ndarray] = {}
+        self._known: collections.OrderedDict[bytes, np.ndarray] = collections.OrderedDict()
 
     def __call__(self, ids: Int[np.ndarray, "n L"], content: Bool[np.ndarray, "n L"]) -> Float[np.ndarray, "n E"]:
         """Returns the vectors of phrases in CLIP's ids; ``content`` marks the tokens that name something visible."""
@@ -35,7 +37,12 @@ class PhraseVectors:
             filled = [*part, *[part[-1]] * (_AT_A_TIME - len(part))]
             vectors = np.asarray(self._encode(ids[filled], content[filled]))
             self._known |= {keys[number]: vector for number, vector in zip(part, vectors, strict=False)}
-        return np.stack([self._known[key] for key in keys])
+        found = np.stack([self._known[key] for key in keys])
+        for key in keys:
+            self._known.move_to_end(key)
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return found
 
 
 def chat_phrase_vectors(config: HiLightConfig, params: Tree) -> PhraseVectors:

@@ -239,8 +239,8 @@ class LocateRequest(_Strict):
 def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
     """Converts messages to the turns of a conversation and the addresses of its videos, in order.
 
-    Gemma's template has no system turn, so a system message is put before the text of the next question. Consecutive
-    messages of one role become one turn.
+    Gemma's template has no system turn, so a system message is put before the text of the next question, and behind
+    that of the last one if no other follows. Consecutive messages of one role become one turn.
 
     Raises:
       DataError: A message that is not the user's shows a video.
@@ -267,6 +267,8 @@ def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
             if turns and turns[-1].role == role:
                 text = f"{turns.pop().text}\n{text}"
             turns.append(Turn(role, text))
+    if system.strip() and turns and turns[-1].role == "user":
+        turns.append(Turn("user", f"{turns.pop().text}\n{system.strip()}"))
     return turns, urls
 
 

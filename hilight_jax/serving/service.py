@@ -47,7 +47,7 @@ class ServiceLimits:
 
     Attributes:
       max_new_tokens: The longest answer.
-      max_videos: Videos of one conversation.
+      max_videos: Videos of one conversation; a model with word tracks may take fewer.
       default_new_tokens: The longest answer to a request that names no limit.
       max_waiting: Requests that may wait for embeddings, evidence, moments or places, computed one at a time.
     """
@@ -72,6 +72,9 @@ class Service:
         finder: Finder | None = None,
     ):
         """Connects the parts; ``data`` is the model's own. Without the encoder's run there is no embedder or finder."""
+        tracks = engine.generator.config.word_tracks
+        if tracks is not None:
+            limits = dataclasses.replace(limits, max_videos=min(limits.max_videos, tracks.max_clips))
         self.name, self.engine, self.videos, self.limits = name, engine, videos, limits
         self._data = data
         self._queue = AdmissionQueue(1, limits.max_waiting, "for embeddings, evidence, moments or places")

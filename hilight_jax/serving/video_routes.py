@@ -98,8 +98,7 @@ def video_router(service: Service) -> APIRouter:
     @router.post("/v1/search")
     async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
         """Orders videos by how well they fit a phrase."""
-        stored = [file.id for file in videos.files()]
-        urls = stored if body.videos is None else [video.url for video in body.videos]
+        urls = None if body.videos is None else [video.url for video in body.videos]
         found = service.embedding.search(urls, body.text, body.words, body.shortlist)
         return {"object": "list", "data": await while_connected(found, request.is_disconnected)}
 

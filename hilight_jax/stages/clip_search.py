@@ -1,7 +1,7 @@
 """Finds the clips that fit a text: by the whole text, and by the things that it names (ops/word_scores.py).
 
 A clip is encoded once, and any text is compared with it later. Its patches are kept in float16, F * P * E * 2 bytes for
-a level: 64 KiB for the demo, 2.3 MiB for B/16 with 12 frames. They are read for the shortlist of a text only, so many
+a level: 96 KiB for the demo, 2.3 MiB for B/16 with 12 frames. They are read for the shortlist of a text only, so many
 clips may keep theirs in files (``numpy.memmap``).
 """
 

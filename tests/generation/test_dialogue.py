@@ -24,7 +24,8 @@ DATA = ConversationDataConfig(
 class Parrot:
     """Says what it is told to, and keeps what it was asked."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, word_tracks=None):
+        self.config = SimpleNamespace(word_tracks=word_tracks)
         self.tokenizer, self.answers, self.prompts = GemmaTokenizer(TOKENIZER), list(answers), []
 
     def encode_clip(self, frames, key_frames):
@@ -48,8 +49,8 @@ class Parrot:
         return "".join("V" if i == VIDEO_ID else self.tokenizer.decode([i], keep_control=True) for i in ids)
 
 
-def dialogue(*answers):
-    parrot = Parrot(*answers)
+def dialogue(*answers, **options):
+    parrot = Parrot(*answers, **options)
     return Dialogue(parrot, DATA, SamplingConfig(max_new_tokens=8)), parrot
 
 
@@ -111,6 +112,17 @@ def test_a_question_that_fails_can_be_asked_again(videos):
     assert talk.turns == [] and len(talk.clips) == 1
     talk.ask("Is it red?")
     assert talk.turns[0].text == "<video>\nIs it red?" and len(parrot.prompts) == 2
+
+
+def test_more_clips_than_the_model_tells_apart_are_refused_and_the_conversation_goes_on(videos):
+    talk, parrot = dialogue("No.", "Yes.", word_tracks=SimpleNamespace(max_clips=1))
+    talk.show(videos[0])
+    talk.ask("Is it red?")
+    with pytest.raises(DataError, match="shows 1 of at most 1 clips"):
+        talk.show(videos[1])
+    assert talk.ask("Is it blue?").text == "Yes." and len(talk.clips) == len(parrot.prompts[-1].clips) == 1
+    talk.reset()
+    assert talk.show(videos[1]).name == "1.mp4"
 
 
 def test_an_empty_answer_is_forgotten_with_its_question(videos):

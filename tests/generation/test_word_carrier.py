@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.conversations.words import WordFinder, encode_phrases, encode_things
+from hilight_jax.generation import phrase_vectors, word_carrier
 from hilight_jax.generation.evidence import trace_answer, trace_words
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
@@ -178,7 +178,33 @@ def test_evidence_adds_up_to_the_parts_of_the_clips_rows_and_of_what_words_carry
     assert traced.share == pytest.approx(own[asked.ids == VIDEO_ID].sum() + carried.sum(), rel=1e-4)
 
 
-def test_vectors_are_kept(generator):
-    asked = prompt(generator, "<video>\nIs the red ball left of a dog?")
-    np.testing.assert_array_equal(generator.words(asked.ids, asked.clips), generator.words(asked.ids, asked.clips))
-    assert jax.tree.leaves(generator.words.names(asked.ids, asked.clips).found)
+def test_vectors_are_kept(generator, monkeypatch):
+    words, numbers = make().words, []
+    asked, find = prompt(generator, "<video>\n<video>\nIs the red ball left of a dog?", clips=CLIPS), word_carrier._find
+    monkeypatch.setattr(
+        word_carrier, "_find", lambda model, number, *rest: numbers.append(number) or find(model, number, *rest)
+    )
+    first = words(asked.ids, asked.clips)
+    assert numbers == [0, 1]  # Both phrases in one call for each clip.
+    np.testing.assert_array_equal(words(asked.ids, asked.clips), first)
+    assert numbers == [0, 1]
+
+
+def test_the_phrase_vectors_used_last_are_kept(monkeypatch):
+    monkeypatch.setattr(phrase_vectors, "_KEPT", 2)
+    encoded = []
+
+    def encode(ids, content):
+        encoded.append(sorted(set(ids[:, 0].tolist())))
+        return ids.astype(np.float32)
+
+    def vectors(*ids):
+        ids = np.array(ids, np.int32)[:, None]
+        return kept(ids, np.ones_like(ids, bool))[:, 0].tolist()
+
+    kept = phrase_vectors.PhraseVectors(encode)
+    assert vectors(1, 2) == [1, 2] and vectors(1) == [1] and encoded == [[1, 2]]
+    assert vectors(3, 3, 1) == [3, 3, 1] and encoded[1:] == [[3]]
+    assert vectors(1, 3) == [1, 3] and len(encoded) == 2
+    assert vectors(2, 1, 3) == [2, 1, 3] and encoded[2:] == [[2]]  # More than are kept, each in its place.
+    assert len(kept._known) == 2

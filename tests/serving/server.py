@@ -39,7 +39,7 @@ class LetterEmbedder:
 
     def encode_frames(self, frames):
         vector = frames.reshape(-1, 8, 3).mean((0, 2)).astype(np.float32) + 1
-        return SimpleNamespace(embed=vector / np.linalg.norm(vector), nbytes=vector.nbytes)
+        return SimpleNamespace(embed=vector / np.linalg.norm(vector), patches=None, nbytes=vector.nbytes)
 
     def compare(self, text, clips, words, shortlist):
         """Words prefer the darkest clips, those whose vector is the flattest."""
@@ -47,7 +47,7 @@ class LetterEmbedder:
         return similarity, similarity if words is False else -np.stack([clip.embed for clip in clips]).max(1)
 
 
-def small_run(directory: pathlib.Path) -> pathlib.Path:
+def small_run(directory: pathlib.Path, config=runs.SINGLE) -> pathlib.Path:
     """A working directory to serve, whose random model says letters rather than spaces."""
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(checkpoints.TOKENIZER))
     letters = [i for i in range(pieces.vocab_size()) if pieces.id_to_piece(i).strip("\u2581").isalpha()]
@@ -56,7 +56,7 @@ def small_run(directory: pathlib.Path) -> pathlib.Path:
         params["gemma"]["embedder"]["table"][letters] *= 4
         return params
 
-    runs.chat_run(directory, runs.SINGLE, talkative)
+    runs.chat_run(directory, config, talkative)
     return directory
 
 

@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from hilight_jax.serving import embedding
 from hilight_jax.serving.service import ServiceLimits
 from hilight_jax.serving.videos.decoding import VideoLimits
 from tests.data.clips import encode
-from tests.serving.server import ANSWER, ask, served, video_part
+from tests.formats.exporting import runs
+from tests.serving.server import ANSWER, ask, served, small_run, video_part
 
 
 def stream(response):
@@ -187,15 +187,22 @@ def test_uploads_are_searched_and_stay_encoded(run, film):
         assert [each["url"] for each in client.post("/v1/search", json={"text": "x"}).json()["data"]] == [ids[1]]
 
 
-def test_the_oldest_encoded_videos_make_room(run, film, monkeypatch):
-    monkeypatch.setattr(embedding, "_MAX_KEPT_BYTES", 40)  # A vector of the test's embedder takes 32.
+def test_a_search_of_all_uploads_leaves_out_one_that_is_deleted_meanwhile(run, film):
     with served(run) as client:
         films = [film, encode(np.random.default_rng(1).integers(0, 256, (20, 48, 64, 3), np.uint8))]
-        for each in films:
-            client.post("/v1/files", files={"file": ("a.mp4", each)})
-        assert len(client.post("/v1/search", json={"text": "a red ball"}).json()["data"]) == 2
-        (kept,) = client.service.embedding._kept
-        assert kept == client.service.videos.files()[1].digest
+        first, second = (client.post("/v1/files", files={"file": ("a.mp4", each)}).json()["id"] for each in films)
+        embedder = client.service.embedding._embedder
+        encode_frames = embedder.encode_frames
+
+        def encode_and_delete(frames):
+            client.service.videos.delete(second)
+            return encode_frames(frames)
+
+        embedder.encode_frames = encode_and_delete
+        found = client.post("/v1/search", json={"text": "a red ball"})
+        assert found.status_code == 200 and [each["url"] for each in found.json()["data"]] == [first]
+        named = client.post("/v1/search", json={"text": "x", "videos": [{"url": first}, {"url": second}]})
+        assert named.status_code == 404
 
 
 def test_the_page_and_its_parts_come_from_here(client):
@@ -417,6 +424,15 @@ def test_limits_of_a_request(run, film):
         assert ask(client, max_tokens=50).json()["usage"]["completion_tokens"] <= 2
         refused = ask(client, [video_part(url), video_part(url)])
         assert "shows 2 videos, but may show 1" in refused.json()["error"]["message"]
+
+
+def test_a_conversation_shows_no_more_videos_than_the_models_words_tell_apart(tmp_path):
+    with served(small_run(tmp_path / "tracked", runs.TRACKED)) as client:
+        (model,) = client.get("/v1/models").json()["data"]
+        assert model["max_videos"] == runs.TRACKED.word_tracks.max_clips == 2
+        refused = ask(client, [video_part("file-" + "0" * 32)] * 3)  # Refused before a video is read.
+        assert refused.status_code == 400
+        assert "shows 3 videos, but may show 2" in refused.json()["error"]["message"]
 
 
 def test_an_answer_ends_before_a_stop_string(client):

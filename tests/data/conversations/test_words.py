@@ -112,11 +112,14 @@ def test_characters_of_several_bytes_and_tokens_keep_their_places():
 
 
 def test_words_after_the_largest_bucket_keep_the_latest_phrases():
-    text = " and ".join(f"the q{number}x" for number in range(PHRASE_BUCKETS[-1] + 5))
-    ids = prompt_ids([Turn("user", text)], TOKENIZER)
+    most, surplus = PHRASE_BUCKETS[-1], 5
+    names = ["".join(chr(ord("a") + int(digit)) for digit in f"{number:03}") for number in range(most + surplus)]
+    ids = prompt_ids([Turn("user", " and ".join(f"the x{name}x" for name in names))], TOKENIZER)
     words = WordFinder(TOKENIZER, ())(ids)
-    assert len(words.phrases) == PHRASE_BUCKETS[-1] and words.rows.max() == PHRASE_BUCKETS[-1]
-    assert TOKENIZER.decode(ids[words.rows == PHRASE_BUCKETS[-1]].tolist()).strip().endswith("x")
+    assert words.phrases == tuple(f"the x{name}x" for name in names[surplus:])
+    assert set(words.rows.tolist()) == set(range(most + 1))
+    for number in (1, most):
+        assert TOKENIZER.decode(ids[words.rows == number].tolist()).strip() == f"x{names[surplus + number - 1]}x"
 
 
 def test_a_finder_can_be_sent_to_a_worker():
