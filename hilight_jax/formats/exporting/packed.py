@@ -132,7 +132,7 @@ def is_packed(path: Path) -> bool:
 
 
 def cache_directory() -> Path:
-    """Where packed models are unpacked."""
+    """The folder that packed models are unpacked into."""
     given = os.environ.get(CACHE)
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hilight_jax"
 
