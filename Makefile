@@ -40,7 +40,7 @@ RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
 try: venv
 	$(RUN) -m hilight_jax.chat --checkpoint billiards-mini --video hilight_jax/pretrained/shot.mp4 \
-	  --prompt "Which ball is hit first?" --prompt "Is the red ball potted?" --prompt "Where is the cue ball at the end?"
+	  --prompt "Which ball is hit first?" --prompt "Is the red ball potted?" --prompt "Into which pocket does the red ball fall?"
 
 demo: demo-encoder
 	$(RUN) -m hilight_jax.train --config configs/align.py:demo --workdir runs/align-demo

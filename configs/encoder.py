@@ -130,9 +130,9 @@ def demo() -> ConfigDict:
         {
             "name": "encoder",
             "generate_missing": True,
-            "steps": 460,
+            "steps": 350,
             "batch_size": 32,
-            "eval_every": 230,
+            "eval_every": 350,
             "optimizer": {
                 "name": "muon",
                 "learning_rate": 1e-3,

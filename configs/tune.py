@@ -6,7 +6,7 @@ r"""HiLight's second stage, *tune*: the language model learns the custom domain 
 
 Presets (`configs/tune.py:PRESET[,key=value...]`; sizes are those of configs/align.py):
 
-    demo   LoRA and token mining on the same questions, 150 steps. No run of it is measured since the demo trains on
+    demo   LoRA and token mining on the same questions, 60 steps. No run of it is measured since the demo trains on
            the world demo-v2.
     2b     LoRA on HiLight-2B. The released script (..._stage2.sh): VideoInstruct-100K, 3 epochs of 100,010 samples, 5 a
            GPU on 6 GPUs (the number of GPUs is inferred from stage 1), rank 64, alpha 32, dropout 0.05 on all seven
@@ -52,8 +52,8 @@ def full() -> ConfigDict:
 
 def demo() -> ConfigDict:
     """LoRA of rank 16 on the small Gemma, and token mining."""
-    config = _tune(align.demo(), "runs/align-demo", steps=150)
-    config.eval_every = 150
+    config = _tune(align.demo(), "runs/align-demo", steps=60)
+    config.eval_every = 60
     config.optimizer.warmup_fraction = 0.05
     config.model.lora = {"rank": 16}
     set_train(config, "lora+token_mining")
