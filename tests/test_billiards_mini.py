@@ -30,7 +30,7 @@ PAGES = (
     "hilight_jax/**/index.html",
     "hilight_jax/*.py",
 )
-QUESTION = re.compile(r'(?:--prompt |"text": |ask\(|placeholder=|"content": )"([^"]+\?)"')
+QUESTION = re.compile(r'(?:--prompt |"text": |ask\(|placeholder=|"content": )"([^"\n]+\?)"')
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def read_evaluations(workdir: Path) -> list[dict[str, Any]]:
 
     Of each split the one of its own name comes first, before those of parts, of other options and of other checkpoints.
     """
-    results = [read_result(path) for path in sorted((workdir / "evaluations").glob("*.json"))]
+    results: list[Any] = [read_result(path) for path in sorted((workdir / "evaluations").glob("*.json"))]
 
     def order(result: dict[str, Any]) -> tuple[bool, bool, str]:
         return result["split"] != "validation", result["name"] != result["split"], result["name"]
