@@ -175,6 +175,12 @@ class Model:
           ConfigError: ``words`` is True, but the encoder has no local heads.
           DataError: The text has no words, there is no video, or one cannot be decoded.
         """
+        for number, video in enumerate(videos):
+            if not isinstance(video, (str, bytes, os.PathLike, EncodedClip)):
+                raise DataError(
+                    f"video {number} of the search is {type(video).__name__}; give a path, a file's bytes, or what "
+                    "encode_clip returned."
+                )
         clips = [video if isinstance(video, EncodedClip) else self.encode_clip(video) for video in videos]
         similarity, score = (x.tolist() for x in compare(self.encoder, text, clips, words, shortlist))
         order = sorted(range(len(clips)), key=lambda number: -score[number])
@@ -186,7 +192,7 @@ class Model:
         Raises:
           DataError: The text has no words.
         """
-        if not any(character.isalnum() for character in text):
+        if not isinstance(text, str) or not any(character.isalnum() for character in text):
             raise DataError(f"the text is {text!r}; it needs at least one word.")
         tokens = ClipTokenizer(self.encoder.config.data.text_length)(text)
         return _unit(self.encoder.encode_text(tokens.ids[None], tokens.mask[None])["text_embeds"][0])
@@ -224,6 +230,8 @@ class Model:
           DataError: The video cannot be decoded or has no such frame, or a phrase names nothing visible.
         """
         named = [phrases] if isinstance(phrases, str) else list(phrases)
+        if not named:
+            raise DataError("there is nothing to locate; name at least one thing, such as 'the red ball'.")
         wanted = self.finder.num_frames if frames is None else _frames(frames)
         found = locate(self.finder, read_video_clip(video, wanted, self.finder.image_size), named)
         return found[0] if isinstance(phrases, str) else found

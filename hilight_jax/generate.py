@@ -1,6 +1,6 @@
 """Generates billiards clips: a dataset to train on, or videos to watch.
 
-python -m hilight_jax.generate --world demo-v1 --data_dir data
+python -m hilight_jax.generate --world demo-v2 --data_dir data
 python -m hilight_jax.generate --world table-v1 --data_dir data --split train=20000 --split unseen=0 --workers 8
 python -m hilight_jax.generate --world table-v1 --format mp4 --count 3 --fps 30 --to clips
 """
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("generate", __doc__)
     add, cores = parser.add_argument, len(os.sched_getaffinity(0))
-    add("--world", default="demo-v1", help=f"which world: {', '.join(WORLDS)} (default: demo-v1)")
+    add("--world", default="demo-v2", help=f"which world: {', '.join(WORLDS)} (default: demo-v2)")
     add("--data_dir", default="data", help="folder of all datasets (default: data)")
     add("--split", action="append", default=[], metavar="NAME=SIZE", help="dataset: clips of a split, repeatable "
         "(default: the world's own sizes)")  # fmt: skip

@@ -192,3 +192,26 @@ def test_things_are_located_in_frames_of_a_video(encoder, model, root):
 def test_what_cannot_be_located_is_refused(encoder, root, phrase, frames, error, message):
     with pytest.raises(error, match=message):
         encoder.locate(root / "a.mp4", phrase, frames)
+
+
+def test_a_thing_of_the_wrong_kind_is_one_sentence(root):
+    model = hilight_jax.load(root / "align")
+    with pytest.raises(DataError, match="video 0 of the search is ndarray; give a path, a file's bytes, or what"):
+        model.search("the red ball", [model.encode_video(root / "a.mp4")])
+    with pytest.raises(DataError, match="at least one word"):
+        model.encode_text(["a", "b"])
+    with pytest.raises(DataError, match="there is nothing to locate"):
+        model.locate(root / "a.mp4", [])
+
+
+def test_a_name_that_is_nearly_a_models_is_asked_back(root, tmp_path):
+    with pytest.raises(CheckpointError, match="billiard-mini' is no working directory.* Did you mean 'billiards-mini'"):
+        hilight_jax.load("billiard-mini")
+    (tmp_path / "hilight_jax.json").write_text('{"format": "huggingface"}')
+    with pytest.raises(CheckpointError, match="is an export for others to load, not a run; make one of it by 'python"):
+        hilight_jax.load(tmp_path)
+
+
+def test_loading_says_nothing(root, caplog):
+    hilight_jax.load(root / "align")
+    assert not caplog.records

@@ -62,7 +62,7 @@ def test_texts_and_videos_are_measured_against_the_config(tmp_path, capsys):
     config = ["--config", "configs/encoder.py:demo"]
     code, result, text = run(capsys, manifest, *config)
     assert code == 1 and result["counts"] == {"long text": 1, "short video": 1}
-    assert (result["text_length"], result["num_frames"]) == (48, 4)
+    assert (result["text_length"], result["num_frames"]) == (48, 6)
     assert "a text may have 48 tokens" in text and "a text of 49 tokens will be cut to 48" in text
     assert run(capsys, manifest, *config, "--config.data.num_frames=2", "--text_length", "49")[0] == 0
     with pytest.raises(UserError, match="'--config.data.num_frames=2' is not an argument, or needs --config"):
@@ -112,7 +112,7 @@ def test_every_bad_conversation_is_listed_in_a_sentence(tmp_path, capsys):
 def test_conversations_are_measured_against_the_config(tmp_path, capsys):
     (tmp_path / "a.mp4").write_bytes(encode(grey_frames(3)))
     train, other = tmp_path / "train.json", tmp_path / "other.json"
-    entries = [{"q": "Well, what?", "a": "A shot. " * 60, "video_id": "a"}]
+    entries = [{"q": "Well, what?", "a": "A shot. " * 300, "video_id": "a"}]
     for path in (train, other):
         path.write_text(json.dumps(entries))
     sources = [f"video_instruct:{train}", f"video_instruct:{other}"]
@@ -120,7 +120,7 @@ def test_conversations_are_measured_against_the_config(tmp_path, capsys):
     assert code == 1 and result["counts"] == {"duplicate video between sources": 1}
     config = ["--config", "configs/align.py:demo", "--tokenizer", str(PATH)]
     code, result, text = run(capsys, sources[0], *config)
-    assert result["counts"] == {"long conversation": 1, "short video": 1} and result["max_length"] == 320
+    assert result["counts"] == {"long conversation": 1, "short video": 1} and result["max_length"] == 1024
     with pytest.raises(DataError, match="none.model does not exist"):
         run(capsys, sources[0], "--tokenizer", "none.model")
 

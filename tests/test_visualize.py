@@ -1,11 +1,13 @@
 """Words merged from tokens, and the command on any video."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import hilight_jax
 from hilight_jax import visualize
 from hilight_jax.billiards.encoding import encode_video
 from hilight_jax.core.errors import DataError, UserError
@@ -30,7 +32,8 @@ def test_words_past_the_end_of_a_cut_text_are_left_out():
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(visualize, "load_encoder", lambda workdir, which: ColourEncoder())
+    model = types.SimpleNamespace(encoder=ColourEncoder())
+    monkeypatch.setattr(hilight_jax, "load", lambda workdir, which: model)
     frames = np.zeros((5, 40, 72, 3), np.uint8)
     frames[:, 0:10, 54:72, 0] = 250  # the upper right sixteenth is red
     (tmp_path / "a.mp4").write_bytes(encode_video(frames, fps=5, watchable=True))

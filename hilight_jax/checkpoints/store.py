@@ -6,6 +6,7 @@ state: its position is the step.
 """
 
 import dataclasses
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,11 @@ def join_parts(parts: Mapping[str, Mapping]) -> dict[str, Any]:
     """Inverse of ``split_parts``."""
     params = {name: parts[name] for name in parts if name != HEADS}
     return params | dict(parts.get(HEADS, {}))
+
+
+# Orbax warns of every store that is opened for reading.
+_READING = ("Given directory is read only", "CheckpointManagerOptions.read_only=True")
+logging.getLogger("absl").addFilter(lambda record: not record.getMessage().startswith(_READING))
 
 
 class Store:

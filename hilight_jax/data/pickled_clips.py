@@ -197,7 +197,7 @@ def _named(thing: Any) -> str:
 
 def _content(path: pathlib.Path) -> bytes:
     if not os.path.isfile(path):  # Unlike pathlib's, False also for a name that the system refuses.
-        raise PickleError("the file does not exist; correct the path or remove the entry.")
+        raise PickleError("the file does not exist; correct the path.")
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise PickleError(f"the file has {path.stat().st_size} bytes, more than a clip can ({_LARGEST_FILE}).")

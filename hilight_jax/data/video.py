@@ -138,7 +138,7 @@ def _open(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoS
     else:
         file = os.fspath(video)
         if not os.path.isfile(file):
-            raise VideoError("the file does not exist; correct the path or remove the entry.")
+            raise VideoError("the file does not exist; correct the path.")
         size = os.path.getsize(file)
     if not size:
         raise VideoError("the file is empty (0 bytes).")

@@ -76,8 +76,8 @@ class Dialogue:
         tracks = self._generator.config.word_tracks
         if tracks is not None and len(self.clips) >= tracks.max_clips:
             raise DataError(
-                f"the conversation shows {len(self.clips)} of at most {tracks.max_clips} clips "
-                f"(model.word_tracks.max_clips); begin a new one to show another."
+                f"a conversation with this model shows at most {tracks.max_clips} clips (model.word_tracks.max_clips); "
+                f"begin a new one to show another."
             )
         clip = read_video_clip(video, self._data.num_frames, self._data.image_size)
         self.clips.append(clip)

@@ -121,7 +121,7 @@ class TokenMining(nn.Module):
             queries = jnp.repeat(frames, config.tokens_per_frame, axis=1)
             weights = pooling_weights(self.vision, clip_tokens.shape[1], frames.shape[1], config.pooled_side)
             mined = self.value(clip_tokens, weights.astype(dtype))
-            attention = jnp.broadcast_to(weights, (len(mined), *weights.shape))
+            attention = jnp.broadcast_to(weights, (mined.shape[0], *weights.shape))
         else:
             q, k, v = self.query(queries), self.key(clip_tokens), self.value(clip_tokens)
             mined, attention = cross_attention(q, k, v, config.num_heads)

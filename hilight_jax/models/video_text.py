@@ -150,13 +150,13 @@ class DualEncoder(nn.Module):
         tower = self.vision(video, hidden_states or "all" in config.local.levels)
 
         out = {"video_tokens": tower["tokens"], "video_pooled": tower["pooled"]}
+        embeds = self.visual_projection(tower["pooled"])
         if config.local.levels:
             levels = [level for level, _ in config.level_pairs]
             out["video_local"] = self.local.map_video(tapped_patches(self.vision, tower, levels, video.shape[1]))
         else:
             (last,) = tapped_patches(self.vision, tower, [config.vision.depth], video.shape[1])
             out["video_local"] = (at_least_float32(self.visual_projection(last)),)
-        embeds = self.visual_projection(tower["pooled"])
         if config.pool_local:
             embeds += self.local_projection(jnp.max(unit(out["video_local"][0]), axis=(1, 2)).astype(embeds.dtype))
         out["video_embeds"] = _unit(embeds)

@@ -35,9 +35,12 @@ def account(trainer: Trainer, step: Program, towers: Program | None = None) -> M
     found = step.compiled.memory_analysis()
     parts = arguments(trainer)
     outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+    padding = found.argument_size_in_bytes - sum(parts.values())
+    # What the step does not read, such as frame features under grid pooling, is no argument of the program.
+    parts["batch"] += min(padding, 0)
     memory = Memory(
         **parts,
-        padding=found.argument_size_in_bytes - sum(parts.values()),
+        padding=max(padding, 0),
         temporaries=found.temp_size_in_bytes,
         outputs=outputs,
         code=found.generated_code_size_in_bytes,

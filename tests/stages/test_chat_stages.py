@@ -13,6 +13,7 @@ from hilight_jax.billiards.worlds import get_world
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.errors import CheckpointError, DataError
 from hilight_jax.runs.provenance import load_part
+from hilight_jax.stages.load_config import read_config
 from hilight_jax.stages.trained_chat import load_chat_model
 from tests.stages.runs import chat_overrides, make_towers
 from tests.stages.tiny_chat import SMALL
@@ -67,7 +68,7 @@ def test_every_stage_saves_what_it_trained_and_nothing_else(aligned, tuned):
 def test_the_steps_change_what_is_trained_and_leave_the_rest(aligned, tuned):
     before, after = saved(aligned), saved(tuned)
     assert not np.array_equal(
-        before["token_mining"]["query"]["linear"]["kernel"], after["token_mining"]["query"]["linear"]["kernel"]
+        before["token_mining"]["value"]["linear"]["kernel"], after["token_mining"]["value"]["linear"]["kernel"]
     )
     assert any(np.any(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(after["lora"]) if path[-1].key == "b")
     gemma, origin = load_part(tuned, "gemma")
@@ -99,8 +100,8 @@ def test_validation_gives_the_loss_and_the_share_of_right_answers(aligned):
 
 def test_training_on_stored_tower_outputs_gives_the_same_losses(aligned, towers, data_dir, tmp_path):
     cached = ("--config.cache_gb=1", f"--config.data_dir={tmp_path}")
-    options = {"train": "turns=5,two_clips=0.1,no_clip=0.05", "validation": "two_clips=0.1,no_clip=0.05"}
-    place = [f"--config.data.{k}=questions:{data_dir}/demo-v2/1.0.0/{k},{more}" for k, more in options.items()]
+    sources = {split: getattr(read_config(aligned).data, split) for split in ("train", "validation")}
+    place = [f"--config.data.{split}={source}" for split, source in sources.items()]
     losses = [[record["next_token"] for record in records(aligned) if "next_token" in record]]
     for name in ("fills the cache", "reads the cache"):
         workdir = run("align", tmp_path / name, data_dir, *chat_overrides(*towers), *cached, *place)

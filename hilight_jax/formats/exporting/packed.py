@@ -30,7 +30,7 @@ from hilight_jax.core import trees
 from hilight_jax.core.atomic_files import read_object, whole_directory, write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.distributed import log
-from hilight_jax.core.errors import CheckpointError, ConfigError
+from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
 from hilight_jax.formats.exporting.exported_model import ExportedChat, OpenedRun
 from hilight_jax.formats.exporting.quantize import quantize_array
 from hilight_jax.formats.importing.own_exports import RECORD
@@ -97,12 +97,19 @@ def find_run(given: str | Path) -> Path:
       given: A working directory, the directory of a packed model, or the name of one that comes with the package.
 
     Raises:
-      CheckpointError: The packed model is damaged, or the cache cannot be written.
+      CheckpointError: The packed model is damaged, the cache cannot be written, or it is an export in another format.
     """
     packed = Path(given)
     if not packed.exists() and str(given) in shipped():
         packed = SHIPPED / str(given)
+    if not packed.exists() and (meant := nearest(str(given), shipped())):
+        raise CheckpointError(f"'{given}' is no working directory and no model that comes with the package.{meant}")
     if not is_packed(packed):
+        if (packed / RECORD).is_file():
+            raise CheckpointError(
+                f"'{given}' is an export for others to load, not a run; make one of it by 'python -m "
+                f"hilight_jax.convert {given} --to WORKDIR'."
+            )
         return packed
     name = f"{packed.resolve().name}-{sha256(packed / _RUNS)[:8]}{sha256(packed / _WEIGHTS)[:8]}"
     place = cache_directory() / name

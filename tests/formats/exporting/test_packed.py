@@ -64,7 +64,8 @@ def test_it_answers_finds_and_embeds_as_the_run(root, made):
 def test_what_evaluations_fitted_goes_with_it(made, cache):
     model = hilight_jax.load(made)
     assert model.confidence_temperature == 1.5
-    (place,) = cache.glob("packed-*")
+    place = packed.find_run(made).parent
+    assert place.parent == cache
     result = json.loads((place / "encoder" / "evaluations" / "v.json").read_text())
     assert result["grounding"]["places"]["threshold"] == 0.125 and "answers_file" not in result
 
