@@ -36,7 +36,7 @@ def test_a_dataset_of_an_older_generator_is_kept_with_a_remark(tmp_path, capsys,
 def test_videos_to_watch_come_with_their_labels(tmp_path, capsys):
     generate.main(["--format", "mp4", "--count", "2", "--fps", "12", "--to", str(tmp_path / "clips"), "--json"])
     files = json.loads(capsys.readouterr().out.splitlines()[-1])["files"]
-    assert [file.rpartition("/")[2] for file in files] == [f"demo-v1-validation-00000{k}.mp4" for k in range(2)]
+    assert [file.rpartition("/")[2] for file in files] == [f"demo-v2-validation-00000{k}.mp4" for k in range(2)]
     for file in files:
         labels = json.loads(open(file.replace(".mp4", ".json")).read())
         with av.open(file) as container:

@@ -22,7 +22,7 @@ RUN = (
     "--config.cache_gb=0",
     "--config.steps=4",
     "--config.eval_every=2",
-    "--config.data.buckets=(160,192,224,256,320)",
+    "--config.data.buckets=(80,96,112,128,144,160,192,256,1024)",
 )
 
 
