@@ -45,7 +45,7 @@ try: venv
 demo: demo-encoder
 	$(RUN) -m hilight_jax.train --config configs/align.py:demo --workdir runs/align-demo
 	$(RUN) -m hilight_jax.train --config configs/tune.py:demo --workdir runs/tune-demo
-	$(RUN) -m hilight_jax.evaluate --checkpoint runs/tune-demo
+	$(RUN) -m hilight_jax.evaluate --checkpoint runs/tune-demo --per_kind 50
 	$(RUN) -m hilight_jax.report runs/tune-demo
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/tune-demo --ask 3
 
@@ -61,7 +61,7 @@ mini: venv allocator
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/encoder-mini
 	$(RUN) -m hilight_jax.generate --world demo-v2 --split train=16000 --data_dir data/mini
 	$(RUN) -m hilight_jax.train --config configs/align.py:mini --data_dir data/mini --workdir runs/align-mini
-	$(RUN) -m hilight_jax.evaluate --checkpoint runs/align-mini
+	$(RUN) -m hilight_jax.evaluate --checkpoint runs/align-mini --per_kind 100
 	$(RUN) -m hilight_jax.export runs/align-mini --format packed --dtype float16 --quantize int8 --to runs/billiards-mini
 
 connectors: venv allocator
