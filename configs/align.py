@@ -56,6 +56,8 @@ CONNECTORS = {
     "grid_pooling": {"structure": "grid_pooling"},
     "frame_mean": {"structure": "grid_pooling", "tokens_per_frame": 1},
 }
+# Shares of the demo's conversations that are about two clips, and about none.
+QUESTIONS = ",two_clips=0.1,no_clip=0.05"
 # The released structure of a preset: token mining's values that differ from the defaults, and the tokens of a frame.
 RELEASED = {
     "demo": ({"width_video": 128, "width_frames": 128, "width_out": 128}, 8),
@@ -134,6 +136,7 @@ def mini() -> ConfigDict:
     config.sources.encoder = "runs/encoder-mini"
     config.steps, config.eval_every, config.keep.every, config.cache_gb = 7000, 3500, 500, 8.0
     config.model.gemma.depth = 4
+    config.data.update(common.demo_world("questions", f"{QUESTIONS},turns=5,balanced=2", QUESTIONS))
     return config
 
 
@@ -146,11 +149,11 @@ def demo() -> ConfigDict:
             "sources": {"encoder": "runs/encoder-demo"},
             "generate_missing": True,
             "cache_gb": 2.0,
-            "steps": 1100,
+            "steps": 1700,
             "batch_size": 16,
-            "eval_every": 1100,
+            "eval_every": 1700,
             "optimizer": {"name": "muon", "learning_rate": 4e-3, "weight_decay": 0.01, "warmup_fraction": 0.1},
-            "keep": {"every": 550, "best_metric": "validation/answers_right"},
+            "keep": {"every": 850, "best_metric": "validation/answers_right"},
             "model": {
                 "vision": common.demo_vision(),
                 "frames": None,
@@ -171,9 +174,7 @@ def demo() -> ConfigDict:
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {
-                **common.demo_world(
-                    "questions", ",turns=5,two_clips=0.1,no_clip=0.05,balanced=2", ",two_clips=0.1,no_clip=0.05"
-                ),
+                **common.demo_world("questions", f"{QUESTIONS},turns=5,balanced=2", f"{QUESTIONS},first=256"),
                 "num_frames": 6,
                 "image_size": 64,
                 "key_frames": {"count": 4},
