@@ -10,9 +10,11 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
 
     demo   a small Gemma on the demo's towers. There is no pretrained language model of its size: here, and only here,
            the stage trains the language model too, and a tokenizer of its own on the commentary. Questions of
-           billiards clips, one and several turns, none, one and two clips, the encoder looking at each clip once. No
-           whole run of these settings is measured.
-    mini   the demo with a layer more for 7,000 steps on 16,000 clips: billiards-mini (`make mini`).
+           billiards clips, one and several turns, none, one and two clips, the encoder looking at each clip once. Two
+           CPU cores: 7 min for 1,700 steps of 16 conversations. Measured, seed 0, on 50 held-out questions of each of
+           23 kinds: 0.627 right, 0.387 by the question alone.
+    mini   the demo with a layer more for 7,000 steps on 16,000 clips, rare kinds of questions asked more often:
+           billiards-mini (`make mini`). Two CPU cores: 33 min. 0.806 right, 0.383 by the question alone.
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on
@@ -174,7 +176,7 @@ def demo() -> ConfigDict:
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {
-                **common.demo_world("questions", f"{QUESTIONS},turns=5,balanced=2", f"{QUESTIONS},first=256"),
+                **common.demo_world("questions", f"{QUESTIONS},turns=5", f"{QUESTIONS},first=256"),
                 "num_frames": 6,
                 "image_size": 64,
                 "key_frames": {"count": 4},

@@ -32,6 +32,7 @@ SMALL = (
     "--config.model.compute.unroll=false",
     "--config.batch_size=8",
     "--config.eval_batch_size=8",
+    "--config.data.validation=questions:{data_dir}/demo-v2/1.0.0/validation,two_clips=0.1,no_clip=0.05",
 )
 
 
