@@ -14,7 +14,8 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            CPU cores: 7 min for 1,700 steps of 16 conversations. Measured, seed 0, on 50 held-out questions of each of
            23 kinds: 0.627 right, 0.387 by the question alone.
     mini   the demo with a layer more for 7,000 steps on 16,000 clips, rare kinds of questions asked more often:
-           billiards-mini (`make mini`). Two CPU cores: 33 min. 0.806 right, 0.383 by the question alone.
+           billiards-mini (`make mini`). Two CPU cores: 40 min beside other work. 0.806 right, 0.383 by
+           the question alone.
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on

@@ -76,12 +76,13 @@ TABLES = {
             "one cross attention, two linear maps": "two_linear",
             "dual projectors, as released": "dual_projector",
             "dual projectors, expansion transposed": "transposed",
-            # Each of these is the released structure with one option, but for "positions, heads, residual and norm".
+            # The released structure with one option each, then with all four.
             "positions of patches on keys and values": "positions",
             "four heads": "heads",
             "queries added to what they mined": "residual",
             "a LayerNorm instead of the last ReLU": "norm",
             "positions, heads, residual and norm": "combined",
+            # No attention.
             "patches averaged on a grid": "grid_pooling",
             "patches averaged over a frame (the demo)": "frame_mean",
             "dual projectors, as released, without word tracks": "dual_projector,tracks=off",

@@ -89,6 +89,12 @@ def read_provenance(workdir: str | Path) -> dict[str, Origin]:
         raise CheckpointError(f"{path} is damaged; restore it from a copy, or train the run anew.") from error
 
 
+def made_by(workdir: str | Path, part: str) -> Origin | None:
+    """The run that made a part which this run took from others, through all of them; None for a run that took none."""
+    origin = read_provenance(workdir).get(part)
+    return origin and (made_by(origin.workdir, part) or origin)
+
+
 def write_provenance(workdir: Path, origins: Mapping[str, Origin]) -> None:
     """Writes ``provenance.json`` in one piece, by the first process alone.
 

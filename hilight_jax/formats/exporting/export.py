@@ -29,7 +29,7 @@ from hilight_jax.formats.importing.own_exports import RECORD
 from hilight_jax.formats.safetensors_files import write_safetensors
 from hilight_jax.models.lora import COLLECTION
 from hilight_jax.runs.ancestry import made_with, read_ancestry, sha256, without_places
-from hilight_jax.runs.provenance import read_provenance
+from hilight_jax.runs.provenance import made_by
 
 FORMATS = ("hilight", "huggingface", "stablehlo", "encoder", "packed")
 # Of each format with adapters: the path from an adapter to its language model.
@@ -186,8 +186,8 @@ def _reference_outputs(model: ExportedChat | ExportedEncoder) -> Mapping[str, An
 
 def _encoder_run(workdir: Path) -> Path:
     """The run that made a chat model's video tower; of an encoder's run, itself."""
-    found = read_provenance(workdir).get("vision")
-    return _encoder_run(Path(found.workdir)) if found else workdir
+    found = made_by(workdir, "vision")
+    return Path(found.workdir) if found else workdir
 
 
 def _data(model: ExportedChat | ExportedEncoder) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hilight_jax.models import hilight, video_text
 from hilight_jax.models.hilight_config import HiLightConfig
 from hilight_jax.models.lora import COLLECTION
 from hilight_jax.models.video_text import DualEncoderConfig
-from hilight_jax.runs.provenance import lazy_part, read_provenance
+from hilight_jax.runs.provenance import lazy_part, made_by
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.chat_parts import TOKENIZER
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
@@ -124,7 +124,7 @@ def _check_fits(workdir: Path, shapes: Tree, params: Tree) -> None:
 def _rest_of_run(workdir: Path, part: str) -> dict[str, Any]:
     """The parameters beside a part in the run of a tower that made it; empty where that run is gone."""
     step: Which | int = "latest"
-    while (origin := read_provenance(workdir).get(part)) is not None:
+    if (origin := made_by(workdir, part)) is not None:
         workdir, step = Path(origin.workdir), origin.step
     try:
         store = Store(workdir / "checkpoints", read_only=True)

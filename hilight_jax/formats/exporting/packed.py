@@ -38,7 +38,7 @@ from hilight_jax.formats.safetensors_files import read_safetensors, write_safete
 from hilight_jax.models.hilight import param_shapes
 from hilight_jax.pages.report import read_evaluations
 from hilight_jax.runs.ancestry import ANCESTRY, read_ancestry, sha256, without_places
-from hilight_jax.runs.provenance import Origin, fingerprint, read_provenance, write_provenance
+from hilight_jax.runs.provenance import Origin, fingerprint, made_by, write_provenance
 from hilight_jax.runs.workdir import CONFIG
 from hilight_jax.stages.chat_config import Sources
 from hilight_jax.stages.chat_parts import TOKENIZER
@@ -66,9 +66,7 @@ def write_packed(run: OpenedRun, model: ExportedChat, workdir: Path, directory: 
     Raises:
       ConfigError: The run of the encoder is gone.
     """
-    origin = read_provenance(workdir).get("vision")
-    while origin is not None and "vision" in (further := read_provenance(origin.workdir)):
-        origin = further["vision"]
+    origin = made_by(workdir, "vision")
     if origin is None or "encoder" not in model.extra:
         raise ConfigError(f"'{workdir}' is packed with its encoder, whose run is gone; put it back where it was.")
     encoder = {"vision": model.params["vision"], **model.extra["encoder"]}
