@@ -26,7 +26,8 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
 Arguments: `frames=encoder|long_clip`, the tower that reads the key frames; `tracks=off`, no word tracks (the demo has
-them, 2b has none); and `connector=` (models/token_mining.py):
+them, 2b has none), `tracks=plain`, their numbers as they are, or `tracks=waves`, places as waves, but no relations of
+things (models/word_tracks.py); and `connector=` (models/token_mining.py):
 
     dual_projector|two_linear|one_linear   the HiLight paper's Figure 3, the first as released; the default of 2b
     transposed                             released, but each expanded token holds one value of every channel
@@ -44,6 +45,7 @@ them, 2b has none); and `connector=` (models/token_mining.py):
 from ml_collections import ConfigDict
 
 from configs import common
+from hilight_jax.core.errors import ConfigError
 
 # Changes to the released structure.
 CONNECTORS = {
@@ -96,8 +98,14 @@ def set_frames(config: ConfigDict, value: str) -> None:
 
 
 def set_tracks(config: ConfigDict, value: str) -> None:
-    """Takes word tracks away (`off`), as in the released model: the connector alone tells what is where."""
-    common.check_choice("tracks", value, ("off",))
+    """Takes word tracks away (`off`), as in the released model, or a part of them."""
+    common.check_choice("tracks", value, ("off", "plain", "waves"))
+    if value != "off":
+        if not config.model.get("word_tracks"):
+            raise ConfigError(f"tracks={value} is about word tracks, which this preset does not have; leave it out.")
+        config.model.word_tracks.relation_layers = 0
+        config.model.word_tracks.octaves = 0 if value == "plain" else config.model.word_tracks.octaves
+        return
     config.data.num_video_tokens = config.data.get("num_video_tokens", 384) - len(config.data.get("things", ()))
     for part in ("word_tracks", "text", "local"):
         config.model[part] = None
@@ -137,7 +145,7 @@ def mini() -> ConfigDict:
     """The demo with a layer more, for longer."""
     config = demo()
     config.sources.encoder = "runs/encoder-mini"
-    config.steps, config.eval_every, config.keep.every, config.cache_gb = 7000, 3500, 500, 8.0
+    config.steps, config.eval_every, config.keep.every, config.cache_gb = 8500, 4250, 500, 16.0
     config.model.gemma.depth = 4
     config.data.update(common.demo_world("questions", f"{QUESTIONS},turns=5,balanced=2", QUESTIONS))
     return config
@@ -155,14 +163,27 @@ def demo() -> ConfigDict:
             "steps": 1700,
             "batch_size": 16,
             "eval_every": 1700,
-            "optimizer": {"name": "muon", "learning_rate": 4e-3, "weight_decay": 0.01, "warmup_fraction": 0.1},
+            "optimizer": {
+                "name": "muon",
+                "learning_rate": 4e-3,
+                "weight_decay": 0.01,
+                "warmup_fraction": 0.1,
+                "multipliers": {"gemma/embedder/table": 0.25},  # At 1 the words are learnt later: see docs/results.md.
+            },
             "keep": {"every": 850, "best_metric": "validation/answers_right"},
             "model": {
                 "vision": common.demo_vision(),
                 "frames": None,
                 "text": common.demo_text(),
                 "local": common.demo_local(),
-                "word_tracks": {"num_frames": 6, "embed_dim": 128, "hidden": 256, "max_clips": 2},
+                "word_tracks": {
+                    "num_frames": 6,
+                    "embed_dim": 128,
+                    "hidden": 256,
+                    "max_clips": 2,
+                    "octaves": 4,
+                    "relation_layers": 2,
+                },
                 "token_mining": {**RELEASED["demo"][0], **CONNECTORS["frame_mean"]},
                 "gemma": {
                     "vocab_size": 1024,

@@ -119,9 +119,9 @@ def real(patch_size: int) -> ConfigDict:
 
 
 def mini() -> ConfigDict:
-    """The demo for longer."""
+    """The demo for longer, on more clips."""
     config = demo()
-    config.steps, config.eval_every = 900, 300
+    config.steps, config.eval_every = 2000, 1000
     return config
 
 

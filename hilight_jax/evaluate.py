@@ -17,6 +17,7 @@ activitynet_qa; add ``,train=train_qa.json`` for controls counted on the trainin
 import argparse
 import datetime
 import json
+import re
 import shlex
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -28,7 +29,7 @@ from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.formats.exporting.packed import find_run
 from hilight_jax.runs.workdir import read_stage
-from hilight_jax.stages.stage import Asks, EvaluationOptions
+from hilight_jax.stages.stage import Asks, EvaluationOptions, Evaluator
 from hilight_jax.stages.table import STAGES
 
 # Options of the command that prints the same figures again, beside the run, the checkpoint and the source.
@@ -119,12 +120,12 @@ def check_options(
 
 def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluates a run on every source; returns the results by name, the answers one by one left out."""
-    arguments.checkpoint = find_run(arguments.checkpoint)
-    stage = read_stage(arguments.checkpoint)
+    workdir = find_run(arguments.checkpoint)
+    stage = read_stage(workdir)
     evaluators = {name: row.evaluator for name, row in STAGES.items() if row.evaluator is not None}
     if stage not in evaluators:
         raise CheckpointError(
-            f"'{arguments.checkpoint}' is a run of the stage '{stage}', which is not evaluated by itself; name a run "
+            f"'{workdir}' is a run of the stage '{stage}', which is not evaluated by itself; name a run "
             f"of {', '.join(evaluators)}."
         )
     can = evaluators[stage].options
@@ -132,7 +133,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         check_options(parser, arguments, _OF_RUNS | {"ask", "max_new_tokens"}, "--ask")
     else:
         check_options(parser, arguments, _OF_RUNS | _OF_ALL_QUESTIONS | can, evaluators[stage].kind)
-    evaluator = evaluators[stage](arguments.checkpoint, arguments.which)
+    evaluator = evaluators[stage](workdir, arguments.which)
     sources = specifications(evaluator.config, arguments.data, arguments.split)
     check_names(sources, arguments.name)
     options = EvaluationOptions(
@@ -154,11 +155,11 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         return {"asked": [item.as_json() for item in asked]}
     results = {}
     for specification in sources:
-        result = describe(arguments, evaluator.step, specification) | evaluator.evaluate(specification, options)
+        result = describe(arguments, evaluator, specification) | evaluator.evaluate(specification, options)
         answers = result.pop("answers", None)
         if answers is not None:
             result["answers_file"] = f"{result['name']}.answers.jsonl"
-        path = write_result(arguments.checkpoint, result)
+        path = write_result(workdir, result)
         if answers is not None:
             lines = "".join(json.dumps(answer) + "\n" for answer in answers)  # In ASCII, as ids may be no Unicode.
             path.with_name(result["answers_file"]).write_text(lines, encoding="ascii")
@@ -178,33 +179,35 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: result}
 
 
-def describe(arguments: argparse.Namespace, step: int, specification: str) -> dict[str, Any]:
+def describe(arguments: argparse.Namespace, evaluator: Evaluator, specification: str) -> dict[str, Any]:
     """The heading of the figures: their source, and the command that computes them again."""
     split = source_name(specification)
+    world, own = (dataset_name(source) for source in (specification, evaluator.config.data.validation or ""))
+    name = f"{world}-{split}" if world and own and world != own else split
     command = ["python", "-m", "hilight_jax.evaluate", "--checkpoint", str(arguments.checkpoint)]
     command += ["--which", arguments.which, "--data", specification]
     for option, value in _given(arguments, _OPTIONS):
         command += [f"--{option}"] if value is True else [f"--{option}", str(value)]
     return {
-        "name": arguments.name or default_name(arguments, split),
+        "name": arguments.name or default_name(arguments, name),
         "split": split,
         "source": specification,
         "which": arguments.which,
-        "step": step,
+        "step": evaluator.step,
         "date": f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
         "command": shlex.join(command),
     }
 
 
-def default_name(arguments: argparse.Namespace, split: str) -> str:
-    """The split, with a suffix for a part of it, the best checkpoint and each option that changes the figures."""
+def default_name(arguments: argparse.Namespace, name: str) -> str:
+    """A source's name with a suffix for a part of it, the best checkpoint and each option that changes the figures."""
     parts = ((arguments.num_clips, "first"), (arguments.per_kind, "per-kind"))
     suffixes = [f"-{words}-{number}" for number, words in parts if number]
     if arguments.which == "best":
         suffixes.append("-best")
     for option, value in _given(arguments, _IN_NAME):
         suffixes.append(f"-{option.replace('_', '-')}" + ("" if value is True else f"-{value}"))
-    return split + "".join(suffixes)
+    return name + "".join(suffixes)
 
 
 def write_result(workdir: Path, result: dict[str, Any]) -> Path:
@@ -233,6 +236,13 @@ def specifications(config: Any, data: str | None, split: str | None) -> list[str
 def source_name(specification: str) -> str:
     """The name of a source's result: its split, or its file's name without the suffix."""
     return Path(specification.partition(",")[0].rpartition(":")[2]).stem
+
+
+def dataset_name(specification: str) -> str:
+    """The name of a source's dataset, of DIRECTORY/NAME/VERSION/SPLIT; empty where the source is no such split."""
+    place = Path(specification.partition(",")[0].rpartition(":")[2])
+    is_split = re.fullmatch(r"\d+\.\d+\.\d+", place.parent.name) is not None
+    return place.parent.parent.name if is_split else ""
 
 
 def check_names(sources: Sequence[str], name: str | None) -> None:

@@ -37,6 +37,13 @@ def test_it_prints_tables_and_writes_the_result(run, tmp_path):
     assert f"--checkpoint {tmp_path} --which latest --data tfds:data/discs/1.0.0/validation" in written["command"]
 
 
+def test_a_result_of_another_world_does_not_take_the_name_of_the_runs_own(run, tmp_path):
+    run("--data", "tfds:data/other/2.0.0/validation", "--num_clips", "5")
+    assert (tmp_path / "evaluations" / "other-validation-first-5.json").exists()
+    run("--data", "tfds:elsewhere/discs/1.0.0/validation", "--num_clips", "5")
+    assert (tmp_path / "evaluations" / "validation-first-5.json").exists()
+
+
 def test_json_is_the_last_line(run):
     out = run("--data", "clips.jsonl", "--name", "mine", "--json", "--num_clips", "5")
     assert json.loads(out.splitlines()[-1])["mine"]["clips"] == 5

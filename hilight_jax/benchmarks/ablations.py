@@ -85,6 +85,8 @@ TABLES = {
             # No attention.
             "patches averaged on a grid": "grid_pooling",
             "patches averaged over a frame (the demo)": "frame_mean",
+            "the demo, word tracks read as plain numbers, no relations": "frame_mean,tracks=plain",
+            "the demo, word tracks without relations among things": "frame_mean,tracks=waves",
             "dual projectors, as released, without word tracks": "dual_projector,tracks=off",
             "positions, without word tracks": "positions,tracks=off",
             "patches averaged on a grid, without word tracks": "grid_pooling,tracks=off",

@@ -16,10 +16,11 @@ answer that begins with that word ("Yes, it does."), unless it refuses ("No idea
 and no."). An answer refuses when nothing is left of it, or when it holds one of a chat model's stock phrases
 (`_REFUSALS`).
 
-An answer is right, score 1, when it matches the truth or another answer that is accepted beside it. Two kinds of
+An answer is right, score 1, when it matches the truth or another answer that is accepted beside it. Three kinds of
 questions are scored otherwise. The answer to a `POINT` question is right when its point lies within `POINT_TOLERANCE`
-percent of the picture and `TIME_TOLERANCE` percent of the clip's length of the true one. The answer to an `OPEN`
-question scores the share of the truth's facts that it tells, less the wrong ones (`billiards/language/telling.py`).
+percent of the picture and `TIME_TOLERANCE` percent of the clip's length of the true one. The answers to `OPEN`
+questions, and to those for all `BALLS`, score the share of the truth's facts that they tell, less the wrong ones
+(`billiards/language/telling.py`).
 """
 
 import math
@@ -28,7 +29,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
-from hilight_jax.billiards.language.telling import OPEN, facts_told, share_told
+from hilight_jax.billiards.language.telling import BALLS, OPEN, share_told
 
 POINT = "point"
 POINT_TOLERANCE, TIME_TOLERANCE = 6.0, 10.0
@@ -51,8 +52,8 @@ _REFUSALS = re.compile(
 
 def score(answer: str, truth: str, kind: str = "", accepted: Sequence[str] = ()) -> float:
     """Returns the score of an answer to a question of some kind, from 0 to 1; only open questions score between."""
-    if kind == OPEN and facts_told(truth):
-        return share_told(answer, truth)
+    if kind in (OPEN, BALLS) and share_told(truth, truth, kind):
+        return share_told(answer, truth, kind)
     if kind == POINT and _POINT.search(truth):
         return float(points_agree(answer, truth))
     return float(any(matches(answer, right) for right in (truth, *accepted)))

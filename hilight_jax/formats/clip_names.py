@@ -25,8 +25,8 @@ from hilight_jax.formats.mapping import (
 PREFIXES = ("module.", "model.", "clipmodel.")
 
 
-def _encoder(ours: str, theirs: str) -> tuple[Entry, ...]:
-    ours, theirs = f"{ours}/encoder/layers", f"{theirs}.encoder.layers.{{layer}}"
+def layers(ours: str, theirs: str) -> tuple[Entry, ...]:
+    """Rows of an encoder's stacked layers; ``{layer}`` stands for their number in ``theirs``."""
     parts = {"self_attn": ("q_proj", "k_proj", "v_proj", "out_proj"), "mlp": ("fc1", "fc2")}
     return (
         *(row for part in parts for x in parts[part] for row in linear(f"{ours}/{part}/{x}", f"{theirs}.{part}.{x}")),
@@ -45,11 +45,11 @@ TABLE: tuple[Entry, ...] = (
     Entry("vision/embeddings/position_embedding", f"{_VISION}.position_embedding.weight"),
     Entry("vision/embeddings/temporal_embedding", f"{_VISION}.temporal_embedding", LEADING_ONE),
     *norm("vision/pre_layernorm", "vision_model.pre_layrnorm"),
-    *_encoder("vision", "vision_model"),
+    *layers("vision/encoder/layers", "vision_model.encoder.layers.{layer}"),
     *norm("vision/post_layernorm", "vision_model.post_layernorm"),
     Entry("text/token_embedding", f"{_TEXT}.token_embedding.weight"),
     Entry("text/position_embedding", f"{_TEXT}.position_embedding.weight"),
-    *_encoder("text", "text_model"),
+    *layers("text/encoder/layers", "text_model.encoder.layers.{layer}"),
     *norm("text/final_layer_norm", "text_model.final_layer_norm"),
 )
 

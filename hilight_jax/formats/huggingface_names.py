@@ -73,6 +73,21 @@ def _level(i: int) -> tuple[Entry, ...]:
 
 _LOCAL = (Entry("local/scale", "local.scale"), *(entry for i in range(_MOST_LEVELS) for entry in _level(i)))
 
+_RELATIONS = (
+    *clip_names.layers("word_tracks/relations/encoder/layers", f"{_WORD_TRACKS}relations.layers.{{layer}}"),
+    *(
+        entry
+        for layer in ("fc1", "fc2")
+        for entry in linear(f"word_tracks/relations/{layer}", f"{_WORD_TRACKS}relations.{layer}")
+    ),
+    *(
+        entry
+        for name in ("name_norm", "norm")
+        for entry in norm(f"word_tracks/relations/{name}", f"{_WORD_TRACKS}relations.{name}")
+    ),
+    Entry("word_tracks/relations/out/kernel", f"{_WORD_TRACKS}relations.out.weight", LINEAR),
+)
+
 # Whole models by part; names of the other parts' tables do not overlap.
 TABLES: Mapping[str, tuple[Entry, ...]] = {
     "vision": tuple(
@@ -99,6 +114,7 @@ TABLES: Mapping[str, tuple[Entry, ...]] = {
             for layer in ("fc1", "fc2")
             for entry in linear(f"word_tracks/{mlp}/{layer}", f"{_WORD_TRACKS}{mlp}.{layer}")
         ),
+        *_RELATIONS,
         Entry("word_tracks/clip_embedding", f"{_WORD_TRACKS}clip_embedding"),
     ),
     "gemma": (*_GEMMA, *_IN_8_BITS),

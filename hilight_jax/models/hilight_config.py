@@ -85,6 +85,13 @@ class HiLightConfig:
                 "model.local.levels is empty, but word tracks are maps of the local heads: train the encoder with "
                 "local heads, or leave model.word_tracks out."
             )
+        if self.word_tracks is not None and self.word_tracks.relation_layers:
+            heads = self.word_tracks.relation_heads
+            if self.gemma.width % heads:
+                raise ConfigError(
+                    f"model.word_tracks.relation_heads is {heads}, but must divide model.gemma.width="
+                    f"{self.gemma.width}: the things attend to each other in that width."
+                )
 
     def num_video_tokens(self, num_key_frames: int, num_things: int = 0) -> int:
         """V, the rows that a clip takes in the language model: the mined ones, then one for each thing."""

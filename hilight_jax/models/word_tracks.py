@@ -25,7 +25,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hilight_jax.core.config import check
 from hilight_jax.core.sharding import Rule
-from hilight_jax.models.layers import ComputeConfig, check_sizes
+from hilight_jax.models.layers import ENCODER_PARTITION_RULES, ComputeConfig, Encoder, check_sizes, layer_norm
+from hilight_jax.ops.attention import attention, over_heads
 from hilight_jax.ops.peaks import centre, patch_centres, peak_places
 from hilight_jax.ops.vectors import PRECISION, at_least_float32, unit
 
@@ -33,6 +34,9 @@ from hilight_jax.ops.vectors import PRECISION, at_least_float32, unit
 # from -1 (left, top) to 1 (right, bottom); the standard deviation of the map's softmax about its centre, on the same
 # scale; the step of the place since the frame before, 0 in the first.
 TRACK = ("strength", "mean", "x", "y", "spread", "step_x", "step_y")
+# Their usual size in a trained encoder's clips, one over the standard deviation: what brings them to the size of one.
+_GAINS = (6.0, 10.0, 2.4, 2.4, 4.0, 4.0, 4.0)
+_PLACE = slice(TRACK.index("x"), TRACK.index("y") + 1)
 
 # Paths below the module.
 WORD_TRACKS_PARTITION_RULES: tuple[Rule, ...] = (
@@ -40,6 +44,12 @@ WORD_TRACKS_PARTITION_RULES: tuple[Rule, ...] = (
     (r"(word|thing)_mlp/fc2/kernel", (None, "fsdp")),
     (r"(word|thing)_mlp/fc[12]/bias", ()),
     (r"clip_embedding", ()),
+    *((f"relations/{path}", spec) for path, spec in ENCODER_PARTITION_RULES),
+    (r"relations/(name_norm|norm)/(scale|bias)", ()),
+    (r"relations/fc1/kernel", ("fsdp", None)),
+    (r"relations/fc2/kernel", (None, "fsdp")),
+    (r"relations/fc[12]/bias", ()),
+    (r"relations/out/kernel", (None, "fsdp")),
 )
 
 
@@ -53,6 +63,12 @@ class WordTracksConfig:
       hidden: Width of the MLPs' hidden layer.
       max_clips: Clips of a conversation that a word can tell apart.
       sharpness: Inverse temperature of the softmax that a map's spread is measured on.
+      octaves: Waves that a place is read through: sine and cosine of x and of y times pi / 2, pi, 2 pi, ..., so many.
+        An MLP of plain coordinates learns slowly where two places are near each other (Fourier features, arXiv
+        2006.10739). 0 reads the numbers of a track as they are; else they are brought to the size of one too.
+      relation_layers: Layers in which the things of a clip attend to each other, before they are rows of the language
+        model: in its causal order a row sees none of the things behind it. 0 leaves them as they are.
+      relation_heads: Heads of these layers.
     """
 
     num_frames: int = 12
@@ -60,10 +76,14 @@ class WordTracksConfig:
     hidden: int = 256
     max_clips: int = 8
     sharpness: float = 20.0
+    octaves: int = 0
+    relation_layers: int = 0
+    relation_heads: int = 4
 
     def __post_init__(self):
         """Checks the sizes."""
-        check_sizes("word_tracks", self, ("num_frames", "embed_dim", "hidden", "max_clips"))
+        check_sizes("word_tracks", self, ("num_frames", "embed_dim", "hidden", "max_clips", "relation_heads"))
+        check(self, "word_tracks.", lambda x: x >= 0, "at least 0", "octaves", "relation_layers")
         check(self, "word_tracks.", lambda x: x > 0, "greater than 0; 20 is usual", "sharpness")
 
 
@@ -93,17 +113,19 @@ class WordTracks(nn.Module):
     compute: ComputeConfig
 
     def setup(self):
-        """Top names: word_mlp, thing_mlp, clip_embedding."""
+        """Top names: word_mlp, thing_mlp, clip_embedding; with relation layers also relations."""
         config, dtype = self.config, self.compute.dtypes["param_dtype"]
         self.word_mlp = TrackMlp(config.hidden, self.width, self.compute)
         self.thing_mlp = TrackMlp(config.hidden, self.width, self.compute)
         shape = (config.max_clips, config.hidden)
         self.clip_embedding = self.param("clip_embedding", nn.initializers.normal(0.02), shape, dtype)
+        if config.relation_layers:
+            self.relations = Relations(config, self.width, self.compute)
 
     def words(self, tracks: Float[Array, "B U W F T"]) -> Float[Array, "B U W D"]:
         """Vectors to add to the embeddings of words, one for each clip that was shown before the word."""
         of_clip = self.clip_embedding[: tracks.shape[1], None].astype(self.compute.dtypes["dtype"])
-        return self.word_mlp(_flat(tracks), of_clip)
+        return self.word_mlp(read_tracks(tracks, self.config.octaves), of_clip)
 
     def things(
         self,
@@ -112,8 +134,34 @@ class WordTracks(nn.Module):
         names: Float[Array, "B O D"],
     ) -> Float[Array, "B U O D"]:
         """Rows of the language model, one for each thing; ``names`` are the mean embeddings of the things' names."""
-        seen = jnp.concatenate([_flat(tracks), features.astype(tracks.dtype)], axis=-1)
-        return names[:, None] + self.thing_mlp(seen)
+        numbers = read_tracks(tracks, self.config.octaves)
+        if self.config.octaves:
+            features = features * features.shape[-1] ** 0.5  # Of a unit vector: each number is of the size of one.
+        seen = jnp.concatenate([numbers, features.astype(numbers.dtype)], axis=-1)
+        rows = names[:, None] + self.thing_mlp(seen)
+        return rows + self.relations(names, seen) if self.config.relation_layers else rows
+
+
+class Relations(nn.Module):
+    """Attention among the things of a clip, whose result starts as zero."""
+
+    config: WordTracksConfig
+    width: int
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(self, names: Float[Array, "B O D"], seen: Float[Array, "B U O numbers"]) -> Float[Array, "B U O D"]:
+        """Finds what each thing's row is to carry of the others, from their names and what is seen of them."""
+        config, compute = self.config, self.compute
+        x = nn.Dense(config.hidden, name="fc1", **compute.dtypes)(seen.astype(compute.dtypes["dtype"]))
+        x = nn.Dense(self.width, name="fc2", **compute.dtypes)(nn.gelu(x))
+        x = x + layer_norm(compute, "name_norm")(names)[:, None]
+        encoder = Encoder(config.relation_layers, config.relation_heads, 2 * self.width, compute, name="encoder")
+        found, _ = encoder(
+            x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), over_heads(attention, config.relation_heads)
+        )
+        out = nn.Dense(self.width, use_bias=False, kernel_init=nn.initializers.zeros, name="out", **compute.dtypes)
+        return out(layer_norm(compute, "norm")(found)).reshape(x.shape)
 
 
 class TrackMlp(nn.Module):
@@ -198,5 +246,12 @@ def mean_embeddings(embeds: Float[Array, "B O ids D"], ids: Int[Array, "B O ids"
     return jnp.sum(embeds * real, axis=2) / jnp.maximum(jnp.sum(real, axis=2), 1)
 
 
-def _flat(tracks: Float[Array, "*B F T"]) -> Float[Array, "*B numbers"]:
-    return tracks.reshape(*tracks.shape[:-2], tracks.shape[-2] * tracks.shape[-1])
+def read_tracks(tracks: Float[Array, "*B F T"], octaves: int) -> Float[Array, "*B numbers"]:
+    """The numbers of all frames in a row, as an MLP reads them; see ``WordTracksConfig.octaves``."""
+    numbers = tracks
+    if octaves:
+        angles = tracks[..., _PLACE, None] * (jnp.pi / 2 * 2.0 ** jnp.arange(octaves)).astype(tracks.dtype)
+        waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+        waves = waves.reshape(*tracks.shape[:-1], 4 * octaves)
+        numbers = jnp.concatenate([tracks * jnp.asarray(_GAINS, tracks.dtype), waves], axis=-1)
+    return numbers.reshape(*numbers.shape[:-2], numbers.shape[-2] * numbers.shape[-1])

@@ -135,8 +135,10 @@ class ChatStage(Stage):
         cache = None
         if config.cache_gb:
             dtype = np.zeros(0, config.model.compute.dtypes["dtype"])
-            tracks = _text_array(f"{config.data.things} {config.model.word_tracks}") if config.data.things else None
-            name = fingerprint({**towers, "dtype": dtype, **({} if tracks is None else {"tracks": tracks})})
+            measured = {}
+            if config.data.things and config.model.word_tracks is not None:
+                measured["tracks"] = _text_array(f"{config.data.things} {config.model.word_tracks.sharpness}")
+            name = fingerprint({**towers, "dtype": dtype, **measured})
             cache = TowerCache(Path(config.data_dir) / "tower_cache", name, config.cache_gb * 1e9)
         shapes = {name: shape for name, shape in param_shapes(config.model).items() if name in towers}
         if complaints := name_report(shapes, towers):

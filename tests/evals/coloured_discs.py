@@ -62,7 +62,13 @@ class ColourEncoder:
 
     def __init__(self, contrast="across_clips", batch_size=4, levels=1, quarantine=""):
         self.config = SimpleNamespace(
-            data=DataConfig(num_frames=FRAMES, image_size=SIDE, text_length=24, quarantine=quarantine),
+            data=DataConfig(
+                validation="tfds:data/discs/1.0.0/validation",
+                num_frames=FRAMES,
+                image_size=SIDE,
+                text_length=24,
+                quarantine=quarantine,
+            ),
             model=SimpleNamespace(
                 vision=SimpleNamespace(patch_size=PATCH), local=SimpleNamespace(levels=("embedding", "last")[:levels])
             ),

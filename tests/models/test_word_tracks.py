@@ -19,6 +19,7 @@ from hilight_jax.models.word_tracks import (
     mean_embeddings,
     measure_tracks,
     phrase_vectors,
+    read_tracks,
 )
 from tests.models import tiny_hilight as tiny
 
@@ -96,8 +97,66 @@ def test_names_are_the_mean_of_their_ids_embeddings():
     assert mean_embeddings(embeds, jnp.array([[[5, 7], [5, 0]]])).tolist() == [[[3.0], [6.0]]]
 
 
-def test_fresh_tracks_add_nothing_to_words_and_leave_things_their_names():
-    config = WordTracksConfig(num_frames=2, embed_dim=3, hidden=4, max_clips=2)
+def test_heads_of_relations_divide_the_width():
+    tracks = WordTracksConfig(num_frames=2, embed_dim=4, hidden=4, relation_layers=1, relation_heads=5)
+    with pytest.raises(ConfigError, match=r"relation_heads is 5, but must divide model.gemma.width="):
+        tiny.config(text=tiny.TEXT, local=tiny.LOCAL, word_tracks=tracks)
+
+
+def test_a_track_is_read_frame_by_frame():
+    tracks = jnp.arange(14.0).reshape(1, 2, 7)
+    assert read_tracks(tracks, 0).tolist() == [list(range(14))]
+    assert read_tracks(tracks, 3).shape == (1, 2 * (7 + 4 * 3))
+
+
+def test_places_are_read_as_waves_each_octave_twice_as_fast():
+    x, y = 1 / 3, -1.0
+    track = jnp.zeros((1, len(TRACK))).at[0, TRACK.index("x")].set(x).at[0, TRACK.index("y")].set(y)
+    sines = [np.sin(np.pi / 6), np.sin(np.pi / 3), np.sin(-np.pi / 2), np.sin(-np.pi)]
+    cosines = [np.cos(np.pi / 6), np.cos(np.pi / 3), np.cos(-np.pi / 2), np.cos(-np.pi)]
+    sin_x, sin_2x, sin_y, sin_2y = sines
+    cos_x, cos_2x, cos_y, cos_2y = cosines
+    waves = [sin_x, sin_2x, cos_x, cos_2x, sin_y, sin_2y, cos_y, cos_2y]
+    np.testing.assert_allclose(read_tracks(track, 2)[len(TRACK) :], waves, atol=1e-6)
+
+
+def related(num_things, layers, seed=0):
+    """A module with relations, its parameters and inputs for one clip."""
+    config = WordTracksConfig(
+        num_frames=2, embed_dim=3, hidden=4, max_clips=2, octaves=1, relation_layers=layers, relation_heads=2
+    )
+    module, rng = WordTracks(config, 8, ComputeConfig()), np.random.default_rng(seed)
+    tracks, features = rng.normal(size=(1, 1, num_things, 2, len(TRACK))), rng.normal(size=(1, 1, num_things, 3))
+    inputs = (tracks, features, rng.normal(size=(1, num_things, 8)))
+    params = module.init(jax.random.key(0), *inputs, method="things")["params"]
+    noise = lambda x: x + 0.1 * rng.normal(size=x.shape)  # noqa: E731
+    return module, jax.tree.map(noise, params), inputs
+
+
+def test_the_order_of_things_changes_nothing_but_the_order_of_their_rows():
+    module, params, (tracks, features, names) = related(5, 2)
+    order = np.array([3, 0, 4, 1, 2])
+    rows = module.apply({"params": params}, tracks, features, names, method="things")
+    moved = module.apply(
+        {"params": params}, tracks[:, :, order], features[:, :, order], names[:, order], method="things"
+    )
+    np.testing.assert_allclose(moved, rows[:, :, order], atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_thing_hears_of_the_others_by_its_relations_alone(layers):
+    module, params, (tracks, features, names) = related(3, layers)
+    changed = tracks.copy()
+    changed[0, 0, 2] += 1
+    rows, others = (module.apply({"params": params}, x, features, names, method="things") for x in (tracks, changed))
+    assert (np.abs(rows - others)[0, 0, 0].max() > 1e-4) == bool(layers)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_fresh_tracks_add_nothing_to_words_and_leave_things_their_names(layers):
+    config = WordTracksConfig(
+        num_frames=2, embed_dim=3, hidden=4, max_clips=2, octaves=layers, relation_layers=layers, relation_heads=1
+    )
     module = WordTracks(config, 5, ComputeConfig())
     rng = np.random.default_rng(0)
     tracks, features = rng.normal(size=(1, 2, 6, 2, len(TRACK))), rng.normal(size=(1, 2, 6, 3))
@@ -124,10 +183,16 @@ def test_word_tracks_need_the_encoders_text_side(changes, sentence):
         tiny.config(**given)
 
 
-@pytest.mark.parametrize("name", ["num_frames", "embed_dim", "hidden", "max_clips", "sharpness"])
+@pytest.mark.parametrize("name", ["num_frames", "embed_dim", "hidden", "max_clips", "sharpness", "relation_heads"])
 def test_a_size_of_nought_is_refused(name):
     with pytest.raises(ConfigError, match=rf"word_tracks\.{name} is 0"):
         WordTracksConfig(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["octaves", "relation_layers"])
+def test_less_than_none_is_refused(name):
+    with pytest.raises(ConfigError, match=rf"word_tracks\.{name} is -1, but must be at least 0"):
+        WordTracksConfig(**{name: -1})
 
 
 def test_without_word_tracks_a_model_is_what_it_was():

@@ -51,6 +51,17 @@ def test_tracks_off_leaves_the_connector_alone(preset):
     assert config.data.num_video_tokens == config.model.num_video_tokens(config.data.key_frames.count, 0)
 
 
+def test_word_tracks_can_be_taken_apart():
+    whole, waves, plain = (
+        load_config(f"configs/align.py:demo{more}") for more in ("", ",tracks=waves", ",tracks=plain")
+    )
+    assert whole.model.word_tracks.relation_layers and not waves.model.word_tracks.relation_layers
+    assert whole.model.word_tracks.octaves == waves.model.word_tracks.octaves > 0 == plain.model.word_tracks.octaves
+    assert whole.data == waves.data == plain.data
+    with pytest.raises(ConfigError, match="tracks=plain is about word tracks, which this preset does not have"):
+        load_config("configs/align.py:2b,tracks=plain")
+
+
 def test_the_2b_presets_are_the_released_recipe():
     align, tune = load_config("configs/align.py:2b"), load_config("configs/tune.py:2b")
     assert (align.optimizer.learning_rate, tune.optimizer.learning_rate) == (1e-4, 1e-3)

@@ -6,22 +6,32 @@ from hilight_jax.billiards.language.posed import Posed, number_words, short_answ
 
 NOT_IN_VIEW = "it is not in view"
 NO_BALL = "none"
+NOT_POTTED = "it is not potted"
+NO_CUSHION = "it touches none"
 SENTENCE_ASKS = ("(please |)(answer|reply|respond) (in|with) a (full |whole |)sentence(:|.)",)
 _YES_NO = {  # Sentences for yes and no.
     "hit": ("yes, {k} hits {a}.", "no, {k} does not hit {a}."),
     "collide": ("yes, {a} hits {b}.", "no, {a} does not hit {b}."),
     "order": ("yes, {ps} before {qs}.", "no, {qs} before {ps}."),
     "potted": ("yes, {a} is potted.", "no, {a} is not potted."),
+    "moves": ("yes, {a} moves.", "no, {a} does not move."),
     "left_of": ("yes, {a} is left of {b}.", "no, {a} is right of {b}."),
+    "potted:any": ("yes, a ball is potted.", "no, no ball is potted."),
     "in_view": ("yes, {a} is in view.", "no, {a} is not in view."),
+    "in_view:start": ("yes, {a} is in view at the start.", "no, {a} is not in view at the start."),
+    "in_view:end": ("yes, {a} is in view at the end.", "no, {a} is not in view at the end."),
     "next_potted": ("yes, {a} will be potted.", "no, {a} will not be potted."),
     "what_if_potted": ("yes, {b} would be potted.", "no, {b} would not be potted."),
 }
 _OTHERS = {
     "count": "{n} in view at the start.",
+    "count:any": "{n} in view.",
+    "count:end": "{n} in view at the end.",
     "count_potted": "{n} potted.",
+    "cloth": "the cloth is {x}.",
     "cushions": "{k} touches {t}.",
     "first_hit": "{k} hits {x} first.",
+    "potted_ball": "{x} is potted.",
     "pocket": "{a} falls into {x}.",
     "cushion": "{a} touches {x}.",
     "left_or_right": "{a} is {x} of {b} at the end.",
@@ -31,17 +41,32 @@ _OTHERS = {
     "where:start": "{a} is {x} at the start.",
     "where:end": "{a} is {x} at the end.",
 }
-_NO_BALL = {"what_if": "without {a} {k} would hit no ball."}
+# Sentences for the answers that nothing is so, by kind and answer.
+_NOTHING = {
+    ("what_if", NO_BALL): "without {a} {k} would hit no ball.",
+    ("potted_ball", NO_BALL): "no ball is potted.",
+    ("pocket", NOT_POTTED): "{a} is not potted.",
+    ("cushion", NO_CUSHION): "{a} touches no cushion.",
+}
+# Other right answers for these.
+_OR_SHORTER = {
+    NOT_IN_VIEW: ("Not in view.", "Nowhere.", "It cannot be seen."),
+    NO_BALL: ("No ball.", "No other ball.", "Nothing."),
+    NOT_POTTED: ("None.", "No pocket.", "Into none.", "It falls into none."),
+    NO_CUSHION: ("None.", "No cushion.", "It touches no cushion."),
+}
 _PLACES = {"left": "on the left", "right": "on the right", "middle": "in the middle"}
 
 
 def sentence_answer(posed: Posed, name: Namer) -> str | None:
     """Returns the answer as a sentence; None for kinds that have none."""
     if isinstance(posed.answer, bool):
-        pair = _YES_NO.get(posed.kind)
+        pair = _YES_NO.get(posed.key, _YES_NO.get(posed.kind))
         template = pair[not posed.answer] if pair else None
+    elif posed.answer in (NO_BALL, NOT_POTTED, NO_CUSHION):
+        template = _NOTHING.get((posed.key, posed.answer))
     else:
-        template = _OTHERS.get(posed.key) if posed.answer != NO_BALL else _NO_BALL.get(posed.key)
+        template = _OTHERS.get(posed.key)
     return None if template is None else _filled(template, posed, name)
 
 
@@ -59,10 +84,8 @@ def right_answers(posed: Posed, name: Namer) -> list[str]:
         answers += [f"{capital(answer)} of {name(posed.slots['b'])}.", f"It is {answer} of {name(posed.slots['b'])}."]
     elif isinstance(answer, str) and answer in PLACES:
         answers += [f"{capital(in_place(answer))}.", f"It is {in_place(answer)}.", f"In the {answer}."]
-    elif answer == NOT_IN_VIEW:
-        answers += ["Not in view.", "Nowhere.", "It cannot be seen."]
-    elif answer == NO_BALL:
-        answers += ["No ball.", "No other ball.", "Nothing."]
+    elif answer in _OR_SHORTER:
+        answers += _OR_SHORTER[answer]
     return list(dict.fromkeys(answers))
 
 

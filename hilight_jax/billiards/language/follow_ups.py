@@ -106,6 +106,8 @@ def _pocket(footage: Footage, parent: Posed, rng: np.random.Generator) -> Posed 
 
 
 def _count(footage: Footage, parent: Posed, rng: np.random.Generator) -> Posed | None:
+    if parent.variant == "end":
+        return None
     fractions = [track.visible[footage.last] for track in footage.balls.values()]
     if any(0 < fraction < SEEN for fraction in fractions):
         return None
@@ -126,6 +128,7 @@ _AFTER: dict[str, tuple[Callable[[Footage, Posed, np.random.Generator], Posed | 
     "count": (_count,),
     "first_hit": (_next_hit, _place, _side),
     "potted": (_pocket,),
+    "potted_ball": (_pocket,),
     "left_or_right": (_side, _place),
     "nearest": (_place, _side),
     "in_view": (_place, _side),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hilight_jax.billiards.language import foresight, pairs, places, talk, telling
+from hilight_jax.billiards.language import everyday, foresight, pairs, places, talk, telling
 from hilight_jax.billiards.language.answers import SENTENCE_ASKS, right_answers, sentence_answer
 from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.language.follow_ups import FOLLOW_UP, follow_up
@@ -24,8 +24,16 @@ from hilight_jax.billiards.language.templates import SEEN, TWO_CLIPS
 Ask = Callable[[Footage, Namer, np.random.Generator], Posed | None]
 RICH_TYPES: dict[str, Ask] = {
     **TYPES,
+    "count": everyday.count,
     "first_hit": pairs.first_hit,
-    "in_view": pairs.in_view,
+    "potted": everyday.potted,
+    "pocket": everyday.pocket,
+    "cushion": everyday.cushion,
+    "in_view": everyday.in_view,
+    "potted_ball": everyday.potted_ball,
+    telling.BALLS: everyday.balls,
+    "moves": everyday.moves,
+    "cloth": everyday.cloth,
     "collide": pairs.collide,
     "left_of": pairs.left_of,
     "where": places.where,

@@ -1,18 +1,19 @@
-"""The open question "What happens in this clip?": its answer, and the facts that any answer to it tells.
+"""Open questions, "What happens in this clip?" and "Which balls are in view?": the facts that an answer to one tells.
 
 The answer tells the strikes and drops that the frames show, in order. A fact is a strike ('strike', who, whom) or a
 drop ('drop', who); other sentences, on cushions or on what is in view, tell no fact and are neither right nor wrong.
+Where the balls in view are asked for, a fact is a ball that is named ('seen', who).
 """
 
 import re
 
 import numpy as np
 
-from hilight_jax.billiards.language.footage import Footage, Namer
+from hilight_jax.billiards.language.footage import COLOURS, Footage, Namer
 from hilight_jax.billiards.language.grammar import capital
 from hilight_jax.billiards.language.posed import Posed
 
-OPEN = "open"
+OPEN, BALLS = "open", "balls"
 _MOST = 4  # Facts of an answer.
 TEMPLATES = (
     "what happens(| in this clip| here| in the clip| in this video)?",
@@ -28,6 +29,8 @@ _WHO = r"(?:first |then |and |next |after that,? |yes, )*" + _BALL
 _STRIKE = re.compile(_WHO + r" (?:then |first )?(?:hits|strikes|touches|meets|runs into) " + _BALL)
 _STRUCK = re.compile(_WHO + r" (?:is|gets|was) (?:hit|struck|touched) by " + _BALL)
 _DROP = re.compile(_WHO + r" (?:then )?(?:drops|falls|goes in|goes down|is potted|gets potted|is pocketed)")
+_NUMBERED = re.compile(r"\b\d+-ball\b|\bcue\b|\bwhite\b")
+_COLOURED = re.compile(rf"\b(?:{'|'.join(COLOURS.values())}|cue|white)\b")
 _WHITE = {"white": "cue"}
 Fact = tuple[str, ...]
 
@@ -60,9 +63,20 @@ def facts_told(text: str) -> set[Fact]:
     return facts | {("drop", _who(found[1])) for found in _DROP.finditer(text)}
 
 
-def share_told(answer: str, truth: str) -> float:
-    """Returns the share of the truth's facts that an answer tells, less the wrong ones, at least 0."""
-    told, true = facts_told(answer), facts_told(truth)
+def balls_told(text: str) -> set[Fact]:
+    """Returns the balls that a text names, by number if it gives numbers and else by colour."""
+    text = text.lower()
+    names = (_NUMBERED if re.search(r"\d-ball", text) else _COLOURED).findall(text)
+    return {("seen", _who(name)) for name in names}
+
+
+def share_told(answer: str, truth: str, kind: str = OPEN) -> float:
+    """Returns the share of the truth's facts that an answer tells, less the wrong ones, at least 0.
+
+    A fact is a strike or a drop, and in answers to questions of the kind `BALLS` a ball that is named.
+    """
+    read = balls_told if kind == BALLS else facts_told
+    told, true = read(answer), read(truth)
     return max(0.0, (len(told & true) - len(told - true)) / len(true)) if true else 0.0
 
 

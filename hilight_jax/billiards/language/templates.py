@@ -11,6 +11,20 @@ COUNT = (
     "count the balls (in view|that you see|in the picture) [start].",
     "(what is the number of|number of) balls (in view|in the picture) [start]?",
 )
+COUNT_ANY = (
+    "how many balls (are in view|are visible|are to be seen|are in the picture|are there)?",
+    "how many balls (can you see|do you see|can be seen|does the clip show)(| in this clip| here)?",
+    "how many (different |)balls (appear|come into view)(| in this clip| here)?",
+    "count the balls(| in view| that you see| in this clip).",
+    "(what is the number of|number of) balls(| in view| in the clip)?",
+)
+BALLS = (
+    "which balls (are in view|are visible|are in the picture|are there)?",
+    "(which|what) balls (can you see|do you see|can be seen|does the clip show)(| in this clip| here)?",
+    "(name|list|tell me) (all |)the balls(| in view| that you see| in this clip).",
+    "(which|what) (colours|colours of balls) (are there|do you see|can you see|does the clip show)?",
+    "(what|which) colours (are|have) the balls?",
+)
 FIRST_HIT = (
     "which ball does {k} (hit|strike|touch|meet) first?",
     "(which|what) ball is (hit|struck|touched) first?",
@@ -21,6 +35,7 @@ FIRST_HIT = (
     "first ball (hit|struck|touched)(| by {k})?",
     "{k} (hits|strikes|touches) which ball first?",
     "which ball (is|was) the first (to be hit|that {k} hits|that {k} touches)?",
+    "(what|which) colour (is|has) the (first ball that is hit|ball that {k} hits first|ball that is hit first)?",
 )
 HIT = (
     "does {k} (hit|strike|touch|run into|make contact with|meet) {a}?",
@@ -62,6 +77,21 @@ POTTED = (
     "{a} (is potted|drops|goes in|falls into a pocket). [right]",
     "{a:short} (potted|pocketed)?",
 )
+POTTED_ANY = (
+    "(is|was) (a|any) ball (potted|pocketed)(| in this clip| here)?",
+    "does (a|any) ball (drop|go down|go in|fall into a pocket|get potted)?",
+    "(is|was) (anything|something) (potted|pocketed)(| in this clip| here)?",
+    "[true] a ball (is potted|drops|goes in|falls into a pocket)?",
+    "(anything|any ball) (potted|pocketed)?",
+)
+POTTED_BALL = (
+    "(which|what) ball (is|was|gets) (potted|pocketed)(| in this clip| here)?",
+    "(which|what) ball (drops|goes down|goes in|falls into a pocket|falls into the pocket)?",
+    "(name|tell me|say) the ball that (is potted|drops|goes in|falls into a pocket).",
+    "(what|which) colour (is|has) the ball that (is potted|drops|goes in)?",
+    "ball (potted|pocketed)?",
+    "what (is potted|is pocketed|goes in|falls into a pocket)?",
+)
 POCKET = (
     "(into|in) which pocket does {a} (fall|drop|go)?",
     "which pocket does {a} (fall|drop|go|roll) into?",
@@ -70,6 +100,7 @@ POCKET = (
     "{a} (falls|drops|goes) into which pocket?",
     "pocket of {a}?",
     "where (does|did) {a} (drop|go in|fall in)?",
+    "(which|what) pocket (is|was) {a} potted (in|into)?",
 )
 CUSHION = (
     "which (cushion|rail) does {a} (touch|hit|bounce off|come off|rebound from)?",
@@ -116,6 +147,15 @@ IN_VIEW = (
     "[true] {a} is (in view|visible|in the picture)?",
     "{a} is (in view|visible|in the picture). [right]",
     "{a:short} (in view|visible)?",
+    "is there (any {a:bare}|a ball that is {a:short})(| in this clip| here)?",
+)
+IN_VIEW_AT = (
+    "is {a} (in view|visible|in the picture|on screen|in sight) [when]?",
+    "[when], is {a} (in view|visible|in the picture|on screen|there)?",
+    "(can|do) you see {a} [when]?",
+    "[true] {a} is (in view|visible|in the picture) [when]?",
+    "[when] {a} is (in view|visible|in the picture). [right]",
+    "{a:short} (in view|visible) [when]?",
 )
 WHERE = (
     "where is {a} [when]?",
@@ -126,6 +166,10 @@ WHERE = (
     "(tell me|say) where {a} (is|lies) [when].",
     "{a:short} where [when]?",
 )
+WHERE_TO = (
+    "where does {a} (end up|go|stop|roll to|come to rest)?",
+    "in (which|what) part of the (picture|frame) does {a} (end up|stop|come to rest)?",
+)
 POINT = (
     "point (to|at) {a} [when].",
     "(give|tell) me the (coordinates|position as a point) of {a} [when].",
@@ -134,20 +178,50 @@ POINT = (
     "coordinates of {a} [when]?",
     "[when], what are the (coordinates|x and y) of {a}?",
 )
+MOVES = (
+    "does {a} (move|roll)(| in this clip| here)?",
+    "is {a} (moving|rolling)(| in this clip| here)?",
+    "[true] {a} (moves|rolls)?",
+    "{a} (moves|rolls). [right]",
+    "(do|can) you see {a} (move|moving|roll|rolling)?",
+    "{a:short} (moving|rolling)?",
+)
+CLOTH = (
+    "(what|which) colour (is|has) the (cloth|table)?",
+    "what is the colour of the (cloth|table)?",
+    "(name|tell me|say) the colour of the (cloth|table).",
+    "(which|what) colour (does the cloth have|do you see under the balls)?",
+    "colour of the (cloth|table)?",
+)
 TWO_CLIPS = (
     "in which (of the two clips|clip|of these clips|video|of the two videos|of the two) {clause}?",
     "{clause}: in the (first|first clip|first video) or in the second?",
     "(first or second clip|clip one or clip two|first or second): in which (one|of them) {clause}?",
     "of the two (clips|videos), in which (one |){clause}?",
 )
+
+
+def _at(kind: str, templates: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Returns the templates of a kind at the start and at the end, which take the place of `[when]`."""
+    moments = ("start", "end")
+    return {f"{kind}:{when}": tuple(t.replace("[when]", f"[{when}]") for t in templates) for when in moments}
+
+
 SEEN = {
     "count": COUNT,
+    "count:any": COUNT_ANY,
+    "count:end": tuple(template.replace("[start]", "[end]") for template in COUNT),
+    "balls": BALLS,
     "first_hit": FIRST_HIT,
     "hit": HIT,
     "collide": COLLIDE,
     "order": ORDER,
     "count_potted": COUNT_POTTED,
     "potted": POTTED,
+    "potted:any": POTTED_ANY,
+    "potted_ball": POTTED_BALL,
+    "moves": MOVES,
+    "cloth": CLOTH,
     "pocket": POCKET,
     "cushion": CUSHION,
     "cushions": CUSHIONS,
@@ -155,6 +229,8 @@ SEEN = {
     "left_of": LEFT_OF,
     "nearest": NEAREST,
     "in_view": IN_VIEW,
-    **{f"where:{when}": tuple(t.replace("[when]", f"[{when}]") for t in WHERE) for when in ("start", "end")},
-    **{f"point:{when}": tuple(t.replace("[when]", f"[{when}]") for t in POINT) for when in ("start", "end")},
+    **_at("in_view", IN_VIEW_AT),
+    **_at("where", WHERE),
+    "where:end": (*_at("where", WHERE)["where:end"], *WHERE_TO),
+    **_at("point", POINT),
 }

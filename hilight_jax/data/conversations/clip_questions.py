@@ -105,15 +105,14 @@ class ClipQuestions:
 
     def _drawn(self, groups: Sequence[Sequence[_Asked]], rng: np.random.Generator) -> list[int]:
         """Draws the groups of a conversation, as many as its turns have room for, in random order."""
-        order = rng.permutation(len(groups)).tolist()
-        if self._balanced and groups:
-            rarest = 1 / min(len(self._clips), _NUM_COUNTED)  # Of kinds that none of the counted clips has.
-            weights = np.array([self._shares.get(group[0].type, rarest) for group in groups]) ** -self._balanced
-            keys = rng.exponential(1 / weights)  # The smallest first: draws without replacement.
-            order = np.argsort(keys).tolist()
+        if not self._balanced or not groups:
+            return rng.permutation(len(groups)).tolist()
+        rarest = 1 / min(len(self._clips), _NUM_COUNTED)  # Of kinds that none of the counted clips has.
+        weights = np.array([self._shares.get(group[0].type, rarest) for group in groups]) ** -self._balanced
+        order = np.argsort(rng.exponential(1 / weights)).tolist()  # The smallest first: draws without replacement.
         ends = np.cumsum([len(groups[i]) for i in order])
         chosen = order[: int(np.searchsorted(ends, self._turns)) + 1]
-        return [chosen[i] for i in rng.permutation(len(chosen))] if self._balanced else order
+        return [chosen[i] for i in rng.permutation(len(chosen))]
 
     @functools.cached_property
     def _shares(self) -> Mapping[str, float]:

@@ -28,7 +28,7 @@ TRACKED = dataclasses.replace(
     SINGLE,
     text=TextConfig(max_length=16, width=8, depth=1, num_heads=2, mlp_dim=8),
     local=LocalHeadsConfig(levels=("embedding", "last"), head="mlp", text_side="embedding"),
-    word_tracks=WordTracksConfig(embed_dim=12, hidden=16, max_clips=2),
+    word_tracks=WordTracksConfig(embed_dim=12, hidden=16, max_clips=2, octaves=2, relation_layers=2, relation_heads=2),
 )
 ENCODER = dataclasses.replace(checkpoints.CLIP_VIP, local=LocalHeadsConfig(levels=("embedding", "last"), head="mlp"))
 

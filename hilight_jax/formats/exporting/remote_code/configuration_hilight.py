@@ -18,9 +18,9 @@ class HiLightConfig(PretrainedConfig):
       frame_width: Width of the projected features of key frames.
       mining_config: Structure and options of token mining, keyword arguments of `TokenMining`.
       word_config: Of word tracks: `text_config`, `level_pairs`, `level_weights`, `local_head`, `local_text_side`,
-        `center_video` and `embed_dim` of the encoder's text tower and local heads; `num_frames`, `hidden`, `max_clips`
-        and `sharpness`; `thing_ids`, `thing_phrase_ids` and `thing_content`, the listed things in the ids of both
-        tokenizers. None where words carry nothing.
+        `center_video` and `embed_dim` of the encoder's text tower and local heads; `num_frames`, `hidden`, `max_clips`,
+        `sharpness`, `octaves`, `relation_layers` and `relation_heads`; `thing_ids`, `thing_phrase_ids` and
+        `thing_content`, the listed things in the ids of both tokenizers. None where words carry nothing.
       video_token_id: The id that stands for a row of a clip in `input_ids`; the first one behind the vocabulary.
       weight_quantization: `"int8_per_channel"` where linear maps are stored as int8 with a scale for each output.
     """

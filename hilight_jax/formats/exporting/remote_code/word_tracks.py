@@ -9,11 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .clip_vip_tower import ClipVipTower
-from .local_heads import LocalHeads, TextTower, tapped_patches, tapped_tokens
+from .clip_vip_tower import Block, ClipVipTower
+from .local_heads import LocalHeads, TextAttention, TextTower, tapped_patches, tapped_tokens
 
 # Strength and mean of the map, x and y of the peak, spread, step in x and in y.
 NUMBERS = 7
+# What brings them to the size of one.
+GAINS = (6.0, 10.0, 2.4, 2.4, 4.0, 4.0, 4.0)
 
 
 class WordTracks(nn.Module):
@@ -29,10 +31,13 @@ class WordTracks(nn.Module):
         levels, widths = [level for level, _ in config["level_pairs"]], (video_config["width"], text["width"])
         self.text_model = TextTower(**text)
         self.local = LocalHeads(levels, config["local_head"], config["center_video"], *widths, config["embed_dim"])
-        track = config["num_frames"] * NUMBERS
+        track = config["num_frames"] * (NUMBERS + 4 * config["octaves"])
         found = sum(weight > 0 for weight in config["level_weights"]) * config["embed_dim"]
         self.word_mlp = TrackMlp(track, config["hidden"], width)
         self.thing_mlp = TrackMlp(track + found, config["hidden"], width)
+        if config["relation_layers"]:
+            layers, heads = config["relation_layers"], config["relation_heads"]
+            self.relations = Relations(track + found, config["hidden"], width, layers, heads)
         self.clip_embedding = nn.Parameter(torch.zeros(config["max_clips"], config["hidden"]))
 
     def patches(self, tower: ClipVipTower, states: list[torch.Tensor], num_frames: int) -> torch.Tensor:
@@ -64,7 +69,11 @@ class WordTracks(nn.Module):
         found = patches.flatten(1, 2).gather(1, best.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
         real = (names > 0).unsqueeze(-1)
         mean = (embed(names) * real).sum(1) / real.sum(1).clamp(min=1)
-        return mean + self.thing_mlp(torch.cat([tracks.flatten(2), found], -1))
+        if self.config["octaves"]:
+            found = found * found.shape[-1] ** 0.5
+        seen = torch.cat([read_tracks(tracks, self.config["octaves"]), found], -1)
+        rows = mean + self.thing_mlp(seen)
+        return rows + self.relations(mean, seen) if self.config["relation_layers"] else rows
 
     def carried(
         self,
@@ -88,9 +97,10 @@ class WordTracks(nn.Module):
         tracks = measure_tracks(
             self._maps(patches, self.phrases(phrase_ids, phrase_content > 0)), self.columns, self.config["sharpness"]
         )
+        numbers = read_tracks(tracks, self.config["octaves"])
         shown, number = is_video.cumsum(1) // rows_of_clip, (word_rows - 1).clamp(min=0)
         carried = self.clip_embedding.new_zeros(*word_rows.shape, self.word_mlp.fc2.out_features)
-        for sample, of_sample in enumerate(tracks.flatten(2).split(shown[:, -1].tolist())):
+        for sample, of_sample in enumerate(numbers.split(shown[:, -1].tolist())):
             if len(of_sample) > len(self.clip_embedding):
                 raise ValueError(
                     f"a conversation has {len(of_sample)} clips, but words tell {len(self.clip_embedding)} apart; ask "
@@ -123,6 +133,34 @@ class TrackMlp(nn.Module):
         """Maps each track by itself; `shift` is added before the GELU."""
         x = self.fc1(x.to(self.fc1.weight.dtype)) + shift
         return self.fc2(functional.gelu(x, approximate="tanh"))
+
+
+class Relations(nn.Module):
+    """Attention among the things of a clip: what each thing's row carries of the others."""
+
+    def __init__(self, width_in: int, hidden: int, width: int, layers: int, heads: int):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width_in, hidden), nn.Linear(hidden, width)
+        self.name_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.layers = nn.ModuleList(Block(TextAttention(width, heads), width, 2 * width) for _ in range(layers))
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, names: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """Mixes [clips, O, D], from the names of the things [O, D] and what is seen of them [clips, O, numbers]."""
+        x = functional.gelu(self.fc1(seen.to(self.fc1.weight.dtype)), approximate="tanh")
+        x = self.fc2(x) + self.name_norm(names)
+        for layer in self.layers:
+            x = layer(x, 0.0)
+        return self.out(self.norm(x))
+
+
+def read_tracks(tracks: torch.Tensor, octaves: int) -> torch.Tensor:
+    """The numbers of all frames in a row [..., F * n], places as waves too; without octaves as they are."""
+    if octaves:
+        angles = tracks[..., 2:4, None] * (torch.pi / 2 * 2.0 ** torch.arange(octaves, device=tracks.device))
+        waves = torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
+        tracks = torch.cat([tracks * tracks.new_tensor(GAINS), waves], -1)
+    return tracks.flatten(-2)
 
 
 def measure_tracks(maps: torch.Tensor, columns: int, sharpness: float) -> torch.Tensor:
