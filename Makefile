@@ -5,7 +5,7 @@
 #   make demo        draw the clips, train every stage from the encoder to the chat model, evaluate, ask three questions,
 #                    write the reports
 #   make demo-encoder  its first part: the encoder, evaluated, with its report
-#   make mini        train billiards-mini anew: the demo for longer, on four times as many clips
+#   make mini        train billiards-mini anew: the demo for longer, on eight times as many clips
 #   make test        every test that is not marked slow
 #   make lint        style, formatting, types and the openers of docstrings
 #   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
@@ -56,10 +56,9 @@ demo-encoder: venv allocator
 	$(RUN) -m hilight_jax.report runs/encoder-demo
 
 mini: venv allocator
-	$(RUN) -m hilight_jax.generate --world demo-v2
-	$(RUN) -m hilight_jax.train --config configs/encoder.py:mini --workdir runs/encoder-mini
+	$(RUN) -m hilight_jax.generate --world demo-v2 --split train=32000 --data_dir data/mini
+	$(RUN) -m hilight_jax.train --config configs/encoder.py:mini --data_dir data/mini --workdir runs/encoder-mini
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/encoder-mini
-	$(RUN) -m hilight_jax.generate --world demo-v2 --split train=16000 --data_dir data/mini
 	$(RUN) -m hilight_jax.train --config configs/align.py:mini --data_dir data/mini --workdir runs/align-mini
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/align-mini --per_kind 100
 	$(RUN) -m hilight_jax.export runs/align-mini --format packed --dtype float16 --quantize int8 --to runs/billiards-mini

@@ -20,7 +20,7 @@ from hilight_jax.core.distributed import log, run_identity
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.data.bad_clips import BadClips
 from hilight_jax.data.sources import is_missing
-from hilight_jax.runs.ancestry import keep_ancestry
+from hilight_jax.runs.ancestry import keep_ancestry, training_command
 from hilight_jax.runs.workdir import write_config
 from hilight_jax.stages.load_config import load_config
 from hilight_jax.stages.start import check_init_from, check_workdir, start
@@ -61,14 +61,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     distributed.agree(run_identity(config))
     workdir = arguments.workdir or Path("runs") / f"{config.name}-{re.sub('[^a-z0-9]+', '-', config.preset)}"
-    result = train(config, workdir, arguments.dry_run)
+    result = train(config, workdir, arguments.dry_run, training_command(arguments.config, overrides))
     if arguments.json:
         commands.print_json(result)
     return 0
 
 
-def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, Any]:
-    """Runs, resumes or checks one training run; returns what it came to."""
+def train(config: RunConfig, workdir: Path, dry_run: bool = False, command: str = "") -> dict[str, Any]:
+    """Runs, resumes or checks one training run, noting its command for model cards; returns what it came to."""
     clock = Clock()
     log(f"{len(jax.devices())} {jax.devices()[0].platform} device(s), {jax.process_count()} process(es)")
     if not dry_run:
@@ -101,7 +101,7 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False) -> dict[str, 
         return summary | {"dry_run": True}
     distributed.together("writing the configuration", lambda: write_config(workdir, config))
     distributed.together("preparing the workdir", lambda: stage.prepare(workdir))
-    keep_ancestry(config, workdir)
+    keep_ancestry(config, workdir, command)
     store = Store(workdir / "checkpoints", config.keep)
     state = start(config, trainer, store)
     if int(state.step) >= config.steps:

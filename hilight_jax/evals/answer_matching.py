@@ -51,9 +51,9 @@ _REFUSALS = re.compile(
 
 
 def score(answer: str, truth: str, kind: str = "", accepted: Sequence[str] = ()) -> float:
-    """Returns the score of an answer to a question of some kind, from 0 to 1; only open questions score between."""
+    """Returns the score of an answer, from 0 to 1; only answers to kinds that tell facts score between."""
     if kind in (OPEN, BALLS) and share_told(truth, truth, kind):
-        return share_told(answer, truth, kind)
+        return 0.0 if refuses(answer) else share_told(answer, truth, kind)
     if kind == POINT and _POINT.search(truth):
         return float(points_agree(answer, truth))
     return float(any(matches(answer, right) for right in (truth, *accepted)))

@@ -6,6 +6,7 @@ it into the model card.
 """
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,14 @@ def read_ancestry(workdir: str | Path) -> dict[str, Any]:
     return read_object(path, CheckpointError, "restore it from a copy, or delete it") if path.is_file() else {}
 
 
-def keep_ancestry(config: RunConfig, workdir: Path) -> None:
-    """Writes the record of a training run when it starts, by the first process."""
+def keep_ancestry(config: RunConfig, workdir: Path, command: str = "") -> None:
+    """Writes the record of a training run when it starts, by the first process.
+
+    Args:
+      config: Of the run.
+      workdir: Of the run.
+      command: The command that trains such a run, without places of this machine, see ``training_command``.
+    """
     if jax.process_index() or (workdir / ANCESTRY).exists():
         return
     sources = {"init_from": config.init_from.workdir} if config.init_from else {}
@@ -38,7 +45,21 @@ def keep_ancestry(config: RunConfig, workdir: Path) -> None:
             sources[name] = value
     parents = {name: {"workdir": source, **read_ancestry(source)} for name, source in sources.items()}
     trained = {"made_by": "train", "stage": config.stage, "preset": config.preset, "seed": config.seed}
+    trained |= {"command": command} if command else {}
     write_object(workdir / ANCESTRY, {**trained, **made_with(), "started_from": parents})
+
+
+def training_command(config: str, overrides: Iterable[str]) -> str:
+    """The command line that trains a run, to be published: changes of the config whose values are places are left out.
+
+    Args:
+      config: ``FILE.py[:ARGUMENT]``, of which the file and its folder are kept.
+      overrides: Options ``--config.KEY=VALUE``.
+    """
+    file, colon, argument = config.partition(":")
+    kept = [change for change in overrides if "/" not in change and not change.startswith("--config.sources.")]
+    named = f"{Path(file).parent.name}/{Path(file).name}{colon}{argument}"
+    return shlex.join(["python", "-m", "hilight_jax.train", "--config", named, *kept])
 
 
 def converted(kind: str, files: Iterable[Path], facts: Mapping[str, Any]) -> dict[str, Any]:

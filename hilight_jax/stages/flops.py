@@ -139,17 +139,22 @@ def mining_flops(config: TokenMiningConfig, tokens: int, num_key_frames: int) ->
 
 
 def word_track_flops(config: ChatTrainConfig, rows: int) -> int:
-    """One clip's tracks of all words and things through their MLPs, and the words' vectors to their rows.
+    """One clip's tracks of all words and things through their MLPs and relations, and the words' vectors to their rows.
 
     Tracks get no gradient: the backward pass takes the first map once and the second twice.
     """
     tracks, width = config.model.word_tracks, config.model.gemma.width
     assert tracks is not None
-    numbers, things = tracks.num_frames * len(TRACK), len(config.data.things or ())
+    numbers, things = tracks.num_frames * (len(TRACK) + 4 * tracks.octaves), len(config.data.things or ())
     found = tracks.embed_dim * sum(weight > 0 for weight in config.model.map_weights)
     passes = (1, 1) if trees.matches("word_tracks", config.freeze) else (2, 3)
+    mlps = [(PHRASE_BUCKETS[0], numbers), (things, numbers + found)]
     flops = 0
-    for count, inputs in ((PHRASE_BUCKETS[0], numbers), (things, numbers + found)):
+    if tracks.relation_layers:
+        mlps.append((things, numbers + found))
+        layers = tracks.relation_layers * layer_flops(things, things**2, width, 2 * width)
+        flops += passes[1] * (layers + _product(things, width, width))
+    for count, inputs in mlps:
         flops += passes[0] * _product(count, inputs, tracks.hidden) + passes[1] * _product(count, tracks.hidden, width)
     return flops + (passes[1] - 1) * 2 * rows * width
 

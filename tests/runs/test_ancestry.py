@@ -1,7 +1,7 @@
 import json
 import types
 
-from hilight_jax.runs.ancestry import keep_ancestry, read_ancestry, without_places
+from hilight_jax.runs.ancestry import keep_ancestry, read_ancestry, training_command, without_places
 from hilight_jax.stages.chat_config import Sources
 from hilight_jax.training.run_config import InitFrom
 
@@ -46,3 +46,11 @@ def test_what_is_published_names_files_and_no_places():
         "made_by": "train",
         "started_from": {"init_from": {"workdir": "clip", "files": [{"path": "x.pt", "bytes": 3, "sha256": "ab"}]}},
     }
+
+
+def test_the_command_of_a_run_is_noted_without_places(tmp_path):
+    changes = ["--config.steps=600", "--config.sources.encoder=mine", "--config.data.train=tfds:/home/me/clips"]
+    command = training_command("/home/me/configs/align.py:demo,tracks=off", changes)
+    assert command == "python -m hilight_jax.train --config configs/align.py:demo,tracks=off --config.steps=600"
+    keep_ancestry(config(), tmp_path, command)
+    assert without_places(read_ancestry(tmp_path))["command"] == command

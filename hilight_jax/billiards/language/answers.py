@@ -25,7 +25,8 @@ _YES_NO = {  # Sentences for yes and no.
 }
 _OTHERS = {
     "count": "{n} in view at the start.",
-    "count:any": "{n} in view.",
+    "count:plain": "{n} in view.",
+    "count:any": "{n} in view over the whole clip.",
     "count:end": "{n} in view at the end.",
     "count_potted": "{n} potted.",
     "cloth": "the cloth is {x}.",
@@ -40,6 +41,7 @@ _OTHERS = {
     "what_if": "without {a} {k} would hit {x} first.",
     "where:start": "{a} is {x} at the start.",
     "where:end": "{a} is {x} at the end.",
+    "where:to": "{a} is {x} at the end.",
 }
 # Sentences for the answers that nothing is so, by kind and answer.
 _NOTHING = {
@@ -52,8 +54,15 @@ _NOTHING = {
 _OR_SHORTER = {
     NOT_IN_VIEW: ("Not in view.", "Nowhere.", "It cannot be seen."),
     NO_BALL: ("No ball.", "No other ball.", "Nothing."),
-    NOT_POTTED: ("None.", "No pocket.", "Into none.", "It falls into none."),
-    NO_CUSHION: ("None.", "No cushion.", "It touches no cushion."),
+    NOT_POTTED: (
+        "None.",
+        "No pocket.",
+        "Into none.",
+        "It falls into none.",
+        "It does not fall into a pocket.",
+        "Nowhere.",
+    ),
+    NO_CUSHION: ("None.", "No cushion.", "It touches no cushion.", "It does not touch a cushion."),
 }
 _PLACES = {"left": "on the left", "right": "on the right", "middle": "in the middle"}
 
@@ -79,11 +88,14 @@ def right_answers(posed: Posed, name: Namer) -> list[str]:
         answers += [f"{capital(_balls(answer))}."] if posed.kind != "cushions" else [_times(answer)]
     elif isinstance(answer, str) and ":" in answer:
         answers += [f"{capital(name.form(answer, form))}." for form in ("one", "bare", "short")]
+        answers += ["The white one.", "White."] if answer == "ball:cue" else []
     elif "b" in posed.slots and answer in ("left", "right"):
         answers += [f"To the {answer}.", f"On the {answer}.", f"It is {answer}."]
         answers += [f"{capital(answer)} of {name(posed.slots['b'])}.", f"It is {answer} of {name(posed.slots['b'])}."]
     elif isinstance(answer, str) and answer in PLACES:
         answers += [f"{capital(in_place(answer))}.", f"It is {in_place(answer)}.", f"In the {answer}."]
+    elif posed.kind == "cloth":
+        answers.append(f"It is {answer}.")
     elif answer in _OR_SHORTER:
         answers += _OR_SHORTER[answer]
     return list(dict.fromkeys(answers))

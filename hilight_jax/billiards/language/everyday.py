@@ -8,31 +8,39 @@ They also ask plain things: which balls there are, which of them move, what colo
 
 import numpy as np
 
-from hilight_jax.billiards.language import pairs, questions
-from hilight_jax.billiards.language.answers import NO_BALL, NO_CUSHION, NOT_POTTED
+from hilight_jax.billiards.language import pairs, places, questions
+from hilight_jax.billiards.language.answers import NO_BALL, NO_CUSHION, NOT_IN_VIEW, NOT_POTTED
 from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.language.footage import SEEN, Footage, Happening, Namer, Track, ball_object
 from hilight_jax.billiards.language.posed import Posed
 from hilight_jax.billiards.language.telling import BALLS
 
-_AT_A_MOMENT = 1 / 3  # Share of the questions for a ball in view that ask for the start or the end.
-_QUIET = 0.12  # Share of the clips without a drop that are asked about one.
-_SPARED_POCKET = 0.1  # Share of the questions for a pocket that are about a ball which falls into none.
-_ANY_BALL = 0.1  # Share of the questions whether a ball is potted, where one is, that are about any ball.
-_POTTED = 0.6  # Share of the others that are about one that is: with the clips in which none is, half of all.
-_NO_TOUCH = 0.06  # Share of the clips that are asked for the cushion of a ball which touches none.
+_CUE = "ball:cue"
+# Shares of the draws, of which `rich_questions` makes one or two a clip for each kind.
+_AT_A_MOMENT = 1 / 3  # Questions for a ball in view that ask for the start or the end.
+_QUIET = 0.12  # Clips without a drop that are asked about one.
+_SPARED_POCKET = 0.1  # Questions for a pocket that are about a ball which falls into none.
+_ANY_BALL = 0.1  # Questions whether a ball is potted, where one is, that name no ball.
+_POTTED = 0.6  # Of the others, those that name a potted one; with the quiet clips, half of all answers are yes.
+_NO_TOUCH = 0.06  # Clips that are asked for the cushion of a ball which touches none.
+_CUE_TOO = 0.2  # Of these, where no other ball is free, those that ask about the cue ball.
+_CLOTH = 0.3  # Clips that are asked for the colour of the cloth.
 _STILL = 0.1  # Radii that a ball at rest may move in the picture.
-_CLOTH = 0.3  # Share of the clips that are asked for the colour of the cloth.
 
 
 def count(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    """Counts the balls in view at the start, at the end, or at any time; no ball may be seen by less than half."""
-    moments = {"": [0], "end": [footage.last], "any": range(len(footage.times))}
-    variant = pick(tuple(moments), rng)
-    most = [track.visible[list(moments[variant])].max() for track in footage.balls.values()]
-    if any(0 < fraction < SEEN for fraction in most):
+    """Counts the balls in view at the start, at the end, or over the whole clip; no ball may be seen by less than half.
+
+    A question without a moment ('plain') is asked only where every frame shows the same balls.
+    """
+    frames = list(range(len(footage.times)))
+    variant = pick(("", "end", "any", "plain"), rng)
+    looked_at = {"": [0], "end": [footage.last]}.get(variant, frames)
+    shown = np.array([track.visible[looked_at] for track in footage.balls.values()])  # [balls, frames]
+    most, least = shown.max(1), shown.min(1)
+    if ((most > 0) & (most < SEEN)).any() or (variant == "plain" and ((most > 0) & (least < SEEN)).any()):
         return None
-    return Posed("count", int(sum(fraction > 0 for fraction in most)), {}, variant)
+    return Posed("count", int((most > 0).sum()), {}, variant)
 
 
 def balls(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
@@ -53,7 +61,7 @@ def in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | 
         return pairs.in_view(footage, name, rng)
     when, frame = ("end", footage.last) if rng.integers(2) else ("start", 0)
     glimpsed = {ball for ball, track in footage.balls.items() if track.visible[frame] > 0}
-    known = {*footage.balls, *map(ball_object, name.pool)}
+    known = {"ball:cue", *footage.balls, *map(ball_object, name.pool)}
     once_seen = [ball for ball in footage.balls_seen() if ball not in glimpsed]
     absent = once_seen if once_seen and rng.integers(2) else sorted(known - glimpsed)
     seen = footage.balls_seen(frame)
@@ -65,7 +73,7 @@ def in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | 
 
 def potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     """Asks if a ball is potted, or if any is; in some clips nothing is."""
-    gone, stay = questions.potted_and_spared(footage)
+    gone, stay = _potted_and_spared(footage)
     if _drops(footage):
         if _all_drops_shown(footage) and rng.random() < _ANY_BALL:
             return Posed("potted", True, {}, "any")
@@ -90,7 +98,7 @@ def potted_ball(footage: Footage, name: Namer, rng: np.random.Generator) -> Pose
 
 def pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     """Asks into which pocket a ball falls, sometimes of one that falls into none."""
-    stay = questions.potted_and_spared(footage)[1]
+    stay = _potted_and_spared(footage)[1]
     share = _SPARED_POCKET if _drops(footage) else _SPARED_POCKET * _QUIET
     if stay and footage.has_place("pocket") and rng.random() < share:
         return Posed("pocket", NOT_POTTED, {"a": pick(stay, rng)})
@@ -100,19 +108,31 @@ def pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | N
 def cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     """Asks which cushion a ball touches, sometimes of one that rolls and touches none."""
     touched = {h.ball for h in footage.happenings if h.kind == "rebound"} | footage.jaw_touches
-    free = [
-        ball
-        for ball, track in footage.balls.items()
-        if ball not in touched and all(track.visible >= SEEN) and _rolls(track)
-    ]
-    if free and footage.has_place("cushion") and rng.random() < _NO_TOUCH:
-        return Posed("cushion", NO_CUSHION, {"a": pick(free, rng)})
+    free = [ball for ball in _watched(footage) if ball not in touched and _rolls(footage.balls[ball])]
+    others = [ball for ball in free if ball != _CUE] or (free if rng.random() < _CUE_TOO else [])
+    if others and footage.has_place("cushion") and rng.random() < _NO_TOUCH:
+        return Posed("cushion", NO_CUSHION, {"a": pick(others, rng)})
     return questions.TYPES["cushion"](footage, name, rng)
 
 
+def where(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
+    """Asks where a ball is; of half of those that have come to rest in view, where they end up."""
+    posed = places.where(footage, name, rng)
+    if posed is None or posed.variant != "end" or posed.answer == NOT_IN_VIEW:
+        return posed
+    track = footage.balls[posed.slots["a"]]
+    rests = (
+        footage.last > 0 and np.hypot(*(axis[-1] - axis[-2] for axis in (track.x, track.y))) < _STILL * track.radius[-1]
+    )
+    return posed._replace(variant="to") if rests and _rolls(track) and rng.integers(2) else posed
+
+
 def moves(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    """Asks if a ball moves: of one that rolls by more than its radius, or of one that lies still, both in view."""
-    watched = {ball: track for ball, track in footage.balls.items() if all(track.visible >= SEEN)}
+    """Asks if an object ball moves, where one rolls by more than its radius and another one lies still.
+
+    The cue ball nearly always moves: its name would be the answer.
+    """
+    watched = {ball: footage.balls[ball] for ball in _watched(footage) if ball != _CUE}
     rolling = [ball for ball, track in watched.items() if _rolls(track)]
     still = [ball for ball, track in watched.items() if _way(track) < _STILL]
     if not rolling or not still:
@@ -126,6 +146,17 @@ def cloth(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | No
     if footage.cloth is None or rng.random() >= _CLOTH:
         return None
     return Posed("cloth", footage.cloth)
+
+
+def _potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
+    """As `questions.potted_and_spared`, the cue ball not among the spared: it is seldom potted, and would be a hint."""
+    gone, stay = questions.potted_and_spared(footage)
+    return gone, [ball for ball in stay if ball != _CUE]
+
+
+def _watched(footage: Footage) -> list[str]:
+    """Returns the balls that are in view in every frame."""
+    return [ball for ball, track in footage.balls.items() if all(track.visible >= SEEN)]
 
 
 def _drops(footage: Footage) -> list[Happening]:

@@ -19,7 +19,7 @@ from hilight_jax.billiards.language.posed import Posed
 _CUE = "ball:cue"
 _STILL = 0.002  # Metres that a ball at rest may move between two frames.
 _UNCHANGED_SHARE = 0.3  # Share of the changed shots that hit the same ball first which get the question.
-_NEAR = 5.0  # Radii from a pocket within which a ball may be asked about that will not be potted.
+_NEAR = 3.5  # Radii from a pocket within which a ball may be asked about that will not be potted.
 _SPARED_SHARE = 0.1  # Share of the clips with a ball to be potted that are asked about another one.
 _NOTHING_SHARE = 0.3  # Share of those in which the cue ball hits none.
 

@@ -36,7 +36,7 @@ RICH_TYPES: dict[str, Ask] = {
     "cloth": everyday.cloth,
     "collide": pairs.collide,
     "left_of": pairs.left_of,
-    "where": places.where,
+    "where": everyday.where,
     "point": places.point_at,
     "next": foresight.next_hit,
     "next_potted": foresight.next_potted,

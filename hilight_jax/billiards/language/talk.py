@@ -61,14 +61,17 @@ _TALK = {
     "The lowest one on the table.": (f"which ball (must be|has to be|is to be) (hit|struck) first in {_NINE}?",),
     "The 9-ball.": (f"which ball (wins|decides|ends) (a game of |){_NINE}?",),
     "The cue ball.": ("which ball (does a player|do you|does one) (strike|hit|play) with the cue?",),
-    "White.": ("(what|which) colour (is|has) the cue ball?", "(name|tell me) the colour of the cue ball."),
+    "White.": (
+        "(what|which) colour (is the cue ball|does the cue ball have)?",
+        "(name|tell me) the colour of the cue ball.",
+    ),
 }
 _COLOUR = (
-    "(what|which) colour (is|has) (the {n}-ball|ball {n}|number {n})?",
+    "(what|which) colour is (the {n}-ball|ball {n}|number {n})?",
     "(name|tell me) the colour of (the {n}-ball|ball {n}).",
 )
 _NUMBER = (
-    "(which|what) number (has|is) the {c} (solid|solid ball)?",
+    "(which|what) number is the {c} (solid|solid ball)?",
     "which (solid|solid ball|solid one) is {c}?",
 )
 

@@ -29,7 +29,7 @@ _WHO = r"(?:first |then |and |next |after that,? |yes, )*" + _BALL
 _STRIKE = re.compile(_WHO + r" (?:then |first )?(?:hits|strikes|touches|meets|runs into) " + _BALL)
 _STRUCK = re.compile(_WHO + r" (?:is|gets|was) (?:hit|struck|touched) by " + _BALL)
 _DROP = re.compile(_WHO + r" (?:then )?(?:drops|falls|goes in|goes down|is potted|gets potted|is pocketed)")
-_NUMBERED = re.compile(r"\b\d+-ball\b|\bcue\b|\bwhite\b")
+_NO_BALLS = re.compile(r"\b[a-z]+ (?:cloth|table)\b|\b(?:no|not|without)\b[^.,;]*")
 _COLOURED = re.compile(rf"\b(?:{'|'.join(COLOURS.values())}|cue|white)\b")
 _WHITE = {"white": "cue"}
 Fact = tuple[str, ...]
@@ -64,9 +64,8 @@ def facts_told(text: str) -> set[Fact]:
 
 
 def balls_told(text: str) -> set[Fact]:
-    """Returns the balls that a text names, by number if it gives numbers and else by colour."""
-    text = text.lower()
-    names = (_NUMBERED if re.search(r"\d-ball", text) else _COLOURED).findall(text)
+    """Returns the balls that a text says are there, by their colours; a cloth's colour is no ball's."""
+    names = _COLOURED.findall(_NO_BALLS.sub(" ", text.lower()))
     return {("seen", _who(name)) for name in names}
 
 

@@ -11,19 +11,27 @@ COUNT = (
     "count the balls (in view|that you see|in the picture) [start].",
     "(what is the number of|number of) balls (in view|in the picture) [start]?",
 )
-COUNT_ANY = (
+COUNT_PLAIN = (
     "how many balls (are in view|are visible|are to be seen|are in the picture|are there)?",
-    "how many balls (can you see|do you see|can be seen|does the clip show)(| in this clip| here)?",
-    "how many (different |)balls (appear|come into view)(| in this clip| here)?",
+    "how many balls (can you see|do you see|can be seen)(| in this clip| here)?",
+    "how many balls does the clip show?",
     "count the balls(| in view| that you see| in this clip).",
     "(what is the number of|number of) balls(| in view| in the clip)?",
 )
+_WHOLE = "(over the whole clip|in the whole clip|altogether|at one time or another)"
+COUNT_ANY = (
+    f"how many balls (are in view|are visible|can you see|do you see|can be seen|appear) {_WHOLE}?",
+    f"{_WHOLE}, how many balls (are in view|can you see|do you see|can be seen)?",
+    f"how many different balls (are in view|can be seen|appear)(| {_WHOLE})?",
+    f"count (all balls|the balls) (that you see|in view) {_WHOLE}.",
+)
 BALLS = (
     "which balls (are in view|are visible|are in the picture|are there)?",
-    "(which|what) balls (can you see|do you see|can be seen|does the clip show)(| in this clip| here)?",
+    "(which|what) balls (can you see|do you see|can be seen)(| in this clip| here)?",
+    "(which|what) balls does the (clip|video) show?",
     "(name|list|tell me) (all |)the balls(| in view| that you see| in this clip).",
-    "(which|what) (colours|colours of balls) (are there|do you see|can you see|does the clip show)?",
-    "(what|which) colours (are|have) the balls?",
+    "(which|what) colours of balls (are there|do you see|can you see|does the clip show)?",
+    "(what|which) colours (are the balls|do the balls have)?",
 )
 FIRST_HIT = (
     "which ball does {k} (hit|strike|touch|meet) first?",
@@ -35,7 +43,7 @@ FIRST_HIT = (
     "first ball (hit|struck|touched)(| by {k})?",
     "{k} (hits|strikes|touches) which ball first?",
     "which ball (is|was) the first (to be hit|that {k} hits|that {k} touches)?",
-    "(what|which) colour (is|has) the (first ball that is hit|ball that {k} hits first|ball that is hit first)?",
+    "(what|which) colour is the (first ball that is hit|ball that {k} hits first|ball that is hit first)?",
 )
 HIT = (
     "does {k} (hit|strike|touch|run into|make contact with|meet) {a}?",
@@ -88,8 +96,8 @@ POTTED_BALL = (
     "(which|what) ball (is|was|gets) (potted|pocketed)(| in this clip| here)?",
     "(which|what) ball (drops|goes down|goes in|falls into a pocket|falls into the pocket)?",
     "(name|tell me|say) the ball that (is potted|drops|goes in|falls into a pocket).",
-    "(what|which) colour (is|has) the ball that (is potted|drops|goes in)?",
-    "ball (potted|pocketed)?",
+    "(what|which) colour is the ball that (is potted|drops|goes in)?",
+    "which ball (potted|pocketed)?",
     "what (is potted|is pocketed|goes in|falls into a pocket)?",
 )
 POCKET = (
@@ -147,7 +155,7 @@ IN_VIEW = (
     "[true] {a} is (in view|visible|in the picture)?",
     "{a} is (in view|visible|in the picture). [right]",
     "{a:short} (in view|visible)?",
-    "is there (any {a:bare}|a ball that is {a:short})(| in this clip| here)?",
+    "is there any {a:bare}(| in this clip| here)?",
 )
 IN_VIEW_AT = (
     "is {a} (in view|visible|in the picture|on screen|in sight) [when]?",
@@ -167,8 +175,9 @@ WHERE = (
     "{a:short} where [when]?",
 )
 WHERE_TO = (
-    "where does {a} (end up|go|stop|roll to|come to rest)?",
+    "where does {a} (end up|stop|roll to|come to rest)?",
     "in (which|what) part of the (picture|frame) does {a} (end up|stop|come to rest)?",
+    "(tell me|say) where {a} (ends up|stops|comes to rest).",
 )
 POINT = (
     "point (to|at) {a} [when].",
@@ -187,10 +196,10 @@ MOVES = (
     "{a:short} (moving|rolling)?",
 )
 CLOTH = (
-    "(what|which) colour (is|has) the (cloth|table)?",
-    "what is the colour of the (cloth|table)?",
+    "(what|which) colour is the (cloth|table)(| here| in this clip)?",
+    "what is the colour of the (cloth|table|table's cloth)?",
     "(name|tell me|say) the colour of the (cloth|table).",
-    "(which|what) colour (does the cloth have|do you see under the balls)?",
+    "(which|what) colour (does the cloth have|does the table have|do you see under the balls)?",
     "colour of the (cloth|table)?",
 )
 TWO_CLIPS = (
@@ -209,6 +218,7 @@ def _at(kind: str, templates: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 SEEN = {
     "count": COUNT,
+    "count:plain": COUNT_PLAIN,
     "count:any": COUNT_ANY,
     "count:end": tuple(template.replace("[start]", "[end]") for template in COUNT),
     "balls": BALLS,
@@ -231,6 +241,6 @@ SEEN = {
     "in_view": IN_VIEW,
     **_at("in_view", IN_VIEW_AT),
     **_at("where", WHERE),
-    "where:end": (*_at("where", WHERE)["where:end"], *WHERE_TO),
+    "where:to": WHERE_TO,
     **_at("point", POINT),
 }

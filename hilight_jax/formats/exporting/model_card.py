@@ -79,6 +79,7 @@ def _origin(record: Mapping[str, Any], depth: int) -> Sequence[str]:
         ]
     else:
         lines = [f"{indent}- trained: stage `{record.get('stage')}`, preset `{record.get('preset')}`"]
+        lines += [f"{indent}  - `{record['command']}`"] if record.get("command") else []
     for name, parent in record.get("started_from", {}).items():
         lines += [f"{indent}  - {name}:", *_origin(parent, depth + 2)]
     return lines

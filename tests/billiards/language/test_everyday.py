@@ -1,12 +1,16 @@
 """Questions of people who have not seen the clip: without a moment, and of things that may not happen."""
 
+import re
+
 import numpy as np
 import pytest
 
 from hilight_jax.billiards.language import everyday
 from hilight_jax.billiards.language.answers import right_answers
 from hilight_jax.billiards.language.footage import Namer
+from hilight_jax.billiards.language.grammar import expand, fill
 from hilight_jax.billiards.language.posed import short_answer
+from hilight_jax.billiards.language.templates import SEEN as SEEN_TEMPLATES
 from hilight_jax.evals.answer_matching import score
 from tests.billiards.pretend import footage, happening, track
 
@@ -15,6 +19,8 @@ NAMER = Namer(numbers=False, pool=("2", "3", "6"))
 POCKET = {"pocket:top-left": track([60.0] * 4)}
 CUSHION = {"cushion:left": track([2.0] * 4)}
 LEAVES = track([58.0] * 4, visible=[1.0, 1.0, 0.0, 0.0])
+# "is cue ball", "show in this clip", "colour has the cloth", two articles, two spaces, a slot that was not filled.
+GARBLED = re.compile(r"\bis cue ball|show (?:in this|here)|(?:colour|number) has|the the|any the|  |[{\[]")
 COMES = track([70.0] * 4, visible=[0.0, 0.0, 1.0, 1.0])
 
 
@@ -37,7 +43,7 @@ def share(found, what):
 
 def test_balls_are_counted_at_the_start_at_the_end_and_over_the_clip():
     clip = shot(ball2=LEAVES, ball6=COMES)
-    assert {(key, answer) for key, _, answer in posed(everyday.count, clip)} == {
+    assert {(key, answer) for key, _, answer in filter(None, posed(everyday.count, clip))} == {
         ("count", 3),
         ("count:end", 3),
         ("count:any", 4),
@@ -50,6 +56,12 @@ def test_half_a_ball_leaves_the_counts_open_that_it_belongs_to():
     assert found == {None, ("count:end", 2)}
 
 
+def test_balls_are_counted_without_a_moment_only_where_all_frames_show_the_same():
+    assert ("count:plain", {}, 3) in posed(everyday.count, shot())
+    for changing in ({"ball2": LEAVES}, {"ball2": track([58.0] * 4, visible=[1.0, 0.4, 1.0, 1.0])}):
+        assert "count:plain" not in {one[0] for one in posed(everyday.count, shot(**changing)) if one}
+
+
 def test_all_balls_that_come_into_view_are_named_and_scored_one_by_one():
     ((_, _, answer),) = {(key, tuple(slots), answer) for key, slots, answer in posed(everyday.balls, shot(ball6=COMES))}
     truth = short_answer(answer, NAMER)
@@ -57,6 +69,9 @@ def test_all_balls_that_come_into_view_are_named_and_scored_one_by_one():
     assert score("red, green, blue and white", truth, everyday.BALLS) == 1
     assert score("The red ball and the blue one.", truth, everyday.BALLS) == 0.5
     assert score("The red ball and the black ball.", truth, everyday.BALLS) == 0
+    assert score("On the blue cloth: the red ball and the green ball.", truth, everyday.BALLS) == 0.5
+    assert score("There is no red ball and no cue ball.", truth, everyday.BALLS) == 0
+    assert score("I cannot tell the red ball from the cue ball.", truth, everyday.BALLS) == 0
     assert None in posed(everyday.balls, shot(ball2=track([58.0] * 4, visible=0.3)))
 
 
@@ -111,3 +126,37 @@ def test_what_does_not_happen_is_denied_in_several_words(ask, places, right, wro
 def test_only_a_ball_that_rolls_is_asked_for_a_cushion_that_it_does_not_touch():
     clip = shot(places=CUSHION, ball3=track([20.0, 25.0, 30.0, 40.0]))
     assert {one[1]["a"] for one in posed(everyday.cushion, clip, 2000) if one} == {RED}
+
+
+def test_whether_a_ball_moves_cannot_be_told_from_its_name():
+    rolls = track([20.0, 25.0, 30.0, 40.0])
+    found = posed(everyday.moves, shot(ballcue=rolls, ball3=rolls, ball6=COMES))
+    assert {(slots["a"], answer) for _, slots, answer in found} == {(RED, True), (BLUE, False)}
+    assert 0.4 < share(found, lambda one: one[2]) < 0.6
+    assert set(posed(everyday.moves, shot(ballcue=rolls))) == {None}
+
+
+def test_where_a_ball_ends_up_is_asked_of_one_that_rolls_and_rests():
+    def keys(ball):
+        clip = footage({RED: ball}, size=(80, 80))
+        return {one[0] for one in posed(everyday.where, clip) if one and one[2] != "it is not in view"}
+
+    assert "where:to" in keys(track([20.0, 30.0, 40.0, 40.0], 40.0))
+    assert "where:to" not in keys(track([20.0, 30.0, 36.0, 40.0], 40.0)) | keys(track([40.0] * 4, 40.0))
+
+
+def test_the_cloth_has_one_colour_in_several_words():
+    clip = footage({RED: track([30.0])}, cloth="green")
+    found = next(filter(None, (everyday.cloth(clip, NAMER, np.random.default_rng(seed)) for seed in range(9))))
+    answers = right_answers(found, NAMER)
+    assert answers[0] == "Green." and {"The cloth is green.", "It is green."} <= set(answers)
+
+
+@pytest.mark.parametrize("ball", [CUE, RED])
+def test_no_wording_is_garbled_by_a_name(ball):
+    slots = {"a": ball, "b": BLUE, "k": CUE, "p": "p", "ps": "ps", "q": "q", "qs": "qs"}
+    for key, templates in SEEN_TEMPLATES.items():
+        for template in templates:
+            for wording in expand(template):
+                words = fill(wording, slots, NAMER)
+                assert not GARBLED.search(words), (key, words)
