@@ -11,11 +11,9 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
     demo   a small Gemma on the demo's towers. There is no pretrained language model of its size: here, and only here,
            the stage trains the language model too, and a tokenizer of its own on the commentary. Questions of
            billiards clips, one and several turns, none, one and two clips, the encoder looking at each clip once. Two
-           CPU cores: 7 min for 1,700 steps of 16 conversations. Measured, seed 0, on 50 held-out questions of each of
-           23 kinds: 0.627 right, 0.387 by the question alone.
-    mini   the demo with a layer more for 7,000 steps on 16,000 clips, rare kinds of questions asked more often:
-           billiards-mini (`make mini`). Two CPU cores: 40 min beside other work. 0.806 right, 0.383 by
-           the question alone.
+           CPU cores: 7 min for 1,700 steps of 16 conversations.
+    mini   the demo with a layer more for 8,500 steps, rare kinds of questions asked more often: billiards-mini (`make
+           mini`, which draws 32,000 clips for it).
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on
@@ -25,8 +23,8 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            stages. Gemma by itself computes the GELU by its tanh form: add
            --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
-Arguments: `frames=encoder|long_clip`, the tower that reads the key frames; `tracks=off`, no word tracks (the demo has
-them, 2b has none), `tracks=plain`, their numbers as they are, or `tracks=waves`, places as waves, but no relations of
+Arguments: `frames=encoder|long_clip`, the tower that reads the key frames; `tracks=` of the demo's word tracks (2b has
+none): `off`, none, `plain`, their numbers as they are, or `waves`, scaled and with places as waves, but no relations of
 things (models/word_tracks.py); and `connector=` (models/token_mining.py):
 
     dual_projector|two_linear|one_linear   the HiLight paper's Figure 3, the first as released; the default of 2b
@@ -168,7 +166,7 @@ def demo() -> ConfigDict:
                 "learning_rate": 4e-3,
                 "weight_decay": 0.01,
                 "warmup_fraction": 0.1,
-                "multipliers": {"gemma/embedder/table": 0.25},  # At 1 the words are learnt later: see docs/results.md.
+                "multipliers": {"gemma/embedder/table": 0.25},
             },
             "keep": {"every": 850, "best_metric": "validation/answers_right"},
             "model": {

@@ -5,7 +5,8 @@ conversations, everything beside its controls. The figures are printed and writt
 ``<checkpoint>/evaluations/<name>.json``, a chat model's answers one by one beside them (``<name>.answers.jsonl``).
 Without ``--data`` the held-out sources of the run's own configuration are evaluated, ``validation`` and ``unseen``.
 The name is that of the source's split, with what ``--which best`` and options that change the figures add, as in
-``validation-best-history``, so that no other figures replace those of ``validation``.
+``validation-best-history``, and with the world's name where the run has another one, as in ``demo-v1-validation``: no
+other figures replace those of ``validation``.
 
 ``--evidence`` also measures the evidence of a chat model's answers: the share of it that lies on the balls that the
 question is about, and how often the answer changes when it is hidden.
@@ -19,7 +20,7 @@ import datetime
 import json
 import re
 import shlex
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, cast
 
@@ -84,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="source of clips, e.g. tfds:data/demo-v1/1.0.0/validation, or of conversations, e.g. "
         "questions:data/demo-v1/1.0.0/validation")  # fmt: skip
     add("--split", help="split of a stored dataset, when --data names its directory")
-    add("--name", help="name of the result's file; default: the split, or the file's name, and the options "
-        "that change the figures")  # fmt: skip
+    add("--name", help="name of the result's file; default: the split, or the file's name, behind "
+        "its world if the run has another one, and the options that change the figures")  # fmt: skip
     add("--batch_size", type=int, help="clips or questions per batch; default: the run's eval_batch_size")
     add("--num_clips", type=int, help="evaluate only the first so many clips, or conversations")
     add("--similarity", choices=("cosine", "dot"), help="of an encoder; default: that of the run's local loss")
@@ -135,7 +136,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         check_options(parser, arguments, _OF_RUNS | _OF_ALL_QUESTIONS | can, evaluators[stage].kind)
     evaluator = evaluators[stage](workdir, arguments.which)
     sources = specifications(evaluator.config, arguments.data, arguments.split)
-    check_names(sources, arguments.name)
+    check_names({source: result_name(source, evaluator.config.data) for source in sources}, arguments.name)
     options = EvaluationOptions(
         batch_size=arguments.batch_size,
         num_clips=arguments.num_clips,
@@ -181,15 +182,13 @@ def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def describe(arguments: argparse.Namespace, evaluator: Evaluator, specification: str) -> dict[str, Any]:
     """The heading of the figures: their source, and the command that computes them again."""
-    split = source_name(specification)
-    world, own = (dataset_name(source) for source in (specification, evaluator.config.data.validation or ""))
-    name = f"{world}-{split}" if world and own and world != own else split
+    split = result_name(specification, evaluator.config.data)
     command = ["python", "-m", "hilight_jax.evaluate", "--checkpoint", str(arguments.checkpoint)]
     command += ["--which", arguments.which, "--data", specification]
     for option, value in _given(arguments, _OPTIONS):
         command += [f"--{option}"] if value is True else [f"--{option}", str(value)]
     return {
-        "name": arguments.name or default_name(arguments, name),
+        "name": arguments.name or default_name(arguments, split),
         "split": split,
         "source": specification,
         "which": arguments.which,
@@ -200,7 +199,7 @@ def describe(arguments: argparse.Namespace, evaluator: Evaluator, specification:
 
 
 def default_name(arguments: argparse.Namespace, name: str) -> str:
-    """A source's name with a suffix for a part of it, the best checkpoint and each option that changes the figures."""
+    """A source's name, and behind it each option that changes the figures."""
     parts = ((arguments.num_clips, "first"), (arguments.per_kind, "per-kind"))
     suffixes = [f"-{words}-{number}" for number, words in parts if number]
     if arguments.which == "best":
@@ -235,31 +234,59 @@ def specifications(config: Any, data: str | None, split: str | None) -> list[str
 
 def source_name(specification: str) -> str:
     """The name of a source's result: its split, or its file's name without the suffix."""
-    return Path(specification.partition(",")[0].rpartition(":")[2]).stem
+    return _place(specification).stem
 
 
 def dataset_name(specification: str) -> str:
     """The name of a source's dataset, of DIRECTORY/NAME/VERSION/SPLIT; empty where the source is no such split."""
-    place = Path(specification.partition(",")[0].rpartition(":")[2])
+    place = _place(specification)
     is_split = re.fullmatch(r"\d+\.\d+\.\d+", place.parent.name) is not None
     return place.parent.parent.name if is_split else ""
 
 
-def check_names(sources: Sequence[str], name: str | None) -> None:
+def result_name(specification: str, data: Any) -> str:
+    """The name of a source's result: that of the source, behind its world's where the run has another one.
+
+    A file has no world. Its folder stands for it where one of the run's own sources has the file's name.
+
+    Args:
+      specification: Of the source.
+      data: The run's ``config.data``.
+    """
+    own = [source for source in (data.validation, data.unseen) if source]
+    name, world = source_name(specification), dataset_name(specification)
+    own_worlds = {dataset_name(source) for source in own}
+    if not own or (world and world in own_worlds) or _place(specification) in map(_place, own):
+        return name
+    if (world and any(own_worlds)) or name in map(source_name, own):
+        return f"{world or _place(specification).parent.name}-{name}".removeprefix("-")
+    return name
+
+
+def _place(specification: str) -> Path:
+    """The file or directory of a source."""
+    return Path(specification.partition(",")[0].rpartition(":")[2])
+
+
+def check_names(names: Mapping[str, str], name: str | None) -> None:
     """Refuses results that would overwrite each other.
+
+    Args:
+      names: Of the results, by source.
+      name: Given for all.
 
     Raises:
       UserError: one name for several sources, or sources of equal names.
     """
+    sources = list(names)
     if name and len(sources) > 1:
         raise UserError(
             f"--name {name} would give {' and '.join(sources)} one file; evaluate one at a time with --split or "
             "--data, or leave --name out."
         )
-    names = [source_name(source) for source in sources]
-    if len(set(names)) < len(names):
+    if len(set(names.values())) < len(names):
         raise UserError(
-            f"the results of {' and '.join(sources)} would both be called {names[0]}; evaluate one at a time "
+            f"the results of {' and '.join(sources)} would both be called {names[sources[0]]}; evaluate one at a time "
             "with --data and --name."
         )
 

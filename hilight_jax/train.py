@@ -61,7 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     distributed.agree(run_identity(config))
     workdir = arguments.workdir or Path("runs") / f"{config.name}-{re.sub('[^a-z0-9]+', '-', config.preset)}"
-    result = train(config, workdir, arguments.dry_run, training_command(arguments.config, overrides))
+    data_dir = arguments.data_dir if arguments.data_dir != parser.get_default("data_dir") else None
+    command = training_command(arguments.config, overrides, data_dir)
+    result = train(config, workdir, arguments.dry_run, command)
     if arguments.json:
         commands.print_json(result)
     return 0

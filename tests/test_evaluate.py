@@ -7,7 +7,7 @@ import pytest
 
 from hilight_jax import evaluate
 from hilight_jax.core.errors import UserError
-from hilight_jax.evaluate import check_names, source_name, specifications, write_result
+from hilight_jax.evaluate import check_names, result_name, source_name, specifications, write_result
 from hilight_jax.pages.report import read_evaluations
 from hilight_jax.stages import trained_encoder
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
@@ -126,13 +126,13 @@ def test_a_batch_of_nothing_is_refused():
 
 
 def test_results_never_overwrite_each_other():
-    sources = ["tfds:a/1/validation", "tfds:a/1/unseen"]
-    check_names(sources, None)
-    check_names(sources[:1], "mine")
+    names = {"tfds:a/1/validation": "validation", "tfds:a/1/unseen": "unseen"}
+    check_names(names, None)
+    check_names({"tfds:a/1/validation": "validation"}, "mine")
     with pytest.raises(UserError, match="--name mine would give tfds:a/1/validation and tfds:a/1/unseen one file"):
-        check_names(sources, "mine")
+        check_names(names, "mine")
     with pytest.raises(UserError, match="would both be called test"):
-        check_names(["tfds:a/1/test", "manifest:test.jsonl"], None)
+        check_names({"tfds:a/1/test": "test", "manifest:test.jsonl": "test"}, None)
 
 
 def test_sources_come_from_the_run_unless_named():
@@ -163,3 +163,20 @@ def test_a_run_without_held_out_clips_needs_a_source():
 )
 def test_results_are_named_after_their_source(specification, name):
     assert source_name(specification) == name
+
+
+@pytest.mark.parametrize(
+    ("own", "specification", "name"),
+    [
+        ("tfds:data/demo-v2/1.0.0/validation", "questions:else/demo-v2/1.0.0/validation,two_clips=0.1", "validation"),
+        ("tfds:data/demo-v2/1.0.0/validation", "tfds:data/demo-v1/1.0.0/validation", "demo-v1-validation"),
+        ("tfds:data/demo-v2/1.0.0/validation", "tfds:data/demo-v1/1.0.0/train", "demo-v1-train"),
+        ("tfds:data/demo-v2/1.0.0/validation", "manifest:mine/validation.jsonl", "mine-validation"),
+        ("tfds:data/demo-v2/1.0.0/validation", "manifest:mine/shots.jsonl", "shots"),
+        ("manifest:mine/validation.jsonl", "tfds:data/demo-v1/1.0.0/validation", "demo-v1-validation"),
+        ("manifest:mine/validation.jsonl", "manifest:mine/validation.jsonl", "validation"),
+        ("", "tfds:data/demo-v1/1.0.0/validation", "validation"),
+    ],
+)
+def test_a_result_has_the_name_of_its_world_where_the_run_has_another(own, specification, name):
+    assert result_name(specification, SimpleNamespace(validation=own, unseen="")) == name

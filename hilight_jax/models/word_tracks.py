@@ -9,7 +9,8 @@ keep what is there and lose where; tracks keep where. They enter the language mo
 * as tokens: for each *thing* of the domain's list a row of its own beside the mined ones, an MLP of its track and of
   the local feature found there, added to the mean of the language model's own embeddings of the thing's name.
 
-Both MLPs end in zeros at the start of training, so a pretrained language model reads the text that it knows.
+The MLPs read places as waves too (``octaves``), and the things of a clip may attend to each other before they are rows
+(``relation_layers``). All that is added starts as zero, so a pretrained language model reads the text that it knows.
 
 Letters: B batch, U clips of a conversation, F frames, P patches of a frame, L text length, D width of the language
 model, E width of the local features; W words that name something in a conversation (a phrase such as "red ball" is one
@@ -34,20 +35,19 @@ from hilight_jax.ops.vectors import PRECISION, at_least_float32, unit
 # from -1 (left, top) to 1 (right, bottom); the standard deviation of the map's softmax about its centre, on the same
 # scale; the step of the place since the frame before, 0 in the first.
 TRACK = ("strength", "mean", "x", "y", "spread", "step_x", "step_y")
-# Their usual size in a trained encoder's clips, one over the standard deviation: what brings them to the size of one.
+# Factors that bring the standard deviation of each number to one, as measured on the demo's encoder.
 _GAINS = (6.0, 10.0, 2.4, 2.4, 4.0, 4.0, 4.0)
 _PLACE = slice(TRACK.index("x"), TRACK.index("y") + 1)
 
 # Paths below the module.
 WORD_TRACKS_PARTITION_RULES: tuple[Rule, ...] = (
-    (r"(word|thing)_mlp/fc1/kernel", ("fsdp", None)),
-    (r"(word|thing)_mlp/fc2/kernel", (None, "fsdp")),
+    # The numbers of a track, the first maps' inputs, divide by nothing in particular.
+    (r"((word|thing)_mlp|relations)/fc1/kernel", (None, "fsdp")),
+    (r"((word|thing)_mlp|relations)/fc2/kernel", ("fsdp", None)),
     (r"(word|thing)_mlp/fc[12]/bias", ()),
     (r"clip_embedding", ()),
     *((f"relations/{path}", spec) for path, spec in ENCODER_PARTITION_RULES),
     (r"relations/(name_norm|norm)/(scale|bias)", ()),
-    (r"relations/fc1/kernel", ("fsdp", None)),
-    (r"relations/fc2/kernel", (None, "fsdp")),
     (r"relations/fc[12]/bias", ()),
     (r"relations/out/kernel", (None, "fsdp")),
 )
@@ -63,9 +63,10 @@ class WordTracksConfig:
       hidden: Width of the MLPs' hidden layer.
       max_clips: Clips of a conversation that a word can tell apart.
       sharpness: Inverse temperature of the softmax that a map's spread is measured on.
-      octaves: Waves that a place is read through: sine and cosine of x and of y times pi / 2, pi, 2 pi, ..., so many.
-        An MLP of plain coordinates learns slowly where two places are near each other (Fourier features, arXiv
-        2006.10739). 0 reads the numbers of a track as they are; else they are brought to the size of one too.
+      octaves: Number of frequencies, pi / 2, pi, 2 pi, ..., at which x and y are read as sine and cosine too. A network
+        of plain coordinates learns slowly where two places are near each other (Fourier features, arXiv 2006.10739).
+        With octaves, the numbers of a track and the feature found are also scaled to a standard deviation of about
+        one; 0 reads them as they are.
       relation_layers: Layers in which the things of a clip attend to each other, before they are rows of the language
         model: in its causal order a row sees none of the things behind it. 0 leaves them as they are.
       relation_heads: Heads of these layers.

@@ -21,6 +21,8 @@ from hilight_jax.core.errors import CheckpointError
 from hilight_jax.training.run_config import RunConfig
 
 ANCESTRY = "ancestry.json"
+# Options whose values are places.
+_PLACES = ("--config.sources.", "--config.data.", "--config.init_from", "--config.profile")
 
 
 def read_ancestry(workdir: str | Path) -> dict[str, Any]:
@@ -49,17 +51,21 @@ def keep_ancestry(config: RunConfig, workdir: Path, command: str = "") -> None:
     write_object(workdir / ANCESTRY, {**trained, **made_with(), "started_from": parents})
 
 
-def training_command(config: str, overrides: Iterable[str]) -> str:
-    """The command line that trains a run, to be published: changes of the config whose values are places are left out.
+def training_command(config: str, overrides: Iterable[str], data_dir: Path | None = None) -> str:
+    """The command line that trains a run, to be published: places of this machine become names.
 
     Args:
       config: ``FILE.py[:ARGUMENT]``, of which the file and its folder are kept.
-      overrides: Options ``--config.KEY=VALUE``.
+      overrides: Options ``--config.KEY=VALUE``; of those of ``_PLACES`` the value becomes its last part.
+      data_dir: Of the run, if it is not the usual one.
     """
     file, colon, argument = config.partition(":")
-    kept = [change for change in overrides if "/" not in change and not change.startswith("--config.sources.")]
-    named = f"{Path(file).parent.name}/{Path(file).name}{colon}{argument}"
-    return shlex.join(["python", "-m", "hilight_jax.train", "--config", named, *kept])
+    named = "/".join(filter(None, (Path(file).parent.name, Path(file).name)))
+    changes = [f"--data_dir={data_dir.name}"] if data_dir is not None else []
+    for change in overrides:
+        key, equals, value = change.partition("=")
+        changes.append(f"{key}={Path(value).name}" if equals and key.startswith(_PLACES) else change)
+    return shlex.join(["python", "-m", "hilight_jax.train", "--config", f"{named}{colon}{argument}", *changes])
 
 
 def converted(kind: str, files: Iterable[Path], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +75,7 @@ def converted(kind: str, files: Iterable[Path], facts: Mapping[str, Any]) -> dic
 
 
 def without_places(record: Any) -> Any:
-    """Removes paths and command lines from a record, for publication; names of files and runs stay."""
+    """Removes paths from a record, and the options of imports, for publication; names of files and runs stay."""
     if isinstance(record, list):
         return [without_places(item) for item in record]
     if not isinstance(record, Mapping):

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import name_report
+from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.means import Mean
@@ -135,10 +136,7 @@ class ChatStage(Stage):
         cache = None
         if config.cache_gb:
             dtype = np.zeros(0, config.model.compute.dtypes["dtype"])
-            measured = {}
-            if config.data.things and config.model.word_tracks is not None:
-                measured["tracks"] = _text_array(f"{config.data.things} {config.model.word_tracks.sharpness}")
-            name = fingerprint({**towers, "dtype": dtype, **measured})
+            name = fingerprint({**towers, "dtype": dtype, "settings": _text_array(tower_settings(config))})
             cache = TowerCache(Path(config.data_dir) / "tower_cache", name, config.cache_gb * 1e9)
         shapes = {name: shape for name, shape in param_shapes(config.model).items() if name in towers}
         if complaints := name_report(shapes, towers):
@@ -195,6 +193,14 @@ def answers_right(right: jax.Array, labelled: jax.Array) -> Mean:
     count = jnp.sum(starts)
     whole = (wrong == 0) & (jnp.arange(wrong.size) >= 1) & (jnp.arange(wrong.size) <= count)
     return Mean(jnp.sum(whole).astype(jnp.float32), count.astype(jnp.float32))
+
+
+def tower_settings(config: ChatTrainConfig) -> str:
+    """What the features of a clip depend on beside the towers' parameters."""
+    model = config.model
+    towers = {name: to_dict(getattr(model, name)) for name in ("vision", "frames", "text", "local")}
+    sharpness = None if model.word_tracks is None else model.word_tracks.sharpness
+    return f"{towers} {config.data.things} {sharpness} {model.compute.attention}"
 
 
 def _text_array(text: str) -> np.ndarray:

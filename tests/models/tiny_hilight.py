@@ -29,7 +29,9 @@ LORA = LoraConfig(rank=2, alpha=3.0)
 # For a model with word tracks; CLIP's ids need its whole vocabulary.
 TEXT = TextConfig(max_length=16, width=6, depth=1, num_heads=2, mlp_dim=8)
 LOCAL = LocalHeadsConfig(levels=("embedding", "last"), head="mlp", text_side="embedding", center_video=True)
-WORD_TRACKS = WordTracksConfig(num_frames=3, embed_dim=7, hidden=9, max_clips=2)
+WORD_TRACKS = WordTracksConfig(
+    num_frames=3, embed_dim=7, hidden=9, max_clips=2, octaves=2, relation_layers=2, relation_heads=2
+)
 TRACKED = dataclasses.replace(CONFIG, text=TEXT, local=LOCAL, word_tracks=WORD_TRACKS)
 # Two key frames of two tokens.
 KEY_FRAMES = 2

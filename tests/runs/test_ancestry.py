@@ -1,5 +1,6 @@
 import json
 import types
+from pathlib import Path
 
 from hilight_jax.runs.ancestry import keep_ancestry, read_ancestry, training_command, without_places
 from hilight_jax.stages.chat_config import Sources
@@ -49,8 +50,15 @@ def test_what_is_published_names_files_and_no_places():
 
 
 def test_the_command_of_a_run_is_noted_without_places(tmp_path):
-    changes = ["--config.steps=600", "--config.sources.encoder=mine", "--config.data.train=tfds:/home/me/clips"]
-    command = training_command("/home/me/configs/align.py:demo,tracks=off", changes)
-    assert command == "python -m hilight_jax.train --config configs/align.py:demo,tracks=off --config.steps=600"
+    changes = ["--config.steps=600", "--config.sources.encoder=runs/mine", "--config.data.train=tfds:/home/me/clips"]
+    command = training_command("/home/me/configs/align.py:demo,tracks=off", changes, Path("/home/me/mini"))
+    assert command == (
+        "python -m hilight_jax.train --config configs/align.py:demo,tracks=off --data_dir=mini --config.steps=600 "
+        "--config.sources.encoder=mine --config.data.train=clips"
+    )
+    patterns = training_command("align.py:demo", ['--config.optimizer.multipliers={"gemma/table":0.5}'])
+    assert patterns == (
+        "python -m hilight_jax.train --config align.py:demo '--config.optimizer.multipliers={\"gemma/table\":0.5}'"
+    )
     keep_ancestry(config(), tmp_path, command)
     assert without_places(read_ancestry(tmp_path))["command"] == command

@@ -4,6 +4,7 @@ import pytest
 
 from configs.align import CONNECTORS
 from hilight_jax.core.errors import ConfigError
+from hilight_jax.stages.chat import tower_settings
 from hilight_jax.stages.load_config import load_config
 
 
@@ -60,6 +61,22 @@ def test_word_tracks_can_be_taken_apart():
     assert whole.data == waves.data == plain.data
     with pytest.raises(ConfigError, match="tracks=plain is about word tracks, which this preset does not have"):
         load_config("configs/align.py:2b,tracks=plain")
+
+
+def test_a_cache_of_features_is_kept_while_only_what_reads_them_changes():
+    def settings(*changes):
+        return tower_settings(load_config("configs/align.py:demo", changes))
+
+    kept = settings("--config.model.word_tracks.octaves=1", "--config.model.gemma.depth=1", "--config.steps=3")
+    assert kept == settings()
+    for change in (
+        "word_tracks.sharpness=9",
+        "vision.num_heads=2",
+        "local.center_video=False",
+        "compute.attention=plain",
+    ):
+        assert settings(f"--config.model.{change}") != settings()
+    assert settings("--config.data.things=('the red ball',)", "--config.data.num_video_tokens=5") != settings()
 
 
 def test_the_2b_presets_are_the_released_recipe():

@@ -1,4 +1,4 @@
-"""Open questions, "What happens in this clip?" and "Which balls are in view?": the facts that an answer to one tells.
+"""Open questions, "What happens in this clip?" and "Which balls are in view?", and the facts that their answers tell.
 
 The answer tells the strikes and drops that the frames show, in order. A fact is a strike ('strike', who, whom) or a
 drop ('drop', who); other sentences, on cushions or on what is in view, tell no fact and are neither right nor wrong.

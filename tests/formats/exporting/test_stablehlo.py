@@ -35,7 +35,7 @@ from tests.formats.exporting import runs
 from tests.formats.importing import checkpoints
 
 LENGTH = 32
-WORD_TRACKS = {"text": TextConfig(), "local": LocalHeadsConfig(), "word_tracks": WordTracksConfig()}
+WORD_TRACKS = {"text": TextConfig(), "local": LocalHeadsConfig(), "word_tracks": WordTracksConfig(relation_layers=1)}
 # What a user does, in a process that cannot import this package.
 PROGRAM = """
 import sys

@@ -14,7 +14,7 @@ from .local_heads import LocalHeads, TextAttention, TextTower, tapped_patches, t
 
 # Strength and mean of the map, x and y of the peak, spread, step in x and in y.
 NUMBERS = 7
-# What brings them to the size of one.
+# Factors that bring the standard deviation of each to about one.
 GAINS = (6.0, 10.0, 2.4, 2.4, 4.0, 4.0, 4.0)
 
 
