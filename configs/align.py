@@ -12,7 +12,7 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            the stage trains the language model too, and a tokenizer of its own on the commentary. Questions of
            billiards clips, one and several turns, none, one and two clips, the encoder looking at each clip once. Two
            CPU cores: 7 min for 1,700 steps of 16 conversations.
-    mini   the demo with a layer more for 8,500 steps, rare kinds of questions asked more often: billiards-mini (`make
+    mini   the demo with a layer more for 6,000 steps, rare kinds of questions asked more often: billiards-mini (`make
            mini`, which draws 32,000 clips for it).
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
@@ -143,7 +143,7 @@ def mini() -> ConfigDict:
     """The demo with a layer more, for longer."""
     config = demo()
     config.sources.encoder = "runs/encoder-mini"
-    config.steps, config.eval_every, config.keep.every, config.cache_gb = 8500, 4250, 500, 16.0
+    config.steps, config.eval_every, config.keep.every, config.cache_gb = 6000, 3000, 500, 16.0
     config.model.gemma.depth = 4
     config.data.update(common.demo_world("questions", f"{QUESTIONS},turns=5,balanced=2", QUESTIONS))
     return config

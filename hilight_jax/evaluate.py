@@ -238,10 +238,11 @@ def source_name(specification: str) -> str:
 
 
 def dataset_name(specification: str) -> str:
-    """The name of a source's dataset, of DIRECTORY/NAME/VERSION/SPLIT; empty where the source is no such split."""
-    place = _place(specification)
-    is_split = re.fullmatch(r"\d+\.\d+\.\d+", place.parent.name) is not None
-    return place.parent.parent.name if is_split else ""
+    """The name of a source's dataset: NAME of DIRECTORY/NAME/1.0.0/SPLIT, with any later version behind it, or ''."""
+    *_, world, version, _ = "", "", *_place(specification).parts
+    if re.fullmatch(r"\d+\.\d+\.\d+", version) is None:
+        return ""
+    return world if version == "1.0.0" else f"{world}-{version}"
 
 
 def result_name(specification: str, data: Any) -> str:
@@ -259,7 +260,7 @@ def result_name(specification: str, data: Any) -> str:
     if not own or (world and world in own_worlds) or _place(specification) in map(_place, own):
         return name
     if (world and any(own_worlds)) or name in map(source_name, own):
-        return f"{world or _place(specification).parent.name}-{name}".removeprefix("-")
+        return f"{world or _place(specification).resolve().parent.name}-{name}"
     return name
 
 

@@ -103,7 +103,7 @@ def train(config: RunConfig, workdir: Path, dry_run: bool = False, command: str 
         return summary | {"dry_run": True}
     distributed.together("writing the configuration", lambda: write_config(workdir, config))
     distributed.together("preparing the workdir", lambda: stage.prepare(workdir))
-    keep_ancestry(config, workdir, command)
+    keep_ancestry(config, workdir, command, len(source))
     store = Store(workdir / "checkpoints", config.keep)
     state = start(config, trainer, store)
     if int(state.step) >= config.steps:

@@ -38,7 +38,7 @@ def test_it_prints_tables_and_writes_the_result(run, tmp_path):
 
 
 def test_a_result_of_another_world_does_not_take_the_name_of_the_runs_own(run, tmp_path):
-    run("--data", "tfds:data/other/2.0.0/validation", "--num_clips", "5")
+    run("--data", "tfds:data/other/1.0.0/validation", "--num_clips", "5")
     assert (tmp_path / "evaluations" / "other-validation-first-5.json").exists()
     run("--data", "tfds:elsewhere/discs/1.0.0/validation", "--num_clips", "5")
     assert (tmp_path / "evaluations" / "validation-first-5.json").exists()
@@ -172,6 +172,8 @@ def test_results_are_named_after_their_source(specification, name):
         ("tfds:data/demo-v2/1.0.0/validation", "tfds:data/demo-v1/1.0.0/validation", "demo-v1-validation"),
         ("tfds:data/demo-v2/1.0.0/validation", "tfds:data/demo-v1/1.0.0/train", "demo-v1-train"),
         ("tfds:data/demo-v2/1.0.0/validation", "manifest:mine/validation.jsonl", "mine-validation"),
+        ("tfds:data/demo-v2/1.0.0/validation", "tfds:data/demo-v2/2.0.0/validation", "demo-v2-2.0.0-validation"),
+        ("tfds:data/demo-v2/1.0.0/validation", "manifest:/clips/mine/../validation.jsonl", "clips-validation"),
         ("tfds:data/demo-v2/1.0.0/validation", "manifest:mine/shots.jsonl", "shots"),
         ("manifest:mine/validation.jsonl", "tfds:data/demo-v1/1.0.0/validation", "demo-v1-validation"),
         ("manifest:mine/validation.jsonl", "manifest:mine/validation.jsonl", "validation"),
@@ -180,3 +182,9 @@ def test_results_are_named_after_their_source(specification, name):
 )
 def test_a_result_has_the_name_of_its_world_where_the_run_has_another(own, specification, name):
     assert result_name(specification, SimpleNamespace(validation=own, unseen="")) == name
+
+
+def test_a_file_of_the_current_folder_does_not_take_the_name_of_the_runs_own_split(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = SimpleNamespace(validation="tfds:data/demo-v2/1.0.0/validation", unseen="")
+    assert result_name("manifest:validation.jsonl", data) == f"{tmp_path.name}-validation"

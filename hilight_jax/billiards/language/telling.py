@@ -29,8 +29,16 @@ _WHO = r"(?:first |then |and |next |after that,? |yes, )*" + _BALL
 _STRIKE = re.compile(_WHO + r" (?:then |first )?(?:hits|strikes|touches|meets|runs into) " + _BALL)
 _STRUCK = re.compile(_WHO + r" (?:is|gets|was) (?:hit|struck|touched) by " + _BALL)
 _DROP = re.compile(_WHO + r" (?:then )?(?:drops|falls|goes in|goes down|is potted|gets potted|is pocketed)")
-_NO_BALLS = re.compile(r"\b[a-z]+ (?:cloth|table)\b|\b(?:no|not|without)\b[^.,;]*")
-_COLOURED = re.compile(rf"\b(?:{'|'.join(COLOURS.values())}|cue|white)\b")
+# What names no ball that is there: what is denied, up to a full stop or a "but", and the colour of the table.
+_DENIED = re.compile(
+    r"\b(?:no|not(?! only)|without|neither|nor|cannot|(?:is|are|was|were|do|does|did|ca)nt)\b"
+    r"(?:(?!\bbut\b|\bthere (?:is|are)\b)[^.;])*"
+)
+_TABLE = re.compile(
+    r"\b(?:cloth|table|felt|baize)(?: is| has the colour|:)? [a-z]+\b"
+    r"|\b(?!the\b)[a-z]+(?:-[a-z]+)?(?: pool| billiard)? (?:cloth|table|felt|baize)\b"
+)
+_COLOURED = re.compile(rf"\b(?:{'|'.join(COLOURS.values())}|cue(?! stick)|white)\b")
 _WHITE = {"white": "cue"}
 Fact = tuple[str, ...]
 
@@ -65,7 +73,10 @@ def facts_told(text: str) -> set[Fact]:
 
 def balls_told(text: str) -> set[Fact]:
     """Returns the balls that a text says are there, by their colours; a cloth's colour is no ball's."""
-    names = _COLOURED.findall(_NO_BALLS.sub(" ", text.lower()))
+    text = re.sub("['’‘`´]", "", text.lower())
+    for pattern in (_DENIED, _TABLE):
+        text = pattern.sub(" ", text)
+    names = _COLOURED.findall(text)
     return {("seen", _who(name)) for name in names}
 
 

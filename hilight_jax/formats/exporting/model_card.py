@@ -79,7 +79,9 @@ def _origin(record: Mapping[str, Any], depth: int) -> Sequence[str]:
         ]
     else:
         lines = [f"{indent}- trained: stage `{record.get('stage')}`, preset `{record.get('preset')}`"]
-        lines += [f"{indent}  - `{record['command']}`"] if record.get("command") else []
+        if record.get("command"):
+            number = f", on {record['examples']:,} examples" if record.get("examples") else ""
+            lines.append(f"{indent}  - `{record['command']}`{number}")
     for name, parent in record.get("started_from", {}).items():
         lines += [f"{indent}  - {name}:", *_origin(parent, depth + 2)]
     return lines

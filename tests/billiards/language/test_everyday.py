@@ -72,6 +72,25 @@ def test_all_balls_that_come_into_view_are_named_and_scored_one_by_one():
     assert score("On the blue cloth: the red ball and the green ball.", truth, everyday.BALLS) == 0.5
     assert score("There is no red ball and no cue ball.", truth, everyday.BALLS) == 0
     assert score("I cannot tell the red ball from the cue ball.", truth, everyday.BALLS) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("I don't see the red ball, the green ball or the cue ball.", 0),
+        ("Neither the cue ball nor red nor green.", 0),
+        ("No red, green or white ball.", 0),
+        ("The cue stick, the red ball and the green ball.", 2),
+        ("Not only the red ball but the green ball and the cue ball.", 3),
+        ("The cloth is blue. There are the cue ball, red and green.", 3),
+        ("There isn't a blue ball; the cue ball, the red ball and the green ball.", 3),
+        ("The red one, the green one and the white one, on the blue-green cloth.", 3),
+        ("No blue one, but the red one and the green one.", 2),
+    ],
+)
+def test_balls_that_are_denied_and_colours_of_the_table_are_not_named(answer, right):
+    truth = "The cue ball, the red ball and the green ball."
+    assert score(answer, truth, everyday.BALLS) == pytest.approx(right / 3)
     assert None in posed(everyday.balls, shot(ball2=track([58.0] * 4, visible=0.3)))
 
 

@@ -61,3 +61,15 @@ def test_the_balls_at_the_end_are_counted_mostly_where_their_number_changed():
     assert followed(gone, Posed("count", 4)) == {("count", None, 3)}
     same = [follow_up(clip(), Posed("count", 4), np.random.default_rng(seed)) for seed in range(200)]
     assert 25 <= sum(posed is not None for posed in same) <= 75
+
+
+def test_a_count_at_the_end_is_not_followed_by_one():
+    gone = clip(**{BLUE: track([10.0] * 4, visible=[1, 1, 0, 0])})
+    assert not followed(gone, Posed("count", 3, {}, "end"))
+    assert followed(gone, Posed("count", 4, {}, "any")) == {("count", None, 3)}
+
+
+def test_the_pocket_of_the_ball_that_is_asked_for_follows():
+    shot = clip([happening("drop", RED, "pocket:top-left", 1)])
+    assert followed(shot, Posed("potted_ball", RED)) == {("pocket", None, "pocket:top-left")}
+    assert not followed(shot, Posed("potted_ball", "none"))
