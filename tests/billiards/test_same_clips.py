@@ -13,9 +13,9 @@ SMALL_TABLE = dataclasses.replace(TABLE, width=56, height=56, smallest_ball=0.3)
 CLIPS = [
     (DEMO, "train", 0, "fa481d1067b1b535", "f7e86bc60d22f1d8"),
     (DEMO, "unseen", 1, "209734163e7f56bb", "85318f819c38271a"),
-    (EDGE, "train", 0, "02cb832ca4b434b0", "41e7bd52912b7239"),
-    (EDGE, "validation", 3, "52ba5b433ab661f9", "765816d17b6d4f8a"),
-    (EDGE, "unseen", 1, "4bb9369c608ceb0f", "cbf1845d6c9611ef"),
+    (EDGE, "train", 0, "e878f38057dec6bf", "41e7bd52912b7239"),
+    (EDGE, "validation", 3, "2bd582e83b540583", "765816d17b6d4f8a"),
+    (EDGE, "unseen", 1, "327b38b7f9a0cf91", "cbf1845d6c9611ef"),
     (SMALL_TABLE, "validation", 0, "71f6476f6af20bb8", "4daa9fbb7ffc0e1d"),
 ]
 

@@ -41,7 +41,7 @@ _OTHERS = {
     "what_if": "without {a} {k} would hit {x} first.",
     "where:start": "{a} is {x} at the start.",
     "where:end": "{a} is {x} at the end.",
-    "where:to": "{a} is {x} at the end.",
+    "where:to": "{a} ends up {x}.",
 }
 # Sentences for the answers that nothing is so, by kind and answer.
 _NOTHING = {
@@ -62,7 +62,10 @@ _OR_SHORTER = {
         "It does not fall into a pocket.",
         "Nowhere.",
     ),
-    NO_CUSHION: ("None.", "No cushion.", "It touches no cushion.", "It does not touch a cushion."),
+    NO_CUSHION: (
+        *("None.", "No cushion.", "No rail.", "It touches no cushion.", "It touches no rail."),
+        *("It does not touch a cushion.", "It does not touch any cushion."),
+    ),
 }
 _PLACES = {"left": "on the left", "right": "on the right", "middle": "in the middle"}
 
@@ -94,10 +97,12 @@ def right_answers(posed: Posed, name: Namer) -> list[str]:
         answers += [f"{capital(answer)} of {name(posed.slots['b'])}.", f"It is {answer} of {name(posed.slots['b'])}."]
     elif isinstance(answer, str) and answer in PLACES:
         answers += [f"{capital(in_place(answer))}.", f"It is {in_place(answer)}.", f"In the {answer}."]
+        answers += [f"It ends up {in_place(answer)}."] if posed.variant == "to" else []
     elif posed.kind == "cloth":
-        answers.append(f"It is {answer}.")
+        answers += [f"It is {answer}.", f"The table is {answer}."]
     elif answer in _OR_SHORTER:
         answers += _OR_SHORTER[answer]
+        answers += ["Nothing is potted.", "No ball is pocketed."] if posed.kind == "potted_ball" else []
     return list(dict.fromkeys(answers))
 
 

@@ -20,10 +20,12 @@ _CUE = "ball:cue"
 _AT_A_MOMENT = 1 / 3  # Questions for a ball in view that ask for the start or the end.
 _QUIET = 0.12  # Clips without a drop that are asked about one.
 _SPARED_POCKET = 0.1  # Questions for a pocket that are about a ball which falls into none.
-_ANY_BALL = 0.1  # Questions whether a ball is potted, where one is, that name no ball.
+_ANY_BALL = 0.07  # Questions whether a ball is potted, where one is, that name no ball.
 _POTTED = 0.6  # Of the others, those that name a potted one; with the quiet clips, half of all answers are yes.
 _NO_TOUCH = 0.06  # Clips that are asked for the cushion of a ball which touches none.
 _CUE_TOO = 0.2  # Of these, where no other ball is free, those that ask about the cue ball.
+_SPARED_CUE = 0.1  # Clips in which the cue ball is among the balls that may be asked about and are not potted.
+_ABSENT_CUE = 0.2  # Clips without the cue ball that are asked where it is.
 _CLOTH = 0.3  # Clips that are asked for the colour of the cloth.
 _STILL = 0.1  # Radii that a ball at rest may move in the picture.
 
@@ -44,27 +46,30 @@ def count(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | No
 
 
 def balls(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    """Asks which balls are in view at any time; the answer names the cue ball first, the others by number."""
-    if any(0 < track.visible.max() < SEEN for track in footage.balls.values()):
+    """Asks which balls are in view, over the whole clip ('any') where the frames do not all show the same ones.
+
+    The answer names the cue ball first, the others by number.
+    """
+    visible = np.array([track.visible for track in footage.balls.values()])  # [balls, frames]
+    most, least = visible.max(1), visible.min(1)
+    if ((most > 0) & (most < SEEN)).any() or not (most > 0).any():
         return None
-    seen = [ball for ball in ("ball:cue", *map(ball_object, name.pool)) if ball in footage.balls_seen()]
-    if not seen:
-        return None
+    seen = [ball for ball in (_CUE, *map(ball_object, name.pool)) if ball in footage.balls_seen()]
     *others, last = map(name, seen)
     words = f"{', '.join(others)} and {last}" if others else last
-    return Posed(BALLS, words)
+    return Posed(BALLS, words, {}, "any" if ((most > 0) & (least < SEEN)).any() else "")
 
 
 def in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    """Asks if a ball is in view at any time, at the start or at the end."""
+    """Asks if a ball is in view at any time, or if an object ball is at the start or at the end."""
     if rng.random() >= _AT_A_MOMENT:
         return pairs.in_view(footage, name, rng)
     when, frame = ("end", footage.last) if rng.integers(2) else ("start", 0)
     glimpsed = {ball for ball, track in footage.balls.items() if track.visible[frame] > 0}
-    known = {"ball:cue", *footage.balls, *map(ball_object, name.pool)}
-    once_seen = [ball for ball in footage.balls_seen() if ball not in glimpsed]
+    known = {*footage.balls, *map(ball_object, name.pool)} - {_CUE}
+    once_seen = [ball for ball in footage.balls_seen() if ball in known - glimpsed]
     absent = once_seen if once_seen and rng.integers(2) else sorted(known - glimpsed)
-    seen = footage.balls_seen(frame)
+    seen = [ball for ball in footage.balls_seen(frame) if ball != _CUE]
     if not seen or not absent:
         return None
     yes = bool(rng.integers(2))
@@ -73,7 +78,7 @@ def in_view(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | 
 
 def potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     """Asks if a ball is potted, or if any is; in some clips nothing is."""
-    gone, stay = _potted_and_spared(footage)
+    gone, stay = _potted_and_spared(footage, rng)
     if _drops(footage):
         if _all_drops_shown(footage) and rng.random() < _ANY_BALL:
             return Posed("potted", True, {}, "any")
@@ -98,7 +103,7 @@ def potted_ball(footage: Footage, name: Namer, rng: np.random.Generator) -> Pose
 
 def pocket(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
     """Asks into which pocket a ball falls, sometimes of one that falls into none."""
-    stay = _potted_and_spared(footage)[1]
+    stay = _potted_and_spared(footage, rng)[1]
     share = _SPARED_POCKET if _drops(footage) else _SPARED_POCKET * _QUIET
     if stay and footage.has_place("pocket") and rng.random() < share:
         return Posed("pocket", NOT_POTTED, {"a": pick(stay, rng)})
@@ -116,14 +121,16 @@ def cushion(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | 
 
 
 def where(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | None:
-    """Asks where a ball is; of half of those that have come to rest in view, where they end up."""
+    """Asks where a ball is, the missing cue ball too; of half of those that have come to rest, where they end up."""
+    when, frame = ("end", footage.last) if rng.integers(2) else ("start", 0)
+    if (_CUE not in footage.balls or not footage.balls[_CUE].visible[frame] > 0) and rng.random() < _ABSENT_CUE:
+        return Posed("where", NOT_IN_VIEW, {"a": _CUE}, when)
     posed = places.where(footage, name, rng)
     if posed is None or posed.variant != "end" or posed.answer == NOT_IN_VIEW:
         return posed
     track = footage.balls[posed.slots["a"]]
-    rests = (
-        footage.last > 0 and np.hypot(*(axis[-1] - axis[-2] for axis in (track.x, track.y))) < _STILL * track.radius[-1]
-    )
+    last_step = np.hypot(*(axis[-1] - axis[-2] for axis in (track.x, track.y))) if footage.last else 0.0
+    rests = last_step < _STILL * track.radius[-1]
     return posed._replace(variant="to") if rests and _rolls(track) and rng.integers(2) else posed
 
 
@@ -148,10 +155,10 @@ def cloth(footage: Footage, name: Namer, rng: np.random.Generator) -> Posed | No
     return Posed("cloth", footage.cloth)
 
 
-def _potted_and_spared(footage: Footage) -> tuple[list[str], list[str]]:
-    """As `questions.potted_and_spared`, the cue ball not among the spared: it is seldom potted, and would be a hint."""
+def _potted_and_spared(footage: Footage, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """As `questions.potted_and_spared`, the cue ball seldom among the spared: as it is seldom potted, it is a hint."""
     gone, stay = questions.potted_and_spared(footage)
-    return gone, [ball for ball in stay if ball != _CUE]
+    return gone, stay if rng.random() < _SPARED_CUE else [ball for ball in stay if ball != _CUE]
 
 
 def _watched(footage: Footage) -> list[str]:

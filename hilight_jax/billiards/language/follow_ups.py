@@ -27,7 +27,7 @@ TEMPLATES = {
     ),
     "follow_up:place": (
         "(and |)where is it [end]?",
-        "(and |)where does it end up?",
+        "(and |)where do you see it [end]?",
         "(and |)in which part of the picture is it [end]?",
         "[end], where is it?",
         "where in the (picture|frame) is it [end]?",

@@ -19,7 +19,7 @@ from hilight_jax.billiards.language.posed import Posed
 _CUE = "ball:cue"
 _STILL = 0.002  # Metres that a ball at rest may move between two frames.
 _UNCHANGED_SHARE = 0.3  # Share of the changed shots that hit the same ball first which get the question.
-_NEAR = 3.5  # Radii from a pocket within which a ball may be asked about that will not be potted.
+_NEAR = 4.2  # Radii from a pocket within which a ball may be asked about that will not be potted.
 _SPARED_SHARE = 0.1  # Share of the clips with a ball to be potted that are asked about another one.
 _NOTHING_SHARE = 0.3  # Share of those in which the cue ball hits none.
 
@@ -47,10 +47,10 @@ def next_potted(footage: Footage, name: Namer, rng: np.random.Generator) -> Pose
     if footage.outlook.next is None or not seen or min(distances.values()) == np.inf:
         return None
     gone = sorted(_potted(footage.outlook.next) & set(seen))
-    stay = sorted((ball for ball in seen if ball not in gone), key=distances.__getitem__)
+    stay = sorted((ball for ball in seen if ball not in gone and ball != _CUE), key=distances.__getitem__)
     if gone and (not stay or rng.random() >= _SPARED_SHARE):
         return Posed("next_potted", True, {"a": pick(gone, rng)})
-    if not gone and (distances[stay[0]] > _NEAR or all(_lies_still(footage, ball) for ball in seen)):
+    if not gone and (not stay or distances[stay[0]] > _NEAR or all(_lies_still(footage, ball) for ball in seen)):
         return None
     return Posed("next_potted", False, {"a": stay[0]})
 

@@ -22,8 +22,13 @@ _WHOLE = "(over the whole clip|in the whole clip|altogether|at one time or anoth
 COUNT_ANY = (
     f"how many balls (are in view|are visible|can you see|do you see|can be seen|appear) {_WHOLE}?",
     f"{_WHOLE}, how many balls (are in view|can you see|do you see|can be seen)?",
-    f"how many different balls (are in view|can be seen|appear)(| {_WHOLE})?",
+    f"how many different balls (are in view|can be seen|appear) {_WHOLE}?",
     f"count (all balls|the balls) (that you see|in view) {_WHOLE}.",
+)
+BALLS_ANY = (
+    f"which balls (are in view|are visible|can be seen|can you see|do you see|appear) {_WHOLE}?",
+    f"{_WHOLE}, which balls (are in view|can you see|do you see|can be seen)?",
+    f"(name|list|tell me) all balls that (appear|you see|are in view) {_WHOLE}.",
 )
 BALLS = (
     "which balls (are in view|are visible|are in the picture|are there)?",
@@ -129,7 +134,7 @@ LEFT_OR_RIGHT = (
     "on (which|what) side of {b} (is|lies) {a} [end], left or right?",
     "left or right: where is {a} (compared to|as seen from|relative to) {b} [end]?",
     "{a:short} left or right of {b:short} [end]?",
-    "does {a} (end up|lie) left or right of {b} [end]?",
+    "does {a} lie (left or right|to the left or to the right) of {b} [end]?",
 )
 LEFT_OF = (
     "is {a} (left|to the left|on the left) of {b} [end]?",
@@ -143,7 +148,7 @@ LEFT_OF = (
 NEAREST = (
     "(which|what) ball is (nearest|closest|next) to {k} [end]?",
     "[end], which (ball|one) (is|lies) (nearest|closest) to {k}?",
-    "which ball (ends up|lies|is left) (nearest|closest) to {k} [end]?",
+    "which ball (lies|do you see) (nearest|closest) to {k} [end]?",
     "(name|tell me|say) the ball (nearest|closest) to {k} [end].",
     "(nearest|closest) ball to {k} [end]?",
 )
@@ -222,6 +227,7 @@ SEEN = {
     "count:any": COUNT_ANY,
     "count:end": tuple(template.replace("[start]", "[end]") for template in COUNT),
     "balls": BALLS,
+    "balls:any": BALLS_ANY,
     "first_hit": FIRST_HIT,
     "hit": HIT,
     "collide": COLLIDE,
