@@ -13,8 +13,8 @@ from hilight_jax.formats.exporting.verification import verify
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHOT = packed.SHIPPED / "shot.mp4"
-# Of shot.mp4, the validation clip 1076 of demo-v2: right answers to all questions about one clip in README, docs, cards,
-# Makefile and page.
+# Of shot.mp4, the validation clip 1076 of demo-v2: right answers to all questions about one clip in README, docs,
+# cards, Makefile and page.
 TRUE = {
     "Which ball is hit first?": ("The red ball.", "Red."),
     "Is the red ball in view?": ("Yes.",),
