@@ -196,7 +196,7 @@ def answers_right(right: jax.Array, labelled: jax.Array) -> Mean:
 
 
 def tower_settings(config: ChatTrainConfig) -> str:
-    """What the features of a clip depend on beside the towers' parameters."""
+    """The settings that the features of a clip depend on, beside the towers' parameters."""
     model = config.model
     towers = {name: to_dict(getattr(model, name)) for name in ("vision", "frames", "text", "local")}
     sharpness = None if model.word_tracks is None else model.word_tracks.sharpness
