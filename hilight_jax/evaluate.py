@@ -26,6 +26,7 @@ from typing import Any, cast
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
+from hilight_jax.data.sources import same_file
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.formats.exporting.packed import find_run
@@ -257,7 +258,7 @@ def result_name(specification: str, data: Any) -> str:
     own = [source for source in (data.validation, data.unseen) if source]
     name, world = source_name(specification), dataset_name(specification)
     own_worlds = {dataset_name(source) for source in own}
-    if not own or (world and world in own_worlds) or _place(specification) in map(_place, own):
+    if not own or (world and world in own_worlds) or any(same_file(specification, source) for source in own):
         return name
     if (world and any(own_worlds)) or name in map(source_name, own):
         return f"{world or _place(specification).resolve().parent.name}-{name}"
