@@ -145,9 +145,9 @@ def mini() -> ConfigDict:
     """The demo with a layer more, for longer."""
     config = demo()
     config.sources.encoder = "runs/encoder-mini"
-    config.steps, config.eval_every, config.keep.every, config.cache_gb = 6000, 3000, 500, 16.0
+    config.steps, config.eval_every, config.keep.every, config.cache_gb = 14000, 7000, 500, 16.0
     config.model.gemma.depth = 4
-    config.data.update(common.demo_world("questions", f"{QUESTIONS},turns=5,balanced=2", QUESTIONS))
+    config.data.update(common.demo_world("questions", f"{QUESTIONS},turns=5,apart=0.8,balanced=1", QUESTIONS))
     return config
 
 
@@ -198,7 +198,7 @@ def demo() -> ConfigDict:
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {
-                **common.demo_world("questions", f"{QUESTIONS},turns=5", f"{QUESTIONS},first=256"),
+                **common.demo_world("questions", f"{QUESTIONS},turns=5,apart=0.8", f"{QUESTIONS},first=256"),
                 "num_frames": 6,
                 "image_size": 64,
                 "key_frames": {"count": 4},
@@ -206,7 +206,7 @@ def demo() -> ConfigDict:
                 "num_video_tokens": 4 + len(common.THINGS),
                 "max_videos": 2,
                 "max_length": 1024,
-                "buckets": (144, 176, 288, 1024),
+                "buckets": (144, 168, 192, 240, 1024),
             },
         }
     )

@@ -53,6 +53,26 @@ def next_token_count(labels: Int[Array, "B L"]) -> Float[Array, ""]:
     return jnp.sum(labels[:, 1:] != IGNORE_ID, dtype=jnp.float32)
 
 
+def learned_rows(
+    tokens: Float[Array, "B L D"], labels: Int[Array, "B L"], rows: Int[Array, "B R"]
+) -> tuple[Float[Array, "B more D"], Int[Array, "B more"]]:
+    """Short sequences, R + 1 rows, with the same loss: of the rows whose next label is learned and of no others.
+
+    Questions and clips are most of a conversation, and their rows need no logits.
+
+    Args:
+      tokens: The language model's rows after the final norm.
+      labels: As ``next_token`` takes them.
+      rows: Numbers of the rows that come before the learned labels, each once; L - 1, the last row, fills them up.
+    """
+    picked = jnp.take_along_axis(tokens, rows[..., None], axis=1)
+    targets = jnp.take_along_axis(_targets(labels), rows, axis=1)
+    return (
+        jnp.pad(picked, ((0, 0), (0, 1), (0, 0))),
+        jnp.pad(targets, ((0, 0), (1, 0)), constant_values=IGNORE_ID),
+    )
+
+
 class Chunk(NamedTuple):
     """The logits of some positions, of all the vocabulary or of a device's share of it, and their targets.
 

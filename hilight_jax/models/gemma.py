@@ -281,6 +281,7 @@ class Gemma(nn.Module):
         positions: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
         cache: Cache | None = None,
+        branch: Int[Array, "B L"] | None = None,
         *,
         keep_outputs: bool = False,
         keep_attention: bool = False,
@@ -297,6 +298,7 @@ class Gemma(nn.Module):
           positions: Rotary position of each token; for left padding ``cumsum(mask) - 1``.
           mask: True for real tokens.
           cache: Keys and values of the tokens before; the new ones are written to slots ``length ..``.
+          branch: Of each token, without a cache: one of branch k > 0 sees those of branch k and of 0 alone.
           keep_outputs: Also return the residual stream after every layer.
           keep_attention: Also return the attention weights.
           deterministic: No dropout in LoRA's deltas; otherwise the random stream ``dropout`` is needed.
@@ -324,6 +326,8 @@ class Gemma(nn.Module):
             slot, entries = cache.length, (cache.k, cache.v)
             key_mask = jax.lax.dynamic_update_slice_in_dim(cache.mask, mask, slot, axis=1)
         visible = causal_visibility(key_mask, slot, length)
+        if branch is not None:
+            visible &= (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
         block = functools.partial(
             self._scanned() if self.stacked else Block,
             num_heads=config.num_heads,

@@ -96,6 +96,7 @@ class HiLight(nn.Module):
         words: WordInputs | None = None,
         deterministic: bool = True,
         positions: Int[Array, "B L"] | None = None,
+        branch: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
         """Runs conversations about clips whose tower features are known: the training path.
 
@@ -108,6 +109,7 @@ class HiLight(nn.Module):
           words: Tracks of the things and of the words of the text; None without word tracks.
           deterministic: No dropout on LoRA's inputs.
           positions: None counts real rows from 0, wherever the padding is.
+          branch: Of each row, where a sample is several conversations about its clips, see ``Gemma``.
 
         Returns:
           The language model's rows after its final norm, for ``logits``.
@@ -124,7 +126,7 @@ class HiLight(nn.Module):
         embeds = self.embed(ids, rows.reshape(batch, -1, rows.shape[-1]), carried)
         if positions is None:
             positions = count_positions(mask)
-        return self.language(embeds, positions, mask, deterministic=deterministic)["tokens"]
+        return self.language(embeds, positions, mask, None, branch, deterministic=deterministic)["tokens"]
 
     def encode_video(
         self, video: Float[Array, "B F Y X C"], key_frames: Int[Array, "B keys"]
@@ -234,10 +236,11 @@ class HiLight(nn.Module):
         positions: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
         cache: Cache | None = None,
+        branch: Int[Array, "B L"] | None = None,
         **options: bool,
     ) -> dict[str, Any]:
         """The language model on merged embeddings, see ``Gemma``."""
-        return self.gemma(inputs_embeds, positions, mask, cache, **options)
+        return self.gemma(inputs_embeds, positions, mask, cache, branch, **options)
 
     def logits(self, tokens: Float[Array, "B L D"]) -> Float[Array, "B L v"]:
         """Predictions of rows after the final norm."""
@@ -250,9 +253,12 @@ class HiLight(nn.Module):
         clip_tokens: Float[Array, "B U S D"],
         frame_features: Float[Array, "B U F E"],
         words: WordInputs | None = None,
+        positions: Int[Array, "B L"] | None = None,
+        branch: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L v"]:
         """From tower features to logits; ``init`` by this method makes every part but the towers."""
-        logits = self.logits(self(ids, mask, clip_tokens, frame_features, words))
+        inputs = ids, mask, clip_tokens, frame_features, words
+        logits = self.logits(self(*inputs, positions=positions, branch=branch))
         if self.is_initializing() and self.config.lora is not None:
             self._init_lora(self.config.lora)
         return logits

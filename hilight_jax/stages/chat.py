@@ -20,7 +20,13 @@ from hilight_jax.core.mesh import batch_shards, replicated, under_mesh
 from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.conversations.loader import ConversationLoader
 from hilight_jax.data.conversations.sources import open_conversations
-from hilight_jax.losses.next_token import likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
+from hilight_jax.losses.next_token import (
+    learned_rows,
+    likeliest_in_chunks,
+    next_token,
+    next_token_count,
+    next_token_in_chunks,
+)
 from hilight_jax.models.hilight import HiLight, param_shapes, parts, variables
 from hilight_jax.models.hilight_config import PARTITION_RULES, TOWER_PARTS
 from hilight_jax.models.word_tracks import WordInputs
@@ -31,6 +37,7 @@ from hilight_jax.stages.frozen_towers import FEATURES, TowerCache, Towers, featu
 from hilight_jax.stages.stage import Stage
 from hilight_jax.training.steps import Objective
 
+TEXTS = ("ids", "mask", "positions", "branch")  # What the model reads of a conversation's text.
 Batch = Mapping[str, np.ndarray]
 
 
@@ -60,7 +67,7 @@ class ChatObjective(Objective):
         if "lora" in collections:
             dropout = {"rngs": {"dropout": jax.random.fold_in(jax.random.key(self.config.seed), batch["row"][0])}}
         tokens = self.model.apply(collections, **self._inputs(batch), deterministic=not dropout, **dropout)
-        return {"next_token": self._next_token(collections, tokens, batch["labels"])}
+        return {"next_token": self._next_token(collections, *learned_rows(tokens, batch["labels"], batch["learned"]))}
 
     def validation_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         """The loss without dropout, and the answers whose every token is the likeliest one after the true ones."""
@@ -88,7 +95,9 @@ class ChatObjective(Objective):
             name: np.zeros((batch_size, data.max_videos, *x.shape), x.dtype) for name, x in self._features.items()
         }
         row = np.zeros(batch_size, np.uint32)
-        batch = {"ids": ids, "mask": ids == 0, "labels": ids, "row": row, **features}
+        learned = np.tile(np.arange(ids.shape[1], dtype=np.int32), (batch_size, 1))
+        texts = {"ids": ids, "mask": ids == 0, "labels": ids, "positions": learned, "branch": ids, "learned": learned}
+        batch = {**texts, "row": row, **features}
         if self.config.model.word_tracks is not None:
             names = np.zeros((batch_size, len(data.things or ()), 1), np.int32)
             batch |= {"word_rows": ids, "thing_ids": names}
@@ -96,7 +105,7 @@ class ChatObjective(Objective):
 
     def _inputs(self, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
         """The model's arguments out of a batch."""
-        inputs: dict[str, Any] = {name: batch[name] for name in ("ids", "mask", *FEATURES)}
+        inputs: dict[str, Any] = {name: batch[name] for name in (*TEXTS, *FEATURES)}
         if self.config.model.word_tracks is not None:
             inputs["words"] = WordInputs(**{name: batch[name] for name in WordInputs._fields})
         return inputs
@@ -167,9 +176,9 @@ class ChatStage(Stage):
         size = -(-self.config.eval_batch_size // batch_shards(self.mesh)) * batch_shards(self.mesh)
         rows = HostRows(self.mesh, size)
         with self.pipeline(self.validation).eval_batches(size, rows.numbers) as batches:
-            names = ("ids", "mask", "labels", *(("word_rows", "thing_ids") if self.data.things is not None else ()))
+            of_words = ("word_rows", "thing_ids") if self.data.things is not None else ()
             for batch in batches:
-                arrays = {name: batch[name] for name in names} | self._towers.features(batch)
+                arrays = {name: batch[name] for name in (*TEXTS, "labels", *of_words)} | self._towers.features(batch)
                 placed = {name: rows.place(x) for name, x in arrays.items()}
                 for name, mean in self._judge(params, placed).items():
                     total[name] = total[name] + mean if name in total else mean

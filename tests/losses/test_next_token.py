@@ -10,7 +10,14 @@ from jax.sharding import NamedSharding
 
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import MeshConfig, batch_sharding, make_mesh, replicated, under_mesh
-from hilight_jax.losses.next_token import TABLE, likeliest_in_chunks, next_token, next_token_count, next_token_in_chunks
+from hilight_jax.losses.next_token import (
+    TABLE,
+    learned_rows,
+    likeliest_in_chunks,
+    next_token,
+    next_token_count,
+    next_token_in_chunks,
+)
 from tests.losses.clips import assert_close_to_absmax
 
 # Rows are the logarithms of probabilities already, so a loss is minus the logarithm of one of them.
@@ -89,6 +96,27 @@ def test_chunks_of_any_length_give_the_loss_and_gradients_of_all_logits_at_once(
         expected = jax.value_and_grad(plain, (0, 1))(*inputs)
         found = jax.jit(jax.value_and_grad(chunked(chunk, dtype), (0, 1)))(*inputs)
         assert_close_to_absmax(found, expected, relative)
+
+
+def test_the_rows_before_learned_labels_alone_have_the_same_loss_and_gradients():
+    with jax.enable_x64(True):
+        tokens, table, labels = example("float64")
+        rows = np.full((8, LENGTH), LENGTH - 1)
+        for row, learned in enumerate(np.asarray(labels)[:, 1:] != -100):
+            rows[row, : learned.sum()] = np.flatnonzero(learned)
+
+        def of_some(tokens, table, labels):
+            tokens, labels = learned_rows(tokens, labels, jnp.asarray(rows))
+            return plain(tokens, table, labels)
+
+        expected, found = (jax.value_and_grad(f, (0, 1))(tokens, table, labels) for f in (plain, of_some))
+        assert_close_to_absmax(found, expected, 1e-12)
+
+
+def test_rows_before_learned_labels_by_hand():
+    tokens, labels = jnp.arange(4.0).reshape(1, 4, 1), jnp.array([[7, 8, -100, 9]])
+    found, targets = learned_rows(tokens, labels, jnp.array([[0, 2, 3]]))
+    assert found[..., 0].tolist() == [[0, 2, 3, 0]] and targets.tolist() == [[-100, 8, 9, -100]]
 
 
 def test_chunks_written_out_are_the_same_chunks():

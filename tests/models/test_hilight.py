@@ -56,6 +56,27 @@ def test_a_mixed_batch_gives_what_each_sample_gives_alone(logits, left):
         np.testing.assert_allclose(together[row][mask[row]], alone[0], atol=1e-5)
 
 
+def test_each_branch_gives_what_it_gives_alone(variables):
+    clips, frames = tiny.features(1)
+    trunk, branches = [2, *V], ([5, 6, 7], [8, 9], [6, 5])
+    joined = [*trunk, *(token for branch in branches for token in branch)]
+    ids, mask = batch(joined, length=16)
+    positions, numbers = np.zeros((1, 16), np.int32), np.zeros((1, 16), np.int32)
+    ends = np.cumsum([len(trunk), *map(len, branches)])
+    positions[0, : ends[0]] = range(ends[0])
+    for k, (start, end) in enumerate(zip(ends, ends[1:], strict=False), 1):
+        positions[0, start:end], numbers[0, start:end] = range(ends[0], ends[0] + end - start), k
+
+    def run(*inputs, **branches):
+        return MODEL.apply(variables, *inputs, clips, frames, method="language_model_parts", **branches)
+
+    together = run(ids, mask, positions=positions, branch=numbers)
+    for branch, start, end in zip(branches, ends, ends[1:], strict=False):
+        alone = run(*batch([*trunk, *branch], length=len(trunk) + len(branch)))
+        np.testing.assert_allclose(together[0, start:end], alone[0, len(trunk) :], atol=1e-5)
+        np.testing.assert_allclose(together[0, : ends[0]], alone[0, : ends[0]], atol=1e-5)
+
+
 def test_clips_that_a_sample_does_not_use_change_nothing(logits):
     (clips, frames), (other_clips, other_frames) = tiny.features(3), tiny.features(3, seed=1)
     ids, mask = batch(ONE, TEXT, TWO)

@@ -40,7 +40,8 @@ class ClipQuestions:
     With a random generator, a conversation has ``turns`` of its clip's questions, or all that there are, in random
     order: one long conversation trains the model on every shorter one that it begins with. A question is drawn with the
     weight ``share ** -balanced``, where the share is that of the clips that have a question of its kind: 0 weighs all
-    alike, 2 asks rare kinds nearly whenever a clip has them. The share
+    alike, 2 asks rare kinds nearly whenever a clip has them. In the share ``apart`` of the conversations questions do
+    not see each other's answers: each, with what refers to it, is a branch of its own (branches.py). The share
     ``two_clips`` of them ends with a question about two clips, half of these with both clips at once and no other
     question, half with the second clip shown in mid-conversation. The evaluated form has all questions of the
     clip and, unless ``two_clips`` is 0, one about it and another clip.
@@ -55,6 +56,7 @@ class ClipQuestions:
         two_clips: str = "0",
         no_clip: str = "0",
         balanced: str = "0",
+        apart: str = "0",
         first: str = "",
     ):
         """Opens the split ``DIRECTORY/SPLIT``; the other arguments are options of its specification.
@@ -67,6 +69,7 @@ class ClipQuestions:
         self._turns = int(_number(turns, int, "turns", 1, 1000))
         self._two_clips = _number(two_clips, float, "two_clips", 0, 1)
         self._balanced = _number(balanced, float, "balanced", 0, 3)
+        self._apart = _number(apart, float, "apart", 0, 1)
         self._num_talks = round(_number(no_clip, float, "no_clip", 0, 10) * len(self._clips))
         labels = _labels(self._clips[0]) if len(self._clips) else {}
         if self._two_clips and labels and not labels.get("clauses"):
@@ -89,16 +92,19 @@ class ClipQuestions:
             return self._talk(index - len(self._clips), rng)
         record = self._clips[index]
         groups = [list(_asked(question)) for question in _labels(record).get("questions", ())]
+        apart = False
         if rng is None:
             compares, at_once = self._two_clips > 0, False
             rng = np.random.default_rng(index)
             asked = [question for group in groups for question in group]
         else:
             compares, at_once = rng.random() < self._two_clips, rng.random() < 0.5
-            asked = [question for i in self._drawn(groups, rng) for question in groups[i]][: self._turns]
+            drawn = self._drawn(groups, rng)
+            asked = [question for i in drawn for question in groups[i]][: self._turns]
+            apart = rng.random() < self._apart
         other, comparison = self._comparison(index, record, rng) if compares else (None, None)
         if other is None:
-            return _conversation(record.id, [record], asked)
+            return _conversation(record.id, [record], asked, apart)
         if at_once:
             return _conversation(record.id, [record, other], [comparison])
         return _conversation(record.id, [record, other], [*asked, comparison])
@@ -174,18 +180,24 @@ def _asked(stored: Mapping[str, Any]) -> Iterator[_Asked]:
         yield from _asked(stored["follow_up"])
 
 
-def _conversation(name: str, records: Sequence[Record], asked: Sequence[_Asked]) -> Conversation:
-    """Writes the turns; the first shows the first clip, the last a second one."""
-    turns = []
+def _conversation(name: str, records: Sequence[Record], asked: Sequence[_Asked], apart: bool = False) -> Conversation:
+    """Writes the turns; the first shows the first clip, the last a second one.
+
+    ``apart`` makes each question, with what refers to it, a branch of its own.
+    """
+    turns, branches = [], []
     for number, question in enumerate(asked, 1):
-        num_marks = (number == 1 and len(records) > 0) + (number == len(asked) and len(records) == 2)
+        starts = number == 1 or (apart and question.type != FOLLOW_UP)
+        if starts and apart:
+            branches.append(len(turns))
+        num_marks = (starts and len(records) > 0) + (number == len(asked) and len(records) == 2)
         turns += [
             Turn("user", f"{VIDEO_MARK}\n" * num_marks + question.question),
             Turn("model", question.answer),
         ]
     types, notes = (tuple(getattr(question, name) for question in asked) for name in ("type", "note"))
     videos, labels = (tuple(x) for x in ((record.video for record in records), map(_labels, records)))
-    return Conversation(name, videos, tuple(turns), types, notes=notes, labels=labels)
+    return Conversation(name, videos, tuple(turns), types, notes=notes, labels=labels, branches=tuple(branches))
 
 
 def _labels(record: Record) -> Mapping[str, Any]:

@@ -66,6 +66,8 @@ class Conversation(NamedTuple):
         and ``checks.check_conversation`` refuses it.
       notes: On every question, one per model turn; empty where nothing is known.
       labels: Labels of every clip, see ``Record``; empty where nothing is known.
+      branches: First turns of conversations about the same clips that know nothing of each other (branches.py), each of
+        which shows all clips at its beginning; empty where it is one conversation.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Conversation(NamedTuple):
     fault: str = ""
     notes: tuple[Note, ...] = ()
     labels: tuple[Mapping[str, Any], ...] = ()
+    branches: tuple[int, ...] = ()
 
 
 class ConversationError(DataError):

@@ -10,6 +10,7 @@ A conversation that cannot be used, because of its text or of one of its clips, 
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from hilight_jax.core.errors import DataError
 from hilight_jax.core.shapes import IGNORE_ID
 from hilight_jax.data.bad_clips import NUM_STAND_INS, read_quarantine, with_stand_ins
 from hilight_jax.data.config import ConversationDataConfig
+from hilight_jax.data.conversations.branches import branches_of, join
 from hilight_jax.data.conversations.checks import check_conversation
 from hilight_jax.data.conversations.conversation import Conversation, ConversationError, load_clip
 from hilight_jax.data.conversations.gemma_tokenizer import BOS_ID, GemmaTokenizer
@@ -34,7 +36,7 @@ from hilight_jax.data.conversations.words import (
 )
 from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.data.pickled_clips import PickleError
-from hilight_jax.data.pipelines import ALL_ROWS, Batch, Rows, empty_rows
+from hilight_jax.data.pipelines import ALL_ROWS, Batch, Places, Rows, empty_rows
 from hilight_jax.data.video import VideoError
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class Tokens(NamedTuple):
     index: int
     conversation: Conversation
     fitted: Fitted
-    words: Words | None = None
+    words: Words
 
     @property
     def length(self) -> int:
@@ -54,9 +56,14 @@ class Tokens(NamedTuple):
         return len(self.fitted.ids)
 
     @property
+    def learned(self) -> np.ndarray:
+        """Returns the numbers of the tokens whose next one is learned."""
+        return np.flatnonzero(self.fitted.labels[1:] != IGNORE_ID)
+
+    @property
     def num_phrases(self) -> int:
         """Returns the number of different phrases that name something."""
-        return 0 if self.words is None else len(self.words.phrases)
+        return len(self.words.phrases)
 
     @property
     def num_clips(self) -> int:
@@ -64,14 +71,42 @@ class Tokens(NamedTuple):
         return max(1, len(self.conversation.videos))
 
 
+class ReadAhead:
+    """The tokens of conversations whose lengths were asked for, until they are taken, each once; the oldest go first.
+
+    Threads may share it. In another process it starts empty.
+    """
+
+    def __init__(self, most: int = 4096):
+        """Keeps those of at most so many conversations."""
+        self._most, self._kept, self._lock = most, dict[tuple[int, int], Tokens](), threading.Lock()
+
+    def put(self, epoch: int, tokens: Tokens) -> None:
+        """Keeps the tokens of a conversation as it is in an epoch."""
+        with self._lock:
+            self._kept[epoch, tokens.index] = tokens
+            while len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]
+
+    def take(self, epoch: int, index: int) -> Tokens | None:
+        """The tokens of conversation ``index``, if they are there."""
+        with self._lock:
+            return self._kept.pop((epoch, index), None)
+
+    def __reduce__(self) -> tuple:
+        """Leaves out the lock, which cannot be sent, and what is kept."""
+        return ReadAhead, (self._most,)
+
+
 class ConversationLoader:
     """Makes batches from the numbers of conversations; can be sent to worker processes.
 
     A batch is a dict of arrays with B rows: ``video`` uint8 [B, U, F, Y, X, C], black where there is no clip, with U
     that of the conversation of the global batch with the most clips; ``video_mask`` bool [B, U]; ``key_frames`` int32
-    [B, U, Fk]; ``ids`` int32, V rows ``VIDEO_ID`` for each clip and padded with 0 at the right, ``mask`` bool and
-    ``labels`` int32, all [B, L]; ``index`` int64, ``valid``, ``replaced`` and ``truncated`` (the last tokens were cut)
-    bool, all [B]. Rows that are not valid hold ``<bos>`` alone.
+    [B, U, Fk]; ``ids`` int32, V rows ``VIDEO_ID`` for each clip and padded with 0 at the right, ``mask`` bool,
+    ``labels``, ``positions`` and ``branch`` int32, all [B, L], the last two as in ``prompts.Fitted``; ``learned`` int32
+    [B, R], the numbers of the tokens whose next one is learned, filled up with L - 1; ``index`` int64, ``valid``,
+    ``replaced`` and ``truncated`` (the last tokens were cut) bool, all [B]. Rows that are not valid hold ``<bos>``.
 
     For a model with word tracks also ``thing_ids`` int32 [B, O, ids], the ids of the things' names; ``word_rows`` int32
     [B, L], the number (from 1) of the phrase that a token is part of; ``phrase_ids`` int32 and ``phrase_content`` bool
@@ -84,9 +119,10 @@ class ConversationLoader:
         self._tokenizer = GemmaTokenizer(config.tokenizer)
         self._quarantine = read_quarantine(config.quarantine, source.name) if config.quarantine else frozenset()
         self._reasons: dict[int, str] = {}
+        self._ahead = ReadAhead()
         self._find_words = None if config.things is None else WordFinder(self._tokenizer, config.things)
 
-    def train_batch(self, places: tuple[np.ndarray, np.ndarray], rows: Rows = ALL_ROWS) -> Batch:
+    def train_batch(self, places: Places, rows: Rows = ALL_ROWS) -> Batch:
         """Makes ``rows`` of a batch from the places of all its rows in the endless order and their numbers."""
         choices = self._all_choices(places)
         first = [self._first(choice) for choice in choices]
@@ -98,9 +134,13 @@ class ConversationLoader:
             self._fill_first_possible(batch, row, itertools.chain([chosen], others, neighbours))
         return batch
 
-    def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def lengths(self, places: Places) -> np.ndarray:
         """Returns the numbers of tokens of the conversations at these places, those of their clips counted."""
-        return np.array([self._first(choice)[1].length for choice in self._all_choices(places)])
+        epochs = self._epochs(places)
+        texts = [self._first(choice)[1] for choice in self._all_choices(places)]
+        for epoch, tokens in zip(epochs, texts, strict=True):
+            self._ahead.put(epoch, tokens)
+        return np.array([tokens.length for tokens in texts])
 
     def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
         """Makes ``rows`` of an evaluation batch, every conversation in its fixed form.
@@ -129,6 +169,9 @@ class ConversationLoader:
             "ids": np.zeros((size, length), np.int32),
             "mask": np.zeros((size, length), bool),
             "labels": np.full((size, length), IGNORE_ID, np.int32),
+            "positions": np.tile(np.arange(length, dtype=np.int32), (size, 1)),
+            "branch": np.zeros((size, length), np.int32),
+            "learned": np.full((size, _room(texts, length)), length - 1, np.int32),
             **empty_rows(size),
         }
         batch["ids"][:, 0], batch["mask"][:, 0] = BOS_ID, True
@@ -140,10 +183,12 @@ class ConversationLoader:
             batch["phrase_ids"], batch["phrase_content"] = np.zeros(phrases, np.int32), np.zeros(phrases, bool)
         return batch
 
-    def _all_choices(self, places: tuple[np.ndarray, np.ndarray]) -> list[Iterator[tuple[int, Tokens]]]:
-        positions, indices = places
-        epochs = (positions // len(self._source)).tolist()
-        return [self._choices(index, epoch) for index, epoch in zip(indices.tolist(), epochs, strict=True)]
+    def _all_choices(self, places: Places) -> list[Iterator[tuple[int, Tokens]]]:
+        pairs = zip(places[1].tolist(), self._epochs(places), strict=True)
+        return [self._choices(index, epoch) for index, epoch in pairs]
+
+    def _epochs(self, places: Places) -> list[int]:
+        return (places[0] // len(self._source)).tolist()
 
     def _choices(self, index: int, epoch: int) -> Iterator[tuple[int, Tokens]]:
         """Yields the conversations of usable text that may fill a row, best first, each with the requested number.
@@ -153,7 +198,8 @@ class ConversationLoader:
         """
         asked = None
         for candidate in with_stand_ins(index, self._seed, len(self._source)):
-            tokens = self._tokens(candidate, np.random.default_rng((self._seed, epoch, candidate)))
+            tokens = self._ahead.take(epoch, candidate)
+            tokens = tokens or self._tokens(candidate, np.random.default_rng((self._seed, epoch, candidate)))
             if tokens is None and candidate not in self._reasons:
                 continue  # Quarantined.
             asked = candidate if asked is None else asked
@@ -178,7 +224,8 @@ class ConversationLoader:
     def _fill_first_possible(self, batch: Batch, row: int, choices: Iterator[tuple[int, Tokens]]) -> None:
         for asked, tokens in choices:
             fits = tokens.length <= batch["ids"].shape[1] and tokens.num_clips <= batch["video"].shape[1]
-            fits = fits and (tokens.words is None or tokens.num_phrases <= batch["phrase_ids"].shape[1])
+            fits = fits and len(tokens.learned) <= batch["learned"].shape[1]
+            fits = fits and ("phrase_ids" not in batch or tokens.num_phrases <= batch["phrase_ids"].shape[1])
             if fits and self._fill(batch, row, tokens):
                 batch["index"][row], batch["replaced"][row] = asked, tokens.index != asked
                 batch["valid"][row] = True
@@ -191,13 +238,20 @@ class ConversationLoader:
         conversation = self._source.conversation(index, rng)
         if conversation.id in self._quarantine:
             return None
+        branches = branches_of(conversation)
         try:
-            fitted = tokenize_conversation(conversation, self._tokenizer, config)
+            parts = [tokenize_conversation(branch, self._tokenizer, config) for branch in branches]
         except ConversationError as error:
             self._note(index, conversation, error)
             return None
-        words = None if self._find_words is None else self._find_words(fitted.ids)
-        return Tokens(index, conversation, fitted, words)
+        words = [self._words(part.ids) for part in parts]
+        if len(branches) > 1:
+            return Tokens(index, conversation, *join(parts, words, config.max_length))
+        return Tokens(index, conversation, parts[0], words[0])
+
+    def _words(self, ids: np.ndarray) -> Words:
+        """Returns what ids name, nothing where no word has a track."""
+        return Words(np.zeros(len(ids), np.int32), ()) if self._find_words is None else self._find_words(ids)
 
     def _fill(self, batch: Batch, row: int, tokens: Tokens) -> bool:
         """Fills a row and returns True, or leaves the row unchanged, notes the reason, and returns False."""
@@ -214,8 +268,10 @@ class ConversationLoader:
         length = tokens.length
         batch["ids"][row, :length], batch["labels"][row, :length] = tokens.fitted.ids, tokens.fitted.labels
         batch["mask"][row, :length] = True
+        batch["learned"][row, : len(tokens.learned)] = tokens.learned
         batch["truncated"][row] = bool(tokens.fitted.cut)
-        if tokens.words is not None:
+        batch["positions"][row, :length], batch["branch"][row, :length] = tokens.fitted.positions, tokens.fitted.branch
+        if self._find_words is not None:
             batch["word_rows"][row, :length] = tokens.words.rows
             found = slice(0, tokens.num_phrases)
             batch["phrase_ids"][row, found], batch["phrase_content"][row, found] = encode_phrases(tokens.words.phrases)
@@ -226,6 +282,12 @@ class ConversationLoader:
         if index not in self._reasons:
             _LOG.warning("%s, conversation %s cannot be used: %s", self._source.name, conversation.id, error)
         self._reasons[index] = str(error)
+
+
+def _room(texts: Sequence[Tokens], length: int) -> int:
+    """The room for the learned tokens of conversations: half of ``length``, or all, so that few sizes are compiled."""
+    most = max((len(tokens.learned) for tokens in texts), default=0)
+    return length // 2 if most <= length // 2 else length
 
 
 def tokenize_conversation(

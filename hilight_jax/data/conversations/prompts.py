@@ -47,11 +47,15 @@ class Fitted(NamedTuple):
       ids: int32 [n].
       labels: int32 [n].
       cut: A sentence about the part that was cut off; empty if nothing was.
+      positions: int32 [n], counted from 0; in each branch from the trunk on (branches.py).
+      branch: int32 [n], number of the branch from 1, 0 in the trunk; 0 throughout where there are no branches.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     cut: str
+    positions: np.ndarray
+    branch: np.ndarray
 
 
 def training_example(turns: Sequence[Turn], num_videos: int, tokenizer: GemmaTokenizer) -> Example:
@@ -138,7 +142,7 @@ def fit_context(ids: np.ndarray, labels: np.ndarray, max_length: int) -> Fitted:
       ConversationError: A clip, or everything there is to learn, lies past the end of the context.
     """
     if len(ids) <= max_length:
-        return Fitted(ids, labels, "")
+        return _in_a_row(ids, labels, "")
     too_long = f"its {len(ids)} tokens do not fit into {max_length}"
     num_video_rows = np.count_nonzero(ids == VIDEO_ID)
     if np.any(ids[max_length:] == VIDEO_ID):
@@ -156,7 +160,11 @@ def fit_context(ids: np.ndarray, labels: np.ndarray, max_length: int) -> Fitted:
     what = f"answer {first_cut}" if first_cut == num_answers else f"answers {first_cut} to {num_answers}"
     lost = f", and with them all or part of {what}" if first_cut <= num_answers else ""
     cut = f"{too_long}: the last {len(ids) - max_length} are cut{lost}."
-    return Fitted(ids[:max_length], labels[:max_length], cut)
+    return _in_a_row(ids[:max_length], labels[:max_length], cut)
+
+
+def _in_a_row(ids: np.ndarray, labels: np.ndarray, cut: str) -> Fitted:
+    return Fitted(ids, labels, cut, np.arange(len(ids), dtype=np.int32), np.zeros(len(ids), np.int32))
 
 
 def _place_marks(turns: Sequence[Turn], merge: bool) -> list[Turn]:

@@ -57,6 +57,25 @@ def test_the_evaluated_form_may_end_with_a_second_clip_and_is_always_the_same(sp
     assert [known["id"] for known in conversation.labels] in (["clip0", "clip1"], ["clip0", "clip3"])
 
 
+def test_apart_every_question_is_a_branch_with_what_refers_to_it(tmp_path):
+    def followed(entry):
+        first, *others = entry["questions"]
+        return entry | {"questions": [first | {"follow_up": FOLLOWING}, *others]}
+
+    source = open_conversations(f"{stored(tmp_path / '1.0.0', followed)},turns=9,apart=1")
+    for seed in range(4):
+        conversation = source.conversation(2, np.random.default_rng(seed))
+        assert len(conversation.turns) == 8 and len(conversation.branches) == 3
+        firsts = [conversation.turns[turn].text for turn in conversation.branches]
+        assert sorted(firsts) == [f"<video>\nQ{k} of 2?" for k in range(3)]
+        turn = conversation.turns.index(Turn("user", "<video>\nQ0 of 2?"))
+        assert conversation.turns[turn + 2] == Turn("user", "And then?")
+    assert source.conversation(2, None).branches == ()
+
+
+FOLLOWING = {"question": "And then?", "answer": "B.", "type": "follow_up"}
+
+
 def test_training_asks_so_many_questions_in_any_order(specification):
     source = open_conversations(f"{specification},turns=2")
     drawn = [source.conversation(2, np.random.default_rng(seed)) for seed in range(60)]

@@ -1,5 +1,6 @@
 import itertools
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -91,6 +92,9 @@ def test_a_batch_holds_what_the_contract_says():
         "ids": ("int32", (4, length)),
         "mask": ("bool", (4, length)),
         "labels": ("int32", (4, length)),
+        "learned": ("int32", (4, length // 2)),
+        "positions": ("int32", (4, length)),
+        "branch": ("int32", (4, length)),
         "index": ("int64", (4,)),
         "valid": ("bool", (4,)),
         "replaced": ("bool", (4,)),
@@ -225,6 +229,46 @@ def test_grouped_by_length_every_host_gets_its_rows_of_the_same_batches():
     alone = batches(Conversations(*talks), 6)
     spread = [np.ptp(batch["mask"].sum(1)) for batch in whole]
     assert sum(spread) < sum(np.ptp(batch["mask"].sum(1)) for batch in alone)
+
+
+def test_batches_say_which_tokens_come_before_learned_ones():
+    for batch in batches(Conversations(*(talk(f"talk {i}", answer="Yes. " * (1 + i)) for i in range(8))), 2):
+        length = batch["ids"].shape[1]
+        for labels, learned in zip(batch["labels"], batch["learned"], strict=True):
+            before = np.flatnonzero(labels[1:] != -100).tolist()
+            assert learned.tolist() == before + [length - 1] * (len(learned) - len(before))
+
+
+def test_a_batch_of_which_more_than_half_is_learned_has_room_for_all():
+    (batch,) = batches(Conversations(*(talk(f"talk {i}", answer="Yes. " * 60) for i in range(4))), 1)
+    assert batch["learned"].shape == batch["ids"].shape
+    last = batch["ids"].shape[1] - 1
+    assert np.count_nonzero(batch["labels"][:, 1:] != -100) == np.count_nonzero(batch["learned"] != last)
+
+
+def test_texts_read_for_their_lengths_are_not_read_again():
+    class Counting(Conversations):
+        read = 0
+
+        def conversation(self, index, rng):
+            self.read += 1
+            return super().conversation(index, rng)
+
+    source = Counting(*(talk(f"talk {i}") for i in range(12)))
+    loader = ConversationLoader(ConversationDataConfig(**SIZES), source, seed=0)
+    places = np.arange(12), np.arange(12)
+    plain = loader.train_batch(places)
+    loader.lengths(places)
+    read = source.read
+    assert_same(loader.train_batch(places), plain)
+    assert source.read == read
+
+
+def test_a_loader_that_has_read_ahead_can_be_sent():
+    loader = ConversationLoader(ConversationDataConfig(**SIZES), Conversations(talk("a"), talk("b")), seed=0)
+    places = np.arange(2), np.arange(2)
+    loader.lengths(places)
+    assert_same(pickle.loads(pickle.dumps(loader)).train_batch(places), loader.train_batch(places))
 
 
 def test_where_no_stand_in_fits_another_row_of_the_batch_stands_in():
