@@ -7,7 +7,7 @@ P  patches of one frame                      N  attention heads              X  
 V  video tokens in a language model          K  key/value heads              C  colour channels
 M  proxy tokens, the cls token counted       G  query heads per kv head      J  clips of a group that a caption meets
 D  width of a tower                          H  width of one head            O  objects seen in a clip
-U  clips of one conversation
+U  clips of one conversation                 R  rows of a text that come before a learned token
 ```
 """
 

@@ -108,8 +108,8 @@ class ConversationDataConfig(InputConfig):
       num_video_tokens: V, tokens of one clip in the language model: key frames times tokens per frame.
       tokenizer: The language model's ``tokenizer.model``.
       max_length: Tokens that a conversation may have, those of its clips counted; the last of a longer one are cut.
-      buckets: Lengths that batches are padded to, rising to ``max_length``; each is compiled once. Empty means
-        ``max_length`` alone.
+      buckets: Lengths that batches are padded to, rising to ``max_length``; each is compiled once, and once more
+        where about half or more of a conversation is learned. Empty means ``max_length`` alone.
       length_group: Batches whose conversations are sorted by length among each other, so that padding is short; 1
         leaves them as they come.
       max_videos: U, clips that a conversation may have.

@@ -45,7 +45,7 @@ class Loader(Protocol):
         """Makes this host's ``rows`` of the global batch whose places in the endless order and numbers are given."""
         ...
 
-    def lengths(self, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def lengths(self, places: Places) -> np.ndarray:
         """Estimates the lengths of the rows of ``train_batch``, where the input has a ``length_group``."""
         ...
 

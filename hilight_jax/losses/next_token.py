@@ -55,8 +55,8 @@ def next_token_count(labels: Int[Array, "B L"]) -> Float[Array, ""]:
 
 def learned_rows(
     tokens: Float[Array, "B L D"], labels: Int[Array, "B L"], rows: Int[Array, "B R"]
-) -> tuple[Float[Array, "B more D"], Int[Array, "B more"]]:
-    """Short sequences, R + 1 rows, with the same loss: of the rows whose next label is learned and of no others.
+) -> tuple[Float[Array, "B _ D"], Int[Array, "B _"]]:
+    """The rows whose next label is learned, as a sequence that has the same loss.
 
     Questions and clips are most of a conversation, and their rows need no logits.
 
@@ -64,6 +64,9 @@ def learned_rows(
       tokens: The language model's rows after the final norm.
       labels: As ``next_token`` takes them.
       rows: Numbers of the rows that come before the learned labels, each once; L - 1, the last row, fills them up.
+
+    Returns:
+      The R rows and a row of zeros, and R + 1 labels, the first of them ``IGNORE_ID``.
     """
     picked = jnp.take_along_axis(tokens, rows[..., None], axis=1)
     targets = jnp.take_along_axis(_targets(labels), rows, axis=1)

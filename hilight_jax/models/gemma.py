@@ -298,7 +298,7 @@ class Gemma(nn.Module):
           positions: Rotary position of each token; for left padding ``cumsum(mask) - 1``.
           mask: True for real tokens.
           cache: Keys and values of the tokens before; the new ones are written to slots ``length ..``.
-          branch: Of each token, without a cache: one of branch k > 0 sees those of branch k and of 0 alone.
+          branch: Of each token: one of branch k > 0 sees those of branch k and of 0 alone. Not with a cache.
           keep_outputs: Also return the residual stream after every layer.
           keep_attention: Also return the attention weights.
           deterministic: No dropout in LoRA's deltas; otherwise the random stream ``dropout`` is needed.
@@ -310,6 +310,7 @@ class Gemma(nn.Module):
 
         Raises:
           DataError: There are more tokens than the cache has slots.
+          ValueError: Branches and a cache are given.
         """
         config, dtype, length = self.config, self.compute.dtypes["dtype"], inputs_embeds.shape[1]
         half_input = inputs_embeds.dtype == jnp.float16 and dtype != jnp.float16
@@ -327,6 +328,8 @@ class Gemma(nn.Module):
             key_mask = jax.lax.dynamic_update_slice_in_dim(cache.mask, mask, slot, axis=1)
         visible = causal_visibility(key_mask, slot, length)
         if branch is not None:
+            if cache is not None:
+                raise ValueError("branches are for training and have no cache; give one of the two.")
             visible &= (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
         block = functools.partial(
             self._scanned() if self.stacked else Block,

@@ -109,7 +109,8 @@ class HiLight(nn.Module):
           words: Tracks of the things and of the words of the text; None without word tracks.
           deterministic: No dropout on LoRA's inputs.
           positions: None counts real rows from 0, wherever the padding is.
-          branch: Of each row, where a sample is several conversations about its clips, see ``Gemma``.
+          branch: Of each row, where a sample is several conversations about its clips, see ``Gemma``; they need
+            ``positions`` that go on from the clips' in each branch.
 
         Returns:
           The language model's rows after its final norm, for ``logits``.

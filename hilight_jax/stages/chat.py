@@ -88,16 +88,16 @@ class ChatObjective(Objective):
         return {"next_token": next_token_count(batch["labels"])}
 
     def example_batch(self, batch_size: int) -> dict[str, np.ndarray]:
-        """A batch of the right shapes and dtypes, made of nothing, of the longest bucket."""
+        """A batch of the right shapes and dtypes, made of nothing: of the longest bucket, with room to learn it all."""
         data = self.config.data
         ids = np.zeros((batch_size, max(data.buckets)), np.int32)
         features = {
             name: np.zeros((batch_size, data.max_videos, *x.shape), x.dtype) for name, x in self._features.items()
         }
         row = np.zeros(batch_size, np.uint32)
-        learned = np.tile(np.arange(ids.shape[1], dtype=np.int32), (batch_size, 1))
-        texts = {"ids": ids, "mask": ids == 0, "labels": ids, "positions": learned, "branch": ids, "learned": learned}
-        batch = {**texts, "row": row, **features}
+        numbers = np.tile(np.arange(ids.shape[1], dtype=np.int32), (batch_size, 1))
+        texts = {"ids": ids, "mask": ids == 0, "labels": ids, "positions": numbers, "branch": ids}
+        batch = {**texts, "learned": numbers[:, :-1], "row": row, **features}
         if self.config.model.word_tracks is not None:
             names = np.zeros((batch_size, len(data.things or ()), 1), np.int32)
             batch |= {"word_rows": ids, "thing_ids": names}

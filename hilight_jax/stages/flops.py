@@ -89,7 +89,10 @@ def long_clip_step_flops(config: LongClipTrainConfig) -> int:
 
 
 def chat_step_flops(config: ChatTrainConfig) -> int:
-    """One step over the global batch of the longest bucket; the towers' own program is ``tower_flops``."""
+    """One step over the global batch of the longest bucket; the towers' own program is ``tower_flops``.
+
+    The logits are those of all rows, as where everything is learned; most batches of questions have half of them.
+    """
     model, data, rows = config.model, config.data, max(config.data.buckets)
     trained = {part: not trees.matches(part, config.freeze) for part in ("token_mining", "gemma")}
     mined = 3 if trained["token_mining"] else 1

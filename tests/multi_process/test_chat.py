@@ -36,7 +36,7 @@ def lengths(workdir):
 
 
 def test_align_on_two_processes_has_the_losses_of_one(data_dir, tmp_path):
-    questions = f"--config.data.train=questions:{data_dir}/demo-v2/1.0.0/train,turns=3,two_clips=0.5"
+    questions = f"--config.data.train=questions:{data_dir}/demo-v2/1.0.0/train,turns=3,two_clips=0.5,apart=0.5"
     overrides = chat_overrides(*make_towers(tmp_path / "towers"), questions)
     for count in (1, 2):
         config = ["--config", "configs/align.py:demo,frames=long_clip", "--workdir", str(tmp_path / f"on-{count}")]

@@ -28,6 +28,26 @@ def test_chunks_of_logits_change_no_loss_no_gradient_and_no_right_answer():
     assert found["answers_right"] == expected["answers_right"]
 
 
+def test_the_loss_of_learned_rows_is_that_of_all():
+    config = tiny_chat_config()
+    objective = ChatObjective(config)
+    params, random, batch = (
+        objective.init_params(jax.random.key(0)),
+        np.random.default_rng(0),
+        objective.example_batch(4),
+    )
+    ids = random.integers(1, 20, batch["ids"].shape).astype(np.int32)
+    labels = np.where(random.random(ids.shape) < 0.3, ids, -100)
+    learned = np.full((4, ids.shape[1] // 2 - 1), ids.shape[1] - 1, np.int32)
+    for row, numbers in enumerate(labels[:, 1:] != -100):
+        learned[row, : numbers.sum()] = np.flatnonzero(numbers)
+    batch |= {"ids": ids, "labels": labels, "mask": ids > 0, "learned": learned}
+    found = objective.loss_terms(params, batch)["next_token"]
+    expected = objective.validation_terms(params, batch)["next_token"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.count == objective.loss_counts(batch)["next_token"]
+
+
 def test_chunks_of_negative_length_are_refused():
     with pytest.raises(ConfigError, match="loss_chunk is -1, but must be at least 0; 0 takes all at once"):
         tiny_chat_config("align", "demo,frames=long_clip", "--config.loss_chunk=-1")

@@ -1,7 +1,8 @@
-"""Conversations about the same clips in one row, as a tree: the clips are its trunk, each conversation a branch.
+"""Joins conversations about the same clips to one row: the clips are the trunk of a tree, each conversation a branch.
 
-A branch sees the trunk and itself, and its positions follow the trunk's, so it is read exactly as if it stood alone;
-the clips and their rows are paid for once. Molmo trains on images with many annotations so (arXiv 2409.17146).
+A token of a branch sees the trunk and its own branch, and its position follows the trunk's, so every branch is read as
+if it stood alone, and the clips take their rows once. Molmo trains on images with many annotations so (arXiv
+2409.17146).
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.conversation import Conversation
 from hilight_jax.data.conversations.phrases import Words
 from hilight_jax.data.conversations.prompts import Fitted
+from hilight_jax.data.conversations.words import PHRASE_BUCKETS
 
 
 def branches_of(conversation: Conversation) -> list[Conversation]:
@@ -27,7 +29,7 @@ def branches_of(conversation: Conversation) -> list[Conversation]:
 
 
 def join(parts: Sequence[Fitted], words: Sequence[Words], max_length: int) -> tuple[Fitted, Words]:
-    """Joins branches, which begin with the same clips, to one row; those that do not fit behind the first are left out.
+    """Joins branches, which begin with the same clips, to one row; those that do not fit behind the first are dropped.
 
     Args:
       parts: The tokens of each branch.
@@ -35,15 +37,15 @@ def join(parts: Sequence[Fitted], words: Sequence[Words], max_length: int) -> tu
       max_length: Tokens that the row has room for.
 
     Returns:
-      The row; a phrase that several branches name has one number.
+      The row; a phrase that several branches name has one number. Of more phrases than a row has room for, the latest
+      are kept.
     """
-    trunk = int(np.flatnonzero(parts[0].ids == VIDEO_ID)[-1]) + 1
+    trunk = max(np.flatnonzero(parts[0].ids == VIDEO_ID), default=0) + 1  # Without a clip it is <bos>.
     lengths = np.cumsum([len(part.ids) - (trunk if number else 0) for number, part in enumerate(parts)])
     kept = max(1, int(np.searchsorted(lengths, max_length, side="right")))
     cut = parts[0].cut
     if kept < len(parts):
-        lost = len(parts) - kept
-        cut = cut or f"its {lengths[-1]} tokens do not fit into {max_length}: its last {lost} branches are cut."
+        cut = cut or f"its {lengths[-1]} tokens do not fit into {max_length}: of {len(parts)} branches {kept} are kept."
     first, *others = parts[:kept]
     numbers: dict[str, int] = {}
     rows = []
@@ -62,4 +64,5 @@ def join(parts: Sequence[Fitted], words: Sequence[Words], max_length: int) -> tu
         joined(first.positions, [part.positions for part in others]),
         joined(branch[0], branch[1:]).astype(np.int32),
     )
-    return row, Words(joined(rows[0], rows[1:]), tuple(numbers))
+    surplus = max(len(numbers) - PHRASE_BUCKETS[-1], 0)
+    return row, Words(np.maximum(joined(rows[0], rows[1:]) - surplus, 0), tuple(numbers)[surplus:])

@@ -40,11 +40,11 @@ class ClipQuestions:
     With a random generator, a conversation has ``turns`` of its clip's questions, or all that there are, in random
     order: one long conversation trains the model on every shorter one that it begins with. A question is drawn with the
     weight ``share ** -balanced``, where the share is that of the clips that have a question of its kind: 0 weighs all
-    alike, 2 asks rare kinds nearly whenever a clip has them. In the share ``apart`` of the conversations questions do
-    not see each other's answers: each, with what refers to it, is a branch of its own (branches.py). The share
-    ``two_clips`` of them ends with a question about two clips, half of these with both clips at once and no other
-    question, half with the second clip shown in mid-conversation. The evaluated form has all questions of the
-    clip and, unless ``two_clips`` is 0, one about it and another clip.
+    alike, 1 asks all kinds about equally often. The share ``two_clips`` of the conversations ends with a question about
+    two clips, half of these with both clips at once and no other question, half with the second clip shown in
+    mid-conversation. In the share ``apart`` of the others, questions do not see each other's answers: each is a branch
+    of its own (branches.py), with the question of the type ``FOLLOW_UP`` behind it, if there is one. The evaluated form
+    has all questions of the clip in one conversation and, unless ``two_clips`` is 0, one about it and another clip.
 
     To every conversation about a clip come ``no_clip`` ones without, behind all others, of the talks of one clip.
     """
@@ -101,7 +101,7 @@ class ClipQuestions:
             compares, at_once = rng.random() < self._two_clips, rng.random() < 0.5
             drawn = self._drawn(groups, rng)
             asked = [question for i in drawn for question in groups[i]][: self._turns]
-            apart = rng.random() < self._apart
+            apart = self._apart > 0 and rng.random() < self._apart
         other, comparison = self._comparison(index, record, rng) if compares else (None, None)
         if other is None:
             return _conversation(record.id, [record], asked, apart)

@@ -66,8 +66,8 @@ class Conversation(NamedTuple):
         and ``checks.check_conversation`` refuses it.
       notes: On every question, one per model turn; empty where nothing is known.
       labels: Labels of every clip, see ``Record``; empty where nothing is known.
-      branches: First turns of conversations about the same clips that know nothing of each other (branches.py), each of
-        which shows all clips at its beginning; empty where it is one conversation.
+      branches: Numbers of the turns that begin a branch: a conversation about the same clips that does not see the
+        others (branches.py). Its first turn shows all clips. Empty where all turns are one conversation.
     """
 
     id: str

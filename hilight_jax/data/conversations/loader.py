@@ -1,8 +1,8 @@
 """Turns conversations into the rows of a batch: decoded clips, their key frames, token ids and labels.
 
-A batch is padded to the shortest bucket that holds the longest conversation of the *global* batch. That follows from
-the texts alone, so every host reads all texts of a batch and decodes the clips of its own rows; hosts agree on the
-length without communication.
+A batch is padded to the shortest bucket that holds the longest conversation of the *global* batch, and has room for the
+most learned tokens of one. That follows from the texts alone, so every host reads all texts of a batch and decodes the
+clips of its own rows; hosts agree on all shapes without communication.
 
 A conversation that cannot be used, because of its text or of one of its clips, is replaced by a stand-in drawn from
 (seed, index). It is never trained without its clips.
@@ -11,7 +11,7 @@ A conversation that cannot be used, because of its text or of one of its clips, 
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,21 +72,28 @@ class Tokens(NamedTuple):
 
 
 class ReadAhead:
-    """The tokens of conversations whose lengths were asked for, until they are taken, each once; the oldest go first.
+    """The tokens of conversations that were read for their lengths, until they are taken, each once.
 
     Threads may share it. In another process it starts empty.
     """
 
-    def __init__(self, most: int = 4096):
-        """Keeps those of at most so many conversations."""
-        self._most, self._kept, self._lock = most, dict[tuple[int, int], Tokens](), threading.Lock()
+    def __init__(self):
+        """Starts empty."""
+        self._kept, self._lock = dict[tuple[int, int], Tokens](), threading.Lock()
 
-    def put(self, epoch: int, tokens: Tokens) -> None:
-        """Keeps the tokens of a conversation as it is in an epoch."""
+    def put(self, run: Iterable[tuple[int, Tokens]]) -> None:
+        """Keeps the conversations of a run, each as it is in an epoch, and of all earlier runs as many as this one has.
+
+        Of a conversation itself only the name and the clips stay; its tokens hold the rest.
+        """
         with self._lock:
-            self._kept[epoch, tokens.index] = tokens
-            while len(self._kept) > self._most:
-                del self._kept[next(iter(self._kept))]
+            before = len(self._kept)
+            for epoch, tokens in run:
+                bare = tokens.conversation._replace(turns=(), types=(), notes=(), labels=(), branches=())
+                self._kept[epoch, tokens.index] = tokens._replace(conversation=bare)
+            new = len(self._kept) - before
+            for place in list(self._kept)[: max(before - new, 0)]:
+                del self._kept[place]
 
     def take(self, epoch: int, index: int) -> Tokens | None:
         """The tokens of conversation ``index``, if they are there."""
@@ -95,7 +102,7 @@ class ReadAhead:
 
     def __reduce__(self) -> tuple:
         """Leaves out the lock, which cannot be sent, and what is kept."""
-        return ReadAhead, (self._most,)
+        return ReadAhead, ()
 
 
 class ConversationLoader:
@@ -136,10 +143,8 @@ class ConversationLoader:
 
     def lengths(self, places: Places) -> np.ndarray:
         """Returns the numbers of tokens of the conversations at these places, those of their clips counted."""
-        epochs = self._epochs(places)
         texts = [self._first(choice)[1] for choice in self._all_choices(places)]
-        for epoch, tokens in zip(epochs, texts, strict=True):
-            self._ahead.put(epoch, tokens)
+        self._ahead.put(zip(self._epochs(places), texts, strict=True))
         return np.array([tokens.length for tokens in texts])
 
     def eval_batch(self, indices: np.ndarray, rows: Rows = ALL_ROWS) -> Batch:
@@ -233,7 +238,10 @@ class ConversationLoader:
         raise self._nothing_usable()
 
     def _tokens(self, index: int, rng: np.random.Generator | None) -> Tokens | None:
-        """Returns a conversation's tokens; None if it is quarantined, or cannot be used and the reason is noted."""
+        """Returns a conversation's tokens; None if it is quarantined, or cannot be used and the reason is noted.
+
+        One of which a branch cannot be used cannot be used.
+        """
         config = self._config
         conversation = self._source.conversation(index, rng)
         if conversation.id in self._quarantine:
@@ -285,9 +293,12 @@ class ConversationLoader:
 
 
 def _room(texts: Sequence[Tokens], length: int) -> int:
-    """The room for the learned tokens of conversations: half of ``length``, or all, so that few sizes are compiled."""
+    """The room for the learned tokens of conversations: nearly half of ``length``, or all, so that few are compiled.
+
+    One less than that: the loss adds a row, and works in chunks that divide the lengths of batches.
+    """
     most = max((len(tokens.learned) for tokens in texts), default=0)
-    return length // 2 if most <= length // 2 else length
+    return max(length // 2 - 1, 1) if most < length // 2 else max(length - 1, 1)
 
 
 def tokenize_conversation(

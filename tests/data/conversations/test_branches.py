@@ -15,7 +15,7 @@ TRUNK = [2, 5, V, V]
 
 def part(*ids):
     ids = np.array([*TRUNK, *ids], np.int32)
-    return fit_context(ids, np.where(ids > 20, ids, IGNORE_ID), 100)
+    return fit_context(ids, np.where(ids > 20, ids, IGNORE_ID), 1000)
 
 
 def words(*rows, phrases):
@@ -42,18 +42,35 @@ def test_the_clips_come_once_and_every_branch_goes_on_from_them():
 
 
 @pytest.mark.parametrize(("room", "kept"), [(12, 3), (11, 2), (9, 2), (8, 1), (3, 1)])
-def test_branches_that_do_not_fit_are_left_out_and_told_of(room, kept):
+def test_branches_that_do_not_fit_are_dropped_with_a_sentence(room, kept):
     row, found = join(PARTS, WORDS, room)
     assert row.branch[-1] == kept and len(found.rows) == len(row.ids)
-    told = f"its 12 tokens do not fit into {room}: its last {3 - kept} branches are cut."
+    told = f"its 12 tokens do not fit into {room}: of 3 branches {kept} are kept."
     assert row.cut == ("" if kept == 3 else told)
 
 
+def test_without_a_clip_the_trunk_is_the_first_token():
+    parts = [fit_context(np.array([2, *ids]), np.full(1 + len(ids), IGNORE_ID), 100) for ids in ([7, 8], [9])]
+    row, _ = join(parts, [Words(np.zeros(len(part.ids), np.int32), ()) for part in parts], 100)
+    assert row.ids.tolist() == [2, 7, 8, 9] and row.branch.tolist() == [0, 1, 1, 2]
+    assert row.positions.tolist() == [0, 1, 2, 1]
+
+
+def test_of_too_many_phrases_the_latest_are_kept():
+    parts = [part(*range(5, 205))] * 2
+    names = [tuple(f"the {letter} {k}" for k in range(200)) for letter in "ab"]
+    found = [words(*range(1, 201), phrases=phrases) for phrases in names]
+    row, joined = join(parts, found, 1000)
+    assert len(joined.phrases) == 256 and joined.phrases[-1] == "the b 199" and joined.phrases[0] == "the a 144"
+    assert joined.rows[len(TRUNK) + 143] == 0 and joined.rows[len(TRUNK) + 144] == 1 and joined.rows[-1] == 256
+    assert len(joined.rows) == len(row.ids)
+
+
 def test_branches_are_conversations_about_all_clips():
-    turns = [Turn(role, f"<video>\n{i}" if i in (0, 4) else str(i)) for i in range(3) for role in ("user", "model")]
-    turns = tuple(Turn(role, text) for (role, text) in turns)
-    whole = Conversation("a", (b"clip",), turns, ("x", "y", "z"), branches=(0, 4))
-    first, second = branches_of(whole)
-    assert first.turns == turns[:4] and second.turns == turns[4:]
-    assert first.videos == second.videos == whole.videos and first.branches == first.types == ()
-    assert branches_of(first) == [first]
+    first = (Turn("user", "<video>\nWhat?"), Turn("model", "A."), Turn("user", "And then?"), Turn("model", "B."))
+    second = (Turn("user", "<video>\nWhere?"), Turn("model", "C."))
+    whole = Conversation("a", (b"clip",), (*first, *second), ("x", "y", "z"), branches=(0, 4))
+    branches = branches_of(whole)
+    assert [branch.turns for branch in branches] == [first, second]
+    assert all(branch.videos == (b"clip",) and branch.branches == branch.types == () for branch in branches)
+    assert branches_of(branches[0]) == branches[:1]

@@ -10,6 +10,7 @@ from hilight_jax.data.conversations.sources import open_conversations
 from tests.data.clips import encode, grey_frames, write_stored
 
 CLIPS = 4
+FOLLOWING = {"question": "And then?", "answer": "B.", "type": "follow_up"}
 
 
 def labels(number):
@@ -73,9 +74,6 @@ def test_apart_every_question_is_a_branch_with_what_refers_to_it(tmp_path):
     assert source.conversation(2, None).branches == ()
 
 
-FOLLOWING = {"question": "And then?", "answer": "B.", "type": "follow_up"}
-
-
 def test_training_asks_so_many_questions_in_any_order(specification):
     source = open_conversations(f"{specification},turns=2")
     drawn = [source.conversation(2, np.random.default_rng(seed)) for seed in range(60)]
@@ -137,6 +135,7 @@ def test_clips_that_are_alike_in_every_clause_are_never_compared(tmp_path):
         ("turns=0", "the option turns of 'questions' is '0', but must be a whole number from 1"),
         ("turns=two", "is 'two'"),
         ("two_clips=2", "the option two_clips of 'questions' is '2', but must be a number from 0 to 1"),
+        ("apart=2", "the option apart of 'questions' is '2', but must be a number from 0 to 1"),
         ("two_clip=1", "'two_clip' in .* is no option of questions; .* Did you mean 'two_clips'"),
     ],
 )

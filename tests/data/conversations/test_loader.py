@@ -92,7 +92,7 @@ def test_a_batch_holds_what_the_contract_says():
         "ids": ("int32", (4, length)),
         "mask": ("bool", (4, length)),
         "labels": ("int32", (4, length)),
-        "learned": ("int32", (4, length // 2)),
+        "learned": ("int32", (4, length // 2 - 1)),
         "positions": ("int32", (4, length)),
         "branch": ("int32", (4, length)),
         "index": ("int64", (4,)),
@@ -231,7 +231,7 @@ def test_grouped_by_length_every_host_gets_its_rows_of_the_same_batches():
     assert sum(spread) < sum(np.ptp(batch["mask"].sum(1)) for batch in alone)
 
 
-def test_batches_say_which_tokens_come_before_learned_ones():
+def test_learned_holds_the_tokens_that_come_before_learned_ones():
     for batch in batches(Conversations(*(talk(f"talk {i}", answer="Yes. " * (1 + i)) for i in range(8))), 2):
         length = batch["ids"].shape[1]
         for labels, learned in zip(batch["labels"], batch["learned"], strict=True):
@@ -241,9 +241,49 @@ def test_batches_say_which_tokens_come_before_learned_ones():
 
 def test_a_batch_of_which_more_than_half_is_learned_has_room_for_all():
     (batch,) = batches(Conversations(*(talk(f"talk {i}", answer="Yes. " * 60) for i in range(4))), 1)
-    assert batch["learned"].shape == batch["ids"].shape
+    assert batch["learned"].shape == (4, batch["ids"].shape[1] - 1)
     last = batch["ids"].shape[1] - 1
     assert np.count_nonzero(batch["labels"][:, 1:] != -100) == np.count_nonzero(batch["learned"] != last)
+
+
+def test_a_branched_conversation_holds_each_branch_as_it_is_alone():
+    questions = "Is the red ball in view?", "Which ball hits the red ball?", "How many?"
+    alone = [talk("one", f"<video>\n{question}", "The cue ball.") for question in questions]
+    turns = tuple(turn for each in alone for turn in each.turns)
+    tree = alone[0]._replace(turns=turns, branches=(0, 2, 4))
+    things = {"things": ("the red ball", "the cue ball"), "num_video_tokens": 8}
+    (whole,) = pipeline(Conversations(tree), **things).eval_batches(1)
+    row, end = {name: x[0] for name, x in whole.items()}, int(whole["mask"].sum())
+    trunk = int(np.flatnonzero(row["ids"] == VIDEO_ID)[-1]) + 1
+    assert (row["branch"][:trunk] == 0).all() and not row["truncated"]
+    start = trunk
+    for number, each in enumerate(alone, 1):
+        (single,) = pipeline(Conversations(each), **things).eval_batches(1)
+        length = int(single["mask"].sum()) - trunk
+        here, there = slice(start, start + length), slice(trunk, trunk + length)
+        assert (row["branch"][here] == number).all()
+        for name in ("ids", "labels", "positions"):
+            np.testing.assert_array_equal(row[name][here], single[name][0, there], err_msg=name)
+        named = [row["phrase_ids"][k - 1].tolist() if k else None for k in row["word_rows"][here]]
+        rows = single["word_rows"][0, there]
+        assert named == [single["phrase_ids"][0, k - 1].tolist() if k else None for k in rows]
+        start += length
+    assert start == end and len(np.unique(row["branch"])) == 4
+    learned = row["learned"][row["learned"] < len(row["ids"]) - 1]
+    assert learned.tolist() == np.flatnonzero(row["labels"][1:] != IGNORE_ID).tolist()
+
+
+def test_branches_without_room_are_told_of_as_cut():
+    turns = tuple(turn for _ in range(9) for turn in talk("a", "<video>\n" + "What? " * 4, "Yes. " * 4).turns)
+    (batch,) = pipeline(Conversations(talk("a")._replace(turns=turns, branches=tuple(range(0, 18, 2))))).eval_batches(1)
+    assert batch["truncated"].all() and 1 < batch["branch"].max() < 9
+
+
+def test_a_branch_that_cannot_be_used_refuses_its_conversation():
+    turns = (*talk("a").turns, Turn("user", "<video>\nWhat?"), Turn("model", " "))
+    source = Conversations(talk("a")._replace(turns=turns, branches=(0, 2)))
+    (batch,) = pipeline(source).eval_batches(1)
+    assert not batch["valid"].any()
 
 
 def test_texts_read_for_their_lengths_are_not_read_again():
