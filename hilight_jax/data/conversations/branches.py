@@ -40,7 +40,7 @@ def join(parts: Sequence[Fitted], words: Sequence[Words], max_length: int) -> tu
       The row; a phrase that several branches name has one number. Of more phrases than a row has room for, the latest
       are kept.
     """
-    trunk = max(np.flatnonzero(parts[0].ids == VIDEO_ID), default=0) + 1  # Without a clip it is <bos>.
+    trunk = int(max(np.flatnonzero(parts[0].ids == VIDEO_ID), default=0)) + 1  # Without a clip it is <bos>.
     lengths = np.cumsum([len(part.ids) - (trunk if number else 0) for number, part in enumerate(parts)])
     kept = max(1, int(np.searchsorted(lengths, max_length, side="right")))
     cut = parts[0].cut
