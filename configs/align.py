@@ -13,9 +13,9 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            billiards clips, one and several turns, none, one and two clips, the encoder looking at each clip once. Two
            CPU cores: 7 min for 1,700 steps of 16 conversations, measured before tracks had waves and relations. No
            whole run of these settings is measured.
-    mini   the demo with a layer more for 6,000 steps, rare kinds of questions asked more often: billiards-mini (`make
-           mini`, which draws 32,000 clips for it). Two CPU cores: 39 min beside other work. 0.821 right as the mean of
-           27 kinds, 0.369 by the question alone.
+    mini   the demo with a layer more for 14,000 steps, all kinds of questions asked about equally often:
+           billiards-mini (`make mini`, which draws 32,000 clips for it). Two CPU cores: 77 min beside other work.
+           0.864 right as the mean of 27 kinds, 0.373 by the question alone.
     2b     HiLight-2B. The released script (ds_HiLight_gemma_train_GPUs.sh) trains token mining alone on Valley-703k:
            20 epochs of 702,750 samples, 5 a GPU on 6 GPUs, learning rate 1e-4, no weight decay, cosine with a warm-up
            of 0.2 %, AdamW (0.9, 0.999, 1e-8), gradient norm 1. All of it is the default here; what differs: bfloat16 on

@@ -8,8 +8,8 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
     demo   two small towers from scratch on the world demo-v2 (6 frames, 64 px), 350 steps of 32 clips. Two CPU cores: 4
            min. Measured on 256 held-out clips, seed 0: text-to-video R@1 0.327, pointing at the named ball 0.877, at
            the cue ball 0.899; with --config.steps=600 0.613, 0.906 and 0.930.
-    mini   the demo for 2,000 steps: the encoder of billiards-mini (`make mini`, which draws 32,000 clips for it). Two
-           CPU cores: 31 min beside other work. R@1 0.767, pointing 0.964, at the cue ball 0.971.
+    mini   the demo for 2,000 steps: the encoder of billiards-mini (`make mini`, which draws 32,000 clips for it). One
+           CPU core of the two: 34 min. R@1 0.753, pointing 0.967, at the cue ball 0.962.
     b32    the real encoder at patch 32; 12 frames, 224 px. Two CPU cores: 8.4 s for a step of 4 clips (measured); 128
            clips a step want an accelerator (about 4 min a step on these cores). No figure of quality is measured here.
     b16    the real encoder at patch 16. One fine-tuning run of MSR-VTT (7,031 steps of 128 clips, the recipe that
