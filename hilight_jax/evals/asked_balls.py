@@ -16,6 +16,7 @@ from hilight_jax.data.conversations.words import find_phrases, listed_names, nam
 from hilight_jax.data.records import caption_from_json
 from hilight_jax.evals.grounding import Grid, Track
 
+NOT_ABOUT_BALLS = frozenset({"cloth"})  # Kinds of questions whose answers are colours of something else.
 BALL = "ball"  # The kind of spans that name a ball; the names of balls in labels begin with it and a colon.
 
 

@@ -21,7 +21,7 @@ from hilight_jax.data.conversations.clip_questions import FOLLOW_UP
 from hilight_jax.data.conversations.conversation import ConversationError
 from hilight_jax.data.conversations.sources import ConversationSource
 from hilight_jax.evals.answer_matching import score
-from hilight_jax.evals.asked_balls import BALL, BallNames, patches_on_balls
+from hilight_jax.evals.asked_balls import BALL, NOT_ABOUT_BALLS, BallNames, patches_on_balls
 from hilight_jax.evals.clip_questions import Asker, ClipQuestion, read_conversations
 from hilight_jax.evals.evidence_scores import (
     MIN_HIDDEN,
@@ -99,7 +99,7 @@ def evaluate_evidence(
     scored: list[ScoredEvidence] = []
 
     def is_wanted(question: Question) -> bool:
-        if counts[question.type] >= questions_per_kind:
+        if counts[question.type] >= questions_per_kind or question.type in NOT_ABOUT_BALLS:
             return False
         return question.type == FOLLOW_UP or bool(names(f"{question.text}\n{question.truth}"))
 

@@ -53,6 +53,7 @@ class Discs:
         labels = {"width": SIDE, "height": SIDE, "objects": objects, "captions": [{"text": text, "spans": spans}]}
         asked = [(f"Is the {c} ball in view?", "Yes." if c in shown else "No.", "in_view") for c in COLOURS]
         asked.append(("How many balls are there?", "Two.", "count"))
+        asked.append(("What colour is the cloth?", "Red.", "cloth"))
         turns = [Turn(*pair) for question, answer, _ in asked for pair in (("user", question), ("model", answer))]
         turns[0] = turns[0]._replace(text=f"<video>\n{turns[0].text}")
         kinds = tuple(kind for *_, kind in asked)
@@ -173,7 +174,7 @@ def test_an_answer_that_stays_letter_by_letter_has_not_changed():
     class Pointed(Discs):
         def conversation(self, index, rng):
             one = super().conversation(index, rng)
-            return one._replace(types=("point",) * len(one.types))
+            return one._replace(types=(*["point"] * (len(one.types) - 1), "cloth"))
 
     assert evaluate_evidence(Pointer(), SamplingConfig(), Pointed(), DATA, 3)["overall"]["changed"] == 0
 
