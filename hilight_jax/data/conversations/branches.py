@@ -5,7 +5,7 @@ if it stood alone, and the clips take their rows once. Molmo trains on images wi
 2409.17146).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -46,23 +46,19 @@ def join(parts: Sequence[Fitted], words: Sequence[Words], max_length: int) -> tu
     cut = parts[0].cut
     if kept < len(parts):
         cut = cut or f"its {lengths[-1]} tokens do not fit into {max_length}: of {len(parts)} branches {kept} are kept."
-    first, *others = parts[:kept]
+    parts, words = parts[:kept], words[:kept]
     numbers: dict[str, int] = {}
     rows = []
-    for found in words[:kept]:
+    for found in words:
         mapped = [0, *(numbers.setdefault(phrase, len(numbers) + 1) for phrase in found.phrases)]
         rows.append(np.array(mapped, np.int32)[found.rows])
 
-    def joined(whole: np.ndarray, behind: Sequence[np.ndarray]) -> np.ndarray:
-        return np.concatenate([whole, *(x[trunk:] for x in behind)])
+    def joined(arrays: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate([x[trunk if number else 0 :] for number, x in enumerate(arrays)])
 
-    branch = [np.where(np.arange(len(part.ids)) < trunk, 0, k) for k, part in enumerate(parts[:kept], 1)]
-    row = Fitted(
-        joined(first.ids, [part.ids for part in others]),
-        joined(first.labels, [part.labels for part in others]),
-        cut,
-        joined(first.positions, [part.positions for part in others]),
-        joined(branch[0], branch[1:]).astype(np.int32),
-    )
+    branch = joined(np.full(len(part.ids), number, np.int32) for number, part in enumerate(parts, 1))
+    branch[:trunk] = 0
+    ids, labels, positions = (joined(getattr(part, name) for part in parts) for name in ("ids", "labels", "positions"))
     surplus = max(len(numbers) - PHRASE_BUCKETS[-1], 0)
-    return row, Words(np.maximum(joined(rows[0], rows[1:]) - surplus, 0), tuple(numbers)[surplus:])
+    shown = Words(np.maximum(joined(rows) - surplus, 0), tuple(numbers)[surplus:])
+    return Fitted(ids, labels, cut, positions, branch), shown

@@ -99,8 +99,7 @@ class ClipQuestions:
             asked = [question for group in groups for question in group]
         else:
             compares, at_once = rng.random() < self._two_clips, rng.random() < 0.5
-            drawn = self._drawn(groups, rng)
-            asked = [question for i in drawn for question in groups[i]][: self._turns]
+            asked = [question for i in self._drawn(groups, rng) for question in groups[i]][: self._turns]
             apart = self._apart > 0 and rng.random() < self._apart
         other, comparison = self._comparison(index, record, rng) if compares else (None, None)
         if other is None:
