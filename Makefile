@@ -9,8 +9,9 @@
 #   make test        every test that is not marked slow
 #   make lint        style, formatting, types and the openers of docstrings
 #   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
-#   make controls    the demo's encoder under every other local loss, two seeds each: hours
-#   make connectors  the demo's stage align with every connector, two seeds each, after the demo
+#   make seeds       the demo with three seeds, the mean of each figure and its range: three quarters of an hour
+#   make controls    the demo's encoder under every other local loss, three seeds each: hours
+#   make connectors  the demo's stage align with every connector, three seeds each, after the demo: hours
 #   make test-slow   the tests that train, kill and restart whole runs
 #   make test-torch  the tests that load published formats and exported models on torch (its CPU build)
 #   make test-tpu    the tests that compile for TPU pods, which needs no TPU
@@ -34,7 +35,7 @@ TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/li
 PRELOAD := $(if $(TCMALLOC),LD_PRELOAD=$(TCMALLOC) TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD=1000000000000)
 RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
-.PHONY: try demo demo-encoder mini connectors test test-slow test-torch test-tpu lint docs controls venv allocator
+.PHONY: try demo demo-encoder seeds mini connectors test test-slow test-torch test-tpu lint docs controls venv allocator
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -62,6 +63,10 @@ mini: venv allocator
 	$(RUN) -m hilight_jax.train --config configs/align.py:mini --data_dir data/mini --workdir runs/align-mini
 	$(RUN) -m hilight_jax.evaluate --checkpoint runs/align-mini --per_kind 100
 	$(RUN) -m hilight_jax.export runs/align-mini --format packed --dtype float16 --quantize int8 --to runs/billiards-mini
+
+seeds: venv allocator
+	$(RUN) -m hilight_jax.generate --world demo-v2
+	$(RUN) -m hilight_jax.ablate demo
 
 connectors: venv allocator
 	$(RUN) -m hilight_jax.ablate connectors

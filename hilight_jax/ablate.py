@@ -1,5 +1,6 @@
-"""Trains a table of runs: ``python -m hilight_jax.ablate losses|connectors``, each with ``--help``.
+"""Trains a table of runs: ``python -m hilight_jax.ablate demo|losses|connectors``, each with ``--help``.
 
+demo        all stages of ``make demo`` with several seeds (``make seeds``)
 losses      the demo's encoder under every other local loss (``make controls``)
 connectors  align with every connector: the HiLight paper's (arXiv 2407.07325) Figure 3, options of the released
             structure, and pooling on a grid (``make connectors``)
@@ -29,12 +30,14 @@ def main(argv: list[str] | None = None) -> int:
     chosen = [row for row in table.rows if not arguments.only or any(text in row for text in arguments.only)]
     if not chosen:
         raise UserError(f"--only {' '.join(arguments.only)} fits no row; rows: {'; '.join(table.rows)}.")
-    overrides = {f"sources.{name}": getattr(arguments, name) for name in table.sources} | {"steps": arguments.steps}
+    options = [*table.sources, *(() if table.before else ("steps",))]
+    overrides = {f"sources.{name}": getattr(arguments, name) for name in table.sources}
+    overrides |= {"steps": arguments.steps} if "steps" in options else {}
     overrides = [f"config.{key}={value}" for key, value in overrides.items() if value not in (None, "")]
     cells = table.cells(arguments.config, root, parse_seeds(arguments.seeds), overrides)
     table.check_workdir(root)
     command = ["python", "-m", "hilight_jax.ablate", arguments.table]
-    for option in ("config", "workdir", "data_dir", "seeds", *table.sources, "steps"):
+    for option in ("config", "workdir", "data_dir", "seeds", *options):
         if (value := getattr(arguments, option)) not in (None, ""):
             command += [f"--{option}", str(value)]
     command = shlex.join(command)
@@ -62,11 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         add("--config", default=table.config, help=f"config file of the runs (default: {table.config})")
         add("--workdir", type=Path, default=workdir, help=f"folder of all runs of the table (default: {workdir})")
         add("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept (default: data)")
-        add("--seeds", default="0,1", help="comma-separated (default: 0,1)")
+        add("--seeds", default=table.seeds, help=f"comma-separated (default: {table.seeds})")
         for source, default in table.sources.items():
             what = f"run whose {source} all of them use (default: {default or 'that of the config'})"
             add(f"--{source}", default=default, help=what)
-        add("--steps", type=int, help="steps of every run (default: those of the config)")
+        if not table.before:  # Their stages have steps of their own.
+            add("--steps", type=int, help="steps of every run (default: those of the config)")
         add("--only", action="append", default=[], metavar="TEXT", help="only rows whose name holds TEXT")
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
         add("--json", action="store_true", help=commands.JSON_HELP)

@@ -69,7 +69,7 @@ def finish_connector(root, connector, seed, steps=5):
         {"step": 5, "validation/next_token": 1.25},
     ]
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    (leave(cell, {"validation": ANSWERS}) / "metrics.jsonl").write_text(lines)
+    (leave(cell, {"validation-per-kind-50": ANSWERS}) / "metrics.jsonl").write_text(lines)
 
 
 @pytest.fixture
@@ -80,6 +80,15 @@ def table(tmp_path, capsys):
         assert json.loads((tmp_path / "controls.json").read_text()) == found
         assert (tmp_path / "controls.md").read_text() == markdown(LOSSES, found)
         return found
+
+    return make
+
+
+@pytest.fixture
+def demo(tmp_path, capsys):
+    def make(*arguments):
+        ablate.main(["demo", "--table_only", "--workdir", str(tmp_path), "--json", *arguments])
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
 
     return make
 
@@ -107,17 +116,23 @@ def test_nothing_run_says_so(table):
     found = table()
     assert found["date"] is None and "Nothing was run yet" in markdown(LOSSES, found)
     assert line(found, NAME)[1:] == ["not run"] * len(COLUMNS)
-    assert f"not trained ({2 * len(ROWS)})" in markdown(LOSSES, found)
+    assert f"not trained ({3 * len(ROWS)})" in markdown(LOSSES, found)
 
 
-def test_figures_of_the_seeds_stand_side_by_side(table, tmp_path):
+def test_a_cell_is_the_mean_of_its_seeds_with_the_smallest_and_the_largest(table, tmp_path):
     finish(tmp_path, NAME, seed=0, pointing=0.25)
     finish(tmp_path, NAME, seed=1, pointing=0.75, date="2026-11-23 09:00")
     finish(tmp_path, OTHER, seed=0)
-    found = table()
+    found = table("--seeds", "0,1")
     both, one = (dict(zip(COLUMNS, line(found, name)[1:], strict=True)) for name in (NAME, OTHER))
-    assert both["validation/ball_pointing"] == "0.25 / 0.75" and both["unseen/ball_any_ball"] == "0.80 / 0.80"
-    assert one["validation/text_to_video_r1"] == "0.21 / not run" and one["unseen/ball_area_chance"] == "0.04 / not run"
+    assert (
+        both["validation/ball_pointing"] == "0.50 (0.25 to 0.75)"
+        and both["unseen/ball_any_ball"] == "0.80 (0.80 to 0.80)"
+    )
+    assert (
+        one["validation/text_to_video_r1"] == "0.21 (1 of 2 seeds)"
+        and one["unseen/ball_area_chance"] == "0.04 (1 of 2 seeds)"
+    )
     assert [run["step"] for run in runs(found, NAME)] == [500, 500]
 
 
@@ -143,7 +158,7 @@ def test_a_run_that_is_not_the_rows_is_not_shown(table, tmp_path):
     finish(tmp_path, NAME, seed=0, overrides=["config.steps=7"])
     finish(tmp_path, OTHER, seed=0, overrides=["config.log_every=7"])  # changes no result
     (finish(tmp_path, NAME, seed=1) / "evaluations" / "unseen.json").unlink()
-    found = table()
+    found = table("--seeds", "0,1")
     assert [run.get("not_run") for run in runs(found, NAME)] == [
         "trained with another configuration than the row's",
         "not finished",
@@ -167,7 +182,7 @@ def test_every_row_is_a_configuration(name):
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_bad_options_are_one_sentence(tmp_path, kind):
-    with pytest.raises(UserError, match=f"--only nonsense fits no row; rows: {next(iter(TABLES[kind].rows))}; "):
+    with pytest.raises(UserError, match=f"--only nonsense fits no row; rows: {next(iter(TABLES[kind].rows))}[;.]"):
         ablate.main([kind, "--workdir", str(tmp_path), "--only", "nonsense"])
     for seeds in ("1,x", "a"):
         with pytest.raises(UserError, match=f"--seeds is '{seeds}', but must be whole numbers"):
@@ -206,7 +221,7 @@ def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, t
     }
     text = (tmp_path / "connectors.md").read_text()
     assert "| connector | validation loss | right | most frequent | other clip | hit |" in text
-    assert "| not run / 1.250 | not run / 0.750 | not run / 0.500 | not run / 0.250 |" in text
+    assert "| 1.250 (1 of 3 seeds) | 0.750 (1 of 3 seeds) | 0.500 (1 of 3 seeds) | 0.250 (1 of 3 seeds) |" in text
     page = (tmp_path / "index.html").read_text()
     assert "<polyline" in page and "one cross attention, two linear maps, seed 1" in page
 
@@ -229,3 +244,36 @@ def test_every_connector_looks_through_the_towers_that_are_named(tmp_path, monke
         config = load_config(cell.spec, cell.overrides)
         assert (config.sources.encoder, config.sources.long_clip) == ("runs/e", "runs/l")
         assert (config.seed, config.steps) == (3, 7)
+
+
+def test_a_demo_is_made_of_runs_that_build_on_each_other_with_one_seed(tmp_path):
+    (cell,) = TABLES["demo"].cells("configs/tune.py", tmp_path, [2])
+    configs = [load_config(run.spec, run.overrides) for run in (*cell.before, cell)]
+    places = [str(run.workdir) for run in (*cell.before, cell)]
+    assert [config.stage for config in configs] == ["encoder", "align", "tune"]
+    assert [config.seed for config in configs] == [2, 2, 2]
+    assert configs[1].sources.encoder == places[0] and configs[2].sources.align == places[1]
+    assert [run.evaluate is None for run in cell.before] == [False, True]
+
+
+def test_a_demo_shows_its_encoder_and_its_answers_on_both_splits(demo, tmp_path):
+    for seed, right in enumerate((0.5, 0.6)):
+        (cell,) = TABLES["demo"].cells("configs/tune.py", tmp_path, [seed])
+        needs_video = ANSWERS["needs_video"] | {"normalised": right}
+        results = {"validation-per-kind-50": ANSWERS | {"needs_video": needs_video}, "unseen-per-kind-50": ANSWERS}
+        leave(cell, results)
+        encoder = cell.before[0].workdir / "evaluations"
+        encoder.mkdir(parents=True)
+        for split in ("validation", "unseen"):
+            (encoder / f"{split}.json").write_text(json.dumps(evaluation(split, 0.9, "2026-11-23 09:00")))
+    found = demo()
+    assert found["date"] == "2026-11-23 09:00" and "not_run" in found["rows"][0]["runs"][2]
+    text = (tmp_path / "demo.md").read_text()
+    assert "| run | R@1 | R@1, words | pointing | pointing, cue ball | right | right, unseen |" in text
+    assert "| 0.900 (0.900 to 0.900; 2 of 3 seeds) | not run | 0.550 (0.500 to 0.600; 2 of 3 seeds) | 0.750 (" in text
+
+
+def test_the_demo_has_no_steps_of_its_own(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        ablate.main(["demo", "--workdir", str(tmp_path), "--steps", "5"])
+    assert "unrecognized arguments: --steps 5" in capsys.readouterr().err

@@ -1,13 +1,15 @@
-"""The tables of runs of ``ablate``: local losses of the encoder, connector structures of the chat model."""
+"""The tables of runs of ``ablate``: the demo, local losses of the encoder, connectors of the chat model."""
 
 from pathlib import Path
 from typing import Any
 
-from hilight_jax.benchmarks.run_table import RunTable, evaluation
+from hilight_jax.benchmarks.run_table import Before, RunTable, evaluation
 from hilight_jax.evals.encoder_evaluation import headline
 from hilight_jax.pages import ablation_table
 from hilight_jax.pages.report import read_result
 from hilight_jax.training.metrics import read_metrics
+
+PER_KIND = 50  # Questions of each kind that chat models are asked: all of them take as long as training.
 
 
 def loss_figures(workdir: Path) -> dict[str, Any]:
@@ -22,21 +24,57 @@ def loss_figures(workdir: Path) -> dict[str, Any]:
     return found
 
 
-def connector_figures(workdir: Path) -> dict[str, Any]:
-    """The last validation loss of a chat model, and the shares of its answers that are right."""
-    result = read_result(evaluation(workdir, "validation"))
-    losses = [record["validation/next_token"] for record in read_metrics(workdir) if "validation/next_token" in record]
+def answer_figures(workdir: Path, split: str) -> dict[str, Any]:
+    """The shares of a chat model's answers that are right, with their controls, and where they were measured."""
+    result = read_result(evaluation(workdir, _sampled(split)))
     return {
         "date": result["date"],
         "step": result["step"],
-        "loss": losses[-1] if losses else None,
         "right": result["needs_video"]["normalised"],
         "controls": {control: result["needs_video"][control] for control in ("most_frequent", "other_clip")},
         "types": {kind: group["normalised"] for kind, group in result["types"].items()},
     }
 
 
+def connector_figures(workdir: Path) -> dict[str, Any]:
+    """The last validation loss of a chat model, and its answers to held-out clips."""
+    losses = [record["validation/next_token"] for record in read_metrics(workdir) if "validation/next_token" in record]
+    return answer_figures(workdir, "validation") | {"loss": losses[-1] if losses else None}
+
+
+def demo_figures(workdir: Path) -> dict[str, Any]:
+    """Retrieval and pointing of a demo's encoder and the answers of its chat model, on both splits."""
+    encoder = loss_figures(workdir.with_name(f"{workdir.name}-encoder"))
+    seen, unseen = (answer_figures(workdir, split) for split in ("validation", "unseen"))
+    return {
+        **{name: value for name, value in encoder.items() if name.startswith(("validation/", "unseen/"))},
+        **seen,
+        "date": max(encoder["date"], seen["date"], unseen["date"]),
+        "unseen": unseen["right"],
+    }
+
+
+def _sampled(split: str) -> str:
+    """The name of an evaluation of ``PER_KIND`` questions of each kind."""
+    return f"{split}-per-kind-{PER_KIND}"
+
+
 TABLES = {
+    "demo": RunTable(
+        name="demo",
+        about="the whole demo, from the encoder to the tuned chat model, with several seeds",
+        config="configs/tune.py",
+        spec="{config}:{argument}",
+        rows={"the demo": "demo"},
+        before=(
+            Before("encoder", "configs/encoder.py:demo", evaluated=True),
+            Before("align", "configs/align.py:demo", evaluated=False),
+        ),
+        splits=tuple(map(_sampled, ("validation", "unseen"))),
+        evaluate=("--per_kind", str(PER_KIND)),
+        figures=demo_figures,
+        layout=ablation_table.DEMO,
+    ),
     "losses": RunTable(
         name="controls",
         about="the demo's encoder under every other local loss",
@@ -91,8 +129,8 @@ TABLES = {
             "positions, without word tracks": "positions,tracks=off",
             "patches averaged on a grid, without word tracks": "grid_pooling,tracks=off",
         },
-        splits=("validation",),
-        evaluate=("--split", "validation"),
+        splits=(_sampled("validation"),),
+        evaluate=("--split", "validation", "--per_kind", str(PER_KIND)),
         figures=connector_figures,
         layout=ablation_table.CONNECTORS,
         sources={"encoder": "runs/encoder-demo", "long_clip": ""},

@@ -17,14 +17,32 @@ from hilight_jax.stages.load_config import load_config
 from hilight_jax.training.metrics import read_metrics
 
 
+class Before(NamedTuple):
+    """A run that every cell makes for itself: its name among the sources of the next one, and its config."""
+
+    name: str
+    config: str
+    evaluated: bool
+
+
+class Run(NamedTuple):
+    """A training run: its configuration, its working directory, and the options of its evaluation, None for none."""
+
+    spec: str
+    overrides: tuple[str, ...]
+    workdir: Path
+    evaluate: tuple[str, ...] | None
+
+
 class Cell(NamedTuple):
-    """One run of a table: a row's configuration with one seed."""
+    """A row's configuration with one seed: its run, and those of other stages that are made for it, in their order."""
 
     row: str
     seed: int
     spec: str
     overrides: tuple[str, ...]
     workdir: Path
+    before: tuple[Run, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +60,8 @@ class RunTable:
     evaluate: tuple[str, ...] = ()  # Options of ``evaluate`` that make the evaluations.
     # Runs that the cells build on: default of ``config.sources.KEY`` by key; empty keeps the config's.
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    before: tuple[Before, ...] = ()  # Each builds on the one before it, and the cell's run on the last.
+    seeds: str = "0,1,2"  # Default.
     curve: str = ""  # Metric that ``index.html`` draws of every run; without one there is no page.
 
     def cells(self, config: str, root: Path, seeds: Sequence[int], overrides: Sequence[str] = ()) -> list[Cell]:
@@ -51,7 +71,12 @@ class RunTable:
             for row, argument in self.rows.items():
                 spec = self.spec.format(config=config, argument=argument)
                 workdir = root / f"{_folder(argument)}-seed{seed}"
-                cells.append(Cell(row, seed, spec, (f"config.seed={seed}", *overrides), workdir))
+                seeded, before, source = (f"config.seed={seed}",), list[Run](), ()
+                for name, first, evaluated in self.before:
+                    place = workdir.with_name(f"{workdir.name}-{name}")
+                    before.append(Run(first, (*seeded, *source), place, () if evaluated else None))
+                    source = (f"config.sources.{name}={place}",)
+                cells.append(Cell(row, seed, spec, (*seeded, *source, *overrides), workdir, tuple(before)))
         return cells
 
     def check_workdir(self, root: Path) -> None:
@@ -85,15 +110,18 @@ class RunTable:
         return None
 
     def train(self, cell: Cell, data_dir: Path) -> None:
-        """Trains and evaluates a cell, each in a process of its own.
+        """Trains and evaluates a cell and the runs before it, each in a process of its own.
 
         Raises:
           UserError: A process failed; its output stands above.
         """
-        overrides = [f"--{override}" for override in cell.overrides]
-        place = ["--workdir", str(cell.workdir), "--data_dir", str(data_dir)]
-        _run("hilight_jax.train", "--config", cell.spec, *overrides, *place)
-        _run("hilight_jax.evaluate", "--checkpoint", str(cell.workdir), *self.evaluate)
+        last = Run(cell.spec, cell.overrides, cell.workdir, self.evaluate)
+        for run in (*cell.before, last):
+            overrides = [f"--{override}" for override in run.overrides]
+            place = ["--workdir", str(run.workdir), "--data_dir", str(data_dir)]
+            _run("hilight_jax.train", "--config", run.spec, *overrides, *place)
+            if run.evaluate is not None:
+                _run("hilight_jax.evaluate", "--checkpoint", str(run.workdir), *run.evaluate)
 
     def write(self, root: Path, cells: Sequence[Cell], command: str) -> dict[str, Any]:
         """Collects the figures of finished cells, writes the table and its page to ``root`` and returns the table.

@@ -6,7 +6,8 @@
                                              {"seed": 1, "not_run": "not trained"}]}]}
 ```
 
-A run that is null, a row without runs and a figure that a run lacks are shown as not run; reasons stand below.
+A cell is the mean of its seeds with the smallest and the largest, ``0.31 (0.28 to 0.34)``. A run that is null, a row
+without runs and a figure that a run lacks are not run: the cell says how many seeds it has, and reasons stand below.
 """
 
 import dataclasses
@@ -38,6 +39,11 @@ class Layout:
         return {**self.columns, **{f"{self.more}/{name}": name.replace("_", " ") for name in names}}
 
 
+_MEANS = "Means of seeds, smallest to largest, of the last checkpoints. "
+_RIGHT = (
+    "Right: mean over the kinds of question that need the video, on held-out clips; most frequent and other clip are the "
+    "same mean of always giving the most frequent answer, and of the same model shown another clip."
+)
 LOSSES = Layout(
     title="Control runs",
     rows="local loss",
@@ -53,8 +59,25 @@ LOSSES = Layout(
         "unseen/ball_area_chance": "area chance, unseen",
         "unseen/ball_any_ball": "any ball, unseen",
     },
-    rule="One figure per seed, of the last checkpoint. Pointing: at the named object ball. Area chance and random "
-    "ball: what a random patch and a random visible ball would score. Any ball: how often the peak lies on some ball.",
+    rule=_MEANS + "Pointing: at the named object ball. Area chance and random ball: what a random patch and a random "
+    "visible ball would score. Any ball: how often the peak lies on some ball.",
+)
+DEMO = Layout(
+    title="The demo",
+    rows="run",
+    columns={
+        "validation/text_to_video_r1": "R@1",
+        "validation/text_to_video_words_r1": "R@1, words",
+        "validation/ball_pointing": "pointing",
+        "validation/cue_ball_pointing": "pointing, cue ball",
+        "right": "right",
+        "unseen": "right, unseen",
+        "controls/most_frequent": "most frequent",
+        "controls/other_clip": "other clip",
+    },
+    rule=_MEANS + _RIGHT,
+    more="types",
+    digits=3,
 )
 CONNECTORS = Layout(
     title="Connector structures",
@@ -65,9 +88,7 @@ CONNECTORS = Layout(
         "controls/most_frequent": "most frequent",
         "controls/other_clip": "other clip",
     },
-    rule="One figure per seed, of the last checkpoint, on held-out clips. Right: mean over the kinds of question that "
-    "need the video; most frequent and other clip are the same mean of always giving the most frequent answer, and of "
-    "the same model shown another clip.",
+    rule=_MEANS + _RIGHT,
     more="types",
     digits=3,
 )
@@ -109,19 +130,32 @@ def _html(layout: Layout, table: Table) -> str:
 def _rows(layout: Layout, table: Table) -> list[tuple[str, list[str | None]]]:
     """Every row's name and cells; a cell holds the figures of all seeds, or None when there is none."""
     columns = layout.all_columns(table)
-    rows = []
-    for row in table["rows"]:
-        cells = [[_figure(run, key, layout.digits) for run in row["runs"]] for key in columns]
-        rows.append((row["name"], [None if set(cell) <= {page.MISSING} else " / ".join(cell) for cell in cells]))
-    return rows
+    return [
+        (row["name"], [_cell([_figure(run, key) for run in row["runs"]], layout.digits) for key in columns])
+        for row in table["rows"]
+    ]
 
 
-def _figure(run: Mapping[str, Any] | None, key: str, digits: int) -> str:
-    """One figure of one run as text."""
+def _figure(run: Mapping[str, Any] | None, key: str) -> float | None:
+    """One figure of one run."""
     figures, (group, _, name) = run or {}, key.partition("/")
     if isinstance(figures.get(group), Mapping):
         figures, key = figures[group], name
-    return page.share(figures[key], digits) if key in figures else page.MISSING
+    return figures.get(key)
+
+
+def _cell(figures: Sequence[float | None], digits: int) -> str | None:
+    """The mean of the seeds, their range, and how many they are where some are missing."""
+    found = [figure for figure in figures if figure is not None]
+    if not found:
+        return None
+    notes = []
+    if len(found) > 1:
+        notes.append(f"{page.share(min(found), digits)} to {page.share(max(found), digits)}")
+    if len(found) < len(figures):
+        notes.append(f"{len(found)} of {len(figures)} seeds")
+    mean = page.share(sum(found) / len(found), digits)
+    return f"{mean} ({'; '.join(notes)})" if notes else mean
 
 
 def _words(layout: Layout, table: Table) -> str:
