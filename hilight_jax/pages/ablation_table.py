@@ -41,8 +41,8 @@ class Layout:
 
 _MEANS = "Means of seeds, smallest to largest, of the last checkpoints. "
 _RIGHT = (
-    "Right: mean over the kinds of question that need the video, on held-out clips; most frequent and other clip are the "
-    "same mean of always giving the most frequent answer, and of the same model shown another clip."
+    "Right: mean over the kinds of question that need the video, on held-out clips; most frequent and other clip are "
+    "the same mean of always giving the most frequent answer, and of the same model shown another clip."
 )
 LOSSES = Layout(
     title="Control runs",
