@@ -198,7 +198,7 @@ def demo() -> ConfigDict:
                 "compute": {"dtype": "auto", "unroll": True},
             },
             "data": {
-                **common.demo_world("questions", f"{QUESTIONS},turns=5,apart=0.8", f"{QUESTIONS},first=256"),
+                **common.demo_world("questions", f"{QUESTIONS},turns=5,apart=0.8,balanced=1", f"{QUESTIONS},first=256"),
                 "num_frames": 6,
                 "image_size": 64,
                 "key_frames": {"count": 4},

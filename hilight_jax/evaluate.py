@@ -30,6 +30,7 @@ from hilight_jax.data.sources import same_file
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.formats.exporting.packed import find_run
+from hilight_jax.ops.word_scores import WORD_WEIGHT
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.stage import Asks, EvaluationOptions, Evaluator
 from hilight_jax.stages.table import STAGES
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch_size", type=int, help="clips or questions per batch; default: the run's eval_batch_size")
     add("--num_clips", type=int, help="evaluate only the first so many clips, or conversations")
     add("--similarity", choices=("cosine", "dot"), help="of an encoder; default: that of the run's local loss")
-    add("--word_weight", type=float, help="of an encoder: weight of words in retrieval (default: 0.5)")
+    add("--word_weight", type=float, help=f"of an encoder: weight of words in retrieval (default: {WORD_WEIGHT:g})")
     add("--shortlist", type=int, help="of an encoder: candidates of a query that words score; default: all")
     add("--ask", type=int, metavar="N", help="only ask a chat model N questions about one held-out clip")
     add("--per_kind", type=int, metavar="N", help="ask a chat model only the first N questions of each kind")

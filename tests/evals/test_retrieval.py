@@ -47,7 +47,7 @@ def test_words_help_both_directions_and_stand_beside_the_plain_figures():
     metrics = retrieval.retrieval_metrics(video, text, np.arange(3), words)
     assert metrics["plain"]["text_to_video"]["R@1"] == metrics["plain"]["video_to_text"]["R@1"] == pytest.approx(1 / 3)
     assert metrics["words"]["text_to_video"]["R@1"] == metrics["words"]["video_to_text"]["R@1"] == 1.0
-    assert metrics["word_weight"] == 0.5 and metrics["shortlist"] is None
+    assert metrics["word_weight"] == 0.25 and metrics["shortlist"] is None
     without = retrieval.retrieval_metrics(video, text, np.arange(3), words, word_weight=0.0)
     assert without["words"] == without["plain"]
     assert "words" not in retrieval.retrieval_metrics(video, text, np.arange(3))

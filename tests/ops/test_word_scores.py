@@ -46,7 +46,7 @@ def test_half_the_standardised_words_join_the_similarity_in_its_own_units():
     # Deviations 0.2 and 0.1, so a word's 0.1 counts 0.5 * 0.2 = 0.1; the first two change places.
     similarity, words = np.array([0.7, 0.6, 0.3, 0.2]), np.array([0.5, 0.8, 0.6, 0.7])
     similarity, words = 0.45 + (similarity - 0.45) * 0.2 / similarity.std(), 0.65 + (words - 0.65) * 0.1 / words.std()
-    scores = word_scores(similarity, words)
+    scores = word_scores(similarity, words, weight=0.5)
     np.testing.assert_allclose(scores, similarity + 0.5 * 0.2 * (words - 0.65) / 0.1)
     assert similarity.argmax() == 0 and scores.argmax() == 1
     standardised = (similarity - 0.45) / 0.2 + 0.5 * (words - 0.65) / 0.1
@@ -68,11 +68,13 @@ def test_one_candidate_keeps_its_similarity():
 def test_differences_too_small_to_count_are_not_blown_up():
     # Windows of one video: the words deviate by 0.001, a tenth of the least spread; the similarity deviates by 0.1.
     similarity, words = np.array([0.5, 0.3]), np.array([0.800, 0.802])
-    np.testing.assert_allclose(word_scores(similarity, words), [0.5 - 0.5 * 0.1 * 0.1, 0.3 + 0.5 * 0.1 * 0.1])
+    scores = word_scores(similarity, words, weight=0.5)
+    np.testing.assert_allclose(scores, [0.5 - 0.5 * 0.1 * 0.1, 0.3 + 0.5 * 0.1 * 0.1])
 
 
 def test_words_decide_between_equal_similarities():
-    np.testing.assert_allclose(word_scores(np.array([0.4, 0.4]), np.array([0.2, 0.4])), [0.395, 0.405])
+    scores = word_scores(np.array([0.4, 0.4]), np.array([0.2, 0.4]), weight=0.5)
+    np.testing.assert_allclose(scores, [0.395, 0.405])
 
 
 def test_a_text_that_names_nothing_keeps_the_similarity():
@@ -84,12 +86,12 @@ def test_a_shortlist_is_scored_as_if_it_were_all_and_the_others_follow():
     similarity, words = np.array([0.1, 0.6, 0.3, 0.4]), np.array([0.9, 0.2, 0.9, 0.8])
     listed = shortlist(similarity, 2)
     assert listed.tolist() == [1, 3]
-    scores = word_scores(similarity, words, listed)
+    scores = word_scores(similarity, words, listed, weight=0.5)
     # Deviations 0.1 and 0.3: 0.6 - 0.5 * 0.1, 0.4 + 0.5 * 0.1.
     np.testing.assert_allclose(scores[listed], [0.55, 0.45])
     np.testing.assert_allclose(scores[[2, 0]], [0.3 + 0.05 - 0.01, 0.1 + 0.05 - 0.01])
     unread = np.where(np.isin(np.arange(4), listed), words, np.nan)
-    np.testing.assert_array_equal(word_scores(similarity, unread, listed), scores)
+    np.testing.assert_array_equal(word_scores(similarity, unread, listed, weight=0.5), scores)
 
 
 def test_those_off_the_shortlist_never_pass_those_on_it():
