@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hilight_jax.evals.answer_matching import matches_exactly, normalise, refuses, score, yes_or_no
-from hilight_jax.evals.grounding import bootstrap_interval
+from hilight_jax.evals.intervals import mean_interval, mean_of_kinds_interval
 
 CONTROLS = ("most_frequent", "question_only", "other_clip")
 FIRST_FRAME = "first_frame"  # A control of the kinds of question about the future only.
@@ -72,16 +72,17 @@ def summarise_answers(answered: Sequence[Answered]) -> dict[str, Any]:
       'normalised' and its 95 % bootstrap 'interval' over clusters, 'refused', 'unheard' (answers that training never
       gives to this kind of question), one share per control, 'frequent_answer', and 'wordings' ('trained' and
       'held_out' shares, their 'difference' and numbers of questions); None where something was not run or known. Y and
-      V: see `balance` and `needs_video`.
+      V: see `balance` and `needs_video`; V has the 'interval' of 'normalised' too, None without a kind.
     """
     kinds = list(dict.fromkeys(item.type for item in answered))
     types = {kind or UNTYPED: figures([item for item in answered if item.type == kind]) for kind in kinds}
     about_clips = {item.type or UNTYPED for item in answered if item.clip}
+    needing = needs_video(types, without_clip=set(types) - about_clips)
     return {
         "overall": figures(answered),
         "types": types,
         "yes_no": balance(answered),
-        "needs_video": needs_video(types, without_clip=set(types) - about_clips),
+        "needs_video": {**needing, "interval": _kinds_interval(answered, needing["types"])},
     }
 
 
@@ -164,10 +165,21 @@ def _wordings(answered):
 
 
 def _interval(right, clusters):
-    rows = {cluster: row for row, cluster in enumerate(dict.fromkeys(clusters))}
-    per_cluster = np.zeros((len(rows), 2))
-    np.add.at(per_cluster, [rows[cluster] for cluster in clusters], np.stack([np.ones(len(right)), right], -1))
-    return bootstrap_interval(per_cluster)
+    _, rows = np.unique(clusters, return_inverse=True)
+    return mean_interval(np.array(right), rows)
+
+
+def _kinds_interval(answered, kinds):
+    """The interval of the mean over these kinds."""
+    items = [item for item in answered if (item.type or UNTYPED) in kinds]
+    if not items:
+        return None
+    _, rows = np.unique([item.cluster for item in items], return_inverse=True)
+    columns = [kinds.index(item.type or UNTYPED) for item in items]
+    questions, hits = np.zeros((2, rows.max() + 1, len(kinds)))
+    np.add.at(questions, (rows, columns), 1)
+    np.add.at(hits, (rows, columns), [item.score for item in items])
+    return mean_of_kinds_interval(questions, hits)
 
 
 def _share(flags):

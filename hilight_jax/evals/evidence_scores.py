@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from hilight_jax.evals.grounding import bootstrap_interval
+from hilight_jax.evals.intervals import bootstrap_interval
 
 MIN_HIDDEN = 4  # patches a frame
 STRONGEST, RANDOM, OTHER_BALLS = "strongest", "random", "other_balls"  # What is hidden.

@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from hilight_jax.billiards.patches import patch_weights
+from hilight_jax.evals.intervals import bootstrap_interval
 from hilight_jax.evals.similarity import pooling_weights
 
 REACH = 0.75  # patches
@@ -197,14 +198,3 @@ def _averages(scores, clips, interval):
         np.add.at(per_clip, clips, scores[:, :2])
         group["interval"] = bootstrap_interval(per_clip[per_clip[:, 0] > 0])
     return {**group, "words": int((scores[:, 0] > 0).sum()), "questions": int(questions)}
-
-
-def bootstrap_interval(per_clip: Float[np.ndarray, "clips 2"]) -> list[float]:
-    """95 % percentile interval of sum(hits) / sum(questions) over clips drawn with replacement; seeded.
-
-    The columns are questions (at least one) and hits of every clip.
-    """
-    clips = len(per_clip)
-    draws = np.random.default_rng(0).multinomial(clips, np.full(clips, 1.0 / clips), size=1000)
-    questions, hits = (draws @ per_clip).T
-    return np.quantile(hits / questions, (0.025, 0.975)).tolist()

@@ -23,11 +23,12 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
         named = "; ".join(f"{clip['id']}: {clip['reason']}" for clip in result["skipped"][:5])
         more = "; ..." if len(result["skipped"]) > 5 else ""
         lines.append(f"left out: {len(result['skipped'])} clips ({named}{more})")
-    lines += ["", _encoder_row("retrieval", (*_RECALL_NAMES, "median", "mean"))]
+    lines += ["", _encoder_row("retrieval", (*_RECALL_NAMES, "median", "mean", "R@1, 95 %"))]
     for way in ("plain", "words", "dsl_clip_vip", "dsl_both_ways"):
         for direction, ranks in result["retrieval"].get(way, {}).items():
             figures = [f"{ranks[name]:.3f}" for name in _RECALL_NAMES]
             ends = [f"{ranks['median_rank']:g}", f"{ranks['mean_rank']:.1f}"]
+            ends += [_bounds(ranks["interval"])] if "interval" in ranks else []
             lines.append(_encoder_row(f"{direction.replace('_', ' ')}, {way}", (*figures, *ends)))
     lines += _swaps(result.get("swaps"))
     classes = result["grounding"]["classes"]
@@ -52,8 +53,7 @@ def _swaps(swaps: Mapping[str, Any] | None) -> list[str]:
     """Captions against false ones that differ in two balls."""
     if swaps is None:
         return []
-    low, high = swaps["interval"]
-    figures = (f"{swaps['right']:.3f}", f"{low:.2f}-{high:.2f}", "0.500", f"{swaps['other_clip']:.3f}")
+    figures = (f"{swaps['right']:.3f}", _bounds(swaps["interval"]), "0.500", f"{swaps['other_clip']:.3f}")
     columns = ("right", "95 %", "chance", "next clip", "pairs")
     row = _encoder_row("caption above its swap", (*figures, str(swaps["pairs"])))
     return ["", _encoder_row("swapped balls", columns), row]
@@ -167,6 +167,8 @@ def _needs_video(needs: Mapping[str, Any]) -> list[str]:
     figures = [needs["normalised"], None, *(needs[name] for name in CONTROLS)]
     lines = [_row("mean, needs the video", (*map(_share, figures), "", "", count))]
     margins = [None, None, *(needs["margins"][name] for name in CONTROLS)]
+    if interval := needs.get("interval"):
+        lines.append(_row("  95 % over clips", (_bounds(interval),)))
     lines.append(_row("  above the control", ["" if value is None else f"{value:+.3f}" for value in margins]))
     lines.append(f"need the video: {', '.join(needs['types'])}")
     if needs["given_away_by_question"]:
@@ -176,6 +178,10 @@ def _needs_video(needs: Mapping[str, Any]) -> list[str]:
 
 def _group(name: str, group: Mapping[str, Any]) -> str:
     return _row(name, (*(_share(group[figure]) for figure in _FIGURES), str(group["questions"])))
+
+
+def _bounds(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.2f}-{interval[1]:.2f}"
 
 
 def _share(value: float | None) -> str:

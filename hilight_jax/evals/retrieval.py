@@ -10,9 +10,12 @@ the plain ones, never instead of them (CAMoE, arXiv 2109.04290; in CLIP-ViP: src
 (`ops/word_scores.py`) need one query and its candidates only.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 
+from hilight_jax.evals.intervals import mean_interval
 from hilight_jax.ops.word_scores import WORD_WEIGHT, shortlist, word_scores
 
 RECALLS = (1, 5, 10)
@@ -37,7 +40,8 @@ def retrieval_metrics(
     Returns:
       `{'num_videos', 'num_texts', 'plain': S, 'dsl_clip_vip': S, 'dsl_both_ways': S}`, and with words `{'words': S,
       'word_weight', 'shortlist'}`. S is `{'text_to_video': ranks, 'video_to_text': ranks}` and ranks holds 'R@1',
-      'R@5', 'R@10' (shares of queries), 'median_rank' and 'mean_rank' (1 is best).
+      'R@5', 'R@10' (shares of queries), 'interval' (of R@1, 95 %, over videos), 'median_rank' and 'mean_rank' (1 is
+      best).
 
     Raises:
       ValueError: an index points outside the videos, or a video has no caption.
@@ -55,8 +59,8 @@ def retrieval_metrics(
 
     def both_directions(text_to_video, video_to_text):
         return {
-            "text_to_video": summarise_ranks(text_to_video_ranks(text_to_video, video_of_text)),
-            "video_to_text": summarise_ranks(video_to_text_ranks(video_to_text, video_of_text)),
+            "text_to_video": summarise_ranks(text_to_video_ranks(text_to_video, video_of_text), video_of_text),
+            "video_to_text": summarise_ranks(video_to_text_ranks(video_to_text, video_of_text), np.arange(num_videos)),
         }
 
     def with_words(similarity, words):
@@ -109,10 +113,18 @@ def video_to_text_ranks(
     return 1 + (_not_below(scores, best) & ~own).sum(0)
 
 
-def summarise_ranks(ranks: Int[np.ndarray, " num_queries"]) -> dict[str, float]:
-    """Recalls at 1, 5 and 10 (shares of queries), median and mean of ranks that start at 1."""
+def summarise_ranks(
+    ranks: Int[np.ndarray, " num_queries"], video_of_query: Int[np.ndarray, " num_queries"]
+) -> dict[str, Any]:
+    """Recalls at 1, 5 and 10 (shares of queries), the interval of the first, median and mean of ranks from 1."""
     recalls = {f"R@{k}": float(np.mean(ranks <= k)) for k in RECALLS}
-    return {**recalls, "median_rank": float(np.median(ranks)), "mean_rank": float(np.mean(ranks))}
+    interval = mean_interval(ranks <= 1, video_of_query)
+    return {
+        **recalls,
+        "interval": interval,
+        "median_rank": float(np.median(ranks)),
+        "mean_rank": float(np.mean(ranks)),
+    }
 
 
 def _not_below(scores, right):

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from hilight_jax.data.records import Source
 from hilight_jax.data.swaps import has_swaps, read_swaps
 from hilight_jax.data.tokenizers import ClipTokenizer
-from hilight_jax.evals.grounding import bootstrap_interval
+from hilight_jax.evals.intervals import bootstrap_interval
 from hilight_jax.evals.retrieval import TIE_TOLERANCE
 
 

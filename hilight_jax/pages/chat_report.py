@@ -160,6 +160,8 @@ def _needs_video(needs):
         if needs[name] is not None
     )
     words = f"Kinds whose answer needs the video: {', '.join(needs['types'])}. Mean {share(needs['normalised'], 3)}"
+    if interval := needs.get("interval"):
+        words += f" (95 % interval over clips {share(interval[0], 3)}–{share(interval[1], 3)})"
     given = ", ".join(needs["given_away_by_question"])
     return page.note(f"{words}: {above}." + (f" Given away by the question: {given}." if given else ""))
 

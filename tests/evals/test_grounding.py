@@ -141,11 +141,6 @@ def test_data_without_words_gives_an_empty_summary():
     assert grounding.summarise_grounding(np.zeros((0, 9)), [], [], []) == {"classes": {}, "objects": {}}
 
 
-def test_the_interval_narrows_with_the_clips():
-    few, many = (grounding.bootstrap_interval(np.tile([[2.0, 2.0], [2.0, 0.0]], (n, 1))) for n in (5, 500))
-    assert few[0] < many[0] < 0.5 < many[1] < few[1]
-
-
 def test_shapes_are_as_annotated():
     truth = grounding.Truth({"ball:1": track(12, 12)}, GRID)
     check_shapes(grounding.score_words)(FLAT[None], FLAT[None], ["ball:1"], truth, "cosine")

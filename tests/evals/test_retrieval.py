@@ -16,7 +16,8 @@ def test_ranks_of_a_small_matrix():
 
 
 def test_summary_of_ranks():
-    summary = retrieval.summarise_ranks(np.array([1, 3, 6, 20]))
+    summary = retrieval.summarise_ranks(np.array([1, 3, 6, 20]), np.arange(4))
+    assert summary.pop("interval") == [0.0, 0.75]  # One of four videos, drawn 0 to 3 times out of four.
     assert summary == {"R@1": 0.25, "R@5": 0.5, "R@10": 0.75, "median_rank": 4.5, "mean_rank": 7.5}
 
 
@@ -108,7 +109,7 @@ def test_clip_vip_reads_both_directions_from_the_softmax_over_texts():
 def test_dual_softmax_stands_beside_the_plain_figures():
     metrics = retrieval.retrieval_metrics(np.eye(12), np.eye(12), np.arange(12))
     assert set(metrics) == {"num_videos", "num_texts", "plain", "dsl_clip_vip", "dsl_both_ways"}
-    perfect = {"R@1": 1.0, "R@5": 1.0, "R@10": 1.0, "median_rank": 1.0, "mean_rank": 1.0}
+    perfect = {"R@1": 1.0, "R@5": 1.0, "R@10": 1.0, "interval": [1.0, 1.0], "median_rank": 1.0, "mean_rank": 1.0}
     assert metrics["plain"] == {"text_to_video": perfect, "video_to_text": perfect}
 
 

@@ -55,7 +55,7 @@ def test_a_question_that_gives_its_answer_away_does_not_need_the_video(result):
     needs = result["needs_video"]
     assert needs["types"] == ["colour", "is_red"] and needs["given_away_by_question"] == ["count"]
     assert needs["normalised"] == 1.0 and needs["other_clip"] == 0.125 and needs["margins"]["other_clip"] == 0.875
-    assert needs["margins"]["most_frequent"] == 0.5
+    assert needs["margins"]["most_frequent"] == 0.5 and needs["interval"] == [1.0, 1.0]
 
 
 def test_what_training_never_answers_is_unheard_of(result):

@@ -131,7 +131,7 @@ def test_cells_of_control_runs_that_were_not_run_say_so(workdir):
     }
     html = report(workdir, RECORDS, controls=controls)
     missing = '<td class="missing">not run</td>'
-    assert f"<td>0.31 / not run</td>{missing}<td>0.17 / not run</td>" in html
+    assert f"<td>0.31 (1 of 2 seeds)</td>{missing}<td>0.17 (1 of 2 seeds)</td>" in html
     assert f"<tr><td>setting 4</td>{missing * len(LOSSES.columns)}</tr>" in html
     assert "Last run 2026-11-22, with: make controls" in html and "Not run, in runs: not trained (1)." in html
 
