@@ -9,15 +9,19 @@ Every run has a working directory of its own in ``--workdir``. Finished runs are
 the command may be stopped and started at will. Every row is trained with one seed before any row with the next. After
 each run the table is written anew, as JSON and as Markdown, that of the connectors with a page of loss curves; a cell
 that was not run is shown as not run. All figures are those of the last checkpoint.
+
+Small runs do not fill a processor's cores: --at_once 2 on two cores takes two thirds of the time.
 """
 
 import argparse
+import functools
 import shlex
 import sys
 from pathlib import Path
 
 from hilight_jax.benchmarks.ablations import TABLES
 from hilight_jax.benchmarks.run_table import parse_seeds
+from hilight_jax.benchmarks.side_by_side import train_side_by_side
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import markdown
@@ -41,8 +45,12 @@ def main(argv: list[str] | None = None) -> int:
         if (value := getattr(arguments, option)) not in (None, ""):
             command += [f"--{option}", str(value)]
     command = shlex.join(command)
-    for cell in cells if not arguments.table_only else ():
-        if cell.row in chosen and table.reason_not_run(cell):
+    missing = [cell for cell in cells if cell.row in chosen and table.reason_not_run(cell)]
+    if arguments.at_once is not None and not arguments.table_only:
+        write = functools.partial(table.write, root, cells, command)
+        train_side_by_side(table, missing, arguments.data_dir, arguments.at_once, write)
+    elif not arguments.table_only:
+        for cell in missing:
             sys.stderr.write(f"== {cell.row}, seed {cell.seed}\n")
             table.train(cell, arguments.data_dir)
             table.write(root, cells, command)
@@ -72,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         if not table.before:  # Their stages have steps of their own.
             add("--steps", type=int, help="steps of every run (default: those of the config)")
         add("--only", action="append", default=[], metavar="TEXT", help="only rows whose name holds TEXT")
+        add("--at_once", type=int, metavar="RUNS", help="train so many side by side, each on cores of its own (Linux)")
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
         add("--json", action="store_true", help=commands.JSON_HELP)
     return parser

@@ -277,3 +277,14 @@ def test_the_demo_has_no_steps_of_its_own(tmp_path, capsys):
     with pytest.raises(SystemExit):
         ablate.main(["demo", "--workdir", str(tmp_path), "--steps", "5"])
     assert "unrecognized arguments: --steps 5" in capsys.readouterr().err
+
+
+def test_cells_are_trained_side_by_side(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(
+        ablate,
+        "train_side_by_side",
+        lambda table, cells, data_dir, number, finished: taken.append(([cell.row for cell in cells], number)),
+    )
+    ablate.main(["losses", "--workdir", str(tmp_path), "--seeds", "0", "--only", NAME, "--at_once", "2"])
+    assert taken == [([NAME], 2)] and (tmp_path / "controls.json").exists()

@@ -1,10 +1,12 @@
 """Tables of runs: every cell is a training run in a process of its own, kept once it is evaluated."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,19 +111,27 @@ class RunTable:
             return "trained with another configuration than the row's"
         return None
 
-    def train(self, cell: Cell, data_dir: Path) -> None:
+    def train(self, cell: Cell, data_dir: Path, cores: Set[int] | None = None, log: Path | None = None) -> None:
         """Trains and evaluates a cell and the runs before it, each in a process of its own.
 
+        Args:
+          cell: What to train.
+          data_dir: Where generated worlds are kept.
+          cores: Numbers of the processor's cores that it may use; None for all.
+          log: File that its messages are added to; None leaves them on stderr.
+
         Raises:
-          UserError: A process failed; its output stands above.
+          UserError: A process failed; its messages are above or in ``log``.
         """
         last = Run(cell.spec, cell.overrides, cell.workdir, self.evaluate)
         for run in (*cell.before, last):
             overrides = [f"--{override}" for override in run.overrides]
             place = ["--workdir", str(run.workdir), "--data_dir", str(data_dir)]
-            _run("hilight_jax.train", "--config", run.spec, *overrides, *place)
+            commands = [("hilight_jax.train", "--config", run.spec, *overrides, *place)]
             if run.evaluate is not None:
-                _run("hilight_jax.evaluate", "--checkpoint", str(run.workdir), *run.evaluate)
+                commands.append(("hilight_jax.evaluate", "--checkpoint", str(run.workdir), *run.evaluate))
+            for command in commands:
+                _run(command, cores, log)
 
     def write(self, root: Path, cells: Sequence[Cell], command: str) -> dict[str, Any]:
         """Collects the figures of finished cells, writes the table and its page to ``root`` and returns the table.
@@ -166,6 +176,15 @@ def _folder(argument: str) -> str:
     return argument.replace(",", "-").replace("=", "")
 
 
-def _run(*module: str) -> None:
-    if subprocess.run([sys.executable, "-m", *module], stdout=subprocess.DEVNULL, check=False).returncode:
-        raise UserError(f"'python -m {' '.join(module)}' failed; start the same command again to go on from here.")
+def _run(module: Sequence[str], cores: Set[int] | None, log: Path | None) -> None:
+    with contextlib.ExitStack() as stack:
+        messages = None if log is None else stack.enter_context(log.open("a", encoding="utf-8"))
+        process = subprocess.Popen([sys.executable, "-m", *module], stdout=subprocess.DEVNULL, stderr=messages)
+        if cores is not None:  # Before it has started a thread.
+            os.sched_setaffinity(process.pid, cores)
+        failed = process.wait()
+    if failed:
+        where = "" if log is None else f"; its messages are in {log}"
+        raise UserError(
+            f"'python -m {' '.join(module)}' failed{where}; start the same command again to go on from here."
+        )

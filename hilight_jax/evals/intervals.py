@@ -43,7 +43,7 @@ def mean_of_kinds_interval(
 
 @functools.lru_cache(maxsize=4)
 def _draws(clips: int) -> Int[np.ndarray, "draws clips"]:
-    """How often each clip is drawn, of as many draws as there are clips."""
+    """Counts of each clip in every draw; a draw has as many clips as there are."""
     return np.random.default_rng(0).multinomial(clips, np.full(clips, 1.0 / clips), size=DRAWS)
 
 

@@ -33,9 +33,10 @@ def test_a_cell_is_trained_and_evaluated_in_processes_of_their_own(tmp_path, mon
     started = []
 
     class Done:
-        returncode = 0
+        def wait(self):
+            return 0
 
-    monkeypatch.setattr(run_table.subprocess, "run", lambda command, **_: started.append(command) or Done)
+    monkeypatch.setattr(run_table.subprocess, "Popen", lambda command, **_: started.append(command) or Done())
     (cell, _) = TABLE.cells("file.py", tmp_path, [1])
     TABLE.train(cell, tmp_path / "data")
     workdir, python = str(tmp_path / "demo-setting0-seed1"), [sys.executable, "-m"]
