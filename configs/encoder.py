@@ -18,9 +18,10 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
 
 Arguments, applied in this order: `setting=0..4` (settings of the HiLight paper; 0 is no local loss),
 `contrast=within_clip|across_clips|both`, `mask=none|padding|content`, `levels=embedding|last|embedding+last`,
-`queries=tokens|objects`, `exclude=none|same_objects`, `swaps=0..3` (a clip's false captions join the candidates of its
-video; `evaluate` prints how often the true one is above). The paper (arXiv 2407.07325) has four settings, all on
-features before the projectors:
+`queries=tokens|objects`, `exclude=none|same_objects`, `weights=rising|even` (of the blocks of setting 4), `sparsity=`
+(of SPARC: a multiple of the threshold 1/P, such as `0`, `0.5` or `2`, or `top16`, so many patches of a token),
+`swaps=0..3` (a clip's false captions join the candidates of its video; `evaluate` prints how often the true one is
+above). The paper (arXiv 2407.07325) has four settings, all on features before the projectors:
 
     1  after the last block, without a language mask        3  embedding layers, with it
     2  after the last block, with it (this is CLIP-ViP+)    4  every block, weights rising from 0.1 to 1, with it
@@ -32,6 +33,7 @@ features pass through bias-free linear maps of their own into the width of the e
 from ml_collections import ConfigDict
 
 from configs import common
+from hilight_jax.core.errors import ConfigError
 
 LEVELS = {"0": (), "1": ("last",), "2": ("last",), "3": ("embedding",), "4": ("all",)}
 
@@ -83,6 +85,25 @@ def set_exclude(config: ConfigDict, value: str) -> None:
     config.loss.local.mask_false_negatives = value == "same_objects"
 
 
+def set_weights(config: ConfigDict, value: str) -> None:
+    """Lets the blocks of setting 4 count the more the deeper they are, as in the paper, or all alike."""
+    common.check_choice("weights", value, ("rising", "even"))
+    config.model.local.rising = value == "rising"
+
+
+def set_sparsity(config: ConfigDict, value: str) -> None:
+    """Sets the patches that a token keeps: by a multiple of the paper's threshold, or so many (`topN`)."""
+    try:
+        if value.startswith("top"):
+            config.loss.local.top_patches = int(value.removeprefix("top"))
+        else:
+            config.loss.local.threshold = float(value)
+    except ValueError:
+        raise ConfigError(
+            f"sparsity={value} is neither a number, such as 0.5, nor 'top' and one, such as top16."
+        ) from None
+
+
 def set_swaps(config: ConfigDict, value: str) -> None:
     """Takes up to so many false captions of each clip; a world that writes them, such as demo-v2, has three."""
     common.check_choice("swaps", value, ("0", "1", "2", "3"))
@@ -96,6 +117,8 @@ ARGUMENTS = {
     "levels": set_levels,
     "queries": set_queries,
     "exclude": set_exclude,
+    "weights": set_weights,
+    "sparsity": set_sparsity,
     "swaps": set_swaps,
 }
 

@@ -21,7 +21,7 @@ from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import BATCH_AXES, batch_shards
 from hilight_jax.losses.across_clips import across_clips_loss
-from hilight_jax.losses.sparc import MinMaxOver, Reduction, sparc_loss
+from hilight_jax.losses.sparc import MinMaxOver, Reduction, Sparsity, sparc_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,9 @@ class LocalLossConfig:
         that in the other clips of its group, ``both`` adds them up.
       reduction: Of ``within_clip``: a mean over all ``token``s of the batch, or per ``sample`` first.
       minmax_over: Of ``within_clip``: similarities are scaled over the whole ``clip`` or within each ``frame``.
+      threshold: Of ``within_clip``: a token drops patches whose similarity, scaled to 0 to 1, is below so many times
+        1 / (F * P), the paper's 1; 0 drops none.
+      top_patches: Of ``within_clip``: a token keeps so many patches instead; 0 goes by the threshold.
       group_size: Of ``across_clips``: consecutive clips of the global batch that are contrasted with each other.
       sharpness: Of ``across_clips``: inverse temperature of the softmax over patches.
       queries: ``tokens``, or ``objects``: the tokens of a caption that name the same known thing become one query.
@@ -45,6 +48,8 @@ class LocalLossConfig:
     contrast: Literal["none", "within_clip", "across_clips", "both"] = "within_clip"
     reduction: Reduction = "token"
     minmax_over: MinMaxOver = "clip"
+    threshold: float = 1.0
+    top_patches: int = 0
     group_size: int = 32
     sharpness: float = 10.0
     queries: Literal["tokens", "objects"] = "tokens"
@@ -58,7 +63,7 @@ class LocalLossConfig:
             raise ConfigError(
                 f"loss.local.group_size is {self.group_size}, but a clip needs another to differ from: use 2 or more."
             )
-        check(self, "loss.local.", lambda x: x >= 0, "at least 0", "within_weight")
+        check(self, "loss.local.", lambda x: x >= 0, "at least 0", "within_weight", "threshold", "top_patches")
         check(self, "loss.local.", lambda x: x > 0, "greater than 0; 10 is usual", "sharpness")
         if self.within_weight != 1.0 and self.contrast != "both":
             raise ConfigError(
@@ -70,12 +75,17 @@ class LocalLossConfig:
                 f"loss.local.mask_false_negatives is set, but contrast '{self.contrast}' has no negatives in other "
                 f"clips; use contrast 'across_clips' or 'both', or unset it."
             )
-        for name, default in (("reduction", "token"), ("minmax_over", "clip")):
+        for name, default in (("reduction", "token"), ("minmax_over", "clip"), ("threshold", 1.0), ("top_patches", 0)):
             if getattr(self, name) != default and not self.within_clip:
                 raise ConfigError(
-                    f"loss.local.{name} is '{getattr(self, name)}', but contrast '{self.contrast}' does not read it; "
-                    f"use contrast 'within_clip' or 'both', or leave it at '{default}'."
+                    f"loss.local.{name} is {getattr(self, name)!r}, but contrast '{self.contrast}' does not read it; "
+                    f"use contrast 'within_clip' or 'both', or leave it at {default!r}."
                 )
+        if self.top_patches and (self.threshold != 1.0 or self.shard_patches):
+            other = "loss.local.threshold" if self.threshold != 1.0 else "loss.local.shard_patches"
+            raise ConfigError(
+                f"loss.local.top_patches is {self.top_patches}, which cannot be used with {other}; set one of the two."
+            )
 
     @property
     def within_clip(self) -> bool:
@@ -199,7 +209,14 @@ def _level_terms(
     terms = {}
     if config.within_clip:
         terms["within_clip"] = sparc_loss(
-            video_local, text_local, masks["mask"], log_scale, config.reduction, config.minmax_over, frames_axis
+            video_local,
+            text_local,
+            masks["mask"],
+            log_scale,
+            config.reduction,
+            config.minmax_over,
+            frames_axis,
+            Sparsity(config.threshold, config.top_patches),
         )
     if config.across_clips:
         sizes = {"group_size": config.group_size, "sharpness": config.sharpness, "frames_axis": frames_axis}

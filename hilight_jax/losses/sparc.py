@@ -22,13 +22,28 @@ MinMaxOver = Literal["clip", "frame"]
 Reduction = Literal["token", "sample"]
 
 
+class Sparsity(NamedTuple):
+    """The patches that a token drops.
+
+    Attributes:
+      threshold: Those whose scaled similarity is below so many times 1 / (F * P); 0 drops none.
+      top: All but so many of the highest similarity, and those equal to the last of them; 0 goes by the threshold.
+    """
+
+    threshold: float = 1.0
+    top: int = 0
+
+
+PUBLISHED = Sparsity()
+
+
 class Alignment(NamedTuple):
     """The patches that tokens gather; the first four fields are [B, L, F, P].
 
     Attributes:
       similarity: Raw dot products of tokens and patches.
       scaled: Similarity after min-max scaling, in [0, 1].
-      kept: Scaled similarity where it reaches 1 / (F * P), else zero.
+      kept: Scaled similarity where it reaches its threshold, 1 / (F * P) in the paper, else zero.
       weights: ``kept``, scaled to sum to one over the clip.
       grouped: [B, L, E], the patches in those proportions.
     """
@@ -48,6 +63,7 @@ def sparc_loss(
     reduction: Reduction = "token",
     minmax_over: MinMaxOver = "clip",
     frames_axis: str | None = None,
+    sparsity: Sparsity = PUBLISHED,
 ) -> Mean:
     """The local loss: the mean of both directions of ``token_losses``.
 
@@ -60,12 +76,13 @@ def sparc_loss(
         tokens and then over the captions that have any (Eq. 6).
       minmax_over: Similarities are scaled over the whole ``clip`` or within each ``frame``.
       frames_axis: The mesh axis that the frames of a clip are split over.
+      sparsity: The patches that tokens drop. The highest similarities are found on one device only.
 
     Returns:
       The sum over tokens or captions, and their number; an empty mask gives 0 and 0.
     """
     tokens = at_least_float32(text_local)
-    alignment = align(video_local, tokens, minmax_over, frames_axis)
+    alignment = align(video_local, tokens, minmax_over, frames_axis, sparsity)
     vision_to_language, language_to_vision = token_losses(alignment.grouped, tokens, mask, log_scale)
     losses = (vision_to_language + language_to_vision) / 2
     count = jnp.sum(mask, axis=1, dtype=losses.dtype)
@@ -80,6 +97,7 @@ def align(
     text_local: Float[Array, "B L E"],
     minmax_over: MinMaxOver = "clip",
     frames_axis: str | None = None,
+    sparsity: Sparsity = PUBLISHED,
 ) -> Alignment:
     """Gathers patches for every token, masked ones too. Gradients flow through weights, minimum and maximum.
 
@@ -96,7 +114,12 @@ def align(
     scaled = jnp.where(spread, (similarity - low) / jnp.where(spread, span, 1), 0)
     devices = 1 if frames_axis is None else jax.lax.axis_size(frames_axis)
     num_patches = similarity.shape[2] * similarity.shape[3] * devices
-    kept = jnp.where(scaled < 1 / num_patches, 0, scaled)
+    if sparsity.top:
+        assert frames_axis is None, "the highest similarities of a clip lie on several devices"
+        low = jax.lax.top_k(scaled.reshape(*scaled.shape[:2], -1), min(sparsity.top, num_patches))[0][..., -1:, None]
+    else:
+        low = sparsity.threshold / num_patches
+    kept = jnp.where(scaled < low, 0, scaled)
     total = _sum_over_devices(jnp.sum(kept, axis=(2, 3), keepdims=True), frames_axis)
     weights = kept / jnp.where(total > 0, total, 1)
     grouped = _sum_over_devices(_product("BLFP,BFPE->BLE", weights, video_local), frames_axis)

@@ -107,4 +107,4 @@ class HiLightConfig:
     def map_weights(self) -> tuple[float, ...]:
         """Weights of the tapped levels in a word's map, see ``local_heads.map_weights``."""
         assert self.local is not None and self.text is not None
-        return local_heads.map_weights(self.local.levels, self.vision.depth, self.text.depth)
+        return local_heads.map_weights(self.local, self.vision.depth, self.text.depth)

@@ -47,12 +47,14 @@ class LocalHeadsConfig:
       text_side: ``same`` level as the video side, or always the ``embedding`` level.
       center_video: Take each clip's mean over its patches from the features of every level above the embeddings, where
         the proxy tokens have spread the whole clip into every patch.
+      rising: The levels of ``all`` count the more the deeper they are, as the report has it, else all alike.
     """
 
     levels: tuple[Literal["embedding", "last", "all"], ...] = ("last",)
     head: Literal["linear", "mlp"] = "linear"
     text_side: Literal["same", "embedding"] = "same"
     center_video: bool = False
+    rising: bool = True
 
     def __post_init__(self):
         """Checks the combination of levels."""
@@ -60,6 +62,11 @@ class LocalHeadsConfig:
             raise ConfigError(
                 f"local.levels is {self.levels!r}, but must be (), ('embedding',), ('last',), ('embedding', 'last') or "
                 f"('all',)."
+            )
+        if not self.rising and self.levels != ("all",):
+            raise ConfigError(
+                f"local.rising is False, which is about levels ('all',), but local.levels is {self.levels!r}; leave it "
+                f"True."
             )
         if self.head == "mlp" and "embedding" not in self.levels:
             raise ConfigError("local.head is 'mlp', which acts on the 'embedding' level only; add it to local.levels.")
@@ -82,25 +89,27 @@ def level_pairs(levels: tuple[str, ...], video_depth: int, text_depth: int) -> t
     return tuple(ends[level] for level in levels)
 
 
-def level_weights(levels: tuple[str, ...], video_depth: int, text_depth: int) -> tuple[float, ...]:
+def level_weights(config: LocalHeadsConfig, video_depth: int, text_depth: int) -> tuple[float, ...]:
     """Weight of each tapped level in the local loss; they sum to 1.
 
     ``all`` (setting 4) rises linearly from 0.1 to 1 with depth before it is divided by its sum; other levels are even.
     """
-    count = len(level_pairs(levels, video_depth, text_depth))
-    rising = [0.1 + 0.9 * k / max(count - 1, 1) for k in range(count)] if levels == ("all",) else [1.0] * count
-    return tuple(weight / sum(rising) for weight in rising)
+    count = len(level_pairs(config.levels, video_depth, text_depth))
+    weights = [1.0] * count
+    if config.levels == ("all",) and config.rising:
+        weights = [0.1 + 0.9 * k / max(count - 1, 1) for k in range(count)]
+    return tuple(weight / sum(weights) for weight in weights)
 
 
-def map_weights(levels: tuple[str, ...], video_depth: int, text_depth: int) -> tuple[float, ...]:
+def map_weights(config: LocalHeadsConfig, video_depth: int, text_depth: int) -> tuple[float, ...]:
     """Weight of each tapped level in a word's map over the patches.
 
     Where the embeddings are tapped they are the map: deeper patches have seen the whole clip through the proxy tokens
     and point badly, however well they retrieve. Else the levels count as in the loss.
     """
-    if "embedding" in levels:
-        return tuple(float(level == "embedding") for level in levels)
-    return level_weights(levels, video_depth, text_depth) or (1.0,)
+    if "embedding" in config.levels:
+        return tuple(float(level == "embedding") for level in config.levels)
+    return level_weights(config, video_depth, text_depth) or (1.0,)
 
 
 def map_features(levels: Sequence[Float[Array, "*B E"]], weights: Sequence[float]) -> Float[Array, "*B E_all"]:

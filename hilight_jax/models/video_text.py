@@ -76,12 +76,12 @@ class DualEncoderConfig:
     @property
     def level_weights(self) -> tuple[float, ...]:
         """Weights of the tapped levels in the local loss, see ``local_heads.level_weights``."""
-        return local_heads.level_weights(self.local.levels, self.vision.depth, self.text.depth)
+        return local_heads.level_weights(self.local, self.vision.depth, self.text.depth)
 
     @property
     def map_weights(self) -> tuple[float, ...]:
         """Weights of the tapped levels in a word's map over the patches, see ``local_heads.map_weights``."""
-        return local_heads.map_weights(self.local.levels, self.vision.depth, self.text.depth)
+        return local_heads.map_weights(self.local, self.vision.depth, self.text.depth)
 
 
 class DualEncoder(nn.Module):

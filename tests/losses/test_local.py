@@ -158,6 +158,11 @@ def test_no_contrast_is_no_loss():
         ({"mask_false_negatives": True}, "contrast 'within_clip' has no negatives in other clips"),
         ({"contrast": "across_clips", "reduction": "sample"}, "contrast 'across_clips' does not read it"),
         ({"contrast": "across_clips", "minmax_over": "frame"}, "leave it at 'clip'"),
+        ({"contrast": "across_clips", "threshold": 0.0}, "threshold is 0.0, but contrast .* leave it at 1.0"),
+        ({"contrast": "across_clips", "top_patches": 4}, "leave it at 0"),
+        ({"threshold": -1.0}, "threshold is -1.0, but must be at least 0"),
+        ({"threshold": 2.0, "top_patches": 4}, "top_patches is 4, which cannot be used with loss.local.threshold"),
+        ({"shard_patches": True, "top_patches": 4}, "cannot be used with loss.local.shard_patches"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options, sentence):

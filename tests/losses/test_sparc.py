@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hilight_jax.losses.sparc import align, sparc_loss, token_losses
+from hilight_jax.losses.sparc import Sparsity, align, sparc_loss, token_losses
 from tests.losses.clips import random_batch
 from tests.shapes import check_shapes
 
@@ -38,6 +38,28 @@ def weights_of(frames, minmax_over="clip"):
 def test_weights_sum_to_one_and_drop_what_is_below_one_in_the_number_of_patches():
     np.testing.assert_allclose(weights_of([[2, 1, 0, 0]]), [[2 / 3, 1 / 3, 0, 0]], rtol=1e-6)
     np.testing.assert_allclose(weights_of([[4, 1, 0.99, 0]]), [[0.8, 0.2, 0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "kept"),
+    [
+        (Sparsity(0.0), [1, 0.3, 0.15, 0.075, 0]),
+        (Sparsity(0.5), [1, 0.3, 0.15, 0, 0]),
+        (Sparsity(1.0), [1, 0.3, 0, 0, 0]),
+        (Sparsity(2.0), [1, 0, 0, 0, 0]),
+        (Sparsity(top=3), [1, 0.3, 0.15, 0, 0]),
+        (Sparsity(top=9), [1, 0.3, 0.15, 0.075, 0]),
+    ],
+)
+def test_what_is_dropped_goes_by_multiples_of_a_fifth_of_five_patches_or_by_number(sparsity, kept):
+    alignment = align(clip_of([[4, 1.2, 0.6, 0.3, 0]]), jnp.ones((1, 1, 1)), sparsity=sparsity)
+    np.testing.assert_allclose(alignment.kept[0, 0, 0], kept, rtol=1e-6)
+    np.testing.assert_allclose(alignment.weights[0, 0, 0], np.array(kept) / sum(kept), rtol=1e-6)
+
+
+def test_patches_as_similar_as_the_last_one_kept_are_kept_too():
+    kept = align(clip_of([[3, 2, 2, 0]]), jnp.ones((1, 1, 1)), sparsity=Sparsity(top=2)).kept[0, 0, 0]
+    np.testing.assert_allclose(kept, [1, 2 / 3, 2 / 3, 0], rtol=1e-6)
 
 
 def test_similarity_is_scaled_over_all_frames_or_within_each():

@@ -12,13 +12,19 @@ from tests.models import tiny
 
 
 def test_level_weights_of_setting_4_rise_from_a_tenth_to_one_before_division():
-    weights = level_weights(("all",), 4, 4)
+    weights = level_weights(LocalHeadsConfig(("all",)), 4, 4)
     np.testing.assert_allclose(weights, np.array([0.1, 0.4, 0.7, 1.0]) / 2.2)
     np.testing.assert_allclose(weights, np.linspace(0.1, 1, 4) / np.linspace(0.1, 1, 4).sum())
-    assert level_weights(("embedding", "last"), 4, 4) == (0.5, 0.5)
-    assert level_weights(("last",), 12, 12) == (1.0,)
-    assert level_weights(("all",), 1, 1) == (1.0,)
-    assert level_weights((), 4, 4) == ()
+    assert level_weights(LocalHeadsConfig(("embedding", "last")), 4, 4) == (0.5, 0.5)
+    assert level_weights(LocalHeadsConfig(("last",)), 12, 12) == (1.0,)
+    assert level_weights(LocalHeadsConfig(("all",)), 1, 1) == (1.0,)
+    assert level_weights(LocalHeadsConfig(("all",), rising=False), 4, 4) == (0.25, 0.25, 0.25, 0.25)
+    assert level_weights(LocalHeadsConfig(()), 4, 4) == ()
+
+
+def test_even_weights_are_about_every_block():
+    with pytest.raises(ConfigError, match="local.rising is False, which is about levels"):
+        LocalHeadsConfig(("last",), rising=False)
 
 
 def test_levels_of_unequal_towers_meet_at_the_nearest_relative_depth():
