@@ -21,7 +21,8 @@ Arguments, applied in this order: `setting=0..4` (settings of the HiLight paper;
 `queries=tokens|objects`, `exclude=none|same_objects`, `weights=rising|even` (of the blocks of setting 4), `sparsity=`
 (of SPARC: a multiple of the threshold 1/P, such as `0`, `0.5` or `2`, or `top16`, so many patches of a token),
 `swaps=0..3` (a clip's false captions join the candidates of its video; `evaluate` prints how often the true one is
-above). The paper (arXiv 2407.07325) has four settings, all on features before the projectors:
+above), `positions=on|off` (the embeddings of places in a frame that the video tower adds to patches). The paper (arXiv
+2407.07325) has four settings, all on features before the projectors:
 
     1  after the last block, without a language mask        3  embedding layers, with it
     2  after the last block, with it (this is CLIP-ViP+)    4  every block, weights rising from 0.1 to 1, with it
@@ -104,6 +105,13 @@ def set_sparsity(config: ConfigDict, value: str) -> None:
         ) from None
 
 
+def set_positions(config: ConfigDict, value: str) -> None:
+    """Takes the position embeddings of the video tower away: `off` keeps them at zero."""
+    common.check_choice("positions", value, ("on", "off"))
+    if value == "off":
+        config.zero = config.freeze = ("vision/embeddings/position_embedding",)
+
+
 def set_swaps(config: ConfigDict, value: str) -> None:
     """Takes up to so many false captions of each clip; a world that writes them, such as demo-v2, has three."""
     common.check_choice("swaps", value, ("0", "1", "2", "3"))
@@ -120,6 +128,7 @@ ARGUMENTS = {
     "weights": set_weights,
     "sparsity": set_sparsity,
     "swaps": set_swaps,
+    "positions": set_positions,
 }
 
 

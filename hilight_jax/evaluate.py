@@ -41,6 +41,7 @@ _OPTIONS = (
     "similarity",
     "word_weight",
     "shortlist",
+    "shuffle_positions",
     "per_kind",
     "history",
     "no_controls",
@@ -49,7 +50,7 @@ _OPTIONS = (
     "name",
 )
 # Those that change the figures, and so the name of the result's file.
-_IN_NAME = ("similarity", "word_weight", "shortlist", "history", "no_controls", "max_new_tokens")
+_IN_NAME = ("similarity", "word_weight", "shortlist", "shuffle_positions", "history", "no_controls", "max_new_tokens")
 # The options that every evaluation of a run reads; those of one stage are in its evaluator.
 _OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
 _OF_ALL_QUESTIONS = {"name", "batch_size", "num_clips"}
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--similarity", choices=("cosine", "dot"), help="of an encoder; default: that of the run's local loss")
     add("--word_weight", type=float, help=f"of an encoder: weight of words in retrieval (default: {WORD_WEIGHT:g})")
     add("--shortlist", type=int, help="of an encoder: candidates of a query that words score; default: all")
+    add("--shuffle_positions", action="store_true", help="of an encoder: tell the patches of every clip that they are "
+        "in other places, to see what it does by position")  # fmt: skip
     add("--ask", type=int, metavar="N", help="only ask a chat model N questions about one held-out clip")
     add("--per_kind", type=int, metavar="N", help="ask a chat model only the first N questions of each kind")
     add("--history", action="store_true", help="put the earlier turns of its conversation before a question")
@@ -146,6 +149,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         similarity=arguments.similarity,
         word_weight=arguments.word_weight,
         shortlist=arguments.shortlist,
+        shuffle_positions=arguments.shuffle_positions,
         history=arguments.history,
         controls=not arguments.no_controls,
         max_new_tokens=arguments.max_new_tokens,

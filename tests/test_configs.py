@@ -41,11 +41,23 @@ def test_arguments_do_not_depend_on_their_order():
         ("demo,setting=5", "setting=5 is not one of"),
         ("demo,exclude=all", "exclude=all is not one of"),
         ("demo,swaps=4", "swaps=4 is not one of 0, 1, 2, 3"),
+        ("demo,setting=4,weights=flat", "weights=flat is not one of rising, even"),
+        ("demo,setting=2,weights=even", "local.rising is False, which is about levels"),
+        ("demo,setting=2,sparsity=low", "sparsity=low is neither a number, such as 0.5, nor 'top' and one"),
+        ("demo,sparsity=2", "threshold is 2.0, but contrast 'across_clips' does not read it"),
+        ("demo,positions=no", "positions=no is not one of on, off"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(argument, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_config(f"configs/encoder.py:{argument}")
+
+
+def test_sparsity_is_a_multiple_of_the_threshold_or_a_number_of_patches():
+    half, top = (load_config(f"configs/encoder.py:demo,setting=2,sparsity={value}") for value in ("0.5", "top16"))
+    assert (half.loss.local.threshold, half.loss.local.top_patches) == (0.5, 0)
+    assert (top.loss.local.threshold, top.loss.local.top_patches) == (1.0, 16)
+    assert load_config("configs/encoder.py:demo,setting=4,weights=even").model.level_weights == (1 / 3, 1 / 3, 1 / 3)
 
 
 def test_swaps_are_for_the_loss_of_one_text_a_clip():

@@ -15,7 +15,7 @@ from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import Layout, markdown, write_page
 from hilight_jax.pages.report import points, read_result
 from hilight_jax.runs.workdir import changed_keys
-from hilight_jax.stages.load_config import load_config
+from hilight_jax.stages.load_config import load_config, with_defaults
 from hilight_jax.training.metrics import read_metrics
 
 
@@ -107,7 +107,8 @@ class RunTable:
             return "not trained"
         if not all(evaluation(cell.workdir, split).is_file() for split in self.splits):
             return "not finished"
-        if changed_keys(own, json.loads(json.dumps(to_dict(load_config(cell.spec, cell.overrides))))):
+        wanted = to_dict(load_config(cell.spec, cell.overrides))
+        if changed_keys(*(json.loads(json.dumps(config)) for config in (with_defaults(own), wanted))):
             return "trained with another configuration than the row's"
         return None
 

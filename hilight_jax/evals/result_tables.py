@@ -18,7 +18,8 @@ _RECALL_NAMES = tuple(f"R@{k}" for k in RECALLS)
 def encoder_tables(result: Mapping[str, Any]) -> str:
     """Retrieval and grounding of one source, as `evaluate_encoder` returns them."""
     lines = [f"{result['name']}: {result['clips']} clips, {result['captions']} captions of {result['source']}"]
-    lines.append(f"checkpoint: step {result['step']}, {result['which']}")
+    shuffled = ", positions of patches shuffled" if result.get("shuffled") else ""
+    lines.append(f"checkpoint: step {result['step']}, {result['which']}{shuffled}")
     if result["skipped"]:
         named = "; ".join(f"{clip['id']}: {clip['reason']}" for clip in result["skipped"][:5])
         more = "; ..." if len(result["skipped"]) > 5 else ""

@@ -50,8 +50,12 @@ class EncoderObjective(Objective):
         return self.finish_init(params)
 
     def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Lets local heads start as copies of CLIP's projections, where shapes allow."""
-        return init_local_from_projections(params)
+        """Lets local heads start as copies of CLIP's projections, where shapes allow, and ``config.zero`` from zero."""
+
+        def first(path: str, leaf: jax.Array) -> jax.Array:
+            return jnp.zeros_like(leaf) if trees.matches(path, self.config.zero) else leaf
+
+        return trees.map_with_path(first, init_local_from_projections(params))
 
     def loss_terms(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, Mean]:
         """The named losses of one batch, each a sum and a count."""

@@ -32,12 +32,21 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderTrainConfig(RunConfig):
-    """A training run of the encoder, CLIP-ViP+."""
+    """A training run of the encoder, CLIP-ViP+.
+
+    Attributes beside those of ``RunConfig``:
+      model: Sizes.
+      loss: The global and the local loss.
+      data: Clips and captions.
+      zero: Path patterns of parameters that start from zero, such as ``vision/embeddings/position_embedding``: with
+        the same in ``freeze`` the model has none. Those that ``init_from`` loads keep their values.
+    """
 
     stage: Literal["encoder"] = "encoder"
     model: DualEncoderConfig
     loss: LossConfig
     data: DataConfig
+    zero: tuple[str, ...] = ()
 
     def __post_init__(self):
         """Checks keys against each other."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-from hilight_jax.core.config import build
+from hilight_jax.core.config import build, to_dict
 from hilight_jax.core.errors import ConfigError, nearest
 from hilight_jax.runs.workdir import read_values, stage_of
 from hilight_jax.stages.table import STAGES
@@ -46,6 +46,14 @@ def read_config(workdir: str | Path) -> RunConfig:
       CheckpointError: There is none, or it is damaged.
     """
     return build_run(read_values(workdir)).with_sources()
+
+
+def with_defaults(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved configuration with the keys that have come since, at their defaults; as it is when a key has gone."""
+    try:
+        return to_dict(build_run(saved))
+    except ConfigError:
+        return saved
 
 
 def build_run(values: Mapping[str, Any]) -> RunConfig:

@@ -92,6 +92,7 @@ class EvaluationOptions:
       similarity: ``cosine`` or ``dot`` between words and patches; None takes that of the run's local loss.
       word_weight: Weight of words in retrieval; None takes the default.
       shortlist: Candidates of a query that words are compared with; None takes all.
+      shuffle_positions: Tell the patches of a clip that they are in other places.
       history: Put the earlier turns of its conversation before a question.
       controls: Also show the model other clips.
       max_new_tokens: Longest answer; None takes the default.
@@ -105,6 +106,7 @@ class EvaluationOptions:
     similarity: str | None = None
     word_weight: float | None = None
     shortlist: int | None = None
+    shuffle_positions: bool = False
     history: bool = False
     controls: bool = True
     max_new_tokens: int | None = None

@@ -1,15 +1,13 @@
 """The start of a run: checks its working directory, then resumes, takes another run's parameters, or starts afresh."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError, ConfigError, UnreadableCheckpoint
 from hilight_jax.runs.workdir import CONFIG, changed_keys, read_values
-from hilight_jax.stages.load_config import build_run, read_config
+from hilight_jax.stages.load_config import build_run, read_config, with_defaults
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.steps import TrainState
 from hilight_jax.training.trainer import Trainer
@@ -52,7 +50,7 @@ def check_workdir(config: RunConfig, workdir: Path) -> None:
     latest = store.latest()
     saved = None if latest is None else store.config(latest)
     store.close()
-    changed = [] if saved is None else changed_keys(_with_defaults(saved), to_dict(config))
+    changed = [] if saved is None else changed_keys(with_defaults(saved), to_dict(config))
     if changed:
         raise CheckpointError(
             f"{workdir} holds another configuration ({'; '.join(changed)}); choose another --workdir, or train with "
@@ -93,11 +91,3 @@ def check_init_from(config: RunConfig, workdir: Path) -> None:
                 f"config.init_from.workdir '{place}' has model.{part}.num_heads={found}, but here it is {wanted}; set "
                 f"config.model.{part}.num_heads={found}, or name another run."
             )
-
-
-def _with_defaults(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A saved configuration with the keys that have come since, at their defaults; as it is when a key has gone."""
-    try:
-        return to_dict(build_run(saved))
-    except ConfigError:
-        return saved

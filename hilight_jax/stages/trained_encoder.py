@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, Which, name_report
+from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.host_rows import on_mesh
 from hilight_jax.data.sources import is_missing, open_source
@@ -91,7 +92,7 @@ class EncoderEvaluator:
     """Retrieval and grounding of an encoder's checkpoint; see ``Evaluator``."""
 
     kind = "an encoder"
-    options = frozenset({"similarity", "word_weight", "shortlist"})
+    options = frozenset({"similarity", "word_weight", "shortlist", "shuffle_positions"})
     table = staticmethod(encoder_tables)
 
     def __init__(self, workdir: Path, which: Which):
@@ -101,9 +102,11 @@ class EncoderEvaluator:
 
     def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
         """Scores all clips of a source."""
-        source = open_source(specification)
+        source, encoder = open_source(specification), self._encoder
+        if options.shuffle_positions:
+            encoder = TrainedEncoder(encoder.config, shuffle_positions(encoder.params), encoder.step)
         result = evaluate_encoder(
-            self._encoder,
+            encoder,
             source,
             options.batch_size,
             options.num_clips,
@@ -112,7 +115,19 @@ class EncoderEvaluator:
             word_weight=WORD_WEIGHT if options.word_weight is None else options.word_weight,
             shortlist=options.shortlist,
         )
-        return {"map_levels": map_levels(self._encoder)} | result
+        return {"map_levels": map_levels(self._encoder), "shuffled": options.shuffle_positions} | result
+
+
+def shuffle_positions(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with the position embeddings of the video tower's patches in another, seeded order.
+
+    What an encoder can still do it does not do by position: the same patches are told that they are in other places.
+    """
+    path = "vision/embeddings/position_embedding"
+    flat = trees.flatten(params)
+    table = np.asarray(flat[path])
+    order = np.random.default_rng(0).permutation(len(table) - 1)
+    return trees.unflatten({**flat, path: np.concatenate([table[:1], table[1:][order]])})
 
 
 def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:

@@ -1,0 +1,57 @@
+"""An encoder without positions, and one whose positions are shuffled."""
+
+import numpy as np
+import pytest
+
+from hilight_jax.core import trees
+from hilight_jax.core.mesh import make_mesh
+from hilight_jax.stages.encoder import EncoderObjective
+from hilight_jax.stages.trained_encoder import TrainedEncoder, shuffle_positions
+from hilight_jax.training.trainer import Trainer
+from tests.stages.tiny import tiny_config
+
+TABLE = "vision/embeddings/position_embedding"
+
+
+def encoder_of(argument):
+    config, mesh = tiny_config(argument), make_mesh()
+    state = Trainer(config, EncoderObjective(config, mesh), mesh).init_state()
+    return TrainedEncoder(config, state.params), state
+
+
+def embed(encoder, video, params=None):
+    return TrainedEncoder(encoder.config, params or encoder.params).encode_video(video)["video_embeds"]
+
+
+@pytest.fixture
+def clips():
+    """A clip, and the same with the patches of each frame turned about both ways."""
+    config = tiny_config("demo")
+    size, patch = config.data.image_size, config.model.vision.patch_size
+    pixels = np.random.default_rng(0).integers(0, 255, (1, config.data.num_frames, size, size, 3), np.uint8)
+    patches = pixels.reshape(1, -1, size // patch, patch, size // patch, patch, 3)
+    return pixels, patches[:, :, ::-1, :, ::-1].reshape(pixels.shape)
+
+
+def test_without_positions_the_order_of_patches_is_nothing(clips):
+    encoder, state = encoder_of("demo,positions=off")
+    assert TABLE in trees.flatten(state.frozen) and not np.asarray(trees.flatten(state.frozen)[TABLE]).any()
+    one, other = (embed(encoder, clip) for clip in clips)
+    np.testing.assert_allclose(one, other, atol=2e-6)
+    np.testing.assert_allclose(embed(encoder, clips[0], shuffle_positions(encoder.params)), one, atol=2e-6)
+
+
+def test_with_positions_both_change_the_clip(clips):
+    encoder, state = encoder_of("demo")
+    assert TABLE in trees.flatten(state.trained)
+    one, other = (embed(encoder, clip) for clip in clips)
+    assert np.abs(one - other).max() > 1e-4
+    assert np.abs(embed(encoder, clips[0], shuffle_positions(encoder.params)) - one).max() > 1e-4
+
+
+def test_shuffling_keeps_every_row_and_that_of_the_proxies_in_its_place():
+    table = np.arange(12.0).reshape(6, 2)
+    params = {"vision": {"embeddings": {"position_embedding": table}}, "text": {"x": np.ones(1)}}
+    shuffled = shuffle_positions(params)["vision"]["embeddings"]["position_embedding"]
+    assert shuffled[0].tolist() == table[0].tolist() and shuffled.tolist() != table.tolist()
+    assert sorted(shuffled.tolist()) == table.tolist()
