@@ -10,7 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.core import trees
+from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.means import Mean
+from hilight_jax.core.mesh import replicated, under_mesh
 from hilight_jax.data.clips import MAX_OBJECTS, ClipLoader
 from hilight_jax.evals.encoder_evaluation import evaluate_encoder, headline
 from hilight_jax.losses import contrastive, local
@@ -20,6 +22,7 @@ from hilight_jax.models.local_heads import init_local_from_projections
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
 from hilight_jax.stages.stage import Stage
 from hilight_jax.stages.trained_encoder import TrainedEncoder
+from hilight_jax.training.gradient_agreement import flat_figures, gradient_agreement
 from hilight_jax.training.steps import Objective
 
 # The logit scales, global and local, are clamped before each use, as CLIP-ViP clamps its own before each forward pass.
@@ -134,10 +137,22 @@ class EncoderStage(Stage):
 
     def __init__(self, config: EncoderTrainConfig, mesh: Mesh, workdir: Path):
         """Builds the objective; nothing is read yet."""
-        super().__init__(config, mesh, EncoderObjective(config, mesh))
+        objective = EncoderObjective(config, mesh)
+        super().__init__(config, mesh, objective)
         self._encoder = TrainedEncoder(config, mesh=mesh)
+        agree = gradient_agreement(objective, objective.weights.keys() - {config.loss.contrast})
+        self._agree = jax.jit(under_mesh(mesh, agree), out_shardings=replicated(mesh))
 
     def validate(self, params: Mapping[str, Any]) -> dict[str, float]:
-        """Retrieval and grounding on the validation clips."""
+        """Retrieval and grounding on the validation clips, and how the losses agree, if that is wanted."""
         self._encoder.params = params
-        return headline(evaluate_encoder(self._encoder, self.validation), "validation")
+        figures = headline(evaluate_encoder(self._encoder, self.validation), "validation")
+        return figures | (self._gradient_agreement(params) if self.config.compare_gradients else {})
+
+    def _gradient_agreement(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Compares the gradients of both losses on the first validation clips, as training reads them."""
+        rows = HostRows(self.mesh, self.config.batch_size)
+        with self.pipeline(self.validation).batches(self.config.batch_size, 0, rows.numbers) as batches:
+            batch = next(batches)
+        wanted = self.objective.example_batch(1)
+        return flat_figures(self._agree(params, {name: rows.place(batch[name]) for name in wanted}))

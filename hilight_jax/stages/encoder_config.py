@@ -40,6 +40,8 @@ class EncoderTrainConfig(RunConfig):
       data: Clips and captions.
       zero: Path patterns of parameters that start from zero, such as ``vision/embeddings/position_embedding``: with
         the same in ``freeze`` the model has none. Those that ``init_from`` loads keep their values.
+      compare_gradients: At every evaluation, also compare the gradients of the global and the local loss on a batch of
+        validation clips, see ``gradient_agreement``.
     """
 
     stage: Literal["encoder"] = "encoder"
@@ -47,6 +49,7 @@ class EncoderTrainConfig(RunConfig):
     loss: LossConfig
     data: DataConfig
     zero: tuple[str, ...] = ()
+    compare_gradients: bool = False
 
     def __post_init__(self):
         """Checks keys against each other."""
@@ -61,6 +64,9 @@ class EncoderTrainConfig(RunConfig):
                 "config.loss.local.contrast is 'none', but config.model.local.levels taps levels that nothing would "
                 "train; set config.model.local.levels=()."
             )
+        if self.compare_gradients and (self.loss.local.contrast == "none" or not self.data.validation):
+            lacking = "data.validation" if self.loss.local.contrast != "none" else "a local loss"
+            raise ConfigError(f"config.compare_gradients needs {lacking}; set it, or leave compare_gradients out.")
         check(self, "config.", lambda x: x >= 0, "at least 0", "loss.local_weight")
         check(self, "config.", lambda x: x >= 0, "at least 0; 0 takes all rows at once", "loss.contrast_chunk")
         if self.loss.contrast == "nce_vsc_fc" and not self.data.frame_captions:
