@@ -63,9 +63,8 @@ def test_figures_of_gradients_that_are_known():
         np.testing.assert_allclose(figures[f"gradients/vision/{name}"], value, rtol=1e-6)
 
 
-@pytest.mark.parametrize("devices", [1, 8])
-def test_the_encoders_losses_are_compared_layer_by_layer(devices):
-    config, mesh = tiny_config("demo,setting=2"), make_mesh(MeshConfig(), jax.devices()[:devices])
+def test_the_encoders_losses_are_compared_layer_by_layer_on_eight_devices():
+    config, mesh = tiny_config("demo,setting=2"), make_mesh(MeshConfig())
     trainer = Trainer(config, EncoderObjective(config, mesh), mesh)
     params, batch = trainer.init_state().params, trainer.put_batch(ragged_batch(config))
     found = jax.jit(under_mesh(mesh, gradient_agreement(trainer.objective, {"within_clip"})))(params, batch)
@@ -78,9 +77,8 @@ def test_the_encoders_losses_are_compared_layer_by_layer(devices):
         by_layer(jax.jit(under_mesh(mesh, jax.grad(lambda p, name=name: loss(p, name))))(params))
         for name in ("within_clip", "nce")
     ]
-    assert set(found) == {
-        f"{tower}/{layer}" for tower in ("vision", "text") for layer in ("embeddings", "block 1", "block 2")
-    }
+    names = ("embeddings", "block 1", "block 2")
+    assert set(found) == {f"{tower}/{name}" for tower in ("vision", "text") for name in names}
     for layer, figures in found.items():
         ours, theirs = (np.concatenate([np.ravel(x) for x in of[layer]]) for of in layers)
         lengths = np.linalg.norm(ours), np.linalg.norm(theirs)
