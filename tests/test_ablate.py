@@ -15,7 +15,14 @@ from hilight_jax.stages.load_config import load_config
 CONFIG = "configs/encoder.py"
 ROWS, COLUMNS = TABLES["losses"].rows, LOSSES.columns
 NAME, OTHER = "no local loss", "SPARC as published, last block, content (setting 2)"
-BALL = {"area_chance": 0.04, "random_ball": 0.2, "any_ball": 0.8, "shuffled_word": 0.1, "soft_iou": 0.3}
+BALL = {
+    "interval": [0.1, 0.9],
+    "area_chance": 0.04,
+    "random_ball": 0.2,
+    "any_ball": 0.8,
+    "shuffled_word": 0.1,
+    "soft_iou": 0.3,
+}
 ANSWERS = {
     "date": "2026-11-22 14:05",
     "step": 5,
@@ -55,7 +62,9 @@ def leave(cell, results, *overrides):
 def finish(root, name, seed, pointing=0.5, overrides=(), date="2026-11-22 14:05"):
     """A finished encoder."""
     (cell,) = [cell for cell in TABLES["losses"].cells(CONFIG, root, [seed]) if cell.row == name]
-    return leave(cell, {split: evaluation(split, pointing, date) for split in ("validation", "unseen")}, *overrides)
+    results = {split: evaluation(split, pointing, date) for split in ("validation", "unseen")}
+    results["validation-shuffle-positions"] = evaluation("validation", pointing and 0.125, date)
+    return leave(cell, results, *overrides)
 
 
 def finish_connector(root, connector, seed, steps=5):
@@ -216,6 +225,7 @@ def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, t
         "step": 5,
         "loss": 1.25,
         "right": 0.75,
+        "interval": None,
         "controls": {"most_frequent": 0.5, "other_clip": 0.25},
         "types": {"hit": 0.75},
     }
@@ -253,7 +263,7 @@ def test_a_demo_is_made_of_runs_that_build_on_each_other_with_one_seed(tmp_path)
     assert [config.stage for config in configs] == ["encoder", "align", "tune"]
     assert [config.seed for config in configs] == [2, 2, 2]
     assert configs[1].sources.encoder == places[0] and configs[2].sources.align == places[1]
-    assert [run.evaluate is None for run in cell.before] == [False, True]
+    assert [run.evaluate for run in cell.before] == [((),), ()]
 
 
 def test_a_demo_shows_its_encoder_and_its_answers_on_both_splits(demo, tmp_path):

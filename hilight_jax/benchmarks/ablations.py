@@ -9,16 +9,28 @@ from hilight_jax.pages import ablation_table
 from hilight_jax.pages.report import read_result
 from hilight_jax.training.metrics import read_metrics
 
+SHUFFLED = "validation-shuffle-positions"  # The evaluation that tells patches that they are in other places.
 PER_KIND = 50  # Questions of each kind that chat models are asked: all of them take as long as training.
 
 
 def loss_figures(workdir: Path) -> dict[str, Any]:
-    """Retrieval and pointing of an encoder on both splits, with the date and the step of its evaluations."""
-    found: dict[str, Any] = {}
-    for split in ("validation", "unseen"):
-        result = read_result(evaluation(workdir, split))
-        found |= headline(result, split)
+    """Retrieval and pointing of an encoder on both splits, and on shuffled positions where that was evaluated.
+
+    Beside them the date and the step of the evaluations, and ``intervals``, 95 % over clips, by figure.
+    """
+    found: dict[str, Any] = {"intervals": {}}
+    for split, prefix in (("validation", "validation"), ("unseen", "unseen"), (SHUFFLED, "shuffled")):
+        if (result := read_result(evaluation(workdir, split))) is None:
+            continue
+        found |= headline(result, prefix)
         found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
+        found["intervals"] |= {
+            f"{prefix}/{kind}_pointing": group["interval"] for kind, group in result["grounding"]["classes"].items()
+        }
+        for way, suffix in (("plain", ""), ("words", "_words")):
+            ranks = result["retrieval"].get(way, {}).get("text_to_video", {})
+            if "interval" in ranks:
+                found["intervals"][f"{prefix}/text_to_video{suffix}_r1"] = ranks["interval"]
         if "ball" not in result["grounding"]["classes"]:
             found["not_run"] = f"pointing, for no caption of {result['source']} names an object ball in view"
     return found
@@ -31,6 +43,7 @@ def answer_figures(workdir: Path, split: str) -> dict[str, Any]:
         "date": result["date"],
         "step": result["step"],
         "right": result["needs_video"]["normalised"],
+        "interval": result["needs_video"].get("interval"),
         "controls": {control: result["needs_video"][control] for control in ("most_frequent", "other_clip")},
         "types": {kind: group["normalised"] for kind, group in result["types"].items()},
     }
@@ -47,7 +60,7 @@ def demo_figures(workdir: Path) -> dict[str, Any]:
     encoder = loss_figures(workdir.with_name(f"{workdir.name}-encoder"))
     seen, unseen = (answer_figures(workdir, split) for split in ("validation", "unseen"))
     return {
-        **{name: value for name, value in encoder.items() if name.startswith(("validation/", "unseen/"))},
+        **{name: value for name, value in encoder.items() if name.startswith(("validation/", "unseen/", "intervals"))},
         **seen,
         "date": max(encoder["date"], seen["date"], unseen["date"]),
         "unseen": unseen["right"],
@@ -71,7 +84,7 @@ TABLES = {
             Before("align", "configs/align.py:demo", evaluated=False),
         ),
         splits=tuple(map(_sampled, ("validation", "unseen"))),
-        evaluate=("--per_kind", str(PER_KIND)),
+        evaluate=(("--per_kind", str(PER_KIND)),),
         figures=demo_figures,
         layout=ablation_table.DEMO,
     ),
@@ -99,8 +112,18 @@ TABLES = {
             "SPARC, every block, padding": "demo,setting=4,mask=padding",
             "SPARC, embeddings, none": "demo,setting=3,mask=none",
             "SPARC, every block, none": "demo,setting=4,mask=none",
+            # What a word gathers: the threshold of SPARC, and the weights of the blocks.
+            "SPARC, last block, content, nothing dropped": "demo,setting=2,sparsity=0",
+            "SPARC, last block, content, half the threshold": "demo,setting=2,sparsity=0.5",
+            "SPARC, last block, content, twice the threshold": "demo,setting=2,sparsity=2",
+            "SPARC, last block, content, the best 16 patches": "demo,setting=2,sparsity=top16",
+            "SPARC, every block, content, even weights": "demo,setting=4,weights=even",
+            # Does a loss go by position?
+            "SPARC, last block, content, no positions": "demo,setting=2,positions=off",
+            "the demo, no positions": "demo,positions=off",
         },
-        splits=("validation", "unseen"),
+        splits=("validation", "unseen", SHUFFLED),
+        evaluate=((), ("--split", "validation", "--shuffle_positions")),
         figures=loss_figures,
         layout=ablation_table.LOSSES,
     ),
@@ -130,7 +153,7 @@ TABLES = {
             "patches averaged on a grid, without word tracks": "grid_pooling,tracks=off",
         },
         splits=(_sampled("validation"),),
-        evaluate=("--split", "validation", "--per_kind", str(PER_KIND)),
+        evaluate=(("--split", "validation", "--per_kind", str(PER_KIND)),),
         figures=connector_figures,
         layout=ablation_table.CONNECTORS,
         sources={"encoder": "runs/encoder-demo", "long_clip": ""},

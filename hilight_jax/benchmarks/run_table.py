@@ -28,12 +28,12 @@ class Before(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A training run: its configuration, its working directory, and the options of its evaluation, None for none."""
+    """A training run: its configuration, its working directory, and the options of each of its evaluations."""
 
     spec: str
     overrides: tuple[str, ...]
     workdir: Path
-    evaluate: tuple[str, ...] | None
+    evaluate: tuple[tuple[str, ...], ...]
 
 
 class Cell(NamedTuple):
@@ -59,7 +59,7 @@ class RunTable:
     splits: tuple[str, ...]  # Evaluations that a cell needs.
     figures: Callable[[Path], dict[str, Any]]  # Reads the figures of a finished run from its working directory.
     layout: Layout
-    evaluate: tuple[str, ...] = ()  # Options of ``evaluate`` that make the evaluations.
+    evaluate: tuple[tuple[str, ...], ...] = ((),)  # Options of each call of ``evaluate``.
     # Runs that the cells build on: default of ``config.sources.KEY`` by key; empty keeps the config's.
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     before: tuple[Before, ...] = ()  # Each builds on the one before it, and the cell's run on the last.
@@ -76,7 +76,7 @@ class RunTable:
                 seeded, before, source = (f"config.seed={seed}",), list[Run](), ()
                 for name, first, evaluated in self.before:
                     place = workdir.with_name(f"{workdir.name}-{name}")
-                    before.append(Run(first, (*seeded, *source), place, () if evaluated else None))
+                    before.append(Run(first, (*seeded, *source), place, ((),) if evaluated else ()))
                     source = (f"config.sources.{name}={place}",)
                 cells.append(Cell(row, seed, spec, (*seeded, *source, *overrides), workdir, tuple(before)))
         return cells
@@ -129,8 +129,8 @@ class RunTable:
             overrides = [f"--{override}" for override in run.overrides]
             place = ["--workdir", str(run.workdir), "--data_dir", str(data_dir)]
             commands = [("hilight_jax.train", "--config", run.spec, *overrides, *place)]
-            if run.evaluate is not None:
-                commands.append(("hilight_jax.evaluate", "--checkpoint", str(run.workdir), *run.evaluate))
+            for options in run.evaluate:
+                commands.append(("hilight_jax.evaluate", "--checkpoint", str(run.workdir), *options))
             for command in commands:
                 _run(command, cores, log)
 

@@ -54,13 +54,16 @@ LOSSES = Layout(
         "validation/ball_area_chance": "area chance",
         "validation/ball_random_ball": "random ball",
         "validation/ball_any_ball": "any ball",
+        "shuffled/text_to_video_r1": "R@1, shuffled",
+        "shuffled/ball_pointing": "pointing, shuffled",
         "unseen/text_to_video_r1": "R@1, unseen",
         "unseen/ball_pointing": "pointing, unseen",
         "unseen/ball_area_chance": "area chance, unseen",
         "unseen/ball_any_ball": "any ball, unseen",
     },
     rule=_MEANS + "Pointing: at the named object ball. Area chance and random ball: what a random patch and a random "
-    "visible ball would score. Any ball: how often the peak lies on some ball.",
+    "visible ball would score. Any ball: how often the peak lies on some ball. Shuffled: the patches are told that "
+    "they are in other places.",
 )
 DEMO = Layout(
     title="The demo",

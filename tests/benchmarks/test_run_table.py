@@ -18,7 +18,7 @@ TABLE = RunTable(
     splits=("validation",),
     figures=lambda workdir: {"date": "2026-11-22", "right": 0.5},
     layout=Layout("Colours", "colour", {"right": "right"}, "Right: the share."),
-    evaluate=("--split", "validation"),
+    evaluate=(("--split", "validation"), ("--which", "best")),
 )
 
 
@@ -45,6 +45,7 @@ def test_a_cell_is_trained_and_evaluated_in_processes_of_their_own(tmp_path, mon
     assert started == [
         [*python, "hilight_jax.train", *config, *place],
         [*python, "hilight_jax.evaluate", "--checkpoint", workdir, "--split", "validation"],
+        [*python, "hilight_jax.evaluate", "--checkpoint", workdir, "--which", "best"],
     ]
 
 
