@@ -47,6 +47,7 @@ setup(
         "ml_collections>=1.1,<2",
         "jaxtyping>=0.3.11,<0.4",
         "ml_dtypes>=0.5,<1",  # bfloat16 in numpy, which jax brings too.
+        "scipy>=1.17,<2",  # Quantiles of the intervals of claims; jax brings it too.
         # Weights of others.
         "safetensors>=0.8,<0.9",
         "flatbuffers>=25.12.19",  # jax.export writes programs with it.
