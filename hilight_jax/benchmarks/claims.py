@@ -44,12 +44,14 @@ class Comparison(NamedTuple):
       better: The row that is said to be better.
       worse: The other.
       lower: The better one is the lower one, as of a loss.
+      worse_figure: The figure of the other row, where it is another one.
     """
 
     figure: str
     better: str
     worse: str
     lower: bool = False
+    worse_figure: str = ""
 
 
 class Difference(NamedTuple):
@@ -71,16 +73,23 @@ class Difference(NamedTuple):
 
 def compare(table: Table, comparison: Comparison) -> Difference | None:
     """The difference that a comparison asks for; None where a row has no run, or no row has two."""
-    rows = {row["name"]: _values(row["runs"], comparison.figure) for row in table["rows"]}
-    better, worse = (rows.get(name, []) for name in (comparison.better, comparison.worse))
-    freedom = sum(len(values) - 1 for values in rows.values() if values)
+    runs = {row["name"]: row["runs"] for row in table["rows"]}
+    sides = [
+        (runs.get(name, ()), figure)
+        for name, figure in (
+            (comparison.better, comparison.figure),
+            (comparison.worse, comparison.worse_figure or comparison.figure),
+        )
+    ]
+    better, worse = (_values(*side) for side in sides)
+    figures = {figure for _, figure in sides}
+    spreads = [_values(of_row, figure) for figure in figures for of_row in runs.values()]
+    freedom = sum(len(values) - 1 for values in spreads if values)
     if not better or not worse or not freedom:
         return None
-    squares = sum(float(np.sum((np.array(values) - np.mean(values)) ** 2)) for values in rows.values() if values)
+    squares = sum(float(np.sum((np.array(values) - np.mean(values)) ** 2)) for values in spreads if values)
     variance = squares / freedom * (1 / len(better) + 1 / len(worse))
-    for row in table["rows"]:
-        if row["name"] in (comparison.better, comparison.worse):
-            variance += _error_over_clips(row["runs"], comparison.figure) ** 2
+    variance += sum(_error_over_clips(*side) ** 2 for side in sides)
     difference = float(np.mean(better) - np.mean(worse)) * (-1 if comparison.lower else 1)
     reach = float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
     seeds = len(better), len(worse)

@@ -84,3 +84,11 @@ def test_several_comparisons_hold_when_all_do_and_do_not_when_one_does_not():
     assert verdict([yes, unclear]) is Verdict.OPEN
     assert verdict([yes, unclear, no]) is verdict([None, no]) is Verdict.DOES_NOT
     assert verdict([yes, None]) is Verdict.NOT_RUN
+
+
+def test_two_figures_of_one_row_are_compared():
+    runs = [{"plain": 0.9, "shuffled": 0.2}, {"plain": 0.9, "shuffled": 0.4}]
+    found = compare({"rows": [{"name": "a", "runs": runs}]}, Comparison("plain", "a", "a", worse_figure="shuffled"))
+    # Squares: none of the plain figure, 2 * 0.1^2 of the other, over 2 degrees of freedom.
+    reach = scipy.stats.t.ppf(0.975, 2) * 0.1
+    np.testing.assert_allclose(found[:4], (0.9, 0.3, 0.6 - reach, 0.6 + reach), rtol=1e-9)
