@@ -25,6 +25,7 @@ from hilight_jax.benchmarks.side_by_side import train_side_by_side
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import markdown
+from hilight_jax.pages.report import read_result
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,16 +46,18 @@ def main(argv: list[str] | None = None) -> int:
         if (value := getattr(arguments, option)) not in (None, ""):
             command += [f"--{option}", str(value)]
     command = shlex.join(command)
-    missing = [cell for cell in cells if cell.row in chosen and table.reason_not_run(cell)]
+    published = arguments.publish
+    known = None if published is None else read_result(published)
+    missing = [cell for cell in cells if cell.row in chosen and "not_run" in table.run_of(cell, known)]
+    write = functools.partial(table.write, root, cells, command, published)
     if arguments.at_once is not None and not arguments.table_only:
-        write = functools.partial(table.write, root, cells, command)
         train_side_by_side(table, missing, arguments.data_dir, arguments.at_once, write)
     elif not arguments.table_only:
         for cell in missing:
             sys.stderr.write(f"== {cell.row}, seed {cell.seed}\n")
             table.train(cell, arguments.data_dir)
-            table.write(root, cells, command)
-    result = table.write(root, cells, command)
+            write()
+    result = write()
     print(markdown(table.layout, result))
     if table.curve:
         print(f"page: {(root / 'index.html').resolve().as_uri()}")
@@ -81,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
             add("--steps", type=int, help="steps of every run (default: those of the config)")
         add("--only", action="append", default=[], metavar="TEXT", help="only rows whose name holds TEXT")
         add("--at_once", type=int, metavar="RUNS", help="train so many side by side, each on cores of its own (Linux)")
+        add("--publish", type=Path, metavar="FILE", help="JSON file that the table is written to as well; runs in it "
+            "count as finished, so that a table grows over several machines")  # fmt: skip
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
         add("--json", action="store_true", help=commands.JSON_HELP)
     return parser

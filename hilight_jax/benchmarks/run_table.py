@@ -1,4 +1,8 @@
-"""Tables of runs: every cell is a training run in a process of its own, kept once it is evaluated."""
+"""Tables of runs: every cell is a training run in a process of its own, kept once it is evaluated.
+
+Besides working directories a table may have a *published* copy of its JSON, such as ``docs/data/controls.json``: runs
+in it count as finished, wherever they were made, as long as the configuration of their row is still the same.
+"""
 
 import contextlib
 import dataclasses
@@ -17,6 +21,7 @@ from hilight_jax.pages.report import points, read_result
 from hilight_jax.runs.workdir import changed_keys
 from hilight_jax.stages.load_config import load_config, with_defaults
 from hilight_jax.training.metrics import read_metrics
+from hilight_jax.training.run_config import RunConfig
 
 
 class Before(NamedTuple):
@@ -107,10 +112,19 @@ class RunTable:
             return "not trained"
         if not all(evaluation(cell.workdir, split).is_file() for split in self.splits):
             return "not finished"
-        wanted = to_dict(load_config(cell.spec, cell.overrides))
-        if changed_keys(*(json.loads(json.dumps(config)) for config in (with_defaults(own), wanted))):
-            return "trained with another configuration than the row's"
-        return None
+        return "trained with another configuration than the row's" if _differs(own, cell) else None
+
+    def run_of(self, cell: Cell, published: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The figures of a cell, from its working directory or else as published; or ``not_run``, the reason."""
+        reason = self.reason_not_run(cell)
+        if reason is None:
+            return {"seed": cell.seed, **self.figures(cell.workdir)}
+        for row in (published or {}).get("rows", ()):
+            if row["name"] == cell.row and not _differs(row["config"], cell):
+                for run in row["runs"]:
+                    if run["seed"] == cell.seed and "not_run" not in run:
+                        return run
+        return {"seed": cell.seed, "not_run": reason}
 
     def train(self, cell: Cell, data_dir: Path, cores: Set[int] | None = None, log: Path | None = None) -> None:
         """Trains and evaluates a cell and the runs before it, each in a process of its own.
@@ -134,26 +148,47 @@ class RunTable:
             for command in commands:
                 _run(command, cores, log)
 
-    def write(self, root: Path, cells: Sequence[Cell], command: str) -> dict[str, Any]:
+    def _other_seeds(self, cells: Sequence[Cell], published: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+        """The published runs of a row's other seeds, where its configuration is still the same."""
+        seeds = {cell.seed for cell in cells}
+        of_row = [row for row in (published or {}).get("rows", ()) if cells and row["name"] == cells[0].row]
+        known = [row["runs"] for row in of_row if not _differs(row["config"], cells[0])]
+        return [run for runs in known for run in runs if run["seed"] not in seeds and "not_run" not in run]
+
+    def write(self, root: Path, cells: Sequence[Cell], command: str, published: Path | None = None) -> dict[str, Any]:
         """Collects the figures of finished cells, writes the table and its page to ``root`` and returns the table.
 
-        The date is that of the newest evaluation in it; the command is the one that trains all of it.
+        The date is that of the newest evaluation in it; the command is the one that trains all of it. To ``published``
+        goes the table with the runs of other seeds that are there already.
         """
-        rows = [{"name": row, "runs": [self._run_of(cell) for cell in cells if cell.row == row]} for row in self.rows]
-        dates = [run["date"] for row in rows for run in row["runs"] if "date" in run]
-        table = {"date": max(dates, default=None), "command": command, "rows": rows}
+        known = None if published is None else read_result(published)
+        rows, more = [], []
+        for name in self.rows:
+            of_row = [cell for cell in cells if cell.row == name]
+            runs = [self.run_of(cell, known) for cell in of_row]
+            config = _as_json(load_config(of_row[0].spec, of_row[0].overrides)) if of_row else {}
+            rows.append({"name": name, "config": config, "runs": runs})
+            more.append({**rows[-1], "runs": sorted([*runs, *self._other_seeds(of_row, known)], key=_seed_of)})
         root.mkdir(parents=True, exist_ok=True)
-        (root / f"{self.name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        table = _write_table(root / f"{self.name}.json", command, rows)
         (root / f"{self.name}.md").write_text(markdown(self.layout, table), encoding="utf-8")
+        if published is not None:
+            _write_table(published, command, more)
         if self.curve:
             curves = {f"{c.row}, seed {c.seed}": points(read_metrics(c.workdir), self.curve) for c in cells}
             write_page(root / "index.html", self.layout, table, curves)
         return table
 
-    def _run_of(self, cell: Cell) -> dict[str, Any]:
-        if reason := self.reason_not_run(cell):
-            return {"seed": cell.seed, "not_run": reason}
-        return {"seed": cell.seed, **self.figures(cell.workdir)}
+
+def _write_table(path: Path, command: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    dates = [run["date"] for row in rows for run in row["runs"] if "date" in run]
+    table = {"date": max(dates, default=None), "command": command, "rows": rows}
+    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    return table
+
+
+def _seed_of(run: Mapping[str, Any]) -> int:
+    return run["seed"]
 
 
 def evaluation(workdir: Path, split: str) -> Path:
@@ -171,6 +206,17 @@ def parse_seeds(text: str) -> list[int]:
         return [int(seed) for seed in text.split(",")]
     except ValueError as error:
         raise UserError(f"--seeds is '{text}', but must be whole numbers with commas, such as 0,1.") from error
+
+
+def _as_json(config: RunConfig) -> dict[str, Any]:
+    return json.loads(json.dumps(to_dict(config)))
+
+
+def _differs(own: Mapping[str, Any], cell: Cell) -> bool:
+    """True for another configuration than that of a cell; its seed and what changes no result may differ."""
+    wanted = _as_json(load_config(cell.spec, cell.overrides))
+    known = json.loads(json.dumps(with_defaults(own)))
+    return bool(changed_keys({**known, "seed": cell.seed}, wanted))
 
 
 def _folder(argument: str) -> str:

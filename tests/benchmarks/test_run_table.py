@@ -1,13 +1,16 @@
 """A table of two rows whose runs are made of a file or two."""
 
+import json
 import sys
 
 import pytest
 
 from hilight_jax.benchmarks import run_table
 from hilight_jax.benchmarks.run_table import RunTable
+from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import Layout
+from hilight_jax.stages.load_config import load_config
 
 TABLE = RunTable(
     name="colours",
@@ -94,7 +97,8 @@ def test_a_file_is_refused(tmp_path):
 
 
 def test_a_table_without_a_curve_has_no_page(tmp_path):
-    table = TABLE.write(tmp_path, TABLE.cells("file.py", tmp_path, [0]), "command")
+    table = TABLE.write(tmp_path, TABLE.cells("configs/encoder.py", tmp_path, [0]), "command")
+    assert [row.pop("config")["loss"]["local"]["contrast"] for row in table["rows"]] == ["none", "across_clips"]
     assert table == {
         "date": None,
         "command": "command",
@@ -104,3 +108,30 @@ def test_a_table_without_a_curve_has_no_page(tmp_path):
         ],
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["colours.json", "colours.md"]
+
+
+def test_published_runs_count_as_finished_until_the_configuration_of_their_row_changes(tmp_path):
+    published = tmp_path / "published.json"
+    cells = TABLE.cells("configs/encoder.py", tmp_path / "here", [0, 1])
+    for cell in cells[:2]:
+        (cell.workdir / "evaluations").mkdir(parents=True)
+        (cell.workdir / "evaluations" / "validation.json").touch()
+        config = to_dict(load_config(cell.spec, cell.overrides))
+        (cell.workdir / "config.json").write_text(json.dumps(config))
+    TABLE.write(tmp_path / "here", cells, "command", published)
+    known = json.loads(published.read_text())
+    # Another machine has no working directory; its table keeps what was published, and so does the file.
+    elsewhere = TABLE.cells("configs/encoder.py", tmp_path / "there", [0, 1])
+    found = TABLE.write(tmp_path / "there", elsewhere, "command", published)
+    assert [run.get("right") for row in found["rows"] for run in row["runs"]] == [0.5, None, 0.5, None]
+    assert found == json.loads(published.read_text()) == known
+    # So do seeds that are not asked for.
+    TABLE.write(tmp_path / "there", TABLE.cells("configs/encoder.py", tmp_path / "there", [5]), "command", published)
+    seeds = [
+        [(run["seed"], run.get("right")) for run in row["runs"]] for row in json.loads(published.read_text())["rows"]
+    ]
+    assert seeds == [[(0, 0.5), (5, None)]] * 2
+    # A row that is configured otherwise now, and not only in what changes no result, is to be run again.
+    for override, kept in (("config.log_every=7", 0.5), ("config.steps=7", None)):
+        changed = TABLE.cells("configs/encoder.py", tmp_path / "there", [0], [override])
+        assert [TABLE.run_of(cell, known).get("right") for cell in changed] == [kept, kept]
