@@ -1,0 +1,168 @@
+"""The claims of HiLight's report (arXiv 2407.07325) and of this project, and the comparisons of runs that test them.
+
+Rows and figures are those of the tables of ``ablations``. A claim of the report is put in its own terms as far as its
+figures can be measured here, at the size of the demo.
+"""
+
+from typing import NamedTuple
+
+from hilight_jax.benchmarks.claims import Comparison
+
+
+class Claim(NamedTuple):
+    """A claim and its test.
+
+    Attributes:
+      title: Its subject.
+      said: What is claimed, and by whom.
+      table: Name of the table of runs, as of its JSON file.
+      comparisons: All of them must hold.
+      note: What the reader should know beside them.
+    """
+
+    title: str
+    said: str
+    table: str
+    comparisons: tuple[Comparison, ...]
+    note: str = ""
+
+
+_POINTING, _RETRIEVAL = "validation/ball_pointing", "validation/text_to_video_r1"
+_OVERLAP, _ON_BALLS = "validation/ball_soft_iou", "validation/ball_any_ball"
+_NO_LOCAL = "no local loss"
+_DEMO = "the demo: across clips, one query per object"
+_LAST = "SPARC as published, last block, content (setting 2)"
+_EMBEDDINGS = "SPARC as published, embeddings, content (setting 3)"
+_EVERY = "SPARC as published, every block, content (setting 4)"
+_UNMASKED = "SPARC as published, last block, none (setting 1)"
+_RELEASED, _TWO, _ONE = (
+    "dual projectors, as released",
+    "one cross attention, two linear maps",
+    "one cross attention, one linear map",
+)
+
+CLAIMS = (
+    Claim(
+        "Spatial correspondence after the encoder",
+        "The report: with the local loss after the encoder, words correspond clearly to places.",
+        "controls",
+        (Comparison(_POINTING, _LAST, _NO_LOCAL), Comparison(_OVERLAP, _LAST, _NO_LOCAL)),
+        "Whether the correspondence is clear is a matter of size: pointing by a random visible ball would be right in "
+        "0.28 of the questions.",
+    ),
+    Claim(
+        "The embeddings are not deep enough",
+        "The report: at the embedding layers the local loss is not deep enough.",
+        "controls",
+        (Comparison(_POINTING, _LAST, _EMBEDDINGS), Comparison(_RETRIEVAL, _LAST, _EMBEDDINGS)),
+    ),
+    Claim(
+        "The language mask",
+        "The report: with the language mask the local loss does much better than without.",
+        "controls",
+        (
+            Comparison(_POINTING, _LAST, _UNMASKED),
+            Comparison(_ON_BALLS, _LAST, _UNMASKED),
+            Comparison(_RETRIEVAL, _LAST, _UNMASKED),
+        ),
+    ),
+    Claim(
+        "Content words instead of real tokens",
+        "The report masks words that name nothing visible, where SPARC masks padding alone.",
+        "controls",
+        (
+            Comparison(_POINTING, _LAST, "SPARC, last block, padding"),
+            Comparison(_RETRIEVAL, _LAST, "SPARC, last block, padding"),
+        ),
+    ),
+    Claim(
+        "Every block, the deeper the more",
+        "The report's setting 4: the local loss at every block, with weights that rise from 0.1 to 1.",
+        "controls",
+        (
+            Comparison(_POINTING, _EVERY, _LAST),
+            Comparison(_POINTING, _EVERY, "SPARC, every block, content, even weights"),
+        ),
+    ),
+    Claim(
+        "A token should drop patches",
+        "SPARC (arXiv 2401.09865): a token drops the patches below 1/P of its best one's similarity.",
+        "controls",
+        (
+            Comparison(_POINTING, _LAST, "SPARC, last block, content, nothing dropped"),
+            Comparison(_POINTING, _LAST, "SPARC, last block, content, half the threshold"),
+            Comparison(_POINTING, _LAST, "SPARC, last block, content, twice the threshold"),
+            Comparison(_POINTING, _LAST, "SPARC, last block, content, the best 16 patches"),
+        ),
+        "FLAIR (arXiv 2412.03561) and SPARC measure this on other data; their figures are not mixed with these.",
+    ),
+    Claim(
+        "SPARC is solved by position",
+        "This project: inside one caption token k can take patch set k, so that SPARC alone learns places, not things.",
+        "controls",
+        (
+            Comparison(_POINTING, "SPARC, last block, content, no positions", _LAST),
+            Comparison(_POINTING, _LAST, _LAST, worse_figure="shuffled/ball_pointing"),
+        ),
+        "The second comparison holds the encoder against itself when patches are told that they are in other places.",
+    ),
+    Claim(
+        "Contrast across clips",
+        "This project: a word's evidence contrasted across clips points better than SPARC, and retrieves better.",
+        "controls",
+        (
+            Comparison(_POINTING, _DEMO, "SPARC (within clip), the demo's heads"),
+            Comparison(_RETRIEVAL, _DEMO, "SPARC (within clip), the demo's heads"),
+            Comparison(_RETRIEVAL, _DEMO, _NO_LOCAL),
+        ),
+    ),
+    Claim(
+        "One query for each thing",
+        "This project: the tokens that name one thing are one query.",
+        "controls",
+        (
+            Comparison(_POINTING, _DEMO, "the demo, one query per token"),
+            Comparison(_RETRIEVAL, _DEMO, "the demo, one query per token"),
+        ),
+    ),
+    Claim(
+        "Clips that show the same thing are no negatives",
+        "This project: another clip that shows the thing that a word names is left out of that word's contrast.",
+        "controls",
+        (
+            Comparison(_POINTING, _DEMO, "the demo, same objects not excluded"),
+            Comparison(_RETRIEVAL, _DEMO, "the demo, same objects not excluded"),
+        ),
+    ),
+    Claim(
+        "SPARC beside the contrast across clips hurts",
+        "This project: added at a quarter, SPARC costs pointing and retrieval.",
+        "controls",
+        (
+            Comparison(_POINTING, _DEMO, "both contrasts, SPARC at a quarter"),
+            Comparison(_RETRIEVAL, _DEMO, "both contrasts, SPARC at a quarter"),
+        ),
+    ),
+    Claim(
+        "More layers of token mining, lower loss",
+        "The report's Figure 3: dual projectors have the lowest loss, two linear maps a lower one than one.",
+        "connectors",
+        (Comparison("loss", _RELEASED, _TWO, lower=True), Comparison("loss", _TWO, _ONE, lower=True)),
+    ),
+    Claim(
+        "Lower loss, better answers",
+        "The report shows losses only. Do answers follow?",
+        "connectors",
+        (Comparison("right", _RELEASED, _TWO), Comparison("right", _TWO, _ONE)),
+    ),
+    Claim(
+        "Tracks carry what the connector forgets",
+        "This project: word tracks (docs/word-tracks.md) give right answers where the released connector does not.",
+        "connectors",
+        (
+            Comparison("right", "patches averaged over a frame (the demo)", f"{_RELEASED}, without word tracks"),
+            Comparison("right", "patches averaged over a frame (the demo)", "positions, without word tracks"),
+            Comparison("right", "patches averaged over a frame (the demo)", "patches averaged on a grid, without word tracks"),
+        ),
+    ),
+)
