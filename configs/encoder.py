@@ -5,10 +5,10 @@
 
 Presets (`configs/encoder.py:PRESET[,key=value...]`):
 
-    demo   two small towers from scratch on the world demo-v2 (6 frames, 64 px), 350 steps of 32 clips. Two CPU cores with
-           a product peak of 430 to 490 GFLOP/s: 2 min 30 s. On 256 held-out clips, means of three seeds: text-to-video
-           R@1 0.313, pointing at the named ball 0.874, at the cue ball 0.901; with --config.steps=600, of one seed,
-           0.613, 0.906 and 0.930.
+    demo   two small towers from scratch on the world demo-v2 (6 frames, 64 px), 350 steps of 32 clips. Two CPU cores
+           with a product peak of 430 to 490 GFLOP/s: 2 min 30 s. On 256 held-out clips, means of three seeds:
+           text-to-video R@1 0.313, pointing at the named ball 0.874, at the cue ball 0.901; with --config.steps=600,
+           of one seed, 0.613, 0.906 and 0.930.
     mini   the demo for 2,000 steps: the encoder of billiards-mini (`make mini`, which draws 32,000 clips for it). One
            CPU core of the two: 34 min. R@1 0.753, pointing 0.967, at the cue ball 0.962.
     b32    the real encoder at patch 32; 12 frames, 224 px. Two CPU cores: 8.4 s for a step of 4 clips (measured); 128

@@ -1,9 +1,10 @@
-"""Trains a table of runs: ``python -m hilight_jax.ablate demo|losses|connectors``, each with ``--help``.
+"""Trains tables of runs and says what follows: ``python -m hilight_jax.ablate demo|losses|connectors|claims``.
 
 demo        all stages of ``make demo`` with several seeds (``make seeds``)
 losses      the demo's encoder under every other local loss (``make controls``)
 connectors  align with every connector: the HiLight paper's (arXiv 2407.07325) Figure 3, options of the released
             structure, and pooling on a grid (``make connectors``)
+claims      trains nothing: the claims of the report and of this project with their verdicts, from published tables
 
 Every run has a working directory of its own in ``--workdir``. Finished runs are kept and an interrupted one resumes, so
 the command may be stopped and started at will. Every row is trained with one seed before any row with the next. After
@@ -20,6 +21,7 @@ import sys
 from pathlib import Path
 
 from hilight_jax.benchmarks.ablations import TABLES
+from hilight_jax.benchmarks.claims_page import write_claims
 from hilight_jax.benchmarks.run_table import parse_seeds
 from hilight_jax.benchmarks.side_by_side import train_side_by_side
 from hilight_jax.core import commands
@@ -29,8 +31,21 @@ from hilight_jax.pages.report import read_result
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the command line, trains missing runs, writes the table after every run."""
+    """Parses the command line, then trains a table or writes the page of claims."""
     arguments = _parser().parse_args(argv)
+    if arguments.table == "claims":
+        print("\n".join(write_claims(arguments.data, arguments.to)))
+    else:
+        train_table(arguments)
+    return 0
+
+
+def train_table(arguments: argparse.Namespace) -> None:
+    """Trains missing runs, writes the table after every run.
+
+    Raises:
+      UserError: An option fits nothing, or a run failed.
+    """
     table, root = TABLES[arguments.table], arguments.workdir
     chosen = [row for row in table.rows if not arguments.only or any(text in row for text in arguments.only)]
     if not chosen:
@@ -63,13 +78,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"page: {(root / 'index.html').resolve().as_uri()}")
     if arguments.json:
         commands.print_json(result)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = commands.parser("ablate", __doc__, json_help="")
-    parts = parser.add_subparsers(dest="table", required=True, metavar="|".join(TABLES))
+    parts = parser.add_subparsers(dest="table", required=True, metavar="|".join((*TABLES, "claims")))
     for name, table in TABLES.items():
         add = parts.add_parser(name, help=table.about, description=__doc__, formatter_class=formatter).add_argument
         workdir = Path("runs") / table.name
@@ -88,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
             "count as finished, so that a table grows over several machines")  # fmt: skip
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
         add("--json", action="store_true", help=commands.JSON_HELP)
+    about = "the page of claims, from published tables; trains nothing"
+    add = parts.add_parser("claims", help=about, description=__doc__, formatter_class=formatter).add_argument
+    add("--data", type=Path, default=Path("docs/data"), help="folder of the published tables (default: docs/data)")
+    add("--to", type=Path, default=Path("docs"), help="folder that the page is written to (default: docs)")
     return parser
 
 

@@ -40,6 +40,8 @@ _RELEASED, _TWO, _ONE = (
     "one cross attention, two linear maps",
     "one cross attention, one linear map",
 )
+_TRACKS = "patches averaged over a frame (the demo)"
+_WITHOUT = ("dual projectors, as released", "positions", "patches averaged on a grid")
 
 CLAIMS = (
     Claim(
@@ -159,10 +161,6 @@ CLAIMS = (
         "Tracks carry what the connector forgets",
         "This project: word tracks (docs/word-tracks.md) give right answers where the released connector does not.",
         "connectors",
-        (
-            Comparison("right", "patches averaged over a frame (the demo)", f"{_RELEASED}, without word tracks"),
-            Comparison("right", "patches averaged over a frame (the demo)", "positions, without word tracks"),
-            Comparison("right", "patches averaged over a frame (the demo)", "patches averaged on a grid, without word tracks"),
-        ),
+        tuple(Comparison("right", _TRACKS, f"{other}, without word tracks") for other in _WITHOUT),
     ),
 )
