@@ -26,7 +26,8 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            stages. Gemma by itself computes the GELU by its tanh form: add
            --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
-Arguments: `frames=encoder|long_clip`, the tower that reads the key frames; `tracks=` of the demo's word tracks (2b has
+Arguments: `frames=encoder|long_clip`, the tower that reads the key frames; `key_frames=uniform|content`, the rule that
+chooses them; `tracks=` of the demo's word tracks (2b has
 none): `off`, none, `plain`, their numbers as they are, or `waves`, scaled and with places as waves, but no relations of
 things (models/word_tracks.py); and `connector=` (models/token_mining.py):
 
@@ -113,7 +114,18 @@ def set_tracks(config: ConfigDict, value: str) -> None:
     config.data.things = None
 
 
-ARGUMENTS = {"connector": set_connector, "tracks": set_tracks, "frames": set_frames}
+def set_key_frames(config: ConfigDict, value: str) -> None:
+    """Chooses the rule of the key frames: spread evenly, as released, or where the content of frames changes."""
+    common.check_choice("key_frames", value, ("uniform", "content"))
+    config.data.key_frames.rule = value
+
+
+ARGUMENTS = {
+    "connector": set_connector,
+    "tracks": set_tracks,
+    "frames": set_frames,
+    "key_frames": set_key_frames,
+}
 
 
 def full() -> ConfigDict:

@@ -151,6 +151,9 @@ TABLES = {
             "dual projectors, as released, without word tracks": "dual_projector,tracks=off",
             "positions, without word tracks": "positions,tracks=off",
             "patches averaged on a grid, without word tracks": "grid_pooling,tracks=off",
+            # What the key frames are, and who reads them; the last needs a run of configs/long_clip.py:demo.
+            "dual projectors, no word tracks, key frames by content": "dual_projector,tracks=off,key_frames=content",
+            "dual projectors, no word tracks, key frames through Long-CLIP": "dual_projector,tracks=off,frames=long_clip",
         },
         splits=(_sampled("validation"),),
         evaluate=(("--split", "validation", "--per_kind", str(PER_KIND)),),

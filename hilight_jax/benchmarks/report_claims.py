@@ -41,6 +41,7 @@ _RELEASED, _TWO, _ONE = (
     "one cross attention, one linear map",
 )
 _TRACKS = "patches averaged over a frame (the demo)"
+_NO_TRACKS = "dual projectors, as released, without word tracks"
 _WITHOUT = ("dual projectors, as released", "positions", "patches averaged on a grid")
 
 CLAIMS = (
@@ -156,6 +157,16 @@ CLAIMS = (
         "The report shows losses only. Do answers follow?",
         "connectors",
         (Comparison("right", _RELEASED, _TWO), Comparison("right", _TWO, _ONE)),
+    ),
+    Claim(
+        "Two towers instead of one",
+        "The report reads key frames through a Long-CLIP beside the video tower, and chooses them by a fixed rule.",
+        "connectors",
+        (
+            Comparison("right", "dual projectors, no word tracks, key frames through Long-CLIP", _NO_TRACKS),
+            Comparison("right", _NO_TRACKS, "dual projectors, no word tracks, key frames by content"),
+        ),
+        "The Long-CLIP of the demo is trained on the same clips; the report's is pretrained.",
     ),
     Claim(
         "Tracks carry what the connector forgets",
