@@ -153,7 +153,7 @@ TABLES = {
             "patches averaged on a grid, without word tracks": "grid_pooling,tracks=off",
             # What the key frames are, and who reads them; the last needs a run of configs/long_clip.py:demo.
             "dual projectors, no word tracks, key frames by content": "dual_projector,tracks=off,key_frames=content",
-            "dual projectors, no word tracks, key frames through Long-CLIP": "dual_projector,tracks=off,frames=long_clip",
+            "dual projectors, no word tracks, Long-CLIP for key frames": "dual_projector,tracks=off,frames=long_clip",
         },
         splits=(_sampled("validation"),),
         evaluate=(("--split", "validation", "--per_kind", str(PER_KIND)),),

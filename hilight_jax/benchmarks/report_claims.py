@@ -163,7 +163,7 @@ CLAIMS = (
         "The report reads key frames through a Long-CLIP beside the video tower, and chooses them by a fixed rule.",
         "connectors",
         (
-            Comparison("right", "dual projectors, no word tracks, key frames through Long-CLIP", _NO_TRACKS),
+            Comparison("right", "dual projectors, no word tracks, Long-CLIP for key frames", _NO_TRACKS),
             Comparison("right", _NO_TRACKS, "dual projectors, no word tracks, key frames by content"),
         ),
         "The Long-CLIP of the demo is trained on the same clips; the report's is pretrained.",

@@ -39,7 +39,7 @@ def test_the_page_has_a_verdict_of_every_claim_and_every_run(data, capsys):
     assert ablate.main(["claims", "--data", str(data), "--to", str(data)]) == 0
     said = capsys.readouterr().out.splitlines()
     page = (data / "claims.md").read_text()
-    assert len(said) == len(CLAIMS) and "Tracks carry what the connector forgets: holds" in said
+    assert len(said) == len(CLAIMS) and "Contrast across clips: holds" in said
     for claim, line in zip(CLAIMS, said, strict=True):
         assert f"| {claim.title} | {line.rpartition(': ')[2]} |" in page and f"\n## {claim.title}\n" in page
     assert "| pointing | the demo: across clips, one query per object: 0.800 |" in page
