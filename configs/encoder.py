@@ -32,6 +32,8 @@ The paper gives no weight for the local loss and no shared width: here the total
 features pass through bias-free linear maps of their own into the width of the embeddings.
 """
 
+import math
+
 from ml_collections import ConfigDict
 
 from configs import common
@@ -95,22 +97,25 @@ def set_weights(config: ConfigDict, value: str) -> None:
 
 def set_sparsity(config: ConfigDict, value: str) -> None:
     """Sets the patches that a token keeps: by a multiple of the paper's threshold, or so many (`topN`)."""
+    top = value.removeprefix("top")
     try:
-        if value.startswith("top"):
-            config.loss.local.top_patches = int(value.removeprefix("top"))
-        else:
-            config.loss.local.threshold = float(value)
+        number = float(top) if top == value else int(top)
     except ValueError:
-        raise ConfigError(
-            f"sparsity={value} is neither a number, such as 0.5, nor 'top' and one, such as top16."
-        ) from None
+        number = -1
+    if not (0 <= number < math.inf if top == value else number >= 1):
+        raise ConfigError(f"sparsity={value} is neither a number, such as 0.5, nor 'top' and one, such as top16.")
+    if top == value:
+        config.loss.local.threshold = number
+    else:
+        config.loss.local.top_patches = number
 
 
 def set_positions(config: ConfigDict, value: str) -> None:
     """Takes the position embeddings of the video tower away: `off` keeps them at zero."""
     common.check_choice("positions", value, ("on", "off"))
     if value == "off":
-        config.zero = config.freeze = ("vision/embeddings/position_embedding",)
+        table = "vision/embeddings/position_embedding"
+        config.zero, config.freeze = (table,), (*config.get("freeze", ()), table)
 
 
 def set_swaps(config: ConfigDict, value: str) -> None:

@@ -18,16 +18,17 @@ import argparse
 import functools
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hilight_jax.benchmarks.ablations import TABLES
 from hilight_jax.benchmarks.claims_page import write_claims
+from hilight_jax.benchmarks.published import check_place, read_published
 from hilight_jax.benchmarks.run_table import parse_seeds
 from hilight_jax.benchmarks.side_by_side import train_side_by_side
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import markdown
-from hilight_jax.pages.report import read_result
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,13 +57,17 @@ def train_table(arguments: argparse.Namespace) -> None:
     overrides = [f"config.{key}={value}" for key, value in overrides.items() if value not in (None, "")]
     cells = table.cells(arguments.config, root, parse_seeds(arguments.seeds), overrides)
     table.check_workdir(root)
-    command = ["python", "-m", "hilight_jax.ablate", arguments.table]
-    for option in ("config", "workdir", "data_dir", "seeds", *options):
-        if (value := getattr(arguments, option)) not in (None, ""):
-            command += [f"--{option}", str(value)]
-    command = shlex.join(command)
-    published = arguments.publish
-    known = None if published is None else read_result(published)
+    settings = [(name, getattr(arguments, name)) for name in ("config", *options)]
+    settings = [word for name, value in settings if value not in (None, "") for word in (f"--{name}", str(value))]
+
+    def command(seeds: Sequence[int]) -> str:
+        numbers = ["--seeds", ",".join(map(str, seeds))]
+        return shlex.join(["python", "-m", "hilight_jax.ablate", arguments.table, *settings, *numbers])
+
+    published, known = arguments.publish, None
+    if published is not None:
+        check_place(published, table.name, {cell.row: table.configs(cell) for cell in cells})
+        known = read_published(published, table.name)
     missing = [cell for cell in cells if cell.row in chosen and "not_run" in table.run_of(cell, known)]
     write = functools.partial(table.write, root, cells, command, published)
     if arguments.at_once is not None and not arguments.table_only:
@@ -98,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
             add("--steps", type=int, help="steps of every run (default: those of the config)")
         add("--only", action="append", default=[], metavar="TEXT", help="only rows whose name holds TEXT")
         add("--at_once", type=int, metavar="RUNS", help="train so many side by side, each on cores of its own (Linux)")
-        add("--publish", type=Path, metavar="FILE", help="JSON file that the table is written to as well; runs in it "
-            "count as finished, so that a table grows over several machines")  # fmt: skip
+        add("--publish", type=Path, metavar="FILE", help="JSON file that finished runs are added to; those in it count "
+            "as finished, so that a table grows over several machines")  # fmt: skip
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
         add("--json", action="store_true", help=commands.JSON_HELP)
     about = "the page of claims, from published tables; trains nothing"

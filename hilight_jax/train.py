@@ -144,8 +144,8 @@ def generate_world(config: RunConfig) -> None:
     def generate() -> None:
         directory = Path(config.data.train.partition(":")[2].partition(",")[0]).parent  # tfds:DIRECTORY/SPLIT,...
         world = get_world(directory.parent.name)
-        log(f"{directory} is missing: generating the world {world.name}, once")
-        build(world, directory.parent.parent, workers=os.cpu_count() or 1)
+        log(f"{directory} is missing: generating the world {world.name}, or waiting for who does")
+        build(world, directory.parent.parent, workers=os.cpu_count() or 1, wait=True)
 
     first = jax.process_index() == 0
     distributed.together(

@@ -34,6 +34,7 @@ ANSWERS = {
         "other_clip": 0.25,
     },
     "types": {"hit": {"normalised": 0.75}},
+    "calibration": {"overall": {"error_after": 0.05}},
 }
 
 
@@ -150,9 +151,7 @@ def test_date_and_command_are_those_of_the_runs(table, tmp_path):
     finish(tmp_path, OTHER, seed=4, date="2026-11-21 00:10")
     found = table("--seeds", "4", "--only", NAME)
     assert found["date"] == "2026-11-21 00:10"
-    assert found["command"] == (
-        f"python -m hilight_jax.ablate losses --config {CONFIG} --workdir {tmp_path} --data_dir data --seeds 4"
-    )
+    assert found["command"] == (f"python -m hilight_jax.ablate losses --config {CONFIG} --seeds 4")
 
 
 def test_data_that_names_no_ball_has_no_pointing_and_a_reason(table, tmp_path):
@@ -160,7 +159,7 @@ def test_data_that_names_no_ball_has_no_pointing_and_a_reason(table, tmp_path):
     found = table("--seeds", "0")
     cells = dict(zip(COLUMNS, line(found, NAME)[1:], strict=True))
     assert cells["validation/text_to_video_r1"] == "0.21" and cells["validation/ball_pointing"] == "not run"
-    assert "names an object ball" in runs(found, NAME)[0]["not_run"]
+    assert "names an object ball" in runs(found, NAME)[0]["note"]
 
 
 def test_a_run_that_is_not_the_rows_is_not_shown(table, tmp_path):
@@ -225,8 +224,8 @@ def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, t
         "step": 5,
         "loss": 1.25,
         "right": 0.75,
-        "interval": None,
-        "controls": {"most_frequent": 0.5, "other_clip": 0.25},
+        "intervals": {"right": None},
+        "controls": {"most_frequent": 0.5, "question_only": 0.5, "other_clip": 0.25},
         "types": {"hit": 0.75},
     }
     text = (tmp_path / "connectors.md").read_text()
@@ -272,6 +271,9 @@ def test_a_demo_shows_its_encoder_and_its_answers_on_both_splits(demo, tmp_path)
         needs_video = ANSWERS["needs_video"] | {"normalised": right}
         results = {"validation-per-kind-50": ANSWERS | {"needs_video": needs_video}, "unseen-per-kind-50": ANSWERS}
         leave(cell, results)
+        for run in cell.before:
+            run.workdir.mkdir(parents=True)
+            (run.workdir / "config.json").write_text(json.dumps(to_dict(load_config(run.spec, run.overrides))))
         encoder = cell.before[0].workdir / "evaluations"
         encoder.mkdir(parents=True)
         for split in ("validation", "unseen"):

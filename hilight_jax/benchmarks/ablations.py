@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hilight_jax.benchmarks.run_table import Before, RunTable, evaluation
+from hilight_jax.evals.answer_scores import CONTROLS
 from hilight_jax.evals.encoder_evaluation import headline
 from hilight_jax.pages import ablation_table
 from hilight_jax.pages.report import read_result
@@ -24,15 +25,17 @@ def loss_figures(workdir: Path) -> dict[str, Any]:
             continue
         found |= headline(result, prefix)
         found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
-        found["intervals"] |= {
-            f"{prefix}/{kind}_pointing": group["interval"] for kind, group in result["grounding"]["classes"].items()
-        }
+        for kind, group in result["grounding"]["classes"].items():
+            of_kind = {"pointing": group["interval"], **group.get("intervals", {})}
+            found["intervals"] |= {f"{prefix}/{kind}_{name}": interval for name, interval in of_kind.items()}
         for way, suffix in (("plain", ""), ("words", "_words")):
             ranks = result["retrieval"].get(way, {}).get("text_to_video", {})
             if "interval" in ranks:
                 found["intervals"][f"{prefix}/text_to_video{suffix}_r1"] = ranks["interval"]
+        if {"validation/ball_pointing", "shuffled/ball_pointing"} <= found.keys():
+            found["shuffled/ball_lost"] = found["validation/ball_pointing"] - found["shuffled/ball_pointing"]
         if "ball" not in result["grounding"]["classes"]:
-            found["not_run"] = f"pointing, for no caption of {result['source']} names an object ball in view"
+            found["note"] = f"no pointing, for no caption of {result['source']} names an object ball in view"
     return found
 
 
@@ -43,8 +46,8 @@ def answer_figures(workdir: Path, split: str) -> dict[str, Any]:
         "date": result["date"],
         "step": result["step"],
         "right": result["needs_video"]["normalised"],
-        "interval": result["needs_video"].get("interval"),
-        "controls": {control: result["needs_video"][control] for control in ("most_frequent", "other_clip")},
+        "intervals": {"right": result["needs_video"].get("interval")},
+        "controls": {control: result["needs_video"][control] for control in CONTROLS},
         "types": {kind: group["normalised"] for kind, group in result["types"].items()},
     }
 
@@ -59,12 +62,22 @@ def demo_figures(workdir: Path) -> dict[str, Any]:
     """Retrieval and pointing of a demo's encoder and the answers of its chat model, on both splits."""
     encoder = loss_figures(workdir.with_name(f"{workdir.name}-encoder"))
     seen, unseen = (answer_figures(workdir, split) for split in ("validation", "unseen"))
+    intervals = encoder["intervals"] | seen["intervals"] | {"unseen": unseen["intervals"]["right"]}
     return {
-        **{name: value for name, value in encoder.items() if name.startswith(("validation/", "unseen/", "intervals"))},
+        **{name: value for name, value in encoder.items() if name.startswith(("validation/", "unseen/"))},
         **seen,
         "date": max(encoder["date"], seen["date"], unseen["date"]),
         "unseen": unseen["right"],
+        "intervals": intervals,
+        "calibration": _calibration(workdir, "validation"),
+        "calibration_unseen": _calibration(workdir, "unseen"),
     }
+
+
+def _calibration(workdir: Path, split: str) -> float | None:
+    """The expected calibration error after the temperature."""
+    calibration = read_result(evaluation(workdir, _sampled(split)))["calibration"]
+    return calibration["overall"]["error_after"] if calibration else None
 
 
 def _sampled(split: str) -> str:
@@ -151,7 +164,7 @@ TABLES = {
             "dual projectors, as released, without word tracks": "dual_projector,tracks=off",
             "positions, without word tracks": "positions,tracks=off",
             "patches averaged on a grid, without word tracks": "grid_pooling,tracks=off",
-            # What the key frames are, and who reads them; the last needs a run of configs/long_clip.py:demo.
+            # What the key frames are, and which tower reads them.
             "dual projectors, no word tracks, key frames by content": "dual_projector,tracks=off,key_frames=content",
             "dual projectors, no word tracks, Long-CLIP for key frames": "dual_projector,tracks=off,frames=long_clip",
         },
@@ -159,6 +172,11 @@ TABLES = {
         evaluate=(("--split", "validation", "--per_kind", str(PER_KIND)),),
         figures=connector_figures,
         layout=ablation_table.CONNECTORS,
+        before_row={
+            "dual projectors, no word tracks, Long-CLIP for key frames": (
+                Before("long_clip", "configs/long_clip.py:demo", evaluated=False),
+            ),
+        },
         sources={"encoder": "runs/encoder-demo", "long_clip": ""},
         curve="next_token",
     ),

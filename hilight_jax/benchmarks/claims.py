@@ -5,14 +5,15 @@ The figure of a row is the mean of its seeds. A difference of two rows has two s
     SE^2 = s^2 (1 / n_1 + 1 / n_2) + e_1^2 + e_2^2
 
 s is the standard deviation between the seeds of a row, pooled over all rows of the table, because two or three seeds
-alone do not show it; n the seeds of either row; e the standard error over the held-out clips, from the width of a 95 %
-interval, as the mean of those of the seeds. All seeds see the same clips, so e does not shrink with them; both rows see
-the same too, which is left out of account, so that the interval is rather too wide. It reaches t SE to either side of
-the difference, where t is the 97.5 % quantile of Student's distribution with the degrees of freedom of s.
+alone do not show it; n the seeds of either row; e the standard error over the held-out clips, from the width of a 95
+% interval, as the mean of those of the seeds. All seeds see the same clips, so e does not shrink with them; both rows
+see the same too, which is left out of account, so that the interval is rather too wide. Of a figure without an
+interval over clips, such as a loss, e is 0. It reaches t SE to either side of the difference, where t is the 97.5 %
+quantile of Student's distribution with the degrees of freedom of s.
 
-A claim says that one row is above another. It *holds* where the whole interval is above 0, *does not hold* where all of
-it is below, and else *cannot be told at this size*. One of several comparisons holds when all do, and does not when one
-does not.
+A claim says that one row is better than another. It *holds* where the whole interval is above 0, *does not hold*
+where all of it is below, and else *cannot be told at this size*. One of several comparisons holds when all do, and
+does not when one does not.
 """
 
 import enum
@@ -22,6 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
+
+from hilight_jax.pages.ablation_table import figure_of
 
 Table = Mapping[str, Any]
 _WIDTH = 2 * scipy.stats.norm.ppf(0.975)  # Of a 95 % interval, in standard errors.
@@ -44,14 +47,12 @@ class Comparison(NamedTuple):
       better: The row that is said to be better.
       worse: The other.
       lower: The better one is the lower one, as of a loss.
-      worse_figure: The figure of the other row, where it is another one.
     """
 
     figure: str
     better: str
     worse: str
     lower: bool = False
-    worse_figure: str = ""
 
 
 class Difference(NamedTuple):
@@ -62,6 +63,7 @@ class Difference(NamedTuple):
     low: float
     high: float
     seeds: tuple[int, int]
+    over_clips: bool = True  # False where no error over clips is known, as of a loss.
 
     @property
     def verdict(self) -> Verdict:
@@ -74,26 +76,20 @@ class Difference(NamedTuple):
 def compare(table: Table, comparison: Comparison) -> Difference | None:
     """The difference that a comparison asks for; None where a row has no run, or no row has two."""
     runs = {row["name"]: row["runs"] for row in table["rows"]}
-    sides = [
-        (runs.get(name, ()), figure)
-        for name, figure in (
-            (comparison.better, comparison.figure),
-            (comparison.worse, comparison.worse_figure or comparison.figure),
-        )
-    ]
-    better, worse = (_values(*side) for side in sides)
-    figures = {figure for _, figure in sides}
-    spreads = [_values(of_row, figure) for figure in figures for of_row in runs.values()]
+    figure = comparison.figure
+    sides = [runs.get(name, ()) for name in (comparison.better, comparison.worse)]
+    better, worse = (_values(side, figure) for side in sides)
+    spreads = [_values(of_row, figure) for of_row in runs.values()]
     freedom = sum(len(values) - 1 for values in spreads if values)
     if not better or not worse or not freedom:
         return None
     squares = sum(float(np.sum((np.array(values) - np.mean(values)) ** 2)) for values in spreads if values)
-    variance = squares / freedom * (1 / len(better) + 1 / len(worse))
-    variance += sum(_error_over_clips(*side) ** 2 for side in sides)
+    errors = [_error_over_clips(side, figure) for side in sides]
+    variance = squares / freedom * (1 / len(better) + 1 / len(worse)) + sum((error or 0.0) ** 2 for error in errors)
     difference = float(np.mean(better) - np.mean(worse)) * (-1 if comparison.lower else 1)
     reach = float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
-    seeds = len(better), len(worse)
-    return Difference(float(np.mean(better)), float(np.mean(worse)), difference - reach, difference + reach, seeds)
+    means, seeds = (float(np.mean(better)), float(np.mean(worse))), (len(better), len(worse))
+    return Difference(*means, difference - reach, difference + reach, seeds, over_clips=None not in errors)
 
 
 def verdict(differences: Iterable[Difference | None]) -> Verdict:
@@ -107,18 +103,11 @@ def verdict(differences: Iterable[Difference | None]) -> Verdict:
 
 def _values(runs: Sequence[Mapping[str, Any] | None], figure: str) -> list[float]:
     """A figure of every run that has it."""
-    return [value for run in runs if run is not None and (value := _look_up(run, figure)) is not None]
+    return [value for run in runs if run is not None and (value := figure_of(run, figure)) is not None]
 
 
-def _error_over_clips(runs: Sequence[Mapping[str, Any] | None], figure: str) -> float:
-    """The standard error over clips, the mean of those of the seeds; 0 where no interval is known."""
-    intervals = [_look_up(run.get("intervals", {}), figure) for run in runs if run is not None]
+def _error_over_clips(runs: Sequence[Mapping[str, Any] | None], figure: str) -> float | None:
+    """The standard error over clips, the mean of those of the seeds; None where no interval is known."""
+    intervals = [run.get("intervals", {}).get(figure) for run in runs if run is not None]
     widths = [high - low for low, high in filter(None, intervals)]
-    return float(np.mean(widths)) / _WIDTH if widths else 0.0
-
-
-def _look_up(run: Mapping[str, Any], figure: str) -> Any:
-    """A figure by its own name, or else as a figure of a group."""
-    group, _, name = figure.partition("/")
-    inner = run.get(group)
-    return inner.get(name) if isinstance(inner, Mapping) else run.get(figure)
+    return float(np.mean(widths)) / _WIDTH if widths else None

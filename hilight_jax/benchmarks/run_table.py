@@ -1,19 +1,18 @@
 """Tables of runs: every cell is a training run in a process of its own, kept once it is evaluated.
 
-Besides working directories a table may have a *published* copy of its JSON, such as ``docs/data/controls.json``: runs
-in it count as finished, wherever they were made, as long as the configuration of their row is still the same.
+Finished runs may be published, see ``published.py``; they count as finished wherever they were made.
 """
 
 import contextlib
 import dataclasses
-import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hilight_jax.benchmarks.published import plain, publish, published_run, read_published
+from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
 from hilight_jax.pages.ablation_table import Layout, markdown, write_page
@@ -21,7 +20,6 @@ from hilight_jax.pages.report import points, read_result
 from hilight_jax.runs.workdir import changed_keys
 from hilight_jax.stages.load_config import load_config, with_defaults
 from hilight_jax.training.metrics import read_metrics
-from hilight_jax.training.run_config import RunConfig
 
 
 class Before(NamedTuple):
@@ -68,6 +66,7 @@ class RunTable:
     # Runs that the cells build on: default of ``config.sources.KEY`` by key; empty keeps the config's.
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     before: tuple[Before, ...] = ()  # Each builds on the one before it, and the cell's run on the last.
+    before_row: Mapping[str, tuple[Before, ...]] = dataclasses.field(default_factory=dict)  # Of single rows, likewise.
     seeds: str = "0,1,2"  # Default.
     curve: str = ""  # Metric that ``index.html`` draws of every run; without one there is no page.
 
@@ -79,7 +78,7 @@ class RunTable:
                 spec = self.spec.format(config=config, argument=argument)
                 workdir = root / f"{_folder(argument)}-seed{seed}"
                 seeded, before, source = (f"config.seed={seed}",), list[Run](), ()
-                for name, first, evaluated in self.before:
+                for name, first, evaluated in self._before(row):
                     place = workdir.with_name(f"{workdir.name}-{name}")
                     before.append(Run(first, (*seeded, *source), place, ((),) if evaluated else ()))
                     source = (f"config.sources.{name}={place}",)
@@ -107,32 +106,41 @@ class RunTable:
 
         A run that another configuration made, as after a change of the presets, is not the cell's.
         """
-        own = read_result(cell.workdir / "config.json")
-        if own is None:
-            return "not trained"
-        if not all(evaluation(cell.workdir, split).is_file() for split in self.splits):
-            return "not finished"
-        return "trained with another configuration than the row's" if _differs(own, cell) else None
+        for run in (*cell.before, cell):
+            own = read_result(run.workdir / "config.json")
+            if own is None:
+                return "not trained"
+            if changed_keys(plain(with_defaults(own)), _as_json(run)):
+                return "trained with another configuration than the row's"
+        evaluated = [(cell.workdir, split) for split in self.splits]
+        evaluated += [(run.workdir, split) for run in cell.before if run.evaluate for split in ("validation", "unseen")]
+        return None if all(evaluation(*place).is_file() for place in evaluated) else "not finished"
 
-    def run_of(self, cell: Cell, published: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def run_of(self, cell: Cell, published: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """The figures of a cell, from its working directory or else as published; or ``not_run``, the reason."""
         reason = self.reason_not_run(cell)
         if reason is None:
             return {"seed": cell.seed, **self.figures(cell.workdir)}
-        for row in (published or {}).get("rows", ()):
-            if row["name"] == cell.row and not _differs(row["config"], cell):
-                for run in row["runs"]:
-                    if run["seed"] == cell.seed and "not_run" not in run:
-                        return run
-        return {"seed": cell.seed, "not_run": reason}
+        known = published_run(published, cell.row, self.configs(cell), cell.seed)
+        return known or {"seed": cell.seed, "not_run": reason}
 
-    def train(self, cell: Cell, data_dir: Path, cores: Set[int] | None = None, log: Path | None = None) -> None:
+    def configs(self, cell: Cell) -> list[dict[str, Any]]:
+        """The configurations of a cell's runs, as they are of every seed: with seed 0, and names of the runs before."""
+        made = {before.name for before in self._before(cell.row)}
+        found = []
+        for run in (*cell.before, cell):
+            config = {**_as_json(run), "seed": 0}
+            if "sources" in config:
+                config["sources"] = {name: name if name in made else x for name, x in config["sources"].items()}
+            found.append(config)
+        return found
+
+    def train(self, cell: Cell, data_dir: Path, log: Path | None = None) -> None:
         """Trains and evaluates a cell and the runs before it, each in a process of its own.
 
         Args:
           cell: What to train.
           data_dir: Where generated worlds are kept.
-          cores: Numbers of the processor's cores that it may use; None for all.
           log: File that its messages are added to; None leaves them on stderr.
 
         Raises:
@@ -146,49 +154,43 @@ class RunTable:
             for options in run.evaluate:
                 commands.append(("hilight_jax.evaluate", "--checkpoint", str(run.workdir), *options))
             for command in commands:
-                _run(command, cores, log)
+                _run(command, log)
 
-    def _other_seeds(self, cells: Sequence[Cell], published: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-        """The published runs of a row's other seeds, where its configuration is still the same."""
-        seeds = {cell.seed for cell in cells}
-        of_row = [row for row in (published or {}).get("rows", ()) if cells and row["name"] == cells[0].row]
-        known = [row["runs"] for row in of_row if not _differs(row["config"], cells[0])]
-        return [run for runs in known for run in runs if run["seed"] not in seeds and "not_run" not in run]
-
-    def write(self, root: Path, cells: Sequence[Cell], command: str, published: Path | None = None) -> dict[str, Any]:
+    def write(
+        self, root: Path, cells: Sequence[Cell], command: Callable[[Sequence[int]], str], published: Path | None = None
+    ) -> dict[str, Any]:
         """Collects the figures of finished cells, writes the table and its page to ``root`` and returns the table.
 
-        The date is that of the newest evaluation in it; the command is the one that trains all of it. To ``published``
-        goes the table with the runs of other seeds that are there already.
+        The date is that of the newest evaluation in it.
+
+        Args:
+          root: The folder of the table.
+          cells: Those that the table shows.
+          command: From seeds to the command that trains them.
+          published: File of the published table, which the finished cells are added to.
         """
-        known = None if published is None else read_result(published)
-        rows, more = [], []
+        known = None if published is None else read_published(published, self.name)
+        rows = []
         for name in self.rows:
             of_row = [cell for cell in cells if cell.row == name]
             runs = [self.run_of(cell, known) for cell in of_row]
-            config = _as_json(load_config(of_row[0].spec, of_row[0].overrides)) if of_row else {}
-            rows.append({"name": name, "config": config, "runs": runs})
-            more.append({**rows[-1], "runs": sorted([*runs, *self._other_seeds(of_row, known)], key=_seed_of)})
+            rows.append({"name": name, "configs": self.configs(of_row[0]) if of_row else [], "runs": runs})
+        dates = [run["date"] for row in rows for run in row["runs"] if "date" in run]
+        seeds = sorted({cell.seed for cell in cells})
+        shown = [{"name": row["name"], "runs": row["runs"]} for row in rows]
+        table = {"date": max(dates, default=None), "command": command(seeds), "rows": shown}
         root.mkdir(parents=True, exist_ok=True)
-        table = _write_table(root / f"{self.name}.json", command, rows)
+        write_object(root / f"{self.name}.json", table)
         (root / f"{self.name}.md").write_text(markdown(self.layout, table), encoding="utf-8")
         if published is not None:
-            _write_table(published, command, more)
+            publish(published, self.name, rows, command)
         if self.curve:
             curves = {f"{c.row}, seed {c.seed}": points(read_metrics(c.workdir), self.curve) for c in cells}
             write_page(root / "index.html", self.layout, table, curves)
         return table
 
-
-def _write_table(path: Path, command: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    dates = [run["date"] for row in rows for run in row["runs"] if "date" in run]
-    table = {"date": max(dates, default=None), "command": command, "rows": rows}
-    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    return table
-
-
-def _seed_of(run: Mapping[str, Any]) -> int:
-    return run["seed"]
+    def _before(self, row: str) -> tuple[Before, ...]:
+        return (*self.before, *self.before_row.get(row, ()))
 
 
 def evaluation(workdir: Path, split: str) -> Path:
@@ -208,30 +210,27 @@ def parse_seeds(text: str) -> list[int]:
         raise UserError(f"--seeds is '{text}', but must be whole numbers with commas, such as 0,1.") from error
 
 
-def _as_json(config: RunConfig) -> dict[str, Any]:
-    return json.loads(json.dumps(to_dict(config)))
-
-
-def _differs(own: Mapping[str, Any], cell: Cell) -> bool:
-    """True for another configuration than that of a cell; its seed and what changes no result may differ."""
-    wanted = _as_json(load_config(cell.spec, cell.overrides))
-    known = json.loads(json.dumps(with_defaults(own)))
-    return bool(changed_keys({**known, "seed": cell.seed}, wanted))
+def _as_json(run: Run | Cell) -> dict[str, Any]:
+    """The configuration of a run as its file holds it."""
+    return plain(to_dict(load_config(run.spec, run.overrides)))
 
 
 def _folder(argument: str) -> str:
     return argument.replace(",", "-").replace("=", "")
 
 
-def _run(module: Sequence[str], cores: Set[int] | None, log: Path | None) -> None:
+def _run(module: Sequence[str], log: Path | None) -> None:
+    """Runs a module in a process of its own, which ends with this one."""
     with contextlib.ExitStack() as stack:
         messages = None if log is None else stack.enter_context(log.open("a", encoding="utf-8"))
         process = subprocess.Popen([sys.executable, "-m", *module], stdout=subprocess.DEVNULL, stderr=messages)
-        if cores is not None:  # Before it has started a thread.
-            os.sched_setaffinity(process.pid, cores)
-        failed = process.wait()
+        try:
+            failed = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
     if failed:
         where = "" if log is None else f"; its messages are in {log}"
-        raise UserError(
-            f"'python -m {' '.join(module)}' failed{where}; start the same command again to go on from here."
-        )
+        command = f"'python -m {' '.join(module)}'"
+        raise UserError(f"{command} failed{where}; start the same command again to go on from here.")

@@ -1,15 +1,16 @@
 """Cells of a table of runs trained side by side, each on processor cores of its own."""
 
+import contextlib
 import os
 import queue
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hilight_jax.benchmarks.run_table import Cell, RunTable
+from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
 
 
@@ -41,7 +42,7 @@ def train_side_by_side(
       finished: Called after every cell, never twice at once.
 
     Raises:
-      UserError: A cell failed. Those that have begun are finished, no other is begun.
+      UserError: A cell failed, or ``finished`` did. Cells that have begun are finished, no other is begun.
     """
     free = queue.SimpleQueue[set[int]]()
     for cores in core_sets(number):
@@ -52,25 +53,38 @@ def train_side_by_side(
         if stop.is_set():
             return
         cores, began = free.get(), time.monotonic()
-        log = cell.workdir.with_name(f"{cell.workdir.name}.log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        _say(f"== {cell.row}, seed {cell.seed}: begun, messages in {log}")
+        messages = cell.workdir.with_name(f"{cell.workdir.name}.log")
         try:
-            table.train(cell, data_dir, cores, log)
-        except BaseException:
+            messages.parent.mkdir(parents=True, exist_ok=True)
+            log(f"== {cell.row}, seed {cell.seed}: begun, messages in {messages}")
+            with _on(cores):
+                table.train(cell, data_dir, messages)
+            with lock:
+                log(f"== {cell.row}, seed {cell.seed}: {(time.monotonic() - began) / 60:.0f} min")
+                finished()
+        except BaseException as error:
             stop.set()
+            log(f"== {cell.row}, seed {cell.seed}: failed, {error}")
             raise
         finally:
             free.put(cores)
-        with lock:
-            _say(f"== {cell.row}, seed {cell.seed}: {(time.monotonic() - began) / 60:.0f} min")
-            finished()
 
     with ThreadPoolExecutor(number) as pool:
         runs = [pool.submit(train, cell) for cell in cells]
-        for run in runs:
-            run.result()
+        try:
+            for run in runs:
+                run.result()
+        except BaseException:  # Ctrl-C too, which the cells that have begun get from the terminal.
+            stop.set()
+            raise
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+@contextlib.contextmanager
+def _on(cores: set[int]) -> Iterator[None]:
+    """Keeps this thread, and the processes that it starts, on some cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

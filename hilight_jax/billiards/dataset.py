@@ -69,6 +69,7 @@ def build(
     sizes: Mapping[str, int] | None = None,
     workers: int = 1,
     clips_per_shard: int = 256,
+    wait: bool = False,
 ) -> Built:
     """Builds a dataset unless it is there already; shows progress on stderr.
 
@@ -78,9 +79,11 @@ def build(
       sizes: clips of some splits in place of the world's own sizes; a split of size 0 is left out.
       workers: processes that make clips; 1 makes them in this process.
       clips_per_shard: clips of one ArrayRecord file.
+      wait: wait for another process that is building it.
 
     Raises:
-      DataError: if another process is building it, something else is in its place, or it cannot be written.
+      DataError: if another process is building it and it does not wait, if something else is in its place, or if it
+        cannot be written.
     """
     sizes = split_sizes(world, sizes)
     final = dataset_dir(data_dir, world)
@@ -90,7 +93,7 @@ def build(
         "generator": generator_digest(),
         "world": _as_json(world),
     }
-    with _failures_as_sentences(final), _locked(final.parent / f".{final.name}.lock"):
+    with _failures_as_sentences(final), _locked(final.parent / f".{final.name}.lock", wait):
         if _is_built(world, final, sizes):
             return Built(final, sizes, 0, 0.0, read_metadata(final).get("generator") == generator_digest())
         partial = final.parent / f".{final.name}.incomplete"
@@ -198,12 +201,12 @@ def _failures_as_sentences(place: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
+def _locked(path: pathlib.Path, wait: bool) -> Iterator[None]:
     """Holds a file lock, which the system releases when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise DataError(f"another process is building {path.parent}; wait for it or stop it.") from error
         yield

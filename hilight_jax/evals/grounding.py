@@ -157,7 +157,8 @@ def summarise_grounding(
 
     Returns:
       `{'classes': {kind: G}, 'objects': {object: G}}`; G holds every one of `FIGURES`, 'interval' (95 % bootstrap
-      interval of 'pointing', classes only), 'words' and 'questions'. Things that are never visible are left out.
+      interval of 'pointing', classes only), 'intervals' (those of 'any_ball' and 'soft_iou', likewise), 'words' and
+      'questions'. Things that are never visible are left out.
     """
     kinds, objects, clips = np.asarray(kinds), np.asarray(objects), np.asarray(clips)
 
@@ -194,7 +195,10 @@ def _averages(scores, clips, interval):
     questions = scores[:, 0].sum()
     group = dict(zip(FIGURES, (scores[:, 1:].sum(0) / questions).tolist(), strict=True))
     if interval:
-        per_clip = np.zeros((clips.max() + 1, 2))
-        np.add.at(per_clip, clips, scores[:, :2])
-        group["interval"] = bootstrap_interval(per_clip[per_clip[:, 0] > 0])
+        per_clip = np.zeros((clips.max() + 1, scores.shape[1]))
+        np.add.at(per_clip, clips, scores)
+        asked = per_clip[per_clip[:, 0] > 0]
+        group["interval"] = bootstrap_interval(asked[:, :2])
+        columns = {name: FIGURES.index(name) + 1 for name in ("any_ball", "soft_iou")}
+        group["intervals"] = {name: bootstrap_interval(asked[:, [0, column]]) for name, column in columns.items()}
     return {**group, "words": int((scores[:, 0] > 0).sum()), "questions": int(questions)}

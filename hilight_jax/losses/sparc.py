@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
 from hilight_jax.ops.vectors import PRECISION, REMOVED, at_least_float32, unit
 
@@ -114,12 +115,17 @@ def align(
     scaled = jnp.where(spread, (similarity - low) / jnp.where(spread, span, 1), 0)
     devices = 1 if frames_axis is None else jax.lax.axis_size(frames_axis)
     num_patches = similarity.shape[2] * similarity.shape[3] * devices
+    if sparsity.threshold > num_patches:
+        raise ConfigError(
+            f"loss.local.threshold is {sparsity.threshold:g}, more than the {num_patches} patches of a clip, so that a "
+            f"token drops all of them; the paper's is 1."
+        )
     if sparsity.top:
         assert frames_axis is None, "the highest similarities of a clip lie on several devices"
-        low = jax.lax.top_k(scaled.reshape(*scaled.shape[:2], -1), min(sparsity.top, num_patches))[0][..., -1:, None]
+        least = jax.lax.top_k(scaled.reshape(*scaled.shape[:2], -1), min(sparsity.top, num_patches))[0][..., -1:, None]
     else:
-        low = sparsity.threshold / num_patches
-    kept = jnp.where(scaled < low, 0, scaled)
+        least = sparsity.threshold / num_patches
+    kept = jnp.where(scaled < least, 0, scaled)
     total = _sum_over_devices(jnp.sum(kept, axis=(2, 3), keepdims=True), frames_axis)
     weights = kept / jnp.where(total > 0, total, 1)
     grouped = _sum_over_devices(_product("BLFP,BFPE->BLE", weights, video_local), frames_axis)

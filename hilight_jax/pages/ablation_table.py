@@ -125,6 +125,14 @@ def write_page(path: Path, layout: Layout, table: Table, curves: Mapping[str, Se
     path.write_text(page.render(layout.title, body), encoding="utf-8")
 
 
+def figure_of(run: Mapping[str, Any] | None, key: str) -> Any:
+    """One figure of one run, by its own name or as ``group/name``; None where the run lacks it."""
+    figures, (group, _, name) = run or {}, key.partition("/")
+    if isinstance(figures.get(group), Mapping):
+        figures, key = figures[group], name
+    return figures.get(key)
+
+
 def _html(layout: Layout, table: Table) -> str:
     rows = [[page.text(name), *cells] for name, cells in _rows(layout, table)]
     return page.table((layout.rows, *layout.all_columns(table).values()), rows)
@@ -134,17 +142,9 @@ def _rows(layout: Layout, table: Table) -> list[tuple[str, list[str | None]]]:
     """Every row's name and cells; a cell holds the figures of all seeds, or None when there is none."""
     columns = layout.all_columns(table)
     return [
-        (row["name"], [_cell([_figure(run, key) for run in row["runs"]], layout.digits) for key in columns])
+        (row["name"], [_cell([figure_of(run, key) for run in row["runs"]], layout.digits) for key in columns])
         for row in table["rows"]
     ]
-
-
-def _figure(run: Mapping[str, Any] | None, key: str) -> float | None:
-    """One figure of one run."""
-    figures, (group, _, name) = run or {}, key.partition("/")
-    if isinstance(figures.get(group), Mapping):
-        figures, key = figures[group], name
-    return figures.get(key)
 
 
 def _cell(figures: Sequence[float | None], digits: int) -> str | None:

@@ -39,11 +39,12 @@ def read_result(path: Path) -> dict[str, Any] | None:
 
 
 def read_evaluations(workdir: Path) -> list[dict[str, Any]]:
-    """Reads the results of `evaluate`, the held-out examples of the training world first.
+    """Reads the results of `evaluate`, the held-out examples of the training world first, none of shuffled positions.
 
     Of each split the one of its own name comes first, before those of parts, of other options and of other checkpoints.
     """
     results: list[Any] = [read_result(path) for path in sorted((workdir / "evaluations").glob("*.json"))]
+    results = [result for result in results if not result.get("shuffled")]
 
     def order(result: dict[str, Any]) -> tuple[bool, bool, str]:
         return result["split"] != "validation", result["name"] != result["split"], result["name"]

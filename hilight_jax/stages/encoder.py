@@ -10,10 +10,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.core import trees
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.host_rows import HostRows
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import replicated, under_mesh
 from hilight_jax.data.clips import MAX_OBJECTS, ClipLoader
+from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.evals.encoder_evaluation import evaluate_encoder, headline
 from hilight_jax.losses import contrastive, local
 from hilight_jax.models import video_text
@@ -54,6 +56,9 @@ class EncoderObjective(Objective):
 
     def finish_init(self, params: dict[str, Any]) -> dict[str, Any]:
         """Lets local heads start as copies of CLIP's projections, where shapes allow, and ``config.zero`` from zero."""
+        for pattern in self.config.zero:
+            if not any(trees.matches(path, [pattern]) for path in trees.flatten(params)):
+                raise ConfigError(f"config.zero: '{pattern}' matches no parameter.")
 
         def first(path: str, leaf: jax.Array) -> jax.Array:
             return jnp.zeros_like(leaf) if trees.matches(path, self.config.zero) else leaf
@@ -150,9 +155,10 @@ class EncoderStage(Stage):
         return figures | (self._gradient_agreement(params) if self.config.compare_gradients else {})
 
     def _gradient_agreement(self, params: Mapping[str, Any]) -> dict[str, float]:
-        """Compares the gradients of both losses on the first validation clips, as training reads them."""
+        """Compares the gradients of both losses on a batch of validation clips, the same at every seed and step."""
         rows = HostRows(self.mesh, self.config.batch_size)
-        with self.pipeline(self.validation).batches(self.config.batch_size, 0, rows.numbers) as batches:
+        pipeline = Pipeline(self.data, self.validation, self.loader(self.data, self.validation, 0), 0)
+        with pipeline.batches(self.config.batch_size, 0, rows.numbers) as batches:
             batch = next(batches)
         wanted = self.objective.example_batch(1)
         return flat_figures(self._agree(params, {name: rows.place(batch[name]) for name in wanted}))

@@ -1,6 +1,7 @@
 """The description of a training run of the encoder."""
 
 import dataclasses
+import re
 from typing import Literal
 
 from hilight_jax.core.config import check, check_same
@@ -39,7 +40,7 @@ class EncoderTrainConfig(RunConfig):
       loss: The global and the local loss.
       data: Clips and captions.
       zero: Path patterns of parameters that start from zero, such as ``vision/embeddings/position_embedding``: with
-        the same in ``freeze`` the model has none. Those that ``init_from`` loads keep their values.
+        the same in ``freeze`` the model has none; ``init_from`` has to skip them.
       compare_gradients: At every evaluation, also compare the gradients of the global and the local loss on a batch of
         validation clips, see ``gradient_agreement``.
     """
@@ -63,6 +64,16 @@ class EncoderTrainConfig(RunConfig):
             raise ConfigError(
                 "config.loss.local.contrast is 'none', but config.model.local.levels taps levels that nothing would "
                 "train; set config.model.local.levels=()."
+            )
+        for pattern in self.zero:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigError(f"config.zero: '{pattern}' is not a regular expression of paths: {error}.") from error
+        if self.zero and self.init_from is not None and not set(self.zero) <= set(self.init_from.skip):
+            raise ConfigError(
+                f"config.zero is {list(self.zero)}, but config.init_from loads these parameters; name them in "
+                f"config.init_from.skip as well."
             )
         if self.compare_gradients and (self.loss.local.contrast == "none" or not self.data.validation):
             lacking = "data.validation" if self.loss.local.contrast != "none" else "a local loss"

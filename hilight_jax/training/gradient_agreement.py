@@ -24,7 +24,8 @@ def gradient_agreement(
     """Returns ``agree(params, batch)``, which compares the losses called ``names`` with all others of the total.
 
     Its figures of each layer (``vision/embeddings``, ``vision/block 1``, ``text/block 2``): ``cosine`` of the two
-    gradients, 0 where one of them is nothing, and ``ratio``, the length of that of ``names`` over the other's.
+    gradients, 0 where one of them is nothing, and ``ratio``, the length of that of ``names`` over the other's, or by
+    itself where the other is nothing. Parameters that are frozen take part.
     """
 
     def weighted(params: Tree, batch: Batch, chosen: bool) -> jax.Array:

@@ -35,6 +35,7 @@ FREE_KEYS = (
     "profile",
     "max_skipped_steps",
     "stall_seconds",
+    "compare_gradients",
 )
 
 

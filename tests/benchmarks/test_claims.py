@@ -1,11 +1,13 @@
 """Intervals of differences that can be computed by hand, and the verdicts that follow."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import scipy.stats
 
+from hilight_jax.benchmarks.ablations import connector_figures
 from hilight_jax.benchmarks.claims import Comparison, Difference, Verdict, compare, verdict
 
 
@@ -86,9 +88,21 @@ def test_several_comparisons_hold_when_all_do_and_do_not_when_one_does_not():
     assert verdict([yes, None]) is Verdict.NOT_RUN
 
 
-def test_two_figures_of_one_row_are_compared():
-    runs = [{"plain": 0.9, "shuffled": 0.2}, {"plain": 0.9, "shuffled": 0.4}]
-    found = compare({"rows": [{"name": "a", "runs": runs}]}, Comparison("plain", "a", "a", worse_figure="shuffled"))
-    # Squares: none of the plain figure, 2 * 0.1^2 of the other, over 2 degrees of freedom.
-    reach = scipy.stats.t.ppf(0.975, 2) * 0.1
-    np.testing.assert_allclose(found[:4], (0.9, 0.3, 0.6 - reach, 0.6 + reach), rtol=1e-9)
+def test_a_figure_without_an_interval_over_clips_says_so():
+    clips = [0.4, 0.6]
+    assert compare(table(a=([0.8, 0.8], clips), b=([0.5, 0.6], clips)), RIGHT).over_clips
+    assert not compare(table(a=([0.8, 0.8], None), b=([0.5, 0.6], clips)), RIGHT).over_clips
+
+
+def test_the_interval_of_a_chat_models_answers_is_found(tmp_path):
+    """As ``connector_figures`` leaves it in a run."""
+    needs = {"normalised": 0.5, "interval": [0.4, 0.6], "most_frequent": 0.3, "question_only": 0.3, "other_clip": 0.3}
+    result = {"date": "2026-12-01 10:00", "step": 5, "needs_video": needs, "types": {}}
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations" / "validation-per-kind-50.json").write_text(json.dumps(result))
+    (tmp_path / "metrics.jsonl").touch()
+    run = connector_figures(tmp_path)
+    rows = {"rows": [{"name": name, "runs": [run, run]} for name in "ab"]}
+    found = compare(rows, RIGHT)
+    reach = scipy.stats.t.ppf(0.975, 2) * math.sqrt(2) * 0.1 / scipy.stats.norm.ppf(0.975)
+    assert found.over_clips and found.high == pytest.approx(reach)
