@@ -44,6 +44,8 @@ def test_arguments_do_not_depend_on_their_order():
         ("demo,setting=4,weights=flat", "weights=flat is not one of rising, even"),
         ("demo,setting=2,weights=even", "local.rising is False, which is about levels"),
         ("demo,setting=2,sparsity=low", "sparsity=low is neither a number, such as 0.5, nor 'top' and one"),
+        ("demo,setting=2,sparsity=top0", "sparsity=top0 is neither a number, such as 0.5, nor 'top' and one"),
+        ("demo,setting=2,sparsity=inf", "sparsity=inf is neither a number"),
         ("demo,sparsity=2", "threshold is 2.0, but contrast 'across_clips' does not read it"),
         ("demo,positions=no", "positions=no is not one of on, off"),
     ],

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.losses.sparc import Sparsity, align, sparc_loss, token_losses
 from tests.losses.clips import random_batch
 from tests.shapes import check_shapes
@@ -55,6 +56,11 @@ def test_what_is_dropped_goes_by_multiples_of_a_fifth_of_five_patches_or_by_numb
     alignment = align(clip_of([[4, 1.2, 0.6, 0.3, 0]]), jnp.ones((1, 1, 1)), sparsity=sparsity)
     np.testing.assert_allclose(alignment.kept[0, 0, 0], kept, rtol=1e-6)
     np.testing.assert_allclose(alignment.weights[0, 0, 0], np.array(kept) / sum(kept), rtol=1e-6)
+
+
+def test_a_threshold_that_drops_every_patch_is_refused():
+    with pytest.raises(ConfigError, match="loss.local.threshold is 6, more than the 5 patches of a clip"):
+        align(clip_of([[4, 1.2, 0.6, 0.3, 0]]), jnp.ones((1, 1, 1)), sparsity=Sparsity(6.0))
 
 
 def test_patches_as_similar_as_the_last_one_kept_are_kept_too():

@@ -1,10 +1,15 @@
 """An encoder without positions, and one whose positions are shuffled."""
 
+import json
+
+import jax
 import numpy as np
 import pytest
 
 from hilight_jax.core import trees
+from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
+from hilight_jax.pages.report import read_evaluations
 from hilight_jax.stages.encoder import EncoderObjective
 from hilight_jax.stages.trained_encoder import TrainedEncoder, shuffle_positions
 from hilight_jax.training.trainer import Trainer
@@ -55,3 +60,27 @@ def test_shuffling_keeps_every_row_and_that_of_the_proxies_in_its_place():
     shuffled = shuffle_positions(params)["vision"]["embeddings"]["position_embedding"]
     assert shuffled[0].tolist() == table[0].tolist() and shuffled.tolist() != table.tolist()
     assert sorted(shuffled.tolist()) == table.tolist()
+
+
+def test_parameters_that_are_loaded_cannot_start_from_zero():
+    loads = ("--config.init_from.workdir=runs/x", "--config.init_from.skip=('local',)")
+    with pytest.raises(ConfigError, match="but config.init_from loads these parameters; name them in config.init_from"):
+        tiny_config("demo,positions=off", *loads)
+    config = tiny_config("demo,positions=off", loads[0], f"--config.init_from.skip=('{TABLE}',)")
+    assert config.zero == (TABLE,)
+
+
+def test_a_pattern_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="config.zero: '\\(' is not a regular expression of paths"):
+        tiny_config("demo", "--config.zero=('(',)")
+    config, mesh = tiny_config("demo", "--config.zero=('nonsense',)"), make_mesh()
+    with pytest.raises(ConfigError, match="config.zero: 'nonsense' matches no parameter"):
+        EncoderObjective(config, mesh).init_params(jax.random.key(0))
+
+
+def test_a_shuffled_evaluation_is_none_of_the_models_own(tmp_path):
+    (tmp_path / "evaluations").mkdir()
+    for name, shuffled in (("validation", False), ("validation-shuffle-positions", True)):
+        result = {"name": name, "split": "validation", "shuffled": shuffled}
+        (tmp_path / "evaluations" / f"{name}.json").write_text(json.dumps(result))
+    assert [result["name"] for result in read_evaluations(tmp_path)] == ["validation"]

@@ -1,5 +1,6 @@
 """Cosines of gradients that can be written down, and of the encoder's two losses."""
 
+import contextlib
 from types import SimpleNamespace
 
 import jax
@@ -11,7 +12,8 @@ from hilight_jax.core import trees
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.means import Mean
 from hilight_jax.core.mesh import MeshConfig, make_mesh, under_mesh
-from hilight_jax.stages.encoder import EncoderObjective
+from hilight_jax.stages import encoder
+from hilight_jax.stages.encoder import EncoderObjective, EncoderStage
 from hilight_jax.training.gradient_agreement import by_layer, flat_figures, gradient_agreement
 from hilight_jax.training.trainer import Trainer
 from tests.stages.tiny import ragged_batch, tiny_config
@@ -91,3 +93,24 @@ def test_it_needs_a_local_loss_and_clips_to_compare_on():
         tiny_config("demo,setting=0", "--config.compare_gradients=true")
     with pytest.raises(ConfigError, match="config.compare_gradients needs data.validation"):
         tiny_config("demo", "--config.compare_gradients=true", "--config.data.validation=")
+
+
+def test_every_evaluation_of_a_run_compares_them_where_that_is_wanted(tmp_path, monkeypatch):
+    config, mesh = tiny_config("demo,setting=2", "--config.compare_gradients=true"), make_mesh(MeshConfig())
+    stage = EncoderStage(config, mesh, tmp_path)
+    stage.validation = ["clips"]
+    drawn = []
+
+    def batches(self, size, start_step, rows):
+        drawn.append((self.source, self.seed, size, start_step))
+        batch = ragged_batch(config)
+        return contextlib.nullcontext(iter([{name: x[rows] for name, x in batch.items()}]))
+
+    monkeypatch.setattr(encoder, "evaluate_encoder", lambda *_: None)
+    monkeypatch.setattr(encoder, "headline", lambda *_: {"validation/r1": 0.5})
+    monkeypatch.setattr(encoder.Pipeline, "batches", batches)
+    figures = stage.evaluate(Trainer(config, stage.objective, mesh).init_state().params, 3)
+    assert drawn == [(["clips"], 0, config.batch_size, 0)]
+    assert figures["validation/r1"] == 0.5 and len(figures) == 1 + 2 * 2 * 3
+    assert all(np.isfinite(value) for value in figures.values())
+    assert -1 <= figures["gradients/vision/block 1/cosine"] <= 1
