@@ -6,8 +6,8 @@ r"""HiLight's second stage, *tune*: the language model learns the custom domain 
 
 Presets (`configs/tune.py:PRESET[,key=value...]`; sizes are those of configs/align.py):
 
-    demo   LoRA and token mining on the same questions, 60 steps: a minute on two CPU cores. The answers right
-           behind both stages are in configs/align.py.
+    demo   LoRA and token mining on the same questions, 60 steps: a minute on two CPU cores. configs/align.py has
+           the figures of both stages together.
     2b     LoRA on HiLight-2B. The released script (..._stage2.sh): VideoInstruct-100K, 3 epochs of 100,010 samples, 5 a
            GPU on 6 GPUs (the number of GPUs is inferred from stage 1), rank 64, alpha 32, dropout 0.05 on all seven
            linear maps of every layer, learning rate 1e-3, cosine with a warm-up of 0.2 %, token mining frozen. All of

@@ -1,4 +1,4 @@
-"""Trains tables of runs and says what follows: ``python -m hilight_jax.ablate demo|losses|connectors|claims``.
+"""Trains tables of runs, and compares their rows: ``python -m hilight_jax.ablate demo|losses|connectors|claims``.
 
 demo        all stages of ``make demo`` with several seeds (``make seeds``)
 losses      the demo's encoder under every other local loss (``make controls``)

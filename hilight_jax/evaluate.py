@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--similarity", choices=("cosine", "dot"), help="of an encoder; default: that of the run's local loss")
     add("--word_weight", type=float, help=f"of an encoder: weight of words in retrieval (default: {WORD_WEIGHT:g})")
     add("--shortlist", type=int, help="of an encoder: candidates of a query that words score; default: all")
-    add("--shuffle_positions", action="store_true", help="of an encoder: tell the patches of every clip that they are "
-        "in other places, to see what it does by position")  # fmt: skip
+    add("--shuffle_positions", action="store_true", help="of an encoder: put the position embeddings of patches in "
+        "another order, to see what it does by position")  # fmt: skip
     add("--ask", type=int, metavar="N", help="only ask a chat model N questions about one held-out clip")
     add("--per_kind", type=int, metavar="N", help="ask a chat model only the first N questions of each kind")
     add("--history", action="store_true", help="put the earlier turns of its conversation before a question")

@@ -22,7 +22,7 @@ from hilight_jax.stages.stage import PageRequest
 from hilight_jax.stages.table import STAGES
 
 # The user's own control runs before the ones that come with the project.
-CONTROLS = (Path("runs/controls/controls.json"), Path("docs/controls.json"))
+CONTROLS = (Path("runs/controls/controls.json"), Path("docs/data/controls.json"))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--data", help="source of the example clips; default: the run's validation clips")
     add("--num_clips", type=int, default=6, help="how many example clips")
     add("--controls", type=Path, help="table of the control runs; default: runs/controls/controls.json, else "
-        "docs/controls.json")  # fmt: skip
+        "docs/data/controls.json")  # fmt: skip
     arguments = parser.parse_args(argv)
     arguments.workdir = find_run(arguments.workdir)
     stage = read_stage(arguments.workdir)

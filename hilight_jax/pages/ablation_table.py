@@ -62,8 +62,8 @@ LOSSES = Layout(
         "unseen/ball_any_ball": "any ball, unseen",
     },
     rule=_MEANS + "Pointing: at the named object ball. Area chance and random ball: what a random patch and a random "
-    "visible ball would score. Any ball: how often the peak lies on some ball. Shuffled: the patches are told that "
-    "they are in other places.",
+    "visible ball would score. Any ball: how often the peak lies on some ball. Shuffled: with the "
+    "embeddings of places in another order.",
 )
 DEMO = Layout(
     title="The demo",

@@ -92,7 +92,7 @@ class EvaluationOptions:
       similarity: ``cosine`` or ``dot`` between words and patches; None takes that of the run's local loss.
       word_weight: Weight of words in retrieval; None takes the default.
       shortlist: Candidates of a query that words are compared with; None takes all.
-      shuffle_positions: Tell the patches of a clip that they are in other places.
+      shuffle_positions: Put the position embeddings of patches in another order.
       history: Put the earlier turns of its conversation before a question.
       controls: Also show the model other clips.
       max_new_tokens: Longest answer; None takes the default.

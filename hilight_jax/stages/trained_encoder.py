@@ -121,7 +121,7 @@ class EncoderEvaluator:
 def shuffle_positions(params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with the position embeddings of the video tower's patches in another, seeded order.
 
-    What an encoder can still do it does not do by position: the same patches are told that they are in other places.
+    What an encoder can still do it does not do by position: a patch keeps its place, and gets the embedding of another.
     """
     path = "vision/embeddings/position_embedding"
     flat = trees.flatten(params)
