@@ -103,7 +103,7 @@ def set_sparsity(config: ConfigDict, value: str) -> None:
     except ValueError:
         number = -1
     if not (0 <= number < math.inf if top == value else number >= 1):
-        raise ConfigError(f"sparsity={value} is neither a number, such as 0.5, nor 'top' and one, such as top16.")
+        raise ConfigError(f"sparsity={value} is neither a number, such as 0.5, nor a number of patches, such as top16.")
     if top == value:
         config.loss.local.threshold = number
     else:

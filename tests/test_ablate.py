@@ -195,6 +195,8 @@ def test_bad_options_are_one_sentence(tmp_path, kind):
     for seeds in ("1,x", "a"):
         with pytest.raises(UserError, match=f"--seeds is '{seeds}', but must be whole numbers"):
             ablate.main([kind, "--table_only", "--workdir", str(tmp_path), "--seeds", seeds])
+    with pytest.raises(UserError, match="--seeds is '0,0', but must name each seed once"):
+        ablate.main([kind, "--table_only", "--workdir", str(tmp_path), "--seeds", "0,0"])
 
 
 @pytest.mark.parametrize("kind", TABLES)

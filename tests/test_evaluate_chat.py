@@ -194,3 +194,18 @@ def test_what_to_evaluate_must_be_said():
         evaluate.main(["--predictions", "x.json"])
     with pytest.raises(UserError, match="--ask is 0"):
         evaluate.main(["--checkpoint", "x", "--ask", "0"])
+
+
+def test_an_evaluation_of_a_few_answers_does_not_set_the_temperature(run, tmp_path):
+    run()
+    whole = json.loads((tmp_path / "evaluations" / "validation.json").read_text())
+    few = json.loads(json.dumps(whole))
+    few["name"], few["calibration"]["temperature"] = "a-few", 0.3
+    for size, temperature in ((1, 3.0), (60, 0.3)):
+        for result, questions in ((whole, 100), (few, size)):
+            result["calibration"]["measured_on"]["questions"] = questions
+        whole["calibration"]["temperature"] = 3.0
+        whole["split"] = "unseen"  # So that the other is the first.
+        evaluate.write_result(tmp_path, whole)
+        evaluate.write_result(tmp_path, few)
+        assert trained_chat.fitted_temperature(tmp_path, whole["step"]) == temperature

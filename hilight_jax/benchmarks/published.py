@@ -59,6 +59,8 @@ def check_place(path: Path, name: str, configs: Mapping[str, Sequence[Mapping[st
     Raises:
       UserError: Its folder is missing, it holds something else, or one of its rows is configured otherwise now.
     """
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder; name a JSON file, such as '{path / name}.json'.")
     if not path.parent.is_dir():
         raise UserError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it, or name another.")
     for row in (read_published(path, name) or {}).get("rows", ()):

@@ -205,9 +205,12 @@ def parse_seeds(text: str) -> list[int]:
       UserError: It holds something else than whole numbers.
     """
     try:
-        return [int(seed) for seed in text.split(",")]
+        seeds = [int(seed) for seed in text.split(",")]
     except ValueError as error:
         raise UserError(f"--seeds is '{text}', but must be whole numbers with commas, such as 0,1.") from error
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds is '{text}', but must name each seed once.")
+    return seeds
 
 
 def _as_json(run: Run | Cell) -> dict[str, Any]:
@@ -233,4 +236,4 @@ def _run(module: Sequence[str], log: Path | None) -> None:
     if failed:
         where = "" if log is None else f"; its messages are in {log}"
         command = f"'python -m {' '.join(module)}'"
-        raise UserError(f"{command} failed{where}; start the same command again to go on from here.")
+        raise UserError(f"{command} failed{where}. Mend what it says, then start this command again to go on.")

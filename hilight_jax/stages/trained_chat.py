@@ -90,11 +90,13 @@ def load_chat_model(workdir: str | Path, which: Which = "latest") -> ChatModel:
 def fitted_temperature(workdir: Path, step: int) -> float | None:
     """Returns the temperature that an evaluation of a checkpoint fitted; None where none has.
 
-    Of several evaluations the one of the validation source counts, or else the first by name.
+    Of several evaluations that of the validation source counts, or else the first by name, but none with less than half
+    the questions of the largest: a few answers fit any temperature.
     """
-    results = (result for result in read_evaluations(workdir) if result.get("step") == step)
-    calibrations = (result["calibration"] for result in results if result.get("calibration"))
-    return next((calibration["temperature"] for calibration in calibrations), None)
+    found = [result.get("calibration") for result in read_evaluations(workdir) if result.get("step") == step]
+    sizes = {id(x): x["measured_on"]["questions"] for x in found if x}
+    most = max(sizes.values(), default=0)
+    return next((x["temperature"] for x in found if x and 2 * sizes[id(x)] >= most), None)
 
 
 def make_generator(model: ChatModel) -> Generator:

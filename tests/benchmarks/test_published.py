@@ -125,6 +125,11 @@ def test_other_files_are_refused_in_a_sentence(tmp_path, text, error, sentence):
     assert (tmp_path / "x.json").read_text() == text
 
 
+def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is a folder; name a JSON file, such as '.*colours.json'"):
+        check_place(tmp_path, "colours", {})
+
+
 def test_a_folder_that_is_missing_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(RunTable, "train", lambda *_: pytest.fail("trained"))
     with pytest.raises(UserError, match="there is no folder .*; make it, or name another"):

@@ -55,7 +55,7 @@ def test_a_cell_is_trained_and_evaluated_in_processes_of_their_own(tmp_path, mon
 
 def test_a_process_that_fails_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(run_table.sys, "executable", "false")
-    with pytest.raises(UserError, match="'python -m hilight_jax.train .*' failed; start the same command again"):
+    with pytest.raises(UserError, match="'python -m hilight_jax.train .*' failed. Mend what it says, then start"):
         TABLE.train(TABLE.cells("file.py", tmp_path, [1])[0], tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_a_process_is_kept_on_its_cores_and_its_messages_are_in_its_log(tmp_path
     monkeypatch.setattr(run_table.sys, "executable", str(tmp_path / "python"))
     before, (cell, _) = os.sched_getaffinity(0), TABLE.cells("f", tmp_path, [0])
     messages = cell.workdir.with_name(f"{cell.workdir.name}.log")
-    with pytest.raises(UserError, match=f"failed; its messages are in {messages}; start the same command again"):
+    with pytest.raises(UserError, match=f"failed; its messages are in {messages}. Mend what it says"):
         train_side_by_side(TABLE, [cell], tmp_path, len(before), lambda: None)
     (core,) = json.loads(messages.read_text())
     assert core in before and os.sched_getaffinity(0) == before
