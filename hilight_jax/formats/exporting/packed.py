@@ -92,14 +92,17 @@ def find_run(given: str | Path) -> Path:
     """Returns the run that a command is asked for: the path itself, or the unpacked run of a packed model.
 
     Args:
-      given: A working directory, the directory of a packed model, or the name of one that comes with the package.
+      given: A working directory, the directory of a packed model, or the name of one that comes with the package; of
+        a packed model's two runs ``MODEL`` is the chat run, and ``MODEL/encoder`` the encoder's.
 
     Raises:
       CheckpointError: The packed model is damaged, the cache cannot be written, or it is an export in another format.
     """
-    packed = Path(given)
-    if not packed.exists() and str(given) in shipped():
-        packed = SHIPPED / str(given)
+    packed, part = Path(given), "chat"
+    if packed.name == "encoder" and (is_packed(packed.parent) or str(packed.parent) in shipped()):
+        packed, part = packed.parent, "encoder"
+    if not packed.exists() and str(packed) in shipped():
+        packed = SHIPPED / packed
     if not packed.exists() and (meant := nearest(str(given), shipped())):
         raise CheckpointError(f"'{given}' is no working directory and no model that comes with the package.{meant}")
     if not is_packed(packed):
@@ -123,7 +126,7 @@ def find_run(given: str | Path) -> Path:
             f"'{given}' cannot be unpacked into {place}: {error.strerror}; name a folder that can be written by the "
             f"environment variable {CACHE}."
         ) from error
-    return place / "chat"
+    return place / part
 
 
 def shipped() -> list[str]:

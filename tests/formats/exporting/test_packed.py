@@ -12,6 +12,7 @@ from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.formats.exporting import packed
 from hilight_jax.formats.exporting.verification import verify
+from hilight_jax.runs.workdir import read_stage
 from tests.serving.workdirs import make_chat_model, make_encoder, write_video
 
 TURNS = [{"role": "user", "text": "Is the red ball there?"}]
@@ -129,3 +130,11 @@ def test_what_cannot_be_packed_or_unpacked_is_one_sentence(root, made, tmp_path,
     monkeypatch.setenv(packed.CACHE, str(tmp_path / "cache"))
     with pytest.raises(CheckpointError, match="lacks one of its two runs"):
         packed.find_run(damaged)
+
+
+def test_its_encoder_is_a_run_too(made, tmp_path, cache):
+    chat, encoder = packed.find_run(made), packed.find_run(made / "encoder")
+    assert (chat.name, encoder.name) == ("chat", "encoder") and chat.parent == encoder.parent
+    assert read_stage(encoder) == "encoder"
+    # Of a folder that holds no packed model the path stays what it is.
+    assert packed.find_run(tmp_path / "encoder") == tmp_path / "encoder"
