@@ -94,7 +94,7 @@ def fitted_temperature(workdir: Path, step: int) -> float | None:
     the questions of the largest: a few answers fit any temperature.
     """
     found = [result.get("calibration") for result in read_evaluations(workdir) if result.get("step") == step]
-    sizes = {id(x): x["measured_on"]["questions"] for x in found if x}
+    sizes = {id(x): x.get("measured_on", {}).get("questions", 0) for x in found if x}
     most = max(sizes.values(), default=0)
     return next((x["temperature"] for x in found if x and 2 * sizes[id(x)] >= most), None)
 
