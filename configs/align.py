@@ -27,9 +27,9 @@ Presets (`configs/align.py:PRESET[,key=value...]`):
            --config.model.gemma.hidden_act=gelu_pytorch_tanh.
 
 Arguments: `frames=encoder|long_clip`, the tower that reads the key frames; `key_frames=uniform|content`, the rule that
-chooses them; `tracks=` of the demo's word tracks (2b has
-none): `off`, none, `plain`, their numbers as they are, or `waves`, scaled and with places as waves, but no relations of
-things (models/word_tracks.py); and `connector=` (models/token_mining.py):
+chooses them; `tracks=` of the demo's word tracks (2b has none): `off`, none, `plain`, their numbers as they are, or
+`waves`, scaled and with places as waves, but no relations of things (models/word_tracks.py); and `connector=`
+(models/token_mining.py):
 
     dual_projector|two_linear|one_linear   the HiLight paper's Figure 3, the first as released; the default of 2b
     transposed                             released, but each expanded token holds one value of every channel

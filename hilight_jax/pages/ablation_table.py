@@ -39,6 +39,7 @@ class Layout:
         return {**self.columns, **{f"{self.more}/{name}": name.replace("_", " ") for name in names}}
 
 
+_CONTROLS = {"controls/most_frequent": "most frequent", "controls/other_clip": "other clip"}
 _MEANS = "Means of seeds, smallest to largest, of the last checkpoints. "
 _RIGHT = (
     "Right: mean over the kinds of question that need the video, on held-out clips; most frequent and other clip are "
@@ -75,8 +76,7 @@ DEMO = Layout(
         "validation/cue_ball_pointing": "pointing, cue ball",
         "right": "right",
         "unseen": "right, unseen",
-        "controls/most_frequent": "most frequent",
-        "controls/other_clip": "other clip",
+        **_CONTROLS,
     },
     rule=_MEANS + _RIGHT,
     more="types",
@@ -88,8 +88,7 @@ CONNECTORS = Layout(
     columns={
         "loss": "validation loss",
         "right": "right",
-        "controls/most_frequent": "most frequent",
-        "controls/other_clip": "other clip",
+        **_CONTROLS,
     },
     rule=_MEANS + _RIGHT,
     more="types",

@@ -93,10 +93,12 @@ def fitted_temperature(workdir: Path, step: int) -> float | None:
     Of several evaluations that of the validation source counts, or else the first by name, but none with less than half
     the questions of the largest: a few answers fit any temperature.
     """
-    found = [result.get("calibration") for result in read_evaluations(workdir) if result.get("step") == step]
-    sizes = {id(x): x.get("measured_on", {}).get("questions", 0) for x in found if x}
-    most = max(sizes.values(), default=0)
-    return next((x["temperature"] for x in found if x and 2 * sizes[id(x)] >= most), None)
+    results = (result for result in read_evaluations(workdir) if result.get("step") == step)
+    found = [calibration for result in results if (calibration := result.get("calibration"))]
+    sizes = [calibration.get("measured_on", {}).get("questions", 0) for calibration in found]
+    enough = max(sizes, default=0) / 2
+    pairs = zip(found, sizes, strict=True)
+    return next((calibration["temperature"] for calibration, size in pairs if size >= enough), None)
 
 
 def make_generator(model: ChatModel) -> Generator:

@@ -12,20 +12,10 @@ from hilight_jax.benchmarks.published import check_place, read_published
 from hilight_jax.benchmarks.run_table import Before, RunTable
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.pages.ablation_table import Layout
 from hilight_jax.stages.load_config import load_config
+from tests.benchmarks.colours import TABLE as ENCODERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ENCODERS = RunTable(
-    name="colours",
-    about="",
-    config="configs/encoder.py",
-    spec="{config}:{argument}",
-    rows={"red": "demo,setting=0", "blue": "demo"},
-    splits=("validation",),
-    figures=lambda workdir: {"date": "2026-11-22", "right": 0.5},
-    layout=Layout("Colours", "colour", {"right": "right"}, "Right: the share."),
-)
 CHAIN = dataclasses.replace(
     ENCODERS,
     config="configs/align.py",

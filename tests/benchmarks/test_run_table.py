@@ -1,25 +1,15 @@
 """A table of two rows whose runs are made of a file or two."""
 
+import dataclasses
 import sys
 
 import pytest
 
 from hilight_jax.benchmarks import run_table
-from hilight_jax.benchmarks.run_table import RunTable
 from hilight_jax.core.errors import UserError
-from hilight_jax.pages.ablation_table import Layout
+from tests.benchmarks import colours
 
-TABLE = RunTable(
-    name="colours",
-    about="",
-    config="configs/encoder.py",
-    spec="{config}:{argument}",
-    rows={"red": "demo,setting=0", "blue": "demo"},
-    splits=("validation",),
-    figures=lambda workdir: {"date": "2026-11-22", "right": 0.5},
-    layout=Layout("Colours", "colour", {"right": "right"}, "Right: the share."),
-    evaluate=(("--split", "validation"), ("--which", "best")),
-)
+TABLE = dataclasses.replace(colours.TABLE, evaluate=(("--split", "validation"), ("--which", "best")))
 
 
 def train_command(seeds):

@@ -9,21 +9,9 @@ import threading
 import pytest
 
 from hilight_jax.benchmarks import run_table
-from hilight_jax.benchmarks.run_table import RunTable
 from hilight_jax.benchmarks.side_by_side import core_sets, train_side_by_side
 from hilight_jax.core.errors import UserError
-from hilight_jax.pages.ablation_table import Layout
-
-TABLE = RunTable(
-    name="colours",
-    about="",
-    config="configs/encoder.py",
-    spec="{config}:{argument}",
-    rows={"red": "demo,setting=0", "blue": "demo"},
-    splits=("validation",),
-    figures=lambda workdir: {},
-    layout=Layout("Colours", "colour", {"right": "right"}, ""),
-)
+from tests.benchmarks.colours import TABLE
 
 
 @pytest.fixture
