@@ -101,7 +101,7 @@ def demo_frames() -> dict:
     }
 
 
-def demo_world(source: str, train: str = "", evaluation: str = "") -> dict:
-    """The three splits of the world demo-v2, read by `source`; `train` and `evaluation` are its options."""
+def demo_world(source: str, train: str = "", evaluation: str = "", world: str = "demo-v2") -> dict:
+    """The three splits of a world, read by `source`; `train` and `evaluation` are its options."""
     options = {"train": train, "validation": evaluation, "unseen": evaluation}
-    return {split: f"{source}:{{data_dir}}/demo-v2/1.0.0/{split}{more}" for split, more in options.items()}
+    return {split: f"{source}:{{data_dir}}/{world}/1.0.0/{split}{more}" for split, more in options.items()}

@@ -22,8 +22,9 @@ Arguments, applied in this order: `setting=0..4` (settings of the HiLight paper;
 `queries=tokens|objects`, `exclude=none|same_objects`, `weights=rising|even` (of the blocks of setting 4), `sparsity=`
 (of SPARC: a multiple of the threshold 1/P, such as `0`, `0.5` or `2`, or `top16`, so many patches of a token),
 `swaps=0..3` (a clip's false captions join the candidates of its video; `evaluate` prints how often the true one is
-above), `positions=on|off` (the embeddings of places in a frame that the video tower adds to patches). The paper (arXiv
-2407.07325) has four settings, all on features before the projectors:
+above), `positions=on|off` (the embeddings of places in a frame that the video tower adds to patches), `gradients=on`
+(the gradients of both losses are compared at eight steps of the run). The paper (arXiv 2407.07325) has four settings,
+all on features before the projectors:
 
     1  after the last block, without a language mask        3  embedding layers, with it
     2  after the last block, with it (this is CLIP-ViP+)    4  every block, weights rising from 0.1 to 1, with it
@@ -44,9 +45,8 @@ LEVELS = {"0": (), "1": ("last",), "2": ("last",), "3": ("embedding",), "4": ("a
 
 def get_config(argument: str = "demo") -> ConfigDict:
     """Returns the config of `PRESET[,key=value...]`, with the keys of `ARGUMENTS`."""
-    return common.parse(
-        argument, {"demo": demo, "mini": mini, "b32": lambda: real(32), "b16": lambda: real(16)}, ARGUMENTS
-    )
+    presets = {"demo": demo, "mini": mini, "medium": medium, "b32": lambda: real(32), "b16": lambda: real(16)}
+    return common.parse(argument, presets, ARGUMENTS)
 
 
 def set_setting(config: ConfigDict, value: str) -> None:
@@ -124,6 +124,13 @@ def set_swaps(config: ConfigDict, value: str) -> None:
     config.data.swaps = int(value)
 
 
+def set_gradients(config: ConfigDict, value: str) -> None:
+    """Compares the gradients of the global and the local loss, layer by layer, at eight steps of the run (`on`)."""
+    common.check_choice("gradients", value, ("on", "off"))
+    if value == "on":
+        config.compare_gradients, config.eval_every = True, math.ceil(config.steps / 8)
+
+
 ARGUMENTS = {
     "setting": set_setting,
     "contrast": set_contrast,
@@ -135,6 +142,7 @@ ARGUMENTS = {
     "sparsity": set_sparsity,
     "swaps": set_swaps,
     "positions": set_positions,
+    "gradients": set_gradients,
 }
 
 
@@ -160,6 +168,18 @@ def mini() -> ConfigDict:
     """The demo for longer."""
     config = demo()
     config.steps, config.eval_every = 2000, 1000
+    return config
+
+
+def medium() -> ConfigDict:
+    """The demo in B/32's proportions: half its width, its 7 x 7 patches of a frame, eight frames of 112 pixels."""
+    config = demo()
+    size = {"image_size": 112, "patch_size": 16, "width": 384, "depth": 4, "num_heads": 6, "mlp_dim": 768}
+    config.model.vision.update({**size, "num_frames": 8})
+    config.model.text.update({"width": 256, "mlp_dim": 512})
+    config.model.embed_dim = 256
+    config.data.update(common.demo_world("tfds", evaluation=",first=256", world="demo-v2-112"))
+    config.data.num_frames, config.data.image_size = 8, 112
     return config
 
 

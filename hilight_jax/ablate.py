@@ -1,10 +1,12 @@
-"""Trains tables of runs, and compares their rows: ``python -m hilight_jax.ablate demo|losses|connectors|claims``.
+"""Trains tables of runs, and compares their rows: ``python -m hilight_jax.ablate demo|losses|connectors|maps|results``.
 
 demo        all stages of ``make demo`` with several seeds (``make seeds``)
 losses      the demo's encoder under every other local loss (``make controls``)
 connectors  align with every connector: the HiLight paper's (arXiv 2407.07325) Figure 3, options of the released
             structure, and pooling on a grid (``make connectors``)
-claims      trains nothing: the claims of the report and of this project with their verdicts, from published tables
+maps        trains nothing: keeps the maps of a word over one held-out clip, by every finished run of losses
+results     trains nothing: writes the pages of results, with the claims of the report and of this project, their
+            verdicts and charts, from what is published in docs/data
 
 Every run has a working directory of its own in ``--workdir``. Finished runs are kept and an interrupted one resumes, so
 the command may be stopped and started at will. Every row is trained with one seed before any row with the next. After
@@ -21,24 +23,46 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hilight_jax.benchmarks.ablations import TABLES
-from hilight_jax.benchmarks.claims_page import write_claims
-from hilight_jax.benchmarks.published import check_place, read_published
-from hilight_jax.benchmarks.run_table import parse_seeds
-from hilight_jax.benchmarks.side_by_side import train_side_by_side
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
+from hilight_jax.experiments.ablations import TABLES
+from hilight_jax.experiments.published import check_place, read_published
+from hilight_jax.experiments.results_page import DATA, MAPS, write_results
+from hilight_jax.experiments.run_table import parse_seeds
+from hilight_jax.experiments.side_by_side import train_side_by_side
+from hilight_jax.experiments.word_map_grid import collect_maps, save_maps
 from hilight_jax.pages.ablation_table import markdown
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, then trains a table or writes the page of claims."""
     arguments = _parser().parse_args(argv)
-    if arguments.table == "claims":
-        print("\n".join(write_claims(arguments.data, arguments.to)))
+    if arguments.table == "results":
+        print("\n".join(write_results(arguments.root)))
+    elif arguments.table == "maps":
+        keep_maps(arguments)
     else:
         train_table(arguments)
     return 0
+
+
+def keep_maps(arguments: argparse.Namespace) -> None:
+    """Keeps the maps of the finished runs of the table of losses with one seed.
+
+    Raises:
+      UserError: None is finished.
+    """
+    table = TABLES["losses"]
+    cells = table.cells(table.config, arguments.workdir, [arguments.seed])
+    workdirs = {cell.row: cell.workdir for cell in cells if table.reason_not_run(cell) is None}
+    if not workdirs:
+        raise UserError(
+            f"'{arguments.workdir}' has no finished run with seed {arguments.seed}; make them with: python -m "
+            f"hilight_jax.ablate losses --workdir {arguments.workdir}"
+        )
+    maps = collect_maps(workdirs, f"tfds:{arguments.data_dir}/demo-v2/1.0.0/validation")
+    save_maps(maps, arguments.to)
+    print(f"'{maps.word}' by {len(maps.rows)} encoders: {arguments.to}")
 
 
 def train_table(arguments: argparse.Namespace) -> None:
@@ -88,7 +112,7 @@ def train_table(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = commands.parser("ablate", __doc__, json_help="")
-    parts = parser.add_subparsers(dest="table", required=True, metavar="|".join((*TABLES, "claims")))
+    parts = parser.add_subparsers(dest="table", required=True, metavar="|".join((*TABLES, "maps", "results")))
     for name, table in TABLES.items():
         add = parts.add_parser(name, help=table.about, description=__doc__, formatter_class=formatter).add_argument
         workdir = Path("runs") / table.name
@@ -107,10 +131,16 @@ def _parser() -> argparse.ArgumentParser:
             "as finished, so that a table grows over several machines")  # fmt: skip
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
         add("--json", action="store_true", help=commands.JSON_HELP)
-    about = "the page of claims, from published tables; trains nothing"
-    add = parts.add_parser("claims", help=about, description=__doc__, formatter_class=formatter).add_argument
-    add("--data", type=Path, default=Path("docs/data"), help="folder of the published tables (default: docs/data)")
-    add("--to", type=Path, default=Path("docs"), help="folder that the page is written to (default: docs)")
+    about = "the maps of a word over one held-out clip, by every finished run of losses; trains nothing"
+    add = parts.add_parser("maps", help=about, description=__doc__, formatter_class=formatter).add_argument
+    workdir, to = Path("runs") / TABLES["losses"].name, Path(DATA) / f"{MAPS}.npz"
+    add("--workdir", type=Path, default=workdir, help=f"folder of the runs (default: {workdir})")
+    add("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept (default: data)")
+    add("--seed", type=int, default=0, help="seed of the runs (default: 0)")
+    add("--to", type=Path, default=to, help=f"file that they are written to (default: {to})")
+    about = "the pages of results, from published tables; trains nothing"
+    add = parts.add_parser("results", help=about, description=__doc__, formatter_class=formatter).add_argument
+    add("--root", type=Path, default=Path(), help="the project: its README.md and docs/ (default: where you are)")
     return parser
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from hilight_jax import ablate
-from hilight_jax.benchmarks.ablations import TABLES
-from hilight_jax.benchmarks.run_table import RunTable
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
+from hilight_jax.experiments.ablations import TABLES
+from hilight_jax.experiments.run_table import RunTable
 from hilight_jax.pages.ablation_table import LOSSES, markdown
 from hilight_jax.stages.load_config import load_config
 
@@ -210,13 +210,13 @@ def test_the_working_directory_of_a_training_run_is_refused_before_anything_is_w
 
 def test_every_connector_that_was_not_run_says_so(connectors, tmp_path):
     rows = connectors()["rows"]
-    assert len(rows) == len(TABLES["connectors"].rows) == 18
+    assert len(rows) == len(TABLES["connectors"].rows) == 14
     assert all(run["not_run"] == "not trained" for row in rows for run in row["runs"])
     assert "not run" in (tmp_path / "connectors.md").read_text()
 
 
 def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, tmp_path):
-    finish_connector(tmp_path, "two_linear", seed=1)
+    finish_connector(tmp_path, "two_linear-tracksoff", seed=1)
     found = connectors()
     (row,) = (row for row in found["rows"] if "two linear" in row["name"])
     assert "not_run" in row["runs"][0]
@@ -229,16 +229,18 @@ def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, t
         "intervals": {"right": None},
         "controls": {"most_frequent": 0.5, "question_only": 0.5, "other_clip": 0.25},
         "types": {"hit": 0.75},
+        "train_loss": 1.0,
+        "curves": {"next_token": [[1, 2.0], [5, 1.0]]},
     }
     text = (tmp_path / "connectors.md").read_text()
     assert "| connector | validation loss | right | most frequent | other clip | hit |" in text
     assert "| 1.250 (1 of 3 seeds) | 0.750 (1 of 3 seeds) | 0.500 (1 of 3 seeds) | 0.250 (1 of 3 seeds) |" in text
     page = (tmp_path / "index.html").read_text()
-    assert "<polyline" in page and "one cross attention, two linear maps, seed 1" in page
+    assert "<polyline" in page and "one cross attention, two linear maps, without word tracks, seed 1" in page
 
 
 def test_a_connector_of_another_configuration_is_not_shown(connectors, tmp_path):
-    finish_connector(tmp_path, "two_linear", seed=0, steps=6)
+    finish_connector(tmp_path, "two_linear-tracksoff", seed=0, steps=6)
     assert {run["not_run"] for row in connectors()["rows"] for run in row["runs"]} == {
         "not trained",
         "trained with another configuration than the row's",
@@ -250,7 +252,7 @@ def test_every_connector_looks_through_the_towers_that_are_named(tmp_path, monke
     monkeypatch.setattr(RunTable, "train", lambda self, cell, data_dir: seen.append(cell))
     towers = ["--config", "configs/align.py:demo,frames=long_clip", "--encoder", "runs/e", "--long_clip", "runs/l"]
     ablate.main(["connectors", "--workdir", str(tmp_path), "--seeds", "3", "--steps", "7", *towers])
-    assert [cell.workdir.name for cell in seen][:2] == ["one_linear-seed3", "two_linear-seed3"]
+    assert [cell.workdir.name for cell in seen][:2] == ["dual_projector-tracksoff-seed3", "one_linear-tracksoff-seed3"]
     for cell in seen:
         config = load_config(cell.spec, cell.overrides)
         assert (config.sources.encoder, config.sources.long_clip) == ("runs/e", "runs/l")

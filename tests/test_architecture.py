@@ -13,7 +13,7 @@ PACKAGE = "hilight_jax"
 
 # From the top down: a room may import the rooms of lower floors and itself, never a sibling.
 FLOORS = (
-    {"benchmarks", "planning"},
+    {"benchmarks", "experiments", "planning"},
     {"formats"},
     {"stages"},
     {"runs"},

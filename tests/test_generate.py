@@ -46,7 +46,10 @@ def test_videos_to_watch_come_with_their_labels(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--world", "demo"], "unknown world 'demo'; known are demo-v1, demo-v2, table-blur-v1, table-v1. Did"),
+        (
+            ["--world", "demo"],
+            "unknown world 'demo'; known are demo-v1, demo-v2, demo-v2-112, table-blur-v1, table-v1. Did",
+        ),
         (["--split", "test=3"], "--split test=3 is not NAME=SIZE, NAME of train, validation, unseen; such as train="),
         (["--workers", "0"], "--workers 0 makes no clips; give 1 or more"),
         (["--split", "train=many"], "--split train=many is not NAME=SIZE"),

@@ -1,1 +1,1 @@
-"""Measures: speed and memory of training, chat, serving, data and conversion; tables of runs."""
+"""Measures: speed and memory of training, chat, serving, data and conversion."""

@@ -237,6 +237,8 @@ WORLDS = {
     for world in (
         DEMO,
         EDGE,
+        # The same shots in eight frames of 112 px, for towers of a size between the demo's and the real ones.
+        dataclasses.replace(EDGE, name="demo-v2-112", width=112, height=112, num_frames=8, smallest_ball=7.0),
         TABLE,
         dataclasses.replace(TABLE, name="table-blur-v1", shutter=1 / 50, exposures=5),
     )

@@ -1,4 +1,4 @@
-"""JSON files and directories that appear complete or not at all."""
+"""Files and directories that appear complete or not at all."""
 
 import contextlib
 import fcntl
@@ -28,9 +28,14 @@ def read_object(path: Path, error: type[UserError], advice: str) -> dict[str, An
 
 
 def write_object(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes one JSON object; a concurrent reader finds the complete old file or the complete new one."""
+    """Writes one JSON object as ``write_bytes`` does."""
+    write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file; a concurrent reader finds the complete old one or the complete new one."""
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
+    partial.write_bytes(content)
     os.replace(partial, path)
 
 

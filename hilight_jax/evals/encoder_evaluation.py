@@ -23,6 +23,7 @@ from hilight_jax.data.pipelines import Pipeline
 from hilight_jax.data.records import Record, Source
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import VideoError, decode
+from hilight_jax.evals.abstract_phrases import compare_phrases, encode_rephrased
 from hilight_jax.evals.grounding import MIN_VISIBLE, REACH, Grid
 from hilight_jax.evals.named_words import NamedWord, WordScorer, known_things, naming_spans, word_class
 from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
@@ -79,10 +80,10 @@ def evaluate_encoder(
     that of the run's local loss; `batch_size` is by default the configuration's `eval_batch_size`.
 
     Returns:
-      `{'clips', 'captions', 'skipped': [{'id', 'reason'}], 'retrieval': ..., 'swaps': ..., 'grounding': ...}`, see
-      `retrieval_metrics`, `compare_with_swaps` (None where the labels keep no false captions) and
-      `summarise_grounding`; ready for JSON. 'grounding' also has 'levels': where several levels are tapped, the
-      pointing of the class 'ball' by the maps of each alone.
+      `{'clips', 'captions', 'skipped': [{'id', 'reason'}], 'retrieval', 'swaps', 'abstract_phrases', 'grounding'}`, see
+      `retrieval_metrics`, `compare_with_swaps` (None where the labels keep no false captions), `compare_phrases` (None
+      where no captions end with abstract phrases) and `summarise_grounding`; ready for JSON. 'grounding' also has
+      'levels': where several levels are tapped, the pointing of the class 'ball' by the maps of each alone.
 
     Raises:
       DataError: no clip is left to evaluate.
@@ -97,6 +98,7 @@ def evaluate_encoder(
     captions = encode_captions(encoder, source, num_clips, batch_size, similarity, quarantine)
     tokenizer = ClipTokenizer(data.text_length)
     swapped = encode_swaps(encoder.encode_text, source, num_clips, batch_size, tokenizer, quarantine)
+    rephrased = encode_rephrased(encoder.encode_text, source, num_clips, batch_size, tokenizer, quarantine)
     scorer = WordScorer(captions.words, encoder.level_weights, similarity, patch_grid(config))
     progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
     embeds: dict[int, np.ndarray] = {}
@@ -150,6 +152,7 @@ def evaluate_encoder(
             shortlist,
         ),
         "swaps": None if swapped is None else compare_with_swaps(swapped, by_number, embeds),
+        "abstract_phrases": None if rephrased is None else compare_phrases(rephrased, embeds),
         "grounding": {**settings, "unread_words": captions.unread_words, **scorer.summary(), "levels": levels},
     }
 
@@ -213,6 +216,8 @@ def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
             figures[f"{prefix}/{direction}{suffix}_median_rank"] = ranks["median_rank"]
     if swaps := result.get("swaps"):
         figures |= {f"{prefix}/swaps_{name}": swaps[name] for name in ("right", "other_clip")}
+    if phrases := result.get("abstract_phrases"):
+        figures |= {f"{prefix}/phrases_{name}": phrases[name] for name in ("right", "chance", "R@1", "R@1_rephrased")}
     names = ("pointing", "area_chance", "random_ball", "any_ball", "shuffled_word", "soft_iou")
     for (kind, group), name in itertools.product(result["grounding"]["classes"].items(), names):
         figures[f"{prefix}/{kind}_{name}"] = group[name]

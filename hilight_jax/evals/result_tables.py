@@ -31,7 +31,7 @@ def encoder_tables(result: Mapping[str, Any]) -> str:
             ends = [f"{ranks['median_rank']:g}", f"{ranks['mean_rank']:.1f}"]
             ends += [_bounds(ranks["interval"])] if "interval" in ranks else []
             lines.append(_encoder_row(f"{direction.replace('_', ' ')}, {way}", (*figures, *ends)))
-    lines += _swaps(result.get("swaps"))
+    lines += _swaps(result.get("swaps")) + _abstract_phrases(result.get("abstract_phrases"))
     classes = result["grounding"]["classes"]
     if not classes:
         return "\n".join([*lines, "", "grounding: not run, the captions name no thing whose place is known", ""])
@@ -58,6 +58,17 @@ def _swaps(swaps: Mapping[str, Any] | None) -> list[str]:
     columns = ("right", "95 %", "chance", "next clip", "pairs")
     row = _encoder_row("caption above its swap", (*figures, str(swaps["pairs"])))
     return ["", _encoder_row("swapped balls", columns), row]
+
+
+def _abstract_phrases(phrases: Mapping[str, Any] | None) -> list[str]:
+    """Captions that differ in an abstract phrase alone."""
+    if phrases is None:
+        return []
+    figures = (f"{phrases['right']:.3f}", _bounds(phrases["interval"]), f"{phrases['chance']:.3f}")
+    figures += (f"{phrases['R@1']:.3f}", f"{phrases['R@1_rephrased']:.3f}", str(phrases["captions"]))
+    columns = ("right", "95 %", "chance", "R@1", "R@1, next", "captions")
+    row = _encoder_row(f"caption nearest of {phrases['phrases']}", figures)
+    return ["", _encoder_row("last sentence abstract", columns), row]
 
 
 def _places(places: Mapping[str, Any] | None) -> list[str]:

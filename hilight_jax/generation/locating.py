@@ -20,8 +20,8 @@ from hilight_jax.pages.rings import Ring, draw_rings
 
 # Patches that a place may be off and still lie on the thing, as in ``evals/grounding.py``.
 REACH = 0.75
-# The threshold of runs that no evaluation has fitted one for: what ``evaluate`` fits on the first 1,024 training clips
-# of demo-v1. On its validation clips precision is then 0.94 and recall 0.91 (docs/results.md).
+# The threshold of runs that no evaluation has fitted one for. On validation clips ``evaluate`` fits 0.19 for the demo
+# and 0.23 for billiards-mini (docs/evaluation.md, docs/results.md).
 USUAL_THRESHOLD = 0.22
 
 

@@ -14,8 +14,8 @@ def peak_places(maps: Float[Array, "*B P"], columns: int) -> Float[Array, "*B 2"
 
     A thing of a patch's size lies on several patches, each about as similar as the share of it that they show. So its
     centre is the mean of the peak's patch and its neighbours, at most eight, weighted by what each has above the mean
-    of the map. On the object balls of the demo's held-out clips the median error is 1.5 px of a patch's 8; that of the
-    best patch's own centre is 3.5 (docs/results.md).
+    of the map. On the object balls of the demo's held-out clips the median error is 1.9 px of a patch's 8; that of the
+    best patch's own centre is 3.5 (docs/evaluation.md).
 
     Args:
       maps: Similarities of P = rows * columns patches, row-major. A flat map's place is its first patch.

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Int
 
 from hilight_jax.ops.vectors import PRECISION
 
-WORD_WEIGHT = 0.25  # Chosen on training clips, docs/results.md.
+WORD_WEIGHT = 0.25  # Chosen on training clips, docs/evaluation.md.
 # Of cosines, whose standard deviations over 256 clips of the demo's world are 0.42 (s) and 0.11 (a).
 MIN_SPREAD = 0.01
 CHUNK = 1024

@@ -66,6 +66,12 @@ LOSSES = Layout(
     "visible ball would score. Any ball: how often the peak lies on some ball. Shuffled: with the "
     "embeddings of places in another order.",
 )
+MEDIUM = dataclasses.replace(
+    LOSSES,
+    title="Local losses on larger towers",
+    columns={name: heading for name, heading in LOSSES.columns.items() if not name.startswith("shuffled/")},
+    rule=_MEANS + "The columns are those of the demo's encoder.",
+)
 DEMO = Layout(
     title="The demo",
     rows="run",

@@ -1,4 +1,4 @@
-"""Charts as SVG: lines, inline and in the page's colours, and intervals, as a file of their own."""
+"""Line charts as inline SVG, in the colours of the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -68,42 +68,6 @@ def line_chart(
         f'aria-label="{text(title)}">\n'
         + "\n".join(parts)
         + f'\n</svg>\n<div class="key">{"".join(key)}</div></figure>'
-    )
-
-
-def interval_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) -> str:
-    """Draws a value with its interval in each row, on one axis with a line at 0, for a page that shows a file.
-
-    Args:
-      title: Read to those who cannot see it.
-      rows: Label, value, lower and upper end.
-
-    Returns:
-      An SVG document, legible on light and on dark ground.
-    """
-    marks = ticks(min([0.0, *(low for _, _, low, _ in rows)]), max([0.0, *(high for *_, high in rows)]))
-    left, right, line = 380, 700, 22
-    height = line * len(rows) + 30
-
-    def x(value: float) -> str:
-        return f"{left + (value - marks[0]) / (marks[-1] - marks[0]) * (right - left):.1f}"
-
-    parts = []
-    for mark in marks:
-        colour = "#6b7280" if mark == 0 else "#9ca3af55"
-        parts.append(f'<line x1="{x(mark)}" x2="{x(mark)}" y1="4" y2="{height - 22}" stroke="{colour}"/>')
-        parts.append(f'<text x="{x(mark)}" y="{height - 6}" text-anchor="middle">{number(mark)}</text>')
-    for place, (label, value, low, high) in enumerate(rows):
-        y = line * place + 16
-        colour = "#0d9488" if low > 0 else "#dc2626" if high < 0 else "#6b7280"
-        parts.append(f'<text x="{left - 12}" y="{y + 4}" text-anchor="end">{text(label)}</text>')
-        parts.append(f'<line x1="{x(low)}" x2="{x(high)}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<circle cx="{x(value)}" cy="{y}" r="4" fill="{colour}"/>')
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right + 20} {height}" role="img" '
-        f'aria-label="{text(title)}" font-family="sans-serif" font-size="12" fill="#6b7280">\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
     )
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hilight_jax.benchmarks.run_table import Cell, RunTable
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import UserError
+from hilight_jax.experiments.run_table import Cell, RunTable
 
 
 def core_sets(number: int) -> list[set[int]]:

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from hilight_jax.benchmarks import run_table
 from hilight_jax.core.errors import UserError
-from tests.benchmarks import colours
+from hilight_jax.experiments import run_table
+from tests.experiments import colours
 
 TABLE = dataclasses.replace(colours.TABLE, evaluate=(("--split", "validation"), ("--which", "best")))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from hilight_jax.benchmarks.ablations import connector_figures
-from hilight_jax.benchmarks.claims import Comparison, Difference, Verdict, compare, verdict
+from hilight_jax.experiments.ablations import connector_figures
+from hilight_jax.experiments.claims import Comparison, Difference, Verdict, compare, verdict
 
 
 def table(**rows):

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from hilight_jax.benchmarks import run_table
-from hilight_jax.benchmarks.side_by_side import core_sets, train_side_by_side
 from hilight_jax.core.errors import UserError
-from tests.benchmarks.colours import TABLE
+from hilight_jax.experiments import run_table
+from hilight_jax.experiments.side_by_side import core_sets, train_side_by_side
+from tests.experiments.colours import TABLE
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hilight_jax.core.atomic_files import read_object, write_object
+from hilight_jax.core.atomic_files import read_object, write_bytes
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.runs.workdir import changed_keys
 from hilight_jax.stages.load_config import with_defaults
@@ -101,7 +101,7 @@ def publish(path: Path, name: str, rows: Sequence[Row], command: Callable[[Seque
         found = sorted(known.values(), key=lambda row: order.get(row["name"], len(order)))
         seeds = sorted({run["seed"] for row in found for run in row["runs"]})
         date = max((run["date"] for row in found for run in row["runs"]), default=None)
-        write_object(path, {"table": name, "date": date, "command": command(seeds), "rows": found})
+        write_bytes(path, _text({"table": name, "date": date, "command": command(seeds)}, found).encode())
 
 
 def _changed(row: Row, configs: Sequence[Mapping[str, Any]]) -> str:
@@ -115,6 +115,18 @@ def _changed(row: Row, configs: Sequence[Mapping[str, Any]]) -> str:
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with lists in the place of tuples, as JSON has it."""
     return json.loads(json.dumps(config))
+
+
+def _text(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """The table as JSON with a run on each line, so that a run that is added is a line that is added."""
+    parts = []
+    for row in rows:
+        configs, runs = (",\n    ".join(map(json.dumps, row[key])) for key in ("configs", "runs"))
+        names = f'"name": {json.dumps(row["name"])}, "configs": [\n    {configs}\n  ], "runs": [\n    {runs}\n  ]'
+        parts.append(f"  {{{names}}}")
+    rest = ",\n".join(parts)
+    opening = json.dumps(about, indent=1).removesuffix("\n}")
+    return f'{opening},\n "rows": [\n{rest}\n ]\n}}\n'
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ The figure of a row is the mean of its seeds. A difference of two rows has two s
 
     SE^2 = s^2 (1 / n_1 + 1 / n_2) + e_1^2 + e_2^2
 
+The figure of a row may also be compared with a number, such as a cosine with 0; then the terms of the second row are 0.
+
 s is the standard deviation between the seeds of a row, pooled over all rows of the table, because two or three seeds
 alone do not show it; n the seeds of either row; e the standard error over the held-out clips, from the width of a 95
 % interval, as the mean of those of the seeds. All seeds see the same clips, so e does not shrink with them; both rows
@@ -45,14 +47,30 @@ class Comparison(NamedTuple):
     Attributes:
       figure: Its name in the runs of the table; ``group/name`` is a figure of a group.
       better: The row that is said to be better.
-      worse: The other.
+      worse: The other, or a number.
       lower: The better one is the lower one, as of a loss.
     """
 
     figure: str
     better: str
-    worse: str
+    worse: str | float
     lower: bool = False
+
+
+class Figure(NamedTuple):
+    """A figure of a row: the mean of its seeds, the square of its error, and the degrees of freedom of that."""
+
+    mean: float
+    variance: float
+    seeds: int
+    freedom: int
+    over_clips: bool = True  # False where no error over clips is known, as of a loss.
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval."""
+        reach = float(scipy.stats.t.ppf(0.975, self.freedom)) * math.sqrt(self.variance)
+        return self.mean - reach, self.mean + reach
 
 
 class Difference(NamedTuple):
@@ -75,21 +93,32 @@ class Difference(NamedTuple):
 
 def compare(table: Table, comparison: Comparison) -> Difference | None:
     """The difference that a comparison asks for; None where a row has no run, or no row has two."""
-    runs = {row["name"]: row["runs"] for row in table["rows"]}
-    figure = comparison.figure
-    sides = [runs.get(name, ()) for name in (comparison.better, comparison.worse)]
-    better, worse = (_values(side, figure) for side in sides)
-    spreads = [_values(of_row, figure) for of_row in runs.values()]
-    freedom = sum(len(values) - 1 for values in spreads if values)
-    if not better or not worse or not freedom:
+    better = row_figure(table, comparison.better, comparison.figure)
+    worse = comparison.worse
+    if isinstance(worse, str):
+        worse = row_figure(table, worse, comparison.figure)
+    else:
+        worse = Figure(float(worse), 0.0, 0, better.freedom if better else 0, over_clips=True)
+    if better is None or worse is None:
         return None
-    squares = sum(float(np.sum((np.array(values) - np.mean(values)) ** 2)) for values in spreads if values)
-    errors = [_error_over_clips(side, figure) for side in sides]
-    variance = squares / freedom * (1 / len(better) + 1 / len(worse)) + sum((error or 0.0) ** 2 for error in errors)
-    difference = float(np.mean(better) - np.mean(worse)) * (-1 if comparison.lower else 1)
-    reach = float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
-    means, seeds = (float(np.mean(better)), float(np.mean(worse))), (len(better), len(worse))
-    return Difference(*means, difference - reach, difference + reach, seeds, over_clips=None not in errors)
+    difference = (better.mean - worse.mean) * (-1 if comparison.lower else 1)
+    reach = float(scipy.stats.t.ppf(0.975, better.freedom)) * math.sqrt(better.variance + worse.variance)
+    seeds, over_clips = (better.seeds, worse.seeds), better.over_clips and worse.over_clips
+    return Difference(better.mean, worse.mean, difference - reach, difference + reach, seeds, over_clips)
+
+
+def row_figure(table: Table, name: str, figure: str) -> Figure | None:
+    """A figure of a row, with its error; None where the row has no run, or no row of the table has two."""
+    runs = {row["name"]: row["runs"] for row in table["rows"]}
+    values = _values(runs.get(name, ()), figure)
+    spreads = [found for of_row in runs.values() if (found := _values(of_row, figure))]
+    freedom = sum(len(found) - 1 for found in spreads)
+    if not values or not freedom:
+        return None
+    pooled = sum(float(np.sum((np.array(found) - np.mean(found)) ** 2)) for found in spreads) / freedom
+    error = _error_over_clips(runs[name], figure)
+    variance = pooled / len(values) + (error or 0.0) ** 2
+    return Figure(float(np.mean(values)), variance, len(values), freedom, over_clips=error is not None)
 
 
 def verdict(differences: Iterable[Difference | None]) -> Verdict:

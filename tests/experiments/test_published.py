@@ -7,13 +7,13 @@ import pathlib
 import pytest
 
 from hilight_jax import ablate
-from hilight_jax.benchmarks.ablations import TABLES
-from hilight_jax.benchmarks.published import check_place, read_published
-from hilight_jax.benchmarks.run_table import Before, RunTable
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.experiments.ablations import TABLES
+from hilight_jax.experiments.published import check_place, read_published
+from hilight_jax.experiments.run_table import Before, RunTable
 from hilight_jax.stages.load_config import load_config
-from tests.benchmarks.colours import TABLE as ENCODERS
+from tests.experiments.colours import TABLE as ENCODERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAIN = dataclasses.replace(

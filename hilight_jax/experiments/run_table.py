@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hilight_jax.benchmarks.published import plain, publish, published_run, read_published
 from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
+from hilight_jax.experiments.published import plain, publish, published_run, read_published
 from hilight_jax.pages.ablation_table import Layout, markdown, write_page
 from hilight_jax.pages.report import points, read_result
 from hilight_jax.runs.workdir import changed_keys

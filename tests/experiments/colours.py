@@ -1,6 +1,6 @@
 """A table of two rows whose runs are made of a file or two."""
 
-from hilight_jax.benchmarks.run_table import RunTable
+from hilight_jax.experiments.run_table import RunTable
 from hilight_jax.pages.ablation_table import Layout
 
 TABLE = RunTable(

@@ -1,0 +1,100 @@
+"""One held-out clip under every local loss: where the word for a ball looks, as one animated grid.
+
+The maps are kept as numbers (``docs/data/word-maps.npz``), so that the picture can be drawn without the runs.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+
+from hilight_jax.core.atomic_files import write_bytes
+from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.data.sources import open_source
+from hilight_jax.evals.example_clips import held_out
+from hilight_jax.pages import heatmaps
+from hilight_jax.stages.trained_encoder import load_encoder
+
+COLUMNS, SIDE, GAP = 4, 168, 4  # Tiles in a row, their side and the space between them in px.
+
+
+class WordMaps(NamedTuple):
+    """A clip, a word, the true place of what it names, and its map by every encoder; 255 is a map's best patch."""
+
+    word: str
+    frames: UInt8[np.ndarray, "F Y X 3"]
+    notes: list[str]  # The time of each frame.
+    centres: Float[np.ndarray, "F 2"]  # x and y in px of the frames.
+    radii: Float[np.ndarray, " F"]
+    seen: Bool[np.ndarray, " F"]
+    rows: list[str]
+    maps: UInt8[np.ndarray, "rows F h w"]
+
+
+def collect_maps(workdirs: Mapping[str, Path], source: str) -> WordMaps:
+    """Maps of the first ball that the first usable clip of a source names, by every encoder.
+
+    Args:
+      workdirs: Working directories of encoders of one frame size, by name of the row; at least one.
+      source: Specification of the data.
+    """
+    opened, maps = open_source(source), []
+    for workdir in workdirs.values():
+        (example,) = held_out(load_encoder(workdir), opened, num_clips=1, num_words=1)
+        (word,) = example.words
+        low, high = word.maps.min(), word.maps.max()
+        maps.append(np.rint(255 * (word.maps - low) / max(high - low, 1e-12)).astype(np.uint8))
+    place, (height, width) = word.place, example.frames.shape[1:3]
+    centres = np.clip(place.centres, 0, (width, height))
+    about = (example.title(word), example.frames, list(example.notes), centres, place.radii, place.seen)
+    return WordMaps(*about, list(workdirs), np.stack(maps))
+
+
+def save_maps(maps: WordMaps, path: Path) -> None:
+    """Writes them as one compressed file of numpy, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **maps._asdict())
+    write_bytes(path, content.getvalue())
+
+
+def read_maps(path: Path) -> WordMaps:
+    """Reads what ``save_maps`` wrote.
+
+    Raises:
+      UserError: There is no such file.
+      DataError: It holds something else.
+    """
+    if not path.is_file():
+        raise UserError(f"'{path}' is missing; make it with: python -m hilight_jax.ablate maps --to {path}")
+    try:
+        with np.load(path) as file:
+            fields = {name: file[name] for name in WordMaps._fields}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"'{path}' holds no word maps ({error}); restore it, or make it anew.") from error
+    texts = {"word": str(fields["word"]), "notes": fields["notes"].tolist(), "rows": fields["rows"].tolist()}
+    return WordMaps(**(fields | texts))
+
+
+def draw_grid(maps: WordMaps, path: Path) -> None:
+    """Writes the GIF: a tile for each row, the true place ringed while it is in view."""
+    enlarged = [Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for frame in maps.frames]
+    frames = np.stack([np.asarray(frame) for frame in enlarged])
+    scale = SIDE / np.array(maps.frames.shape[2:0:-1])
+    tiles = []
+    for name, levels in zip(maps.rows, maps.maps, strict=True):
+        painted = heatmaps.paint(frames, heatmaps.scaled(levels.astype(np.float32)))
+        ringed = heatmaps.ring(painted, maps.centres * scale, maps.radii * scale.mean(), maps.seen)
+        tiles.append(heatmaps.label(ringed, name, maps.notes))
+    count, height, width, _ = tiles[0].shape
+    lines = -(-len(tiles) // COLUMNS)
+    shape = (count, lines * (height + GAP) - GAP, min(len(tiles), COLUMNS) * (width + GAP) - GAP, 3)
+    grid = np.full(shape, 255, np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = (place // COLUMNS) * (height + GAP), (place % COLUMNS) * (width + GAP)
+        grid[:, top : top + height, left : left + width] = tile
+    heatmaps.save_gif(path, grid)
