@@ -11,6 +11,7 @@
 #   make docs        the documentation as a web site in site/, with its own virtual environment in .venv-docs
 #   make seeds       the demo with three seeds, the mean of each figure and its range: three quarters of an hour
 #   make controls    the demo's encoder under every other local loss, three seeds each: hours
+#   make results     the pages of results from the published tables in docs/data, without training: seconds
 #   make connectors  the demo's stage align with every connector, three seeds each, after the demo: hours
 #   make test-slow   the tests that train, kill and restart whole runs
 #   make test-torch  the tests that load published formats and exported models on torch (its CPU build)
@@ -35,7 +36,7 @@ TCMALLOC := $(firstword $(wildcard $(addsuffix /libtcmalloc_minimal.so.4,/usr/li
 PRELOAD := $(if $(TCMALLOC),LD_PRELOAD=$(TCMALLOC) TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD=1000000000000)
 RUN := $(strip $(PRELOAD) $(VENV)/bin/python)
 
-.PHONY: try demo demo-encoder seeds mini connectors test test-slow test-torch test-tpu lint docs controls venv allocator
+.PHONY: try demo demo-encoder seeds mini results connectors test test-slow test-torch test-tpu lint docs controls venv allocator
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -70,6 +71,9 @@ seeds: venv allocator
 
 connectors: venv allocator
 	$(RUN) -m hilight_jax.ablate connectors
+
+results: venv
+	$(RUN) -m hilight_jax.ablate results
 
 controls: venv allocator
 	$(RUN) -m hilight_jax.ablate losses

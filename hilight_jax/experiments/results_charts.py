@@ -27,16 +27,18 @@ def draw_charts(tables: Tables, found: Found) -> dict[str, str]:
     random_ball = {"a random visible ball": _mean_of(losses, "validation/ball_random_ball")}
     frequent = {"the most frequent answers": _mean_of(connectors, "controls/most_frequent")}
     pointing, retrieval = (_bars(losses, f"validation/{name}") for name in ("ball_pointing", "text_to_video_r1"))
-    within_clip, next_token = _bands(losses, sparc, "within_clip"), _bands(connectors, alone, "next_token")
-    return {
-        "differences": interval_chart("Differences between rows, 95 %", _differences(found)),
+    bars = {
         "pointing": bar_chart("Pointing at the named object ball, 95 %", pointing, random_ball),
         "retrieval": bar_chart("Text to video R@1 of 256, 95 %", retrieval),
         "answers": bar_chart("Answers right, 95 %", _bars(connectors, "right"), frequent),
-        "local-loss": band_chart("SPARC's loss in training, by level", within_clip, low=0.0),
-        "gradients": band_chart("Cosine of the gradients of both losses, by layer", _layer_bands(losses, layers)),
-        "training-loss": band_chart("Training loss of align, without word tracks", next_token),
     }
+    curves = {
+        "local-loss": ("SPARC's loss in training, by level", _bands(losses, sparc, "within_clip"), 0.0),
+        "gradients": ("Cosine of the gradients of both losses, by layer", _layer_bands(losses, layers), None),
+        "training-loss": ("Training loss of align", _bands(connectors, alone, "next_token"), None),
+    }
+    drawn = {name: band_chart(*curve) for name, curve in curves.items() if curve[1]}
+    return {"differences": interval_chart("Differences between rows, 95 %", _differences(found))} | bars | drawn
 
 
 def _differences(found: Found) -> list[Interval]:

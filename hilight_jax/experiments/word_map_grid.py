@@ -4,6 +4,7 @@ The maps are kept as numbers (``docs/data/word-maps.npz``), so that the picture 
 """
 
 import io
+import textwrap
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from hilight_jax.core.atomic_files import write_bytes
 from hilight_jax.core.errors import DataError, UserError
@@ -20,7 +21,8 @@ from hilight_jax.evals.example_clips import held_out
 from hilight_jax.pages import heatmaps
 from hilight_jax.stages.trained_encoder import load_encoder
 
-COLUMNS, SIDE, GAP = 4, 168, 4  # Tiles in a row, their side and the space between them in px.
+COLUMNS, SIDE, GAP = 5, 136, 4  # Tiles in a row, their side and the space between them in px.
+TITLE, TITLE_LETTERS, TITLE_LINES = 48, 22, 3  # Height of a title in px, letters of a line, and lines.
 
 
 class WordMaps(NamedTuple):
@@ -42,17 +44,26 @@ def collect_maps(workdirs: Mapping[str, Path], source: str) -> WordMaps:
     Args:
       workdirs: Working directories of encoders of one frame size, by name of the row; at least one.
       source: Specification of the data.
+
+    Raises:
+      DataError: It does not say where things are.
     """
-    opened, maps = open_source(source), []
-    for workdir in workdirs.values():
-        (example,) = held_out(load_encoder(workdir), opened, num_clips=1, num_words=1)
-        (word,) = example.words
-        low, high = word.maps.min(), word.maps.max()
-        maps.append(np.rint(255 * (word.maps - low) / max(high - low, 1e-12)).astype(np.uint8))
-    place, (height, width) = word.place, example.frames.shape[1:3]
-    centres = np.clip(place.centres, 0, (width, height))
-    about = (example.title(word), example.frames, list(example.notes), centres, place.radii, place.seen)
+    opened = open_source(source)
+    examples = [held_out(load_encoder(workdir), opened, num_clips=1, num_words=1)[0] for workdir in workdirs.values()]
+    maps = [_bytes(example.words[0].maps) for example in examples]
+    shown, (word,) = examples[0], examples[0].words
+    if word.place is None:
+        raise DataError(f"'{source}' does not say where things are; name one with the places of things in its labels.")
+    place = word.place
+    centres = np.clip(place.centres, 0, shown.frames.shape[2:0:-1])
+    about = (shown.title(word), shown.frames, list(shown.notes), centres, place.radii, place.seen)
     return WordMaps(*about, list(workdirs), np.stack(maps))
+
+
+def _bytes(maps: Float[np.ndarray, "F h w"]) -> UInt8[np.ndarray, "F h w"]:
+    """A map from its worst patch, 0, to its best one, 255."""
+    low, high = maps.min(), maps.max()
+    return np.rint(255 * (maps - low) / max(high - low, 1e-12)).astype(np.uint8)
 
 
 def save_maps(maps: WordMaps, path: Path) -> None:
@@ -89,7 +100,7 @@ def draw_grid(maps: WordMaps, path: Path) -> None:
     for name, levels in zip(maps.rows, maps.maps, strict=True):
         painted = heatmaps.paint(frames, heatmaps.scaled(levels.astype(np.float32)))
         ringed = heatmaps.ring(painted, maps.centres * scale, maps.radii * scale.mean(), maps.seen)
-        tiles.append(heatmaps.label(ringed, name, maps.notes))
+        tiles.append(_titled(ringed, name))
     count, height, width, _ = tiles[0].shape
     lines = -(-len(tiles) // COLUMNS)
     shape = (count, lines * (height + GAP) - GAP, min(len(tiles), COLUMNS) * (width + GAP) - GAP, 3)
@@ -98,3 +109,11 @@ def draw_grid(maps: WordMaps, path: Path) -> None:
         top, left = (place // COLUMNS) * (height + GAP), (place % COLUMNS) * (width + GAP)
         grid[:, top : top + height, left : left + width] = tile
     heatmaps.save_gif(path, grid)
+
+
+def _titled(frames: UInt8[np.ndarray, "F y x 3"], title: str) -> UInt8[np.ndarray, "F y_titled x 3"]:
+    """Puts a title of up to three lines above every frame."""
+    strip = Image.new("RGB", (frames.shape[2], TITLE), "white")
+    lines = textwrap.wrap(title, TITLE_LETTERS, max_lines=TITLE_LINES, placeholder="…")
+    ImageDraw.Draw(strip).multiline_text((2, 2), "\n".join(lines), "black", ImageFont.load_default(12), spacing=2)
+    return np.concatenate([np.repeat(np.asarray(strip)[None], len(frames), axis=0), frames], axis=1)

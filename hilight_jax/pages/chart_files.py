@@ -43,7 +43,8 @@ def bar_chart(title: str, rows: Sequence[Interval], rules: Mapping[str, float] |
       rules: Dashed lines, such as a level of chance, by name.
     """
     rules = rules or {}
-    marks = ticks(min([0.0, *(low for _, _, low, _ in rows)]), max([*rules.values(), *(high for *_, high in rows)]))
+    ends = [0.0, *rules.values(), *(end for _, _, *both in rows for end in both)]
+    marks = ticks(min(ends), max(ends))
     bottom, parts = _LINE * len(rows) + 8, []
     for place, (_, value, low, high) in enumerate(rows):
         y = _LINE * place + 16

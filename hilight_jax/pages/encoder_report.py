@@ -103,7 +103,7 @@ def _retrieval(results: Results) -> str:
         f"{sizes}. Ties count against the model.{weight} Dual softmax needs all queries at once, which a search engine "
         "does not have: compare models by the plain cosine."
     )
-    parts = (page.table(header, rows), page.note(rules), _swaps(results), *map(_skipped, results))
+    parts = (page.table(header, rows), page.note(rules), _swaps(results), _phrases(results), *map(_skipped, results))
     return page.section("Retrieval", *parts)
 
 
@@ -124,6 +124,26 @@ def _swaps(results: Results) -> str:
         "that the texts alone give nothing away. Small figures: 95 % bootstrap interval over clips."
     )
     header = ("captions above their swaps", "right", "chance", "other clip", "pairs", "clips")
+    return page.table(header, rows) + page.note(rules)
+
+
+def _phrases(results: Results) -> str:
+    """Captions that differ in an abstract phrase alone, where the data has such."""
+    rows = []
+    for result in results:
+        if phrases := result.get("abstract_phrases"):
+            low, high = phrases["interval"]
+            right = f"<strong>{share(phrases['right'], 3)}</strong> <small>{share(low)}–{share(high)}</small>"
+            figures = (share(phrases[name], 3) for name in ("chance", "R@1", "R@1_rephrased"))
+            rows.append([text(result["name"]), right, *figures, str(phrases["captions"]), str(phrases["phrases"])])
+    if not rows:
+        return ""
+    rules = (
+        "An abstract phrase is a caption's last sentence that names nothing visible. Right: the clip lies nearest to "
+        "the caption with its own phrase, among captions that are alike but for it. R@1, next phrase: every caption "
+        "ends with another phrase than its own. Small figures: 95 % bootstrap interval over clips."
+    )
+    header = ("abstract phrases", "right", "chance", "R@1", "R@1, next phrase", "captions", "phrases")
     return page.table(header, rows) + page.note(rules)
 
 
