@@ -11,6 +11,8 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
            of one seed, 0.613, 0.906 and 0.930.
     mini   the demo for 2,000 steps: the encoder of billiards-mini (`make mini`, which draws 32,000 clips for it). One
            CPU core of the two: 34 min. R@1 0.753, pointing 0.967, at the cue ball 0.962.
+    medium the demo with a video tower of half B/32's width, of four layers, in eight frames of 112 px (7 x 7 patches):
+           ten times the FLOPs a step. `python -m hilight_jax.ablate medium` trains it under four losses.
     b32    the real encoder at patch 32; 12 frames, 224 px. Two CPU cores: 8.4 s for a step of 4 clips (measured); 128
            clips a step want an accelerator (about 4 min a step on these cores). No figure of quality is measured here.
     b16    the real encoder at patch 16. One fine-tuning run of MSR-VTT (7,031 steps of 128 clips, the recipe that
@@ -23,8 +25,8 @@ Arguments, applied in this order: `setting=0..4` (settings of the HiLight paper;
 (of SPARC: a multiple of the threshold 1/P, such as `0`, `0.5` or `2`, or `top16`, so many patches of a token),
 `swaps=0..3` (a clip's false captions join the candidates of its video; `evaluate` prints how often the true one is
 above), `positions=on|off` (the embeddings of places in a frame that the video tower adds to patches), `gradients=on`
-(the gradients of both losses are compared at eight steps of the run). The paper (arXiv 2407.07325) has four settings,
-all on features before the projectors:
+(the gradients of both losses are compared after every eighth of the preset's steps). The paper (arXiv 2407.07325) has
+four settings, all on features before the projectors:
 
     1  after the last block, without a language mask        3  embedding layers, with it
     2  after the last block, with it (this is CLIP-ViP+)    4  every block, weights rising from 0.1 to 1, with it
@@ -125,7 +127,7 @@ def set_swaps(config: ConfigDict, value: str) -> None:
 
 
 def set_gradients(config: ConfigDict, value: str) -> None:
-    """Compares the gradients of the global and the local loss, layer by layer, at eight steps of the run (`on`)."""
+    """Compares the gradients of both losses, layer by layer, after every eighth of the preset's steps (`on`)."""
     common.check_choice("gradients", value, ("on", "off"))
     if value == "on":
         config.compare_gradients, config.eval_every = True, math.ceil(config.steps / 8)
@@ -172,7 +174,7 @@ def mini() -> ConfigDict:
 
 
 def medium() -> ConfigDict:
-    """The demo in B/32's proportions: half its width, its 7 x 7 patches of a frame, eight frames of 112 pixels."""
+    """The demo with half the width of B/32 and its 7 x 7 patches of a frame, in eight frames of 112 pixels."""
     config = demo()
     size = {"image_size": 112, "patch_size": 16, "width": 384, "depth": 4, "num_heads": 6, "mlp_dim": 768}
     config.model.vision.update({**size, "num_frames": 8})

@@ -1,12 +1,13 @@
-"""Trains tables of runs, and compares their rows: ``python -m hilight_jax.ablate demo|losses|connectors|maps|results``.
+"""Trains tables of runs, and writes what they show: ``python -m hilight_jax.ablate TABLE``.
 
 demo        all stages of ``make demo`` with several seeds (``make seeds``)
 losses      the demo's encoder under every other local loss (``make controls``)
+medium      a larger encoder under four of the losses
 connectors  align with every connector: the HiLight paper's (arXiv 2407.07325) Figure 3, options of the released
             structure, and pooling on a grid (``make connectors``)
 maps        trains nothing: keeps the maps of a word over one held-out clip, by every finished run of losses
 results     trains nothing: writes the pages of results, with the claims of the report and of this project, their
-            verdicts and charts, from what is published in docs/data
+            verdicts and charts, from what is published in docs/data (``make results``)
 
 Every run has a working directory of its own in ``--workdir``. Finished runs are kept and an interrupted one resumes, so
 the command may be stopped and started at will. Every row is trained with one seed before any row with the next. After
@@ -35,7 +36,7 @@ from hilight_jax.pages.ablation_table import markdown
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the command line, then trains a table or writes the page of claims."""
+    """Parses the command line, then trains a table, keeps its maps or writes the pages of results."""
     arguments = _parser().parse_args(argv)
     if arguments.table == "results":
         print("\n".join(write_results(arguments.root)))
@@ -60,6 +61,8 @@ def keep_maps(arguments: argparse.Namespace) -> None:
             f"'{arguments.workdir}' has no finished run with seed {arguments.seed}; make them with: python -m "
             f"hilight_jax.ablate losses --workdir {arguments.workdir}"
         )
+    if missing := [cell.row for cell in cells if cell.row not in workdirs]:
+        sys.stderr.write(f"not finished, and left out: {'; '.join(missing)}\n")
     maps = collect_maps(workdirs, f"tfds:{arguments.data_dir}/demo-v2/1.0.0/validation")
     save_maps(maps, arguments.to)
     print(f"'{maps.word}' by {len(maps.rows)} encoders: {arguments.to}")
@@ -132,14 +135,16 @@ def _parser() -> argparse.ArgumentParser:
         add("--table_only", action="store_true", help="train nothing; write the table of finished runs")
         add("--json", action="store_true", help=commands.JSON_HELP)
     about = "the maps of a word over one held-out clip, by every finished run of losses; trains nothing"
-    add = parts.add_parser("maps", help=about, description=__doc__, formatter_class=formatter).add_argument
+    add = parts.add_parser("maps", help=about, description=f"Keeps {about}.", formatter_class=formatter).add_argument
     workdir, to = Path("runs") / TABLES["losses"].name, Path(DATA) / f"{MAPS}.npz"
     add("--workdir", type=Path, default=workdir, help=f"folder of the runs (default: {workdir})")
     add("--data_dir", type=Path, default=Path("data"), help="where generated worlds are kept (default: data)")
     add("--seed", type=int, default=0, help="seed of the runs (default: 0)")
     add("--to", type=Path, default=to, help=f"file that they are written to (default: {to})")
     about = "the pages of results, from published tables; trains nothing"
-    add = parts.add_parser("results", help=about, description=__doc__, formatter_class=formatter).add_argument
+    add = parts.add_parser(
+        "results", help=about, description=f"Writes {about}.", formatter_class=formatter
+    ).add_argument
     add("--root", type=Path, default=Path(), help="the project: its README.md and docs/ (default: where you are)")
     return parser
 

@@ -1,8 +1,8 @@
-"""What becomes of abstract phrases, such as 'What a shot.', which name nothing that a clip shows.
+"""Retrieval of captions that differ in an abstract phrase alone, such as 'What a shot.', which names nothing visible.
 
-The content language mask keeps them out of the local loss; the global loss reads them all the same. Two figures say
-what it makes of them, of captions that are alike but for their last sentence: whether a clip lies nearest to its own
-phrase, and whether retrieval suffers when every caption ends with another clip's.
+The content language mask keeps such phrases out of the local loss; the global loss reads them all the same. Of captions
+that are alike but for their last sentence, two things are measured: how often a clip lies nearest to the one with its
+own phrase, and what retrieval loses when every caption ends with another phrase.
 """
 
 from collections import Counter
@@ -85,8 +85,9 @@ def compare_phrases(rephrased: Rephrased, videos: Mapping[int, Float[np.ndarray,
 
     Returns:
       'captions' and 'phrases'; 'right', the share of clips that lie nearest to the caption with its own phrase, its 95
-      % bootstrap interval over clips, 'interval', and 'chance'; 'R@1', text to video over these captions, and
-      'R@1_rephrased', the same when each ends with the next phrase of the list; None if no caption is left.
+      % bootstrap interval over clips, 'interval', and the control 'most_frequent', the share that always the same
+      phrase would have; 'R@1', text to video over these captions, and 'R@1_rephrased', the same when each ends with the
+      next phrase of the list; None if no caption is left.
     """
     usable = np.array([clip in videos for clip in rephrased.clip.tolist()], bool)
     if not usable.any():
@@ -108,7 +109,7 @@ def compare_phrases(rephrased: Rephrased, videos: Mapping[int, Float[np.ndarray,
         "phrases": number,
         "right": float(np.mean(right)),
         "interval": mean_interval(right.astype(float), rows),
-        "chance": 1 / number,
+        "most_frequent": float(np.bincount(own).max() / len(own)),
         "R@1": recall(own),
         "R@1_rephrased": recall((own + 1) % number),
     }

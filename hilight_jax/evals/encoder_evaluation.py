@@ -70,11 +70,13 @@ def evaluate_encoder(
     show_progress: bool = False,
     word_weight: float = WORD_WEIGHT,
     shortlist: int | None = None,
+    with_phrases: bool = True,
 ) -> dict[str, Any]:
     """Scores retrieval in both directions and grounding, with all controls, on the first `num_clips` clips or all.
 
     With local heads retrieval is also scored with the words' help, see `ops/word_scores.py`: `word_weight` is their
-    weight, and only a `shortlist` of so many candidates of each text is scored by them, by default all.
+    weight, and only a `shortlist` of so many candidates of each text is scored by them, by default all. Without
+    `with_phrases` captions that differ in an abstract phrase are left out, which are up to 16 for each clip.
 
     Grounding needs spans in the captions and 'objects' in the labels. Its `similarity` is 'cosine' or 'dot', by default
     that of the run's local loss; `batch_size` is by default the configuration's `eval_batch_size`.
@@ -98,7 +100,9 @@ def evaluate_encoder(
     captions = encode_captions(encoder, source, num_clips, batch_size, similarity, quarantine)
     tokenizer = ClipTokenizer(data.text_length)
     swapped = encode_swaps(encoder.encode_text, source, num_clips, batch_size, tokenizer, quarantine)
-    rephrased = encode_rephrased(encoder.encode_text, source, num_clips, batch_size, tokenizer, quarantine)
+    rephrased = None
+    if with_phrases:
+        rephrased = encode_rephrased(encoder.encode_text, source, num_clips, batch_size, tokenizer, quarantine)
     scorer = WordScorer(captions.words, encoder.level_weights, similarity, patch_grid(config))
     progress = Progress(num_clips, "evaluate", unit="clips") if show_progress else None
     embeds: dict[int, np.ndarray] = {}
@@ -217,7 +221,8 @@ def headline(result: Mapping[str, Any], prefix: str) -> dict[str, float]:
     if swaps := result.get("swaps"):
         figures |= {f"{prefix}/swaps_{name}": swaps[name] for name in ("right", "other_clip")}
     if phrases := result.get("abstract_phrases"):
-        figures |= {f"{prefix}/phrases_{name}": phrases[name] for name in ("right", "chance", "R@1", "R@1_rephrased")}
+        names = ("right", "most_frequent", "R@1", "R@1_rephrased")
+        figures |= {f"{prefix}/phrases_{name}": phrases[name] for name in names}
     names = ("pointing", "area_chance", "random_ball", "any_ball", "shuffled_word", "soft_iou")
     for (kind, group), name in itertools.product(result["grounding"]["classes"].items(), names):
         figures[f"{prefix}/{kind}_{name}"] = group[name]

@@ -64,9 +64,9 @@ def _abstract_phrases(phrases: Mapping[str, Any] | None) -> list[str]:
     """Captions that differ in an abstract phrase alone."""
     if phrases is None:
         return []
-    figures = (f"{phrases['right']:.3f}", _bounds(phrases["interval"]), f"{phrases['chance']:.3f}")
+    figures = (f"{phrases['right']:.3f}", _bounds(phrases["interval"]), f"{phrases['most_frequent']:.3f}")
     figures += (f"{phrases['R@1']:.3f}", f"{phrases['R@1_rephrased']:.3f}", str(phrases["captions"]))
-    columns = ("right", "95 %", "chance", "R@1", "R@1, next", "captions")
+    columns = ("right", "95 %", "frequent", "R@1", "R@1, next", "captions")
     row = _encoder_row(f"caption nearest of {phrases['phrases']}", figures)
     return ["", _encoder_row("last sentence abstract", columns), row]
 

@@ -1,7 +1,7 @@
 """The tables of runs of ``ablate``: the demo, local losses of the encoder, connectors of the chat model."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +15,68 @@ from hilight_jax.pages.report import read_result
 from hilight_jax.training.metrics import read_metrics
 
 SHUFFLED = "validation-shuffle-positions"  # The evaluation that tells patches that they are in other places.
-LOSSES = ("nce", "within_clip", "across_tokens", "across_captions")
-GRADIENTS = "gradients/"  # Opens the names of the figures of how losses agree.
+TRAINED = ("nce", "within_clip", "across_tokens", "across_captions")  # Losses whose curves are kept.
+GRADIENTS, COSINE = "gradients/", "/cosine"  # Around the layer in the name of a cosine of two losses' gradients.
 PER_KIND = 50  # Questions of each kind that chat models are asked: all of them take as long as training.
+
+# Rows that claims and charts name.
+NO_LOCAL_LOSS = "no local loss"
+DEMO_LOSS = "the demo: across clips, one query per object"
+SPARC_LAST = "SPARC as published, last block, content (setting 2)"
+SPARC_EMBEDDINGS = "SPARC as published, embeddings, content (setting 3)"
+SPARC_EVERY = "SPARC as published, every block, content (setting 4)"
+SPARC_UNMASKED = "SPARC as published, last block, none (setting 1)"
+WITHOUT_TRACKS = ", without word tracks"
+RELEASED, POSITIONS = "dual projectors, as released", "positions of patches on keys and values"
+TWO_LINEAR, ONE_LINEAR = "one cross attention, two linear maps", "one cross attention, one linear map"
+FRAME_MEAN, GRID = "patches averaged over a frame (the demo)", "patches averaged on a grid"
+BY_CONTENT = f"{RELEASED}{WITHOUT_TRACKS}, key frames by content"
+LONG_CLIP = f"{RELEASED}{WITHOUT_TRACKS}, Long-CLIP for key frames"
 
 
 def loss_figures(workdir: Path) -> dict[str, Any]:
     """Retrieval and pointing of an encoder on both splits, and on shuffled positions where that was evaluated.
 
     Beside them the date and the step of the evaluations, ``intervals``, 95 % over clips, by figure; ``curves``, the
-    training losses and the cosines of their gradients over the steps; ``train``, the losses at the end; and
-    ``cosine``, the mean over the steps and those layers of each tower that both losses reach.
+    training losses and the cosines of their gradients over the steps; ``train``, the losses at the end; and ``cosine``,
+    the mean over the steps of each layer that both losses reach.
     """
-    lines = curves(workdir, lambda name: name in LOSSES or name.startswith(GRADIENTS) and name.endswith("/cosine"))
-    found: dict[str, Any] = {"intervals": {}, "curves": lines}
-    found["train"] = {name: _end(points) for name, points in lines.items() if name in LOSSES}
-    for tower in ("vision", "text"):
-        layers = [points for name, points in lines.items() if name.startswith(f"{GRADIENTS}{tower}/")]
-        reached = [value for points in layers for _, value in points if any(value for _, value in points)]
-        if reached:
-            found.setdefault("cosine", {})[tower] = float(np.mean(reached))
+    lines = _curves(workdir, lambda name: name in TRAINED or (name.startswith(GRADIENTS) and name.endswith(COSINE)))
+    layers = {name.removeprefix(GRADIENTS).removesuffix(COSINE): name for name in lines if name not in TRAINED}
+    cosines = {layer: [value for _, value in lines[name]] for layer, name in layers.items()}
+    found: dict[str, Any] = {
+        "intervals": {},
+        "curves": lines,
+        "train": {name: _end(lines[name]) for name in TRAINED if name in lines},
+        "cosine": {layer: float(np.mean(values)) for layer, values in cosines.items() if any(values)},
+    }
     for split, prefix in (("validation", "validation"), ("unseen", "unseen"), (SHUFFLED, "shuffled")):
         if (result := read_result(evaluation(workdir, split))) is None:
             continue
         found |= headline(result, prefix)
         found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
-        for kind, group in result["grounding"]["classes"].items():
-            of_kind = {"pointing": group["interval"], **group.get("intervals", {})}
-            found["intervals"] |= {f"{prefix}/{kind}_{name}": interval for name, interval in of_kind.items()}
-        if phrases := result.get("abstract_phrases"):
-            found["intervals"][f"{prefix}/phrases_right"] = phrases["interval"]
-        for way, suffix in (("plain", ""), ("words", "_words")):
-            ranks = result["retrieval"].get(way, {}).get("text_to_video", {})
-            if "interval" in ranks:
-                found["intervals"][f"{prefix}/text_to_video{suffix}_r1"] = ranks["interval"]
-        if {"validation/ball_pointing", "shuffled/ball_pointing"} <= found.keys():
-            found["shuffled/ball_lost"] = found["validation/ball_pointing"] - found["shuffled/ball_pointing"]
-        if f"{prefix}/phrases_R@1" in found:
-            own, next_one = (found[f"{prefix}/phrases_{name}"] for name in ("R@1", "R@1_rephrased"))
-            found[f"{prefix}/phrases_lost"] = own - next_one
+        found["intervals"] |= _intervals(result, prefix)
         if "ball" not in result["grounding"]["classes"]:
             found["note"] = f"no pointing, for no caption of {result['source']} names an object ball in view"
     return found
 
 
-def curves(workdir: Path, wanted: Callable[[str], bool]) -> dict[str, list[tuple[int, float]]]:
+def _intervals(result: Mapping[str, Any], prefix: str) -> dict[str, list[float]]:
+    """The intervals over clips of an encoder's evaluation, by figure."""
+    found = {}
+    for kind, group in result["grounding"]["classes"].items():
+        of_kind = {"pointing": group["interval"], **group.get("intervals", {})}
+        found |= {f"{prefix}/{kind}_{name}": interval for name, interval in of_kind.items()}
+    if phrases := result.get("abstract_phrases"):
+        found[f"{prefix}/phrases_right"] = phrases["interval"]
+    for way, suffix in (("plain", ""), ("words", "_words")):
+        ranks = result["retrieval"].get(way, {}).get("text_to_video", {})
+        if "interval" in ranks:
+            found[f"{prefix}/text_to_video{suffix}_r1"] = ranks["interval"]
+    return found
+
+
+def _curves(workdir: Path, wanted: Callable[[str], bool]) -> dict[str, list[tuple[int, float]]]:
     """The (step, value) points of a run's figures whose names are wanted, to four digits."""
     found: dict[str, list[tuple[int, float]]] = {}
     for record in read_metrics(workdir):
@@ -89,7 +106,7 @@ def answer_figures(workdir: Path, split: str) -> dict[str, Any]:
 
 def connector_figures(workdir: Path) -> dict[str, Any]:
     """The losses of a chat model in training, at its end and on held-out conversations, and its answers."""
-    lines = curves(workdir, lambda name: name in ("next_token", "validation/next_token"))
+    lines = _curves(workdir, lambda name: name in ("next_token", "validation/next_token"))
     losses = lines.pop("validation/next_token", [(0, None)])
     ends = {"train_loss": _end(lines["next_token"])} if lines else {}
     return answer_figures(workdir, "validation") | ends | {"loss": losses[-1][1], "curves": lines}
@@ -145,18 +162,18 @@ TABLES = {
         spec="{config}:{argument}",
         # The most informative come first. A row of the demo differs from the first of them in one thing.
         rows={
-            "no local loss": "demo,setting=0",
-            "the demo: across clips, one query per object": "demo,gradients=on",
+            NO_LOCAL_LOSS: "demo,setting=0",
+            DEMO_LOSS: "demo,gradients=on",
             "both contrasts, SPARC at a quarter": "demo,contrast=both",
             "SPARC (within clip), the demo's heads": "demo,contrast=within_clip",
-            "SPARC as published, last block, content (setting 2)": "demo,setting=2,gradients=on",
+            SPARC_LAST: "demo,setting=2,gradients=on",
             "the demo, one query per token": "demo,queries=tokens",
             "the demo, same objects not excluded": "demo,exclude=none",
             "the demo, embeddings only": "demo,levels=embedding",
             "the demo, last block only": "demo,levels=last",
-            "SPARC as published, embeddings, content (setting 3)": "demo,setting=3,gradients=on",
-            "SPARC as published, every block, content (setting 4)": "demo,setting=4,gradients=on",
-            "SPARC as published, last block, none (setting 1)": "demo,setting=1",
+            SPARC_EMBEDDINGS: "demo,setting=3,gradients=on",
+            SPARC_EVERY: "demo,setting=4,gradients=on",
+            SPARC_UNMASKED: "demo,setting=1",
             "SPARC, last block, padding": "demo,setting=2,mask=padding",
             # What a word gathers: the threshold of SPARC, and the weights of the blocks.
             "SPARC, last block, content, nothing dropped": "demo,setting=2,sparsity=0",
@@ -175,13 +192,13 @@ TABLES = {
     ),
     "medium": RunTable(
         name="medium",
-        about="the most informative local losses on towers three times as wide, in more and larger frames",
+        about="four of the local losses on a wider video tower, in more and larger frames",
         config="configs/encoder.py",
         spec="{config}:{argument}",
         rows={
-            "the demo: across clips, one query per object": "medium",
-            "no local loss": "medium,setting=0",
-            "SPARC as published, last block, content (setting 2)": "medium,setting=2",
+            DEMO_LOSS: "medium",
+            NO_LOCAL_LOSS: "medium,setting=0",
+            SPARC_LAST: "medium,setting=2",
             "both contrasts, SPARC at a quarter": "medium,contrast=both",
         },
         splits=("validation", "unseen"),
@@ -196,32 +213,31 @@ TABLES = {
         spec="{config},connector={argument}",
         rows={
             # The report's structures. Word tracks would hide what a connector itself carries.
-            "dual projectors, as released, without word tracks": "dual_projector,tracks=off",
-            "one cross attention, one linear map, without word tracks": "one_linear,tracks=off",
-            "one cross attention, two linear maps, without word tracks": "two_linear,tracks=off",
-            "dual projectors, expansion transposed, without word tracks": "transposed,tracks=off",
+            f"{RELEASED}{WITHOUT_TRACKS}": "dual_projector,tracks=off",
+            f"{ONE_LINEAR}{WITHOUT_TRACKS}": "one_linear,tracks=off",
+            f"{TWO_LINEAR}{WITHOUT_TRACKS}": "two_linear,tracks=off",
+            f"dual projectors, expansion transposed{WITHOUT_TRACKS}": "transposed,tracks=off",
             # Positions of patches, alone and with four heads, a residual and a LayerNorm; no attention.
-            "positions, without word tracks": "positions,tracks=off",
-            "positions, heads, residual and norm, without word tracks": "combined,tracks=off",
-            "patches averaged on a grid, without word tracks": "grid_pooling,tracks=off",
+            f"{POSITIONS}{WITHOUT_TRACKS}": "positions,tracks=off",
+            f"positions, heads, residual and norm{WITHOUT_TRACKS}": "combined,tracks=off",
+            f"{GRID}{WITHOUT_TRACKS}": "grid_pooling,tracks=off",
+            f"{FRAME_MEAN}{WITHOUT_TRACKS}": "frame_mean,tracks=off",
             # With word tracks.
-            "dual projectors, as released": "dual_projector",
-            "positions of patches on keys and values": "positions",
-            "patches averaged over a frame (the demo)": "frame_mean",
+            RELEASED: "dual_projector",
+            POSITIONS: "positions",
+            FRAME_MEAN: "frame_mean",
             "the demo, word tracks read as plain numbers, no relations": "frame_mean,tracks=plain",
             "the demo, word tracks without relations among things": "frame_mean,tracks=waves",
             # What the key frames are, and which tower reads them.
-            "dual projectors, no word tracks, key frames by content": "dual_projector,tracks=off,key_frames=content",
-            "dual projectors, no word tracks, Long-CLIP for key frames": "dual_projector,tracks=off,frames=long_clip",
+            BY_CONTENT: "dual_projector,tracks=off,key_frames=content",
+            LONG_CLIP: "dual_projector,tracks=off,frames=long_clip",
         },
         splits=(_sampled("validation"),),
         evaluate=(("--split", "validation", "--per_kind", str(PER_KIND)),),
         figures=connector_figures,
         layout=ablation_table.CONNECTORS,
         before_row={
-            "dual projectors, no word tracks, Long-CLIP for key frames": (
-                Before("long_clip", "configs/long_clip.py:demo", evaluated=False),
-            ),
+            LONG_CLIP: (Before("long_clip", "configs/long_clip.py:demo", evaluated=False),),
         },
         sources={"encoder": "runs/encoder-demo", "long_clip": ""},
         curve="next_token",

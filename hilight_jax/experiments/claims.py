@@ -1,21 +1,26 @@
 """Differences between rows of a table of runs with their intervals, and the verdicts that follow from them.
 
-The figure of a row is the mean of its seeds. A difference of two rows has two sources of chance:
+The figure of a row is the mean of its n seeds. It has two sources of chance, the seeds and the held-out clips:
 
-    SE^2 = s^2 (1 / n_1 + 1 / n_2) + e_1^2 + e_2^2
+    SE^2 = s^2 / n + e^2
 
-The figure of a row may also be compared with a number, such as a cosine with 0; then the terms of the second row are 0.
+e is the standard error over the clips, from the width of a 95 % interval, as the mean of those of the seeds; a row
+without such intervals has the mean of the other rows. All seeds see the same clips, so e does not shrink with them;
+both rows of a difference see the same too, which is left out of account, so that its interval is rather too wide. Of a
+figure that is none of clips, such as a training loss, e is 0.
 
-s is the standard deviation between the seeds of a row, pooled over all rows of the table, because two or three seeds
-alone do not show it; n the seeds of either row; e the standard error over the held-out clips, from the width of a 95
-% interval, as the mean of those of the seeds. All seeds see the same clips, so e does not shrink with them; both rows
-see the same too, which is left out of account, so that the interval is rather too wide. Of a figure without an
-interval over clips, such as a loss, e is 0. It reaches t SE to either side of the difference, where t is the 97.5 %
-quantile of Student's distribution with the degrees of freedom of s.
+s is the standard deviation between seeds. Two or three seeds alone do not show it, so the variance of a row is moved
+toward that of the whole table, as if this had been seen ``PRIOR`` times more (a moderated t-statistic, Smyth, 2004,
+doi:10.2202/1544-6115.1027). Of a share p the table's variance is first divided by p (1 - p), since the seeds of a row
+near 0 or 1 differ less.
 
-A claim says that one row is better than another. It *holds* where the whole interval is above 0, *does not hold*
-where all of it is below, and else *cannot be told at this size*. One of several comparisons holds when all do, and
-does not when one does not.
+The interval reaches t SE to either side of the difference, where t is the 97.5 % quantile of Student's distribution
+with Satterthwaite's degrees of freedom. The figure may also be compared with a number, such as a cosine with 0.
+
+A claim says that one row is better than another, or, with an allowance, that it is not worse by more than that. A
+comparison *holds* where the whole interval is above 0 (less the allowance), and *does not hold* where all of it is
+below. Of the others it *makes no difference* where the whole interval lies within ``MARGIN`` of 0, and else *cannot be
+told at this size*. Several comparisons hold when all do, and do not when one does not or makes no difference.
 """
 
 import enum
@@ -29,7 +34,10 @@ import scipy.stats
 from hilight_jax.pages.ablation_table import figure_of
 
 Table = Mapping[str, Any]
+PRIOR = 4  # Degrees of freedom.
+MARGIN = 0.02
 _WIDTH = 2 * scipy.stats.norm.ppf(0.975)  # Of a 95 % interval, in standard errors.
+_NO_SHARES = ("train", "cosine", "loss")  # What opens the names of figures that are no shares.
 
 
 class Verdict(enum.StrEnum):
@@ -37,6 +45,7 @@ class Verdict(enum.StrEnum):
 
     HOLDS = "holds"
     DOES_NOT = "does not hold"
+    NO_DIFFERENCE = "makes no difference"
     OPEN = "cannot be told at this size"
     NOT_RUN = "not run"
 
@@ -49,85 +58,105 @@ class Comparison(NamedTuple):
       better: The row that is said to be better.
       worse: The other, or a number.
       lower: The better one is the lower one, as of a loss.
+      allowed: By how much it may be worse; 0 says that it is better.
     """
 
     figure: str
     better: str
     worse: str | float
     lower: bool = False
+    allowed: float = 0.0
 
 
 class Figure(NamedTuple):
-    """A figure of a row: the mean of its seeds, the square of its error, and the degrees of freedom of that."""
+    """A figure of a row.
+
+    Attributes:
+      mean: Of the seeds.
+      between_seeds: s^2 / n.
+      over_clips: e^2; None where no row has intervals over clips, as of a loss.
+      seeds: n.
+      freedom: Degrees of freedom of s.
+    """
 
     mean: float
-    variance: float
+    between_seeds: float
+    over_clips: float | None
     seeds: int
-    freedom: int
-    over_clips: bool = True  # False where no error over clips is known, as of a loss.
+    freedom: float
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval."""
-        reach = float(scipy.stats.t.ppf(0.975, self.freedom)) * math.sqrt(self.variance)
+        reach = _reach([self])
         return self.mean - reach, self.mean + reach
 
 
 class Difference(NamedTuple):
-    """The figures of both rows, and the interval of the difference, above 0 where the better one is better."""
+    """The figures of both rows, and their difference with its interval, above 0 where the better one is better."""
 
     better: float
     worse: float
+    difference: float
     low: float
     high: float
     seeds: tuple[int, int]
-    over_clips: bool = True  # False where no error over clips is known, as of a loss.
+    over_clips: bool = True  # False where no error over clips is known.
+    allowed: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
         """The verdict of this comparison by itself."""
-        if self.low > 0:
+        if self.low > -self.allowed:
             return Verdict.HOLDS
-        return Verdict.DOES_NOT if self.high < 0 else Verdict.OPEN
+        if self.high < -self.allowed:
+            return Verdict.DOES_NOT
+        return Verdict.NO_DIFFERENCE if -MARGIN < self.low and self.high < MARGIN else Verdict.OPEN
 
 
 def compare(table: Table, comparison: Comparison) -> Difference | None:
-    """The difference that a comparison asks for; None where a row has no run, or no row has two."""
+    """The difference that a comparison asks for; None where a row has no run, or no row of the table has two."""
     better = row_figure(table, comparison.better, comparison.figure)
     worse = comparison.worse
-    if isinstance(worse, str):
-        worse = row_figure(table, worse, comparison.figure)
-    else:
-        worse = Figure(float(worse), 0.0, 0, better.freedom if better else 0, over_clips=True)
+    worse = row_figure(table, worse, comparison.figure) if isinstance(worse, str) else _number(worse)
     if better is None or worse is None:
         return None
     difference = (better.mean - worse.mean) * (-1 if comparison.lower else 1)
-    reach = float(scipy.stats.t.ppf(0.975, better.freedom)) * math.sqrt(better.variance + worse.variance)
-    seeds, over_clips = (better.seeds, worse.seeds), better.over_clips and worse.over_clips
-    return Difference(better.mean, worse.mean, difference - reach, difference + reach, seeds, over_clips)
+    reach = _reach([better, worse])
+    interval = (difference, difference - reach, difference + reach)
+    known = better.over_clips is not None and worse.over_clips is not None
+    return Difference(better.mean, worse.mean, *interval, (better.seeds, worse.seeds), known, comparison.allowed)
 
 
 def row_figure(table: Table, name: str, figure: str) -> Figure | None:
-    """A figure of a row, with its error; None where the row has no run, or no row of the table has two."""
+    """A figure of a row, with its errors; None where the row has no run, or no row of the table has two."""
     runs = {row["name"]: row["runs"] for row in table["rows"]}
     values = _values(runs.get(name, ()), figure)
     spreads = [found for of_row in runs.values() if (found := _values(of_row, figure))]
     freedom = sum(len(found) - 1 for found in spreads)
     if not values or not freedom:
         return None
-    pooled = sum(float(np.sum((np.array(found) - np.mean(found)) ** 2)) for found in spreads) / freedom
-    error = _error_over_clips(runs[name], figure)
-    variance = pooled / len(values) + (error or 0.0) ** 2
-    return Figure(float(np.mean(values)), variance, len(values), freedom, over_clips=error is not None)
+    is_share = not figure.startswith(_NO_SHARES)
+    prior = sum(_squares(found) / _scale(found, is_share) for found in spreads) / freedom * _scale(values, is_share)
+    own = len(values) - 1
+    variance = (PRIOR * prior + _squares(values)) / (PRIOR + own)
+    return Figure(
+        float(np.mean(values)), variance / len(values), _error_over_clips(runs, name, figure), len(values), PRIOR + own
+    )
 
 
 def verdict(differences: Iterable[Difference | None]) -> Verdict:
     """The verdict of several comparisons together."""
     found = [Verdict.NOT_RUN if difference is None else difference.verdict for difference in differences]
-    for first in (Verdict.DOES_NOT, Verdict.NOT_RUN, Verdict.OPEN):
+    for first in (Verdict.DOES_NOT, Verdict.NO_DIFFERENCE, Verdict.NOT_RUN, Verdict.OPEN):
         if first in found:
             return first
     return Verdict.HOLDS
+
+
+def _number(value: float) -> Figure:
+    """A number as a figure without error."""
+    return Figure(float(value), 0.0, 0.0, 0, math.inf)
 
 
 def _values(runs: Sequence[Mapping[str, Any] | None], figure: str) -> list[float]:
@@ -135,8 +164,29 @@ def _values(runs: Sequence[Mapping[str, Any] | None], figure: str) -> list[float
     return [value for run in runs if run is not None and (value := figure_of(run, figure)) is not None]
 
 
-def _error_over_clips(runs: Sequence[Mapping[str, Any] | None], figure: str) -> float | None:
-    """The standard error over clips, the mean of those of the seeds; None where no interval is known."""
-    intervals = [run.get("intervals", {}).get(figure) for run in runs if run is not None]
-    widths = [high - low for low, high in filter(None, intervals)]
-    return float(np.mean(widths)) / _WIDTH if widths else None
+def _squares(values: Sequence[float]) -> float:
+    """The sum of the squares about the mean."""
+    return float(np.sum((np.array(values) - np.mean(values)) ** 2))
+
+
+def _scale(values: Sequence[float], is_share: bool) -> float:
+    """The factor p (1 - p) that the variance of a share grows with, at least that of one in a hundred; else 1."""
+    mean = float(np.mean(values))
+    return max(mean * (1 - mean), 0.01 * 0.99) if is_share else 1.0
+
+
+def _reach(sides: Sequence[Figure]) -> float:
+    """Half of the 95 % interval of a sum or difference; the errors over clips have many degrees of freedom."""
+    variance = sum(side.between_seeds + (side.over_clips or 0.0) for side in sides)
+    below = sum(side.between_seeds**2 / side.freedom for side in sides)
+    freedom = variance**2 / below if below else math.inf
+    return float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+
+
+def _error_over_clips(runs: Mapping[str, Sequence[Mapping[str, Any] | None]], name: str, figure: str) -> float | None:
+    """The squared standard error over clips, from the row's intervals or else from those of all rows."""
+    for rows in ([runs[name]], runs.values()):
+        intervals = [run.get("intervals", {}).get(figure) for of_row in rows for run in of_row if run is not None]
+        if widths := [high - low for low, high in filter(None, intervals)]:
+            return (float(np.mean(widths)) / _WIDTH) ** 2
+    return None

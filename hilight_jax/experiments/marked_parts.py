@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from hilight_jax.core.errors import DataError
 
-_PART = re.compile(r"<!-- part: (?P<name>[a-z-]+) -->\n(?P<content>.*?)<!-- end -->", re.DOTALL)
+_PART = re.compile(r"<!-- part: (?P<name>[^\n]+?) -->\n(?P<content>.*?)<!-- end -->", re.DOTALL)
 _OPENING = re.compile(r"<!-- part:.*?-->")
 
 

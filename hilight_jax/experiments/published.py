@@ -45,6 +45,8 @@ def read_published(path: Path, name: str) -> dict[str, Any] | None:
             raise DataError(f"'{path}' has a row that is none of a published table; {advice}.")
     if table["table"] != name:
         raise UserError(f"'{path}' is the published table '{table['table']}', not '{name}'; name another file.")
+    if not isinstance(table.get("command"), str) or not isinstance(table.get("date"), str | None):
+        raise DataError(f"'{path}' does not say when and with which command it was made; {advice}.")
     return table
 
 
@@ -87,7 +89,8 @@ def publish(path: Path, name: str, rows: Sequence[Row], command: Callable[[Seque
     Args:
       path: The file.
       name: Of the table.
-      rows: Each with ``name``, ``configs`` and ``runs``, as they are now; runs that are ``not_run`` are left out.
+      rows: Each with ``name``, ``configs`` and ``runs``, as they are now; runs that are ``not_run`` are left out, and
+        without any other nothing is written.
       command: From the seeds of all its runs to the command that trains them.
     """
     with _locked(path.parent):
@@ -99,8 +102,10 @@ def publish(path: Path, name: str, rows: Sequence[Row], command: Callable[[Seque
                 known[row["name"]] = {**row, "runs": [runs[seed] for seed in sorted(runs)]}
         order = {row["name"]: place for place, row in enumerate(rows)}
         found = sorted(known.values(), key=lambda row: order.get(row["name"], len(order)))
+        if not found:
+            return
         seeds = sorted({run["seed"] for row in found for run in row["runs"]})
-        date = max((run["date"] for row in found for run in row["runs"]), default=None)
+        date = max(run["date"] for row in found for run in row["runs"])
         write_bytes(path, _text({"table": name, "date": date, "command": command(seeds)}, found).encode())
 
 

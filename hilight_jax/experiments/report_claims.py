@@ -1,12 +1,13 @@
 """The claims of HiLight's report (arXiv 2407.07325) and of this project, and the comparisons of runs that test them.
 
-Rows and figures are those of the tables of ``ablations``. A claim of the report is put in its own terms as far as its
-figures can be measured here, at the size of the demo.
+Rows and figures are those of the tables of ``ablations``. A claim of the report is put in this project's words, as far
+as its figures can be measured here, at the size of the demo.
 """
 
 from typing import NamedTuple
 
-from hilight_jax.experiments.claims import Comparison
+from hilight_jax.experiments import ablations as rows
+from hilight_jax.experiments.claims import MARGIN, Comparison
 
 
 class Claim(NamedTuple):
@@ -27,199 +28,198 @@ class Claim(NamedTuple):
     note: str = ""
 
 
-_POINTING, _RETRIEVAL = "validation/ball_pointing", "validation/text_to_video_r1"
-_OVERLAP, _ON_BALLS = "validation/ball_soft_iou", "validation/ball_any_ball"
-_NO_LOCAL = "no local loss"
-_DEMO = "the demo: across clips, one query per object"
-_LAST = "SPARC as published, last block, content (setting 2)"
-_EMBEDDINGS = "SPARC as published, embeddings, content (setting 3)"
-_EVERY = "SPARC as published, every block, content (setting 4)"
-_UNMASKED = "SPARC as published, last block, none (setting 1)"
-_ALONE = ", without word tracks"
-_RELEASED, _TWO, _ONE = (
-    f"dual projectors, as released{_ALONE}",
-    f"one cross attention, two linear maps{_ALONE}",
-    f"one cross attention, one linear map{_ALONE}",
-)
-_TRACKS = "patches averaged over a frame (the demo)"
-_WITHOUT = ("dual projectors, as released", "positions", "patches averaged on a grid")
+POINTING, RETRIEVAL = "validation/ball_pointing", "validation/text_to_video_r1"
+OVERLAP, ON_BALLS = "validation/ball_soft_iou", "validation/ball_any_ball"
+SPARC_LOSS, TRAINING_LOSS, ANSWERS = "train/within_clip", "train_loss", "right"
+RANDOM_BALL = 0.28  # Pointing by a random visible ball.
+VIDEO_LAYERS = ("embeddings", "block 1", "block 2", "block 3")
+FIGURES = {
+    POINTING: "pointing",
+    RETRIEVAL: "R@1",
+    OVERLAP: "soft IoU",
+    ON_BALLS: "peaks on some ball",
+    SPARC_LOSS: "SPARC's loss at the end of training",
+    TRAINING_LOSS: "training loss",
+    ANSWERS: "answers right",
+    **{f"cosine/vision/{layer}": f"cosine, {layer}" for layer in VIDEO_LAYERS},
+}
+_NO_POSITIONS = "SPARC, last block, content, no positions"
+_DEMO_NO_POSITIONS = "the demo, no positions"
+
+
+def _both(better: str, worse: str) -> tuple[Comparison, ...]:
+    """Two rows compared in pointing and in retrieval."""
+    return Comparison(POINTING, better, worse), Comparison(RETRIEVAL, better, worse)
+
+
+def _alone(connector: str) -> str:
+    return f"{connector}{rows.WITHOUT_TRACKS}"
+
 
 CLAIMS = (
     Claim(
         "Spatial correspondence after the encoder",
-        "The report: with the local loss after the encoder, words correspond clearly to places.",
+        "The report: with SPARC's local loss after the encoder, words correspond clearly to places.",
         "controls",
-        (Comparison(_POINTING, _LAST, _NO_LOCAL), Comparison(_OVERLAP, _LAST, _NO_LOCAL)),
-        "Whether the correspondence is clear is a matter of size: pointing by a random visible ball would be right in "
-        "0.28 of the questions.",
+        (
+            Comparison(POINTING, rows.SPARC_LAST, rows.NO_LOCAL_LOSS),
+            Comparison(OVERLAP, rows.SPARC_LAST, rows.NO_LOCAL_LOSS),
+            Comparison(POINTING, rows.SPARC_LAST, RANDOM_BALL),
+        ),
+        f"{RANDOM_BALL} is the pointing of a random visible ball.",
     ),
     Claim(
         "The embeddings are not deep enough",
         "The report: at the embedding layers the local loss is not deep enough.",
         "controls",
         (
-            Comparison(_POINTING, _LAST, _EMBEDDINGS),
-            Comparison(_OVERLAP, _LAST, _EMBEDDINGS),
-            Comparison("train/within_clip", _LAST, _EMBEDDINGS, lower=True),
+            *_both(rows.SPARC_LAST, rows.SPARC_EMBEDDINGS),
+            Comparison(OVERLAP, rows.SPARC_LAST, rows.SPARC_EMBEDDINGS),
+            Comparison(SPARC_LOSS, rows.SPARC_LAST, rows.SPARC_EMBEDDINGS, lower=True),
         ),
-        "The last figure is the local loss itself at the end of training.",
     ),
     Claim(
         "The language mask",
         "The report: with the language mask the local loss does much better than without.",
         "controls",
         (
-            Comparison(_POINTING, _LAST, _UNMASKED),
-            Comparison(_ON_BALLS, _LAST, _UNMASKED),
-            Comparison(_RETRIEVAL, _LAST, _UNMASKED),
+            *_both(rows.SPARC_LAST, rows.SPARC_UNMASKED),
+            Comparison(ON_BALLS, rows.SPARC_LAST, rows.SPARC_UNMASKED),
         ),
-    ),
-    Claim(
-        "The mask leaves abstract phrases to the global loss",
-        "The report: abstract phrases have no place in the picture; without the mask the local loss gives them one.",
-        "controls",
-        (
-            Comparison("validation/phrases_right", _LAST, _UNMASKED),
-            Comparison("validation/phrases_lost", _LAST, _UNMASKED, lower=True),
-        ),
-        "The first figure is how often a clip lies nearest to its own caption among those that differ from it in the "
-        "abstract last sentence alone; in this world that sentence is drawn at random, so that 0.1, chance, is the "
-        "most that can be expected of any model. The second is what R@1 loses when every caption ends with another "
-        "clip's.",
+        "The mask leaves abstract phrases to the global loss. In these captions they are drawn at random, so that no "
+        "encoder can tell a clip's own one: the columns of phrases in the table of local losses show that none does, "
+        "and that another phrase costs none of them retrieval.",
     ),
     Claim(
         "Content words instead of real tokens",
         "The report masks words that name nothing visible, where SPARC masks padding alone.",
         "controls",
-        (
-            Comparison(_POINTING, _LAST, "SPARC, last block, padding"),
-            Comparison(_RETRIEVAL, _LAST, "SPARC, last block, padding"),
-        ),
+        _both(rows.SPARC_LAST, "SPARC, last block, padding"),
     ),
     Claim(
         "Both losses agree in direction",
-        "The report trains a global and a local loss on the same features, since they pull the same way.",
+        "The report: a global and a local loss on the same features pull the same way.",
         "controls",
-        tuple(Comparison(f"cosine/{tower}", _LAST, 0.0) for tower in ("vision", "text")),
-        "The cosine of the two gradients of one batch of held-out clips, mean over the layers of a tower and eight "
-        "steps of the run.",
+        tuple(Comparison(f"cosine/vision/{layer}", rows.SPARC_LAST, 0.0) for layer in VIDEO_LAYERS),
+        "The cosine of the gradients of the global loss and of SPARC's, by layer of the video tower: of one batch of "
+        "held-out clips, mean over eight steps of the run. 1 is agreement, 0 none.",
     ),
     Claim(
         "The contrast across clips agrees with the global loss",
-        "This project: so does its own local loss, and more than SPARC.",
+        "This project: so does its own local loss.",
         "controls",
-        tuple(Comparison(f"cosine/{tower}", _DEMO, other) for tower in ("vision", "text") for other in (0.0, _LAST)),
+        tuple(Comparison(f"cosine/vision/{layer}", rows.DEMO_LOSS, 0.0) for layer in VIDEO_LAYERS),
     ),
     Claim(
         "Every block, the deeper the more",
         "The report's setting 4: the local loss at every block, with weights that rise from 0.1 to 1.",
         "controls",
         (
-            Comparison(_POINTING, _EVERY, _LAST),
-            Comparison(_POINTING, _EVERY, "SPARC, every block, content, even weights"),
+            Comparison(POINTING, rows.SPARC_EVERY, rows.SPARC_LAST),
+            Comparison(POINTING, rows.SPARC_EVERY, "SPARC, every block, content, even weights"),
         ),
     ),
     Claim(
         "A token should drop patches",
         "SPARC (arXiv 2401.09865): a token drops the patches below 1/P of its best one's similarity.",
         "controls",
-        (Comparison(_POINTING, _LAST, "SPARC, last block, content, nothing dropped"),),
-        "FLAIR (arXiv 2412.03561) and SPARC measure this on other data; their figures are not mixed with these.",
+        _both(rows.SPARC_LAST, "SPARC, last block, content, nothing dropped"),
     ),
     Claim(
-        "1/P is the threshold",
-        "SPARC chooses 1/P. Here half of it, twice it, and the best 16 patches of a clip.",
+        "1/P is a good threshold",
+        f"SPARC chooses 1/P. It is no worse, by {MARGIN}, than half of it, twice it, or the best 16 patches of a clip.",
         "controls",
-        (
-            Comparison(_POINTING, _LAST, "SPARC, last block, content, half the threshold"),
-            Comparison(_POINTING, _LAST, "SPARC, last block, content, twice the threshold"),
-            Comparison(_POINTING, _LAST, "SPARC, last block, content, the best 16 patches"),
+        tuple(
+            Comparison(POINTING, rows.SPARC_LAST, f"SPARC, last block, content, {other}", allowed=MARGIN)
+            for other in ("half the threshold", "twice the threshold", "the best 16 patches")
         ),
         "A clip has 384 patches here, so that all three thresholds are below 0.006 of the best similarity.",
     ),
     Claim(
         "SPARC goes by position",
-        "This project: inside one caption token k can take patch set k, so that SPARC learns places rather than "
-        "things. Then it points better without positions, and loses more than the contrast across clips when they are "
-        "shuffled.",
+        "This project: inside one caption token k can take patch set k, so that SPARC's loss can fall by places alone. "
+        "Then it falls less without positions, and points better.",
         "controls",
         (
-            Comparison(_POINTING, "SPARC, last block, content, no positions", _LAST),
-            Comparison("shuffled/ball_lost", _LAST, _DEMO),
+            Comparison(SPARC_LOSS, rows.SPARC_LAST, _NO_POSITIONS, lower=True),
+            Comparison(POINTING, _NO_POSITIONS, rows.SPARC_LAST),
         ),
+        "Shuffled positions at evaluation are a column of the table of local losses. They show nothing of a row that "
+        "points no better than by chance, for it has nothing to lose.",
     ),
     Claim(
         "The contrast across clips needs no positions",
-        "This project: without positions it still points better than SPARC does.",
+        f"This project: without positions it points no worse, by {MARGIN}, and better than SPARC does with them.",
         "controls",
-        (Comparison(_POINTING, "the demo, no positions", "SPARC, last block, content, no positions"),),
+        (
+            Comparison(POINTING, _DEMO_NO_POSITIONS, rows.DEMO_LOSS, allowed=MARGIN),
+            Comparison(POINTING, _DEMO_NO_POSITIONS, rows.SPARC_LAST),
+        ),
     ),
     Claim(
         "Contrast across clips",
-        "This project: a word's evidence contrasted across clips points better than SPARC, and retrieves better.",
+        "This project: a word's evidence contrasted across clips points and retrieves better than SPARC, as published "
+        "and with the same heads, and than no local loss.",
         "controls",
         (
-            Comparison(_POINTING, _DEMO, "SPARC (within clip), the demo's heads"),
-            Comparison(_RETRIEVAL, _DEMO, "SPARC (within clip), the demo's heads"),
-            Comparison(_RETRIEVAL, _DEMO, _NO_LOCAL),
+            *_both(rows.DEMO_LOSS, rows.SPARC_LAST),
+            *_both(rows.DEMO_LOSS, "SPARC (within clip), the demo's heads"),
+            *_both(rows.DEMO_LOSS, rows.NO_LOCAL_LOSS),
         ),
     ),
     Claim(
         "One query for each thing",
-        "This project: the tokens that name one thing are one query.",
+        "This project: the tokens that name one thing are better one query than one each.",
         "controls",
-        (
-            Comparison(_POINTING, _DEMO, "the demo, one query per token"),
-            Comparison(_RETRIEVAL, _DEMO, "the demo, one query per token"),
-        ),
+        _both(rows.DEMO_LOSS, "the demo, one query per token"),
     ),
     Claim(
         "Clips that show the same thing are no negatives",
-        "This project: another clip that shows the thing that a word names is left out of that word's contrast.",
+        "This project: another clip that shows the thing that a word names is better left out of that word's contrast.",
         "controls",
-        (
-            Comparison(_POINTING, _DEMO, "the demo, same objects not excluded"),
-            Comparison(_RETRIEVAL, _DEMO, "the demo, same objects not excluded"),
-        ),
+        _both(rows.DEMO_LOSS, "the demo, same objects not excluded"),
     ),
     Claim(
         "SPARC beside the contrast across clips hurts",
         "This project: added at a quarter, SPARC costs pointing and retrieval.",
         "controls",
-        (
-            Comparison(_POINTING, _DEMO, "both contrasts, SPARC at a quarter"),
-            Comparison(_RETRIEVAL, _DEMO, "both contrasts, SPARC at a quarter"),
-        ),
+        _both(rows.DEMO_LOSS, "both contrasts, SPARC at a quarter"),
     ),
     Claim(
         "More layers of token mining, lower loss",
         "The report's Figure 3: dual projectors have the lowest loss, two linear maps a lower one than one.",
         "connectors",
-        (Comparison("train_loss", _RELEASED, _TWO, lower=True), Comparison("train_loss", _TWO, _ONE, lower=True)),
+        (
+            Comparison(TRAINING_LOSS, _alone(rows.RELEASED), _alone(rows.TWO_LINEAR), lower=True),
+            Comparison(TRAINING_LOSS, _alone(rows.TWO_LINEAR), _alone(rows.ONE_LINEAR), lower=True),
+        ),
     ),
     Claim(
-        "Lower loss, better answers",
-        "The report shows losses only. Do answers follow?",
+        "More layers of token mining, better answers",
+        "The report shows losses only. This is the same order, by answers.",
         "connectors",
-        (Comparison("right", _RELEASED, _TWO), Comparison("right", _TWO, _ONE)),
+        (
+            Comparison(ANSWERS, _alone(rows.RELEASED), _alone(rows.TWO_LINEAR)),
+            Comparison(ANSWERS, _alone(rows.TWO_LINEAR), _alone(rows.ONE_LINEAR)),
+        ),
     ),
     Claim(
         "Two towers instead of one",
         "The report reads key frames through a Long-CLIP beside the video tower.",
         "connectors",
-        (Comparison("right", "dual projectors, no word tracks, Long-CLIP for key frames", _RELEASED),),
+        (Comparison(ANSWERS, rows.LONG_CLIP, _alone(rows.RELEASED)),),
         "The Long-CLIP of the demo is trained on the same clips; the report's is pretrained.",
     ),
     Claim(
         "Key frames by a fixed rule",
-        "The report chooses key frames by a fixed rule, not by what they show.",
+        f"The report chooses key frames by a fixed rule: no worse, by {MARGIN}, than by what they show.",
         "connectors",
-        (Comparison("right", _RELEASED, "dual projectors, no word tracks, key frames by content"),),
+        (Comparison(ANSWERS, _alone(rows.RELEASED), rows.BY_CONTENT, allowed=MARGIN),),
     ),
     Claim(
         "Tracks carry what the connector forgets",
-        "This project: word tracks (docs/word-tracks.md) give right answers where the released connector does not.",
+        "This project: with word tracks (docs/word-tracks.md) every connector answers better than without.",
         "connectors",
-        tuple(Comparison("right", _TRACKS, f"{other}{_ALONE}") for other in _WITHOUT),
+        tuple(Comparison(ANSWERS, name, _alone(name)) for name in (rows.RELEASED, rows.POSITIONS, rows.FRAME_MEAN)),
     ),
 )

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hilight_jax.core.atomic_files import write_bytes
-from hilight_jax.core.errors import UserError
+from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.experiments.ablations import TABLES
 from hilight_jax.experiments.claims import compare, verdict
 from hilight_jax.experiments.marked_parts import part_names, refresh
 from hilight_jax.experiments.published import read_published
 from hilight_jax.experiments.report_claims import CLAIMS
 from hilight_jax.experiments.results_charts import draw_charts
-from hilight_jax.experiments.results_tables import write_parts
+from hilight_jax.experiments.results_tables import Tested, write_parts
 from hilight_jax.experiments.word_map_grid import draw_grid, read_maps
 
 DATA, CHARTS, MAPS = "docs/data", "docs/charts", "word-maps"
@@ -33,21 +33,27 @@ def write_results(root: Path) -> list[str]:
       DataError: A table or a page is damaged.
     """
     files = [path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if path.is_file()]
-    pages = {path: path.read_text(encoding="utf-8") for path in files}
+    pages = {path: _read_page(path) for path in files}
     if not any(map(part_names, pages.values())):
         raise UserError(f"'{root}' has no README.md or docs/*.md with a part of results; name the project with --root.")
     tables = {name: _read(root / DATA / f"{name}.json", name) for name in TABLES_SHOWN}
-    found = [(claim, [compare(tables[claim.table], one) for one in claim.comparisons]) for claim in CLAIMS]
-    charts = root / CHARTS
+    tested = [Tested(claim, [compare(tables[claim.table], one) for one in claim.comparisons]) for claim in CLAIMS]
+    parts, charts = write_parts(tables, tested), root / CHARTS
+    written = {path: refresh(page, parts, str(path)).encode() for path, page in pages.items()}
+    drawn = {f"{name}.svg": chart.encode() for name, chart in draw_charts(tables, tested).items()}
+    drawn[f"{MAPS}.gif"] = draw_grid(read_maps(root / DATA / f"{MAPS}.npz"))
     charts.mkdir(parents=True, exist_ok=True)
-    for name, chart in draw_charts(tables, found).items():
-        write_bytes(charts / f"{name}.svg", chart.encode())
-    draw_grid(read_maps(root / DATA / f"{MAPS}.npz"), charts / f"{MAPS}.gif")
-    parts = write_parts(tables, found)
-    for path, page in pages.items():
-        if (new := refresh(page, parts, str(path))) != page:
-            write_bytes(path, new.encode())
-    return [f"{claim.title}: {verdict(differences)}" for claim, differences in found]
+    for path, content in (written | {charts / name: chart for name, chart in drawn.items()}).items():
+        if not path.is_file() or path.read_bytes() != content:
+            write_bytes(path, content)
+    return [f"{number}. {one.claim.title}: {verdict(one.differences)}" for number, one in enumerate(tested, 1)]
+
+
+def _read_page(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8 ({error}); store it as such.") from error
 
 
 def _read(path: Path, name: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ The maps are kept as numbers (``docs/data/word-maps.npz``), so that the picture 
 import io
 import textwrap
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +40,7 @@ class WordMaps(NamedTuple):
 
 
 def collect_maps(workdirs: Mapping[str, Path], source: str) -> WordMaps:
-    """Maps of the first ball that the first usable clip of a source names, by every encoder.
+    """Maps of the first thing that the first usable clip of a source names, by every encoder.
 
     Args:
       workdirs: Working directories of encoders of one frame size, by name of the row; at least one.
@@ -49,7 +50,11 @@ def collect_maps(workdirs: Mapping[str, Path], source: str) -> WordMaps:
       DataError: It does not say where things are.
     """
     opened = open_source(source)
-    examples = [held_out(load_encoder(workdir), opened, num_clips=1, num_words=1)[0] for workdir in workdirs.values()]
+    examples = [
+        example for workdir in workdirs.values() for example in held_out(load_encoder(workdir), opened, 1, num_words=1)
+    ]
+    if not examples:
+        raise DataError(f"'{source}' has no clip whose captions name a thing that is seen; name another.")
     maps = [_bytes(example.words[0].maps) for example in examples]
     shown, (word,) = examples[0], examples[0].words
     if word.place is None:
@@ -85,14 +90,16 @@ def read_maps(path: Path) -> WordMaps:
     try:
         with np.load(path) as file:
             fields = {name: file[name] for name in WordMaps._fields}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        texts = {"word": str(fields["word"]), "notes": fields["notes"].tolist(), "rows": fields["rows"].tolist()}
+        if fields["maps"].shape[:2] != (len(texts["rows"]), len(fields["frames"])):
+            raise ValueError(f"maps of the shape {fields['maps'].shape}")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"'{path}' holds no word maps ({error}); restore it, or make it anew.") from error
-    texts = {"word": str(fields["word"]), "notes": fields["notes"].tolist(), "rows": fields["rows"].tolist()}
     return WordMaps(**(fields | texts))
 
 
-def draw_grid(maps: WordMaps, path: Path) -> None:
-    """Writes the GIF: a tile for each row, the true place ringed while it is in view."""
+def draw_grid(maps: WordMaps) -> bytes:
+    """Draws a GIF: a tile for each row, the true place ringed while it is in view."""
     enlarged = [Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for frame in maps.frames]
     frames = np.stack([np.asarray(frame) for frame in enlarged])
     scale = SIDE / np.array(maps.frames.shape[2:0:-1])
@@ -108,7 +115,9 @@ def draw_grid(maps: WordMaps, path: Path) -> None:
     for place, tile in enumerate(tiles):
         top, left = (place // COLUMNS) * (height + GAP), (place % COLUMNS) * (width + GAP)
         grid[:, top : top + height, left : left + width] = tile
-    heatmaps.save_gif(path, grid)
+    content = io.BytesIO()
+    heatmaps.save_gif(content, grid)
+    return content.getvalue()
 
 
 def _titled(frames: UInt8[np.ndarray, "F y x 3"], title: str) -> UInt8[np.ndarray, "F y_titled x 3"]:

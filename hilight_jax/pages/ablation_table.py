@@ -55,21 +55,25 @@ LOSSES = Layout(
         "validation/ball_area_chance": "area chance",
         "validation/ball_random_ball": "random ball",
         "validation/ball_any_ball": "any ball",
-        "shuffled/text_to_video_r1": "R@1, shuffled",
-        "shuffled/ball_pointing": "pointing, shuffled",
+        "shuffled/text_to_video_r1": "R@1, places shuffled",
+        "shuffled/ball_pointing": "pointing, places shuffled",
+        "validation/phrases_right": "own phrase",
+        "validation/phrases_most_frequent": "most frequent phrase",
+        "validation/phrases_R@1": "R@1, own phrase",
+        "validation/phrases_R@1_rephrased": "R@1, other phrase",
         "unseen/text_to_video_r1": "R@1, unseen",
         "unseen/ball_pointing": "pointing, unseen",
-        "unseen/ball_area_chance": "area chance, unseen",
-        "unseen/ball_any_ball": "any ball, unseen",
     },
     rule=_MEANS + "Pointing: at the named object ball. Area chance and random ball: what a random patch and a random "
-    "visible ball would score. Any ball: how often the peak lies on some ball. Shuffled: with the "
-    "embeddings of places in another order.",
+    "visible ball would score. Any ball: how often the peak lies on some ball. Places shuffled: with the "
+    "embeddings of places in another order. Phrases: of the first captions, which end in an abstract phrase; how often "
+    "the clip lies nearest to its own one, and R@1 with the own and with another phrase.",
 )
+_ONE_EVALUATION = ("shuffled/", "validation/phrases_")  # Figures of the demo's encoder alone.
 MEDIUM = dataclasses.replace(
     LOSSES,
-    title="Local losses on larger towers",
-    columns={name: heading for name, heading in LOSSES.columns.items() if not name.startswith("shuffled/")},
+    title="Local losses on a larger video tower",
+    columns={name: heading for name, heading in LOSSES.columns.items() if not name.startswith(_ONE_EVALUATION)},
     rule=_MEANS + "The columns are those of the demo's encoder.",
 )
 DEMO = Layout(
@@ -147,12 +151,12 @@ def _rows(layout: Layout, table: Table) -> list[tuple[str, list[str | None]]]:
     """Every row's name and cells; a cell holds the figures of all seeds, or None when there is none."""
     columns = layout.all_columns(table)
     return [
-        (row["name"], [_cell([figure_of(run, key) for run in row["runs"]], layout.digits) for key in columns])
+        (row["name"], [cell([figure_of(run, key) for run in row["runs"]], layout.digits) for key in columns])
         for row in table["rows"]
     ]
 
 
-def _cell(figures: Sequence[float | None], digits: int) -> str | None:
+def cell(figures: Sequence[float | None], digits: int) -> str | None:
     """The mean of the seeds, their range, and how many they are where some are missing."""
     found = [figure for figure in figures if figure is not None]
     if not found:

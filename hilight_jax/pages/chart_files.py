@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from hilight_jax.pages.charts import number, ticks
 from hilight_jax.pages.page import text
 
-_LABELS, _RIGHT, _LINE = 400, 740, 22  # Width of the labels, right end of the axis, height of a row.
+_AXIS, _LINE, _LETTER = 340, 22, 6.4  # Length of the axis, height of a row, mean width of a letter.
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 760, 320, 50, 10, 28  # Of a chart of curves, and its margins.
 _KEY_LINE, _KEY_COLUMNS = 18, 2
 _GREY, _FAINT = "#6b7280", "#9ca3af55"
-_BETTER, _WORSE = "#0d9488", "#dc2626"
+_BETTER, _WORSE, _BAR = "#0d9488", "#dc2626", "#60a5fa"
 _COLOURS = ("#0d9488", "#d97706", "#4f46e5", "#dc2626", "#0284c7", "#65a30d", "#c026d3", "#6b7280")
 
 Interval = tuple[str, float, float, float]  # Label, value, lower and upper end.
@@ -22,16 +22,13 @@ def interval_chart(title: str, rows: Sequence[Interval]) -> str:
     Returns:
       An SVG document, in which ``title`` is read to those who cannot see it.
     """
-    marks = ticks(min([0.0, *(low for _, _, low, _ in rows)]), max([0.0, *(high for *_, high in rows)]))
+    axis = _Axis(rows)
     parts = []
     for place, (_, value, low, high) in enumerate(rows):
-        y = _LINE * place + 16
         colour = _BETTER if low > 0 else _WORSE if high < 0 else _GREY
-        parts += [
-            _whisker(marks, y, low, high, colour),
-            f'<circle cx="{_x(marks, value)}" cy="{y}" r="4" fill="{colour}"/>',
-        ]
-    return _rows(title, [label for label, *_ in rows], marks, parts)
+        parts.append(axis.whisker(place, low, high, colour))
+        parts.append(f'<circle cx="{axis.x(value)}" cy="{axis.y(place)}" r="4" fill="{colour}"/>')
+    return axis.document(title, parts)
 
 
 def bar_chart(title: str, rows: Sequence[Interval], rules: Mapping[str, float] | None = None) -> str:
@@ -40,23 +37,62 @@ def bar_chart(title: str, rows: Sequence[Interval], rules: Mapping[str, float] |
     Args:
       title: Read to those who cannot see it.
       rows: What to draw.
-      rules: Dashed lines, such as a level of chance, by name.
+      rules: Dashed lines, such as a level of chance, by the name that is written below each.
     """
     rules = rules or {}
-    ends = [0.0, *rules.values(), *(end for _, _, *both in rows for end in both)]
-    marks = ticks(min(ends), max(ends))
-    bottom, parts = _LINE * len(rows) + 8, []
+    axis, parts = _Axis(rows, rules), []
     for place, (_, value, low, high) in enumerate(rows):
-        y = _LINE * place + 16
-        left, right = sorted((float(_x(marks, 0.0)), float(_x(marks, value))))
-        parts.append(
-            f'<rect x="{left}" y="{y - 7}" width="{right - left:.1f}" height="14" fill="{_BETTER}" opacity="0.55"/>'
-        )
-        parts.append(_whisker(marks, y, low, high, _GREY))
-    for name, value in rules.items():
-        line = f'x1="{_x(marks, value)}" x2="{_x(marks, value)}" y1="4" y2="{bottom}"'
-        parts.append(f'<line {line} stroke="{_WORSE}" stroke-dasharray="4 3"><title>{text(name)}</title></line>')
-    return _rows(title, [label for label, *_ in rows], marks, parts)
+        left, right = sorted((float(axis.x(0.0)), float(axis.x(value))))
+        size = f'width="{right - left:.1f}" height="14"'
+        parts.append(f'<rect x="{left}" y="{axis.y(place) - 7}" {size} fill="{_BAR}"/>')
+        parts.append(axis.whisker(place, low, high, _GREY))
+    return axis.document(title, parts)
+
+
+class _Axis:
+    """Labelled rows on one axis of values."""
+
+    def __init__(self, rows: Sequence[Interval], rules: Mapping[str, float] | None = None):
+        self._labels, self._rules = [label for label, *_ in rows], rules or {}
+        ends = [0.0, *self._rules.values(), *(end for _, _, *both in rows for end in both)]
+        self._marks = ticks(min(ends), max(ends))
+        self._left = 16 + round(_LETTER * max(map(len, self._labels), default=0))
+        self._bottom = _LINE * len(rows) + 8
+
+    def x(self, value: float) -> str:
+        """The column of a value."""
+        first, last = self._marks[0], self._marks[-1]
+        return f"{self._left + (value - first) / (last - first) * _AXIS:.1f}"
+
+    def y(self, place: int) -> int:
+        """The middle of a row."""
+        return _LINE * place + 16
+
+    def whisker(self, place: int, low: float, high: float, colour: str) -> str:
+        """An interval."""
+        ends = f'x1="{self.x(low)}" x2="{self.x(high)}" y1="{self.y(place)}" y2="{self.y(place)}"'
+        return f'<line {ends} stroke="{colour}" stroke-width="2"/>'
+
+    def document(self, title: str, parts: Sequence[str]) -> str:
+        """The chart with its labels, marks and rules around the parts."""
+        around = []
+        for mark in self._marks:
+            around.append(self._vertical(mark, f'stroke="{_GREY if mark == 0 else _FAINT}"'))
+            place = f'x="{self.x(mark)}" y="{self._bottom + 16}"'
+            around.append(f'<text {place} text-anchor="middle">{number(mark)}</text>')
+        for row, label in enumerate(self._labels):
+            place = f'x="{self._left - 12}" y="{self.y(row) + 4}"'
+            around.append(f'<text {place} text-anchor="end">{text(label)}</text>')
+        rules = []
+        for line, (name, value) in enumerate(self._rules.items(), 2):
+            rules.append(self._vertical(value, f'stroke="{_WORSE}" stroke-dasharray="4 3"'))
+            place = f'x="{self.x(value)}" y="{self._bottom + 16 * line}" text-anchor="middle"'
+            rules.append(f'<text {place} fill="{_WORSE}">{text(name)}, {number(value)}</text>')
+        height = self._bottom + 24 + 16 * len(self._rules)
+        return _document(title, self._left + _AXIS + 40, height, [*around, *parts, *rules])
+
+    def _vertical(self, value: float, style: str) -> str:
+        return f'<line x1="{self.x(value)}" x2="{self.x(value)}" y1="4" y2="{self._bottom}" {style}/>'
 
 
 def band_chart(title: str, series: Mapping[str, Band], low: float | None = None) -> str:
@@ -101,26 +137,6 @@ def band_chart(title: str, series: Mapping[str, Band], low: float | None = None)
         parts.append(f'<text x="{left + 16}" y="{top + 9}">{text(name)}, at the end {number(band[-1][1])}</text>')
     height = _HEIGHT + 8 + _KEY_LINE * -(-len(series) // _KEY_COLUMNS)
     return _document(title, _WIDTH, height, parts)
-
-
-def _rows(title: str, labels: Sequence[str], marks: Sequence[float], parts: Sequence[str]) -> str:
-    """Labelled rows on one axis."""
-    height, axis = _LINE * len(labels) + 30, []
-    for mark in marks:
-        line = f'x1="{_x(marks, mark)}" x2="{_x(marks, mark)}" y1="4" y2="{height - 22}"'
-        axis.append(f'<line {line} stroke="{_GREY if mark == 0 else _FAINT}"/>')
-        axis.append(f'<text x="{_x(marks, mark)}" y="{height - 6}" text-anchor="middle">{number(mark)}</text>')
-    for place, label in enumerate(labels):
-        axis.append(f'<text x="{_LABELS - 12}" y="{_LINE * place + 20}" text-anchor="end">{text(label)}</text>')
-    return _document(title, _RIGHT + 20, height, [*axis, *parts])
-
-
-def _x(marks: Sequence[float], value: float) -> str:
-    return f"{_LABELS + (value - marks[0]) / (marks[-1] - marks[0]) * (_RIGHT - _LABELS):.1f}"
-
-
-def _whisker(marks: Sequence[float], y: float, low: float, high: float, colour: str) -> str:
-    return f'<line x1="{_x(marks, low)}" x2="{_x(marks, high)}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
 
 
 def _document(title: str, width: int, height: int, parts: Sequence[str]) -> str:

@@ -134,16 +134,17 @@ def _phrases(results: Results) -> str:
         if phrases := result.get("abstract_phrases"):
             low, high = phrases["interval"]
             right = f"<strong>{share(phrases['right'], 3)}</strong> <small>{share(low)}–{share(high)}</small>"
-            figures = (share(phrases[name], 3) for name in ("chance", "R@1", "R@1_rephrased"))
+            figures = (share(phrases[name], 3) for name in ("most_frequent", "R@1", "R@1_rephrased"))
             rows.append([text(result["name"]), right, *figures, str(phrases["captions"]), str(phrases["phrases"])])
     if not rows:
         return ""
     rules = (
         "An abstract phrase is a caption's last sentence that names nothing visible. Right: the clip lies nearest to "
-        "the caption with its own phrase, among captions that are alike but for it. R@1, next phrase: every caption "
-        "ends with another phrase than its own. Small figures: 95 % bootstrap interval over clips."
+        "the caption with its own phrase, among captions that are alike but for it; most frequent: always the same "
+        "phrase. R@1, next phrase: every caption ends with another phrase than its own. Small figures: 95 % bootstrap "
+        "interval over clips."
     )
-    header = ("abstract phrases", "right", "chance", "R@1", "R@1, next phrase", "captions", "phrases")
+    header = ("abstract phrases", "right", "most frequent", "R@1", "R@1, next phrase", "captions", "phrases")
     return page.table(header, rows) + page.note(rules)
 
 

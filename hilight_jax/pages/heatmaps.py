@@ -7,6 +7,7 @@ Patch values are placed at patch centres and interpolated smoothly.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -125,11 +126,11 @@ def label(
     return np.stack(labelled)
 
 
-def save_gif(path: Path, frames: UInt8[np.ndarray, "F y x 3"], seconds: float = 0.6) -> None:
+def save_gif(file: Path | BinaryIO, frames: UInt8[np.ndarray, "F y x 3"], seconds: float = 0.6) -> None:
     """Writes an endless GIF, `seconds` a frame, the last one twice as long."""
     pictures = [_indexed(frame) for frame in frames]
     durations = [round(1000 * seconds)] * (len(pictures) - 1) + [round(2000 * seconds)]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False)
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False)
 
 
 def save_clip(path: Path, frames: UInt8[np.ndarray, "F y x 3"], alternative: str) -> str:

@@ -151,7 +151,7 @@ class EncoderStage(Stage):
     def validate(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Retrieval and grounding on the validation clips, and how the losses agree, if that is wanted."""
         self._encoder.params = params
-        figures = headline(evaluate_encoder(self._encoder, self.validation), "validation")
+        figures = headline(evaluate_encoder(self._encoder, self.validation, with_phrases=False), "validation")
         return figures | (self._gradient_agreement(params) if self.config.compare_gradients else {})
 
     def _gradient_agreement(self, params: Mapping[str, Any]) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """The pages of results, from tables that are made up and from the published ones."""
 
 import json
+import math
+import re
 import shutil
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from PIL import Image
 from hilight_jax import ablate
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.experiments.ablations import TABLES
-from hilight_jax.experiments.report_claims import CLAIMS
-from hilight_jax.experiments.results_page import TABLES_SHOWN, write_results
+from hilight_jax.experiments.report_claims import CLAIMS, SPARC_LOSS, TRAINING_LOSS
+from hilight_jax.experiments.results_page import DATA, MAPS, TABLES_SHOWN, write_results
 from hilight_jax.experiments.word_map_grid import COLUMNS, WordMaps, read_maps, save_maps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,13 +69,14 @@ def test_a_page_has_a_verdict_of_every_claim_and_every_run(project, capsys):
     assert ablate.main(["results", "--root", str(project)]) == 0
     said = capsys.readouterr().out.splitlines()
     page = (project / "docs" / "results.md").read_text()
-    assert len(said) == len(CLAIMS) and "Contrast across clips: holds" in said
-    for claim, line in zip(CLAIMS, said, strict=True):
-        assert f"| {claim.title} | {line.rpartition(': ')[2]} |" in page and f"\n### {claim.title}\n" in page
-    assert "| pointing | the demo: across clips, one query per object: 0.800 |" in page
-    assert "| +0.500 | +0.500 to +0.500 | 2 and 2, clips left out | holds |" in page
+    assert len(said) == len(CLAIMS) and "13. One query for each thing: holds" in said
+    for number, (claim, line) in enumerate(zip(CLAIMS, said, strict=True), 1):
+        name = f"{number}. {claim.title}"
+        assert f"| {name} | {line.rpartition(': ')[2]} |" in page and f"\n### {name}\n" in page
+    assert "| 13a | pointing | the demo: across clips, one query per object: 0.800 | the demo, one query per" in page
+    assert "| +0.500 | +0.500 to +0.500 | 2 and 2, over seeds alone | holds |" in page
     assert "| SPARC as published, last block, content (setting 2): 0.800 | 0 | +0.800 |" in page
-    assert "| patches averaged over a frame (the demo) | 0.800 (0.800 to 0.800) | - | 0.90 (0.90 to 0.90) |" in page
+    assert "| patches averaged over a frame (the demo) | 0.800 (0.800 to 0.800) | not run | 0.90 (0.90" in page
     assert "made up" in page and "\nold\n" not in page and page.startswith("# Results\n\nOf verdicts:\n")
     assert (project / "README.md").read_text() == "# A project without parts\n"
 
@@ -82,11 +85,14 @@ def test_charts_show_every_comparison_and_every_row(project):
     write_results(project)
     charts = {path.stem: path.read_text() for path in (project / "docs" / "charts").glob("*.svg")}
     assert all(chart.startswith("<svg xmlns") for chart in charts.values())
-    assert charts["differences"].count("<circle") == sum(len(claim.comparisons) for claim in CLAIMS)
+    comparisons = [one for claim in CLAIMS for one in claim.comparisons]
+    of_shares = [one for one in comparisons if one.figure not in (SPARC_LOSS, TRAINING_LOSS)]
+    assert charts["differences"].count("<circle") == len(of_shares) < len(comparisons)
+    assert "13a" in charts["differences"] and "a random visible ball, 0.28" in charts["pointing"]
     assert charts["pointing"].count("<rect") == len(OF_NAME["controls"].rows)
     assert charts["local-loss"].count("<polyline") == 3 and charts["gradients"].count("<polyline") == 2
     grid = Image.open(project / "docs" / "charts" / "word-maps.gif")
-    assert grid.n_frames == 2 and grid.width > COLUMNS * 150, "five tiles in two lines"
+    assert grid.n_frames == 2 and COLUMNS == 5 and grid.width > 4 * grid.height / 2, "five tiles in a line"
 
 
 def test_what_was_not_run_is_said_and_not_drawn(project):
@@ -94,7 +100,7 @@ def test_what_was_not_run_is_said_and_not_drawn(project):
     table = json.loads(path.read_text())
     table["rows"] = [row for row in table["rows"] if row["name"] != "no local loss"]
     path.write_text(json.dumps(table))
-    assert write_results(project)[0] == "Spatial correspondence after the encoder: not run"
+    assert write_results(project)[0] == "1. Spatial correspondence after the encoder: not run"
     assert "no local loss | | | | not run |" in (project / "docs" / "results.md").read_text()
 
 
@@ -119,16 +125,48 @@ def test_damaged_maps_are_named(tmp_path):
         read_maps(tmp_path / "word-maps.npz")
 
 
+def test_a_table_without_a_run_is_named(project):
+    path = project / "docs" / "data" / "demo.json"
+    path.write_text(json.dumps({**made_up("demo"), "rows": []}))
+    write_results(project)
+    assert "| pointing at the cue ball | not run | not run |" in (project / "docs" / "results.md").read_text()
+
+
+def test_short_runs_and_runs_that_diverged_have_no_curve(project):
+    path = project / "docs" / "data" / "controls.json"
+    table = made_up("controls")
+    for row in table["rows"]:
+        row["runs"][0]["curves"]["within_clip"] = [[10, math.nan], [20, 0.5]]
+    path.write_text(json.dumps(table))
+    write_results(project)
+    assert not (project / "docs" / "charts" / "local-loss.svg").exists()
+
+
+def test_nothing_is_written_when_a_page_is_wrong(project):
+    (project / "docs" / "wrong.md").write_text("<!-- part: Verdicts -->\n<!-- end -->\n")
+    with pytest.raises(DataError, match="wrong.md' has a part 'Verdicts'; parts are: claims, connectors"):
+        write_results(project)
+    assert not (project / "docs" / "charts").exists()
+    (project / "docs" / "wrong.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="wrong.md' is not UTF-8"):
+        write_results(project)
+
+
 def test_the_pages_of_this_project_are_up_to_date(tmp_path):
     for name in ("README.md", "docs"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     write_results(tmp_path)
-    written = [*(tmp_path / "docs" / "charts").iterdir(), *tmp_path.glob("*.md"), *(tmp_path / "docs").glob("*.md")]
-    for path in written:
+    charts = tmp_path / "docs" / "charts"
+    for path in [*charts.iterdir(), *tmp_path.glob("*.md"), *(tmp_path / "docs").glob("*.md")]:
         known = ROOT / path.relative_to(tmp_path)
         if path.suffix == ".gif":  # Its colours depend on the version of pillow.
             assert Image.open(path).size == Image.open(known).size
         else:
             assert path.read_bytes() == known.read_bytes(), f"{known}: python -m hilight_jax.ablate results"
-    assert "not run" not in (tmp_path / "docs" / "results.md").read_text()
+    text = (tmp_path / "docs" / "results.md").read_text()
+    assert "not run" not in text
+    shown = set(re.findall(r"\(charts/([^)]+)\)", text))
+    assert shown == {path.name for path in charts.iterdir()} == {path.name for path in (ROOT / "docs/charts").iterdir()}
+    maps, losses = (ROOT / DATA / name for name in (f"{MAPS}.npz", "controls.json"))
+    assert read_maps(maps).rows == [row["name"] for row in json.loads(losses.read_text())["rows"]]
