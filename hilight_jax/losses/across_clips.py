@@ -1,8 +1,8 @@
 """The local loss across clips: a word's evidence in its own clip against its evidence in the other clips of its group.
 
-SPARC contrasts the words of one caption with each other, which position alone can solve: token k takes patch set k.
-Here a token must resemble its best patches in its own clip more than its best patches in other clips. For token k of
-caption i, clip j, patches p of all frames, all vectors of unit length:
+SPARC contrasts the words of one caption with each other, which can be solved without knowing what a word means: token k
+takes patches of its own, whatever they show. Here a token must resemble its best patches in its own clip more than its
+best patches in other clips. For token k of caption i, clip j, patches p of all frames, all vectors of unit length:
 
     s[i,k,j,p] = t[i,k] . v[j,p]                                       similarity
     w[i,k,j,p] = softmax over p of sharpness * s[i,k,j,p]              place of the word in clip j
