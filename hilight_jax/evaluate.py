@@ -2,7 +2,8 @@
 
 An encoder is scored by retrieval and grounding, a chat model by its answers to the questions of held-out
 conversations, everything beside its controls. The figures are printed and written to
-``<checkpoint>/evaluations/<name>.json``, a chat model's answers one by one beside them (``<name>.answers.jsonl``).
+``<checkpoint>/evaluations/<name>.json``; beside them a chat model's answers one by one (``<name>.answers.jsonl``), and
+the influence of every clip on the figures (``<name>.influences.jsonl``), by which ``ablate`` compares runs.
 Without ``--data`` the held-out sources of the run's own configuration are evaluated, ``validation`` and ``unseen``.
 The name is that of the source's split, with what ``--which best`` and options that change the figures add, as in
 ``validation-best-history``, and with the world's name where the run has another one, as in ``demo-v1-validation``: no
@@ -163,13 +164,16 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     results = {}
     for specification in sources:
         result = describe(arguments, evaluator, specification) | evaluator.evaluate(specification, options)
-        answers = result.pop("answers", None)
+        answers, influences = result.pop("answers", None), result.pop("influences", None)
         if answers is not None:
             result["answers_file"] = f"{result['name']}.answers.jsonl"
         path = write_result(workdir, result)
         if answers is not None:
             lines = "".join(json.dumps(answer) + "\n" for answer in answers)  # In ASCII, as ids may be no Unicode.
             path.with_name(result["answers_file"]).write_text(lines, encoding="ascii")
+        if influences is not None:
+            lines = (json.dumps({"figure": name, "influences": values}) for name, values in influences.items())
+            path.with_name(f"{result['name']}.influences.jsonl").write_text("\n".join(lines), encoding="ascii")
         print(evaluator.table(result))
         results[result["name"]] = result
     return results

@@ -227,6 +227,7 @@ def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, t
         "loss": 1.25,
         "right": 0.75,
         "intervals": {"right": None},
+        "influences": {},
         "controls": {"most_frequent": 0.5, "question_only": 0.5, "other_clip": 0.25},
         "types": {"hit": 0.75},
         "train_loss": 1.0,

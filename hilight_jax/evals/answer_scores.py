@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hilight_jax.evals.answer_matching import matches_exactly, normalise, refuses, score, yes_or_no
-from hilight_jax.evals.intervals import mean_interval, mean_of_kinds_interval
+from hilight_jax.evals.intervals import influences, mean_interval, mean_of_kinds_interval
 
 CONTROLS = ("most_frequent", "question_only", "other_clip")
 FIRST_FRAME = "first_frame"  # A control of the kinds of question about the future only.
@@ -169,17 +169,30 @@ def _interval(right, clusters):
     return mean_interval(np.array(right), rows)
 
 
+def kinds_influences(answered: Sequence[Answered], kinds: Sequence[str]) -> list[float]:
+    """The influences of the clusters, in the order of their names, on the mean over at least one kind.
+
+    See ``intervals.influences``: of a mean of shares they are the mean of theirs.
+    """
+    questions, hits = _by_cluster(answered, kinds)
+    of_kinds = [influences(np.stack(columns, axis=1)) for columns in zip(questions.T, hits.T, strict=True)]
+    return np.mean(of_kinds, axis=0).tolist()
+
+
 def _kinds_interval(answered, kinds):
     """The interval of the mean over these kinds."""
+    return mean_of_kinds_interval(*_by_cluster(answered, kinds)) if kinds else None
+
+
+def _by_cluster(answered, kinds):
+    """Questions and hits [clusters, kinds]."""
     items = [item for item in answered if (item.type or UNTYPED) in kinds]
-    if not items:
-        return None
     _, rows = np.unique([item.cluster for item in items], return_inverse=True)
     columns = [kinds.index(item.type or UNTYPED) for item in items]
     questions, hits = np.zeros((2, rows.max() + 1, len(kinds)))
     np.add.at(questions, (rows, columns), 1)
     np.add.at(hits, (rows, columns), [item.score for item in items])
-    return mean_of_kinds_interval(questions, hits)
+    return questions, hits
 
 
 def _share(flags):

@@ -26,7 +26,7 @@ from hilight_jax.data.video import VideoError, decode
 from hilight_jax.evals.abstract_phrases import compare_phrases, encode_rephrased
 from hilight_jax.evals.grounding import MIN_VISIBLE, REACH, Grid
 from hilight_jax.evals.named_words import NamedWord, WordScorer, known_things, naming_spans, word_class
-from hilight_jax.evals.retrieval import RECALLS, retrieval_metrics
+from hilight_jax.evals.retrieval import RECALLS, recall_influences, retrieval_metrics
 from hilight_jax.evals.similarity import word_vectors
 from hilight_jax.evals.swapped_captions import compare_with_swaps, encode_swaps
 from hilight_jax.models.local_heads import map_features
@@ -86,6 +86,7 @@ def evaluate_encoder(
       `retrieval_metrics`, `compare_with_swaps` (None where the labels keep no false captions), `compare_phrases` (None
       where no captions end with abstract phrases) and `summarise_grounding`; ready for JSON. 'grounding' also has
       'levels': where several levels are tapped, the pointing of the class 'ball' by the maps of each alone.
+      'influences' are those of every clip, in the order of the source, by figure (`intervals.influences`).
 
     Raises:
       DataError: no clip is left to evaluate.
@@ -138,6 +139,13 @@ def evaluate_encoder(
     numbers = zip(captions.clip.tolist(), captions.number.tolist(), strict=True)
     by_number = dict(zip(numbers, captions.embeds, strict=True))
     settings = {"similarity": similarity, "reach": REACH, "min_visible": MIN_VISIBLE}
+    videos, grounding = np.stack(list(embeds.values())), scorer.summary()
+    by_video = recall_influences(videos, captions.embeds[usable], clip_of_text)
+    of_clips = dict.fromkeys(range(num_clips), 0.0) | dict(zip(embeds, by_video.tolist(), strict=True))
+    influences = {"text_to_video_r1": list(of_clips.values())}
+    for kind, group in grounding["classes"].items():
+        for name, of_kind in group.pop("influences").items():
+            influences[f"{kind}_{name}"] = of_kind + [0.0] * (num_clips - len(of_kind))
     names, pointing = level_names(encoder), scorer.pointing_of_levels()
     levels = dict(zip(names, pointing, strict=True)) if pointing and len(names) > 1 else {}
     return {
@@ -148,7 +156,7 @@ def evaluate_encoder(
             for index in skipped
         ],
         "retrieval": retrieval_metrics(
-            np.stack(list(embeds.values())),
+            videos,
             captions.embeds[usable],
             clip_of_text,
             np.concatenate(words, axis=1)[usable] if with_words else None,
@@ -157,7 +165,8 @@ def evaluate_encoder(
         ),
         "swaps": None if swapped is None else compare_with_swaps(swapped, by_number, embeds),
         "abstract_phrases": None if rephrased is None else compare_phrases(rephrased, embeds),
-        "grounding": {**settings, "unread_words": captions.unread_words, **scorer.summary(), "levels": levels},
+        "grounding": {**settings, "unread_words": captions.unread_words, **grounding, "levels": levels},
+        "influences": influences,
     }
 
 

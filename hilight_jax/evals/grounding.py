@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from hilight_jax.billiards.patches import patch_weights
-from hilight_jax.evals.intervals import bootstrap_interval
+from hilight_jax.evals.intervals import bootstrap_interval, influences
 from hilight_jax.evals.similarity import pooling_weights
 
 REACH = 0.75  # patches
@@ -157,8 +157,9 @@ def summarise_grounding(
 
     Returns:
       `{'classes': {kind: G}, 'objects': {object: G}}`; G holds every one of `FIGURES`, 'interval' (95 % bootstrap
-      interval of 'pointing', classes only), 'intervals' (those of 'any_ball' and 'soft_iou', likewise), 'words' and
-      'questions'. Things that are never visible are left out.
+      interval of 'pointing', classes only), 'intervals' (those of 'any_ball' and 'soft_iou', likewise), 'influences'
+      (of every clip up to the last one on these three, likewise), 'words' and 'questions'. Things that are never
+      visible are left out.
     """
     kinds, objects, clips = np.asarray(kinds), np.asarray(objects), np.asarray(clips)
 
@@ -201,4 +202,6 @@ def _averages(scores, clips, interval):
         group["interval"] = bootstrap_interval(asked[:, :2])
         columns = {name: FIGURES.index(name) + 1 for name in ("any_ball", "soft_iou")}
         group["intervals"] = {name: bootstrap_interval(asked[:, [0, column]]) for name, column in columns.items()}
+        both = {"pointing": 1, **columns}
+        group["influences"] = {name: influences(per_clip[:, [0, column]]).tolist() for name, column in both.items()}
     return {**group, "words": int((scores[:, 0] > 0).sum()), "questions": int(questions)}

@@ -17,6 +17,16 @@ def bootstrap_interval(per_clip: Float[np.ndarray, "clips 2"]) -> list[float]:
     return _interval(hits / questions)
 
 
+def influences(per_clip: Float[np.ndarray, "clips 2"]) -> Float[np.ndarray, " clips"]:
+    """First-order effect of every clip on sum(hits) / sum(questions), by columns as in ``bootstrap_interval``.
+
+    Their sum is 0 and the sum of their squares the squared standard error over clips (infinitesimal jackknife, Efron,
+    1982). Of the difference of two figures of the same clips they are the differences.
+    """
+    questions, hits = per_clip.T
+    return (hits - hits.sum() / questions.sum() * questions) / questions.sum()
+
+
 def mean_interval(values: Float[np.ndarray, " values"], clips: Int[np.ndarray, " values"]) -> list[float]:
     """Interval of the mean of values, such as the hits of captions, of which each belongs to a clip.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from hilight_jax.evals.intervals import mean_interval
+from hilight_jax.evals.intervals import influences, mean_interval
 from hilight_jax.ops.word_scores import WORD_WEIGHT, shortlist, word_scores
 
 RECALLS = (1, 5, 10)
@@ -79,6 +79,17 @@ def retrieval_metrics(
         "dsl_clip_vip": both_directions(over_texts, over_texts),
         "dsl_both_ways": both_directions(over_texts, over_videos),
     }
+
+
+def recall_influences(
+    video_embeds: Float[np.ndarray, "num_videos E"],
+    text_embeds: Float[np.ndarray, "num_texts E"],
+    video_of_text: Int[np.ndarray, " num_texts"],
+) -> Float[np.ndarray, " num_videos"]:
+    """The influence of every video on the plain text-to-video R@1, see `intervals.influences`."""
+    ranks = text_to_video_ranks(_unit(text_embeds) @ _unit(video_embeds).T, np.asarray(video_of_text))
+    counts = np.bincount(video_of_text, minlength=len(video_embeds))
+    return influences(np.stack([counts, np.bincount(video_of_text, ranks <= 1, len(video_embeds))], axis=1))
 
 
 def dual_softmax(

@@ -23,7 +23,7 @@ from hilight_jax.core.progress import Progress
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import ConversationError
 from hilight_jax.data.conversations.sources import ConversationSource
-from hilight_jax.evals.answer_scores import FIRST_FRAME, Answered, summarise_answers
+from hilight_jax.evals.answer_scores import FIRST_FRAME, Answered, kinds_influences, summarise_answers
 from hilight_jax.evals.calibration import calibrate
 from hilight_jax.evals.clip_questions import Asked, Asker, ClipQuestion, read_conversations
 from hilight_jax.evals.known_answers import KnownAnswers, Question
@@ -58,9 +58,9 @@ def evaluate_video_qa(
 
     Returns:
       ``{'conversations', 'clips', 'questions', 'skipped', 'history', 'frequent_from', 'overall', 'types', 'yes_no',
-      'needs_video', 'calibration', 'answers': [...]}``, ready for JSON; see `summarise_answers`, `calibrate` and
-      `Answered`. 'skipped' are the ids of conversations that cannot be used, and "id: reason" of questions that cannot
-      be asked.
+      'needs_video', 'calibration', 'influences', 'answers': [...]}``, ready for JSON; see `summarise_answers`,
+      `calibrate`, `kinds_influences` and `Answered`. 'skipped' are the ids of conversations that cannot be used, and
+      "id: reason" of questions that cannot be asked.
 
     Raises:
       DataError: no question is left to ask.
@@ -123,6 +123,8 @@ def evaluate_video_qa(
             beside[FIRST_FRAME] = texts[row.first_frame_ticket]
         answer = texts[row.ticket]
         answered.append(row.answered(answer, known.heard(answer, row.question.type), beside))
+    summary = summarise_answers(answered)
+    needing = summary["needs_video"]["types"]
     return {
         "conversations": num_used,
         "clips": len({digest for row in asked for digest in row.digests}),
@@ -130,7 +132,8 @@ def evaluate_video_qa(
         "skipped": skipped,
         "history": history,
         "frequent_from": known.name,
-        **summarise_answers(answered),
+        **summary,
+        "influences": {"right": kinds_influences(answered, needing)} if needing else None,
         "calibration": calibrate(
             [item.score == 1 for item in answered],
             np.stack([asker.log_probs[row.ticket] for row in asked]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hilight_jax.data.annotation_files import read_json_lines
 from hilight_jax.evals.answer_scores import CONTROLS
 from hilight_jax.evals.encoder_evaluation import headline
 from hilight_jax.experiments.run_table import Before, RunTable, evaluation
@@ -17,6 +18,7 @@ from hilight_jax.training.metrics import read_metrics
 SHUFFLED = "validation-shuffle-positions"  # The evaluation that tells patches that they are in other places.
 TRAINED = ("nce", "within_clip", "across_tokens", "across_captions")  # Losses whose curves are kept.
 GRADIENTS, COSINE = "gradients/", "/cosine"  # Around the layer in the name of a cosine of two losses' gradients.
+COMPARED = ("ball_pointing", "ball_any_ball", "ball_soft_iou", "text_to_video_r1")  # Figures of held-out clips.
 PER_KIND = 50  # Questions of each kind that chat models are asked: all of them take as long as training.
 
 # Rows that claims and charts name.
@@ -37,7 +39,8 @@ LONG_CLIP = f"{RELEASED}{WITHOUT_TRACKS}, Long-CLIP for key frames"
 def loss_figures(workdir: Path) -> dict[str, Any]:
     """Retrieval and pointing of an encoder on both splits, and on shuffled positions where that was evaluated.
 
-    Beside them the date and the step of the evaluations, ``intervals``, 95 % over clips, by figure; ``curves``, the
+    Beside them the date and the step of the evaluations, ``intervals``, 95 % over clips, by figure; ``influences`` of
+    every clip on the figures that claims compare, in millionths (``evals/intervals.py``); ``curves``, the
     training losses and the cosines of their gradients over the steps; ``train``, the losses at the end; and ``cosine``,
     the mean over the steps of each layer that both losses reach.
     """
@@ -56,6 +59,8 @@ def loss_figures(workdir: Path) -> dict[str, Any]:
         found |= headline(result, prefix)
         found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
         found["intervals"] |= _intervals(result, prefix)
+        if prefix == "validation":
+            found["influences"] = _influences(workdir, split, {name: f"{prefix}/{name}" for name in COMPARED})
         if "ball" not in result["grounding"]["classes"]:
             found["note"] = f"no pointing, for no caption of {result['source']} names an object ball in view"
     return found
@@ -99,9 +104,18 @@ def answer_figures(workdir: Path, split: str) -> dict[str, Any]:
         "step": result["step"],
         "right": result["needs_video"]["normalised"],
         "intervals": {"right": result["needs_video"].get("interval")},
+        "influences": _influences(workdir, _sampled(split), {"right": "right"}),
         "controls": {control: result["needs_video"][control] for control in CONTROLS},
         "types": {kind: group["normalised"] for kind, group in result["types"].items()},
     }
+
+
+def _influences(workdir: Path, split: str, wanted: Mapping[str, str]) -> dict[str, list[int]]:
+    """The influences that ``evaluate`` wrote beside a result, under the wanted names, in millionths."""
+    path = evaluation(workdir, split).with_suffix(".influences.jsonl")
+    lines = [line for _, line in read_json_lines(str(path))] if path.is_file() else []
+    kept = {line["figure"]: line["influences"] for line in lines if line["figure"] in wanted}
+    return {wanted[name]: np.rint(1e6 * np.asarray(values)).astype(int).tolist() for name, values in kept.items()}
 
 
 def connector_figures(workdir: Path) -> dict[str, Any]:

@@ -5,9 +5,11 @@ The figure of a row is the mean of its n seeds. It has two sources of chance, th
     SE^2 = s^2 / n + e^2
 
 e is the standard error over the clips, from the width of a 95 % interval, as the mean of those of the seeds; a row
-without such intervals has the mean of the other rows. All seeds see the same clips, so e does not shrink with them;
-both rows of a difference see the same too, which is left out of account, so that its interval is rather too wide. Of a
-figure that is none of clips, such as a training loss, e is 0.
+without such intervals has the mean of the other rows. All seeds see the same clips, so e does not shrink with them.
+Both rows of a difference see the same clips too: where the influence of every clip on both figures is known, the mean
+over the seeds of each, the error of the difference is that of the differences of the influences
+(``evals/intervals.py``).
+Of a figure that is none of clips, such as a training loss, e is 0.
 
 s is the standard deviation between seeds. Two or three seeds alone do not show it, so the variance of a row is moved
 toward that of the whole table, as if this had been seen ``PRIOR`` times more (a moderated t-statistic, Smyth, 2004,
@@ -77,6 +79,7 @@ class Figure(NamedTuple):
       over_clips: e^2; None where no row has intervals over clips, as of a loss.
       seeds: n.
       freedom: Degrees of freedom of s.
+      influences: Of every clip, the mean of the seeds; None where they are not known.
     """
 
     mean: float
@@ -84,11 +87,12 @@ class Figure(NamedTuple):
     over_clips: float | None
     seeds: int
     freedom: float
+    influences: np.ndarray | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval."""
-        reach = _reach([self])
+        reach = _reach([self], self.over_clips or 0.0)
         return self.mean - reach, self.mean + reach
 
 
@@ -122,7 +126,7 @@ def compare(table: Table, comparison: Comparison) -> Difference | None:
     if better is None or worse is None:
         return None
     difference = (better.mean - worse.mean) * (-1 if comparison.lower else 1)
-    reach = _reach([better, worse])
+    reach = _reach([better, worse], _difference_over_clips(better, worse))
     interval = (difference, difference - reach, difference + reach)
     known = better.over_clips is not None and worse.over_clips is not None
     return Difference(better.mean, worse.mean, *interval, (better.seeds, worse.seeds), known, comparison.allowed)
@@ -140,9 +144,9 @@ def row_figure(table: Table, name: str, figure: str) -> Figure | None:
     prior = sum(_squares(found) / _scale(found, is_share) for found in spreads) / freedom * _scale(values, is_share)
     own = len(values) - 1
     variance = (PRIOR * prior + _squares(values)) / (PRIOR + own)
-    return Figure(
-        float(np.mean(values)), variance / len(values), _error_over_clips(runs, name, figure), len(values), PRIOR + own
-    )
+    error = _error_over_clips(runs, name, figure)
+    by_clip = _influences(runs[name], figure)
+    return Figure(float(np.mean(values)), variance / len(values), error, len(values), PRIOR + own, by_clip)
 
 
 def verdict(differences: Iterable[Difference | None]) -> Verdict:
@@ -175,12 +179,29 @@ def _scale(values: Sequence[float], is_share: bool) -> float:
     return max(mean * (1 - mean), 0.01 * 0.99) if is_share else 1.0
 
 
-def _reach(sides: Sequence[Figure]) -> float:
-    """Half of the 95 % interval of a sum or difference; the errors over clips have many degrees of freedom."""
-    variance = sum(side.between_seeds + (side.over_clips or 0.0) for side in sides)
+def _difference_over_clips(better: Figure, worse: Figure) -> float:
+    """The squared error over clips of a difference, of the same clips where their influences are known."""
+    one, other = better.influences, worse.influences
+    if one is not None and other is not None and len(one) == len(other):
+        return float(np.sum((one - other) ** 2))
+    return (better.over_clips or 0.0) + (worse.over_clips or 0.0)
+
+
+def _reach(sides: Sequence[Figure], over_clips: float) -> float:
+    """Half of the 95 % interval of a figure or a difference; the error over clips has many degrees of freedom."""
+    variance = over_clips + sum(side.between_seeds for side in sides)
     below = sum(side.between_seeds**2 / side.freedom for side in sides)
     freedom = variance**2 / below if below else math.inf
     return float(scipy.stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+
+
+def _influences(runs: Sequence[Mapping[str, Any] | None], figure: str) -> np.ndarray | None:
+    """The mean influences of the seeds, published in millionths; None unless every run has those of the same clips."""
+    found = [run["influences"].get(figure) for run in runs if run is not None and "influences" in run]
+    known = [np.array(one) / 1e6 for one in found if one]
+    if len(known) < len([run for run in runs if run is not None]) or len({len(one) for one in known}) != 1:
+        return None
+    return np.mean(known, axis=0)
 
 
 def _error_over_clips(runs: Mapping[str, Sequence[Mapping[str, Any] | None]], name: str, figure: str) -> float | None:

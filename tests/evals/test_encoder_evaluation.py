@@ -158,3 +158,15 @@ def test_places_follow_the_frames_that_are_chosen_and_the_squash_to_a_square():
     ]
     np.testing.assert_allclose([track.x, track.y, track.visible], [[0, 30], [0, 6], [1, 1]])
     np.testing.assert_allclose(track.radius, 2 * 2**0.5)  # same area
+
+
+def test_the_influences_of_the_clips_belong_to_the_figures():
+    result = evaluate_encoder(ColourEncoder(), ColouredDiscs(), word_weight=0.0)
+    influences = result["influences"]
+    assert all(len(of_clips) == 7 for of_clips in influences.values())
+    assert {"text_to_video_r1", "ball_pointing", "ball_any_ball", "ball_soft_iou"} <= set(influences)
+    assert influences["ball_pointing"] == [0.0] * 7, "every clip is right"
+    assert abs(sum(influences["text_to_video_r1"])) < 1e-9
+    assert "influences" not in result["grounding"]["classes"]["ball"]
+    broken = evaluate_encoder(ColourEncoder(), ColouredDiscs(broken=[0]))["influences"]
+    assert len(broken["text_to_video_r1"]) == 7 and broken["text_to_video_r1"][0] == 0.0

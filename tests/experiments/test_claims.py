@@ -78,6 +78,19 @@ def test_a_row_without_intervals_over_clips_has_the_mean_error_of_the_others():
     assert not compare(table(a=([0.8, 0.8], None), b=([0.5, 0.6], None)), RIGHT).over_clips
 
 
+def test_rows_that_see_the_same_clips_are_compared_clip_by_clip():
+    clips = [0.5 - 0.1959964, 0.5 + 0.1959964]
+    rows = table(a=([0.8, 0.8], clips), b=([0.5, 0.5], clips))
+    for row, influences in zip(rows["rows"], ([60_000, -80_000, 20_000], [60_000, -50_000, -10_000]), strict=True):
+        for run in row["runs"]:
+            run["influences"] = {"right": influences}
+    found = compare(rows, RIGHT)
+    reach = scipy.stats.norm.ppf(0.975) * math.sqrt(0.03**2 + 0.03**2)
+    np.testing.assert_allclose((found.low, found.high), (0.3 - reach, 0.3 + reach), rtol=1e-6)
+    del rows["rows"][1]["runs"][1]["influences"]
+    assert compare(rows, RIGHT).low < found.low, "each by itself where they are not known of every run"
+
+
 def test_a_figure_is_compared_with_a_number():
     rows = table("cosine", a=([0.2, 0.4], None), b=([0.0, 0.0], None))
     found = compare(rows, Comparison("cosine", "a", 0.1))
