@@ -30,6 +30,7 @@ from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import Finder, Located, locate
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import read_video_clip
+from hilight_jax.generation.zoom import Zoom, parse_zoom
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.clip_search import SHORTLIST, EncodedClip, compare, encode_clip
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
@@ -199,16 +200,20 @@ class Model:
 
     @overload
     def locate(  # pyright: ignore[reportOverlappingOverload]  # A text is a sequence of texts, too.
-        self, video: Video, phrases: str, frames: int | Sequence[int] | None = None
+        self, video: Video, phrases: str, frames: int | Sequence[int] | None = None, zoom: Zoom = "off"
     ) -> Located: ...
 
     @overload
     def locate(
-        self, video: Video, phrases: Sequence[str], frames: int | Sequence[int] | None = None
+        self, video: Video, phrases: Sequence[str], frames: int | Sequence[int] | None = None, zoom: Zoom = "off"
     ) -> list[Located]: ...
 
     def locate(
-        self, video: Video, phrases: str | Sequence[str], frames: int | Sequence[int] | None = None
+        self,
+        video: Video,
+        phrases: str | Sequence[str],
+        frames: int | Sequence[int] | None = None,
+        zoom: Zoom = "off",
     ) -> Located | list[Located]:
         """Finds where a named thing is in the frames of a video.
 
@@ -223,17 +228,23 @@ class Model:
             never named is found badly, and an encoder without local heads finds nothing well.
           frames: How many, spread evenly from the first to the last, or their numbers, from 0, in any order and as many
             as you like; None for those that the model sees. A video of fewer frames than that repeats some.
+          zoom: "off" squeezes whole frames into the model's square. A number from 1 reads the video's own pictures in
+            tiles, so many along the shorter side: a ball should be an eighth of a tile wide. "auto" tries several. With
+            zoom each thing follows the best path through the frames.
 
         Raises:
           CheckpointError: The run of the encoder that a chat model was built on cannot be read.
           ConfigError: ``frames`` is empty or no number.
+          UserError: ``zoom`` is none of these.
           DataError: The video cannot be decoded or has no such frame, or a phrase names nothing visible.
         """
         named = [phrases] if isinstance(phrases, str) else list(phrases)
         if not named:
             raise DataError("there is nothing to locate; name at least one thing, such as 'the red ball'.")
         wanted = self.finder.num_frames if frames is None else _frames(frames)
-        found = locate(self.finder, read_video_clip(video, wanted, self.finder.image_size), named)
+        zoom = parse_zoom(zoom, "zoom")
+        clip = read_video_clip(video, wanted, self.finder.image_size, whole=zoom != "off")
+        found = locate(self.finder, clip, named, zoom)
         return found[0] if isinstance(phrases, str) else found
 
     def chat(

@@ -31,6 +31,7 @@ from hilight_jax.data.sources import same_file
 from hilight_jax.evals.qa_files import score_predictions
 from hilight_jax.evals.result_tables import answer_tables
 from hilight_jax.formats.exporting.packed import find_run
+from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.ops.word_scores import WORD_WEIGHT
 from hilight_jax.runs.workdir import read_stage
 from hilight_jax.stages.stage import Asks, EvaluationOptions, Evaluator
@@ -43,6 +44,7 @@ _OPTIONS = (
     "word_weight",
     "shortlist",
     "shuffle_positions",
+    "zoom",
     "per_kind",
     "history",
     "no_controls",
@@ -51,7 +53,16 @@ _OPTIONS = (
     "name",
 )
 # Those that change the figures, and so the name of the result's file.
-_IN_NAME = ("similarity", "word_weight", "shortlist", "shuffle_positions", "history", "no_controls", "max_new_tokens")
+_IN_NAME = (
+    "similarity",
+    "word_weight",
+    "shortlist",
+    "shuffle_positions",
+    "zoom",
+    "history",
+    "no_controls",
+    "max_new_tokens",
+)
 # The options that every evaluation of a run reads; those of one stage are in its evaluator.
 _OF_RUNS = {"checkpoint", "which", "data", "split", "json"}
 _OF_ALL_QUESTIONS = {"name", "batch_size", "num_clips"}
@@ -98,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--shortlist", type=int, help="of an encoder: candidates of a query that words score; default: all")
     add("--shuffle_positions", action="store_true", help="of an encoder: put the position embeddings of patches in "
         "another order, to see what it does by position")  # fmt: skip
+    add("--zoom", help="of an encoder on annotated frames (--data points:FILE.json,videos=DIR; CVAT, COCO and YOLO "
+        "too): off, auto, or the picture's shorter side in sides of the model's square (default: auto)")  # fmt: skip
     add("--ask", type=int, metavar="N", help="only ask a chat model N questions about one held-out clip")
     add("--per_kind", type=int, metavar="N", help="ask a chat model only the first N questions of each kind")
     add("--history", action="store_true", help="put the earlier turns of its conversation before a question")
@@ -151,6 +164,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         word_weight=arguments.word_weight,
         shortlist=arguments.shortlist,
         shuffle_positions=arguments.shuffle_positions,
+        zoom=None if arguments.zoom is None else parse_zoom(arguments.zoom, "--zoom"),
         history=arguments.history,
         controls=not arguments.no_controls,
         max_new_tokens=arguments.max_new_tokens,

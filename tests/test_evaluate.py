@@ -9,14 +9,14 @@ from hilight_jax import evaluate
 from hilight_jax.core.errors import UserError
 from hilight_jax.evaluate import check_names, result_name, source_name, specifications, write_result
 from hilight_jax.pages.report import read_evaluations
-from hilight_jax.stages import trained_encoder
+from hilight_jax.stages import encoder_evaluator
 from tests.evals.coloured_discs import ColouredDiscs, ColourEncoder
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trained_encoder, "load_encoder", lambda workdir, which: ColourEncoder())
-    monkeypatch.setattr(trained_encoder, "open_source", lambda specification: ColouredDiscs())
+    monkeypatch.setattr(encoder_evaluator, "load_encoder", lambda workdir, which: ColourEncoder())
+    monkeypatch.setattr(encoder_evaluator, "open_source", lambda specification: ColouredDiscs())
 
     def call(*arguments):
         assert evaluate.main(["--checkpoint", str(tmp_path), *arguments]) == 0
@@ -50,7 +50,7 @@ def test_json_is_the_last_line(run):
 
 
 def test_each_level_is_shown_where_several_are_tapped(run, monkeypatch):
-    monkeypatch.setattr(trained_encoder, "load_encoder", lambda workdir, which: ColourEncoder(levels=2))
+    monkeypatch.setattr(encoder_evaluator, "load_encoder", lambda workdir, which: ColourEncoder(levels=2))
     lines = [line.split() for line in run("--data", "clips.jsonl").splitlines()]
     assert ["embedding", "1.000", "0.062", "0.583"] in lines and ["last", "0.062", "0.062", "0.583"] in lines
 
@@ -104,7 +104,7 @@ def test_weights_and_shortlists_that_mean_nothing_are_refused(run, option):
 
 
 def test_what_was_left_out_says_why(run, monkeypatch):
-    monkeypatch.setattr(trained_encoder, "open_source", lambda specification: ColouredDiscs(broken=[2]))
+    monkeypatch.setattr(encoder_evaluator, "open_source", lambda specification: ColouredDiscs(broken=[2]))
     assert "left out: 1 clips (discs/2: not decodable: " in run("--data", "clips.jsonl")
 
 

@@ -48,7 +48,7 @@ def test_videos_to_watch_come_with_their_labels(tmp_path, capsys):
     [
         (
             ["--world", "demo"],
-            "unknown world 'demo'; known are demo-v1, demo-v2, demo-v2-112, table-blur-v1, table-v1. Did",
+            "unknown world 'demo'; known are demo-v1, demo-v2, demo-v2-112, demo-v3, table-blur-v1, table-v1. Did",
         ),
         (["--split", "test=3"], "--split test=3 is not NAME=SIZE, NAME of train, validation, unseen; such as train="),
         (["--workers", "0"], "--workers 0 makes no clips; give 1 or more"),

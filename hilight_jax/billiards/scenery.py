@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from hilight_jax.billiards import people
+from hilight_jax.billiards import people, table_marks
 from hilight_jax.billiards.language.commentary import pick
 from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.placing import Setup
@@ -30,11 +30,14 @@ class Quality:
     quantizer: int
 
 
-def scene(world: World, lens: Camera, table: Table, cloth: str, unseen: bool, rng: np.random.Generator) -> Scene:
+def scene(
+    world: World, setup: Setup, lens: Camera, table: Table, cloth: str, unseen: bool, rng: np.random.Generator
+) -> Scene:
     """Draws the scene of a clip.
 
     Args:
       world: the world.
+      setup: the shot.
       lens: the camera.
       table: the table.
       cloth: colour of the cloth.
@@ -47,7 +50,7 @@ def scene(world: World, lens: Camera, table: Table, cloth: str, unseen: bool, rn
         lens,
         table,
         cloth=cloth,
-        wood=pick(tuple(looks.WOODS), rng),
+        wood=pick(world.woods, rng),
         floor=pick(tuple(looks.FLOORS), rng),
         lights=pick(tuple(looks.LIGHTS), rng),
         exposure=rng.uniform(*world.exposure),
@@ -55,7 +58,17 @@ def scene(world: World, lens: Camera, table: Table, cloth: str, unseen: bool, rn
         seed=int(rng.integers(2**31)),
         score=Banner(tuple(int(score) for score in rng.integers(20, size=2))) if has_banner else None,
         texture=textures[0] if len(textures) == 1 else pick(textures, rng),
+        marks=table_marks.draw(world, setup, table, rng),
+        balance=_balance(world, rng),
     )
+
+
+def _balance(world: World, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draws the white balance: factors of red and blue, green stays; nothing where the world has none."""
+    if not world.balance:
+        return (1.0, 1.0, 1.0)
+    red, blue = np.exp(rng.uniform(-world.balance, world.balance, 2))
+    return (float(red), 1.0, float(blue))
 
 
 def quality(world: World, rng: np.random.Generator) -> Quality:

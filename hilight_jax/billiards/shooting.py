@@ -86,7 +86,7 @@ def shoot(world: World, unseen: bool, rng: np.random.Generator) -> Filmed:
             continue
         if act in staging.UNFINISHED and not prospects.is_settled(setup, shot, _TABLE):
             continue
-        scene = scenery.scene(world, lens, _TABLE, cloth, unseen, rng)
+        scene = scenery.scene(world, setup, lens, _TABLE, cloth, unseen, rng)
         quality = scenery.quality(world, rng)
         frames, visible = take.frames(scene, times, quality.shutter, quality.exposures)
         footage = take.footage(times, visible)

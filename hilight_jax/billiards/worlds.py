@@ -16,10 +16,12 @@ from hilight_jax.billiards.rendering.camera import (
     UNSEEN_EDGE_CAMERAS,
 )
 from hilight_jax.billiards.rendering.looks import (
+    PLAIN_WOODS,
     TRAIN_CLOTHS,
     TRAIN_EDGE_CLOTHS,
     UNSEEN_CLOTHS,
     UNSEEN_EDGE_CLOTHS,
+    WOODS,
 )
 from hilight_jax.core.errors import ConfigError, UserError, nearest
 
@@ -71,6 +73,11 @@ class World:
       people: share of the clips with an arm over the table, with a body beside it, and, doubled, with a bridge hand.
       exposure: darkest and brightest factor of the light.
       noise: smallest and largest standard deviation of the sensor's noise, of 255.
+      balance: largest logarithm of the white balance's factors of red and of blue, to either side.
+      woods: of the rails.
+      printed: share of the clips with lines and logos printed on the cloth.
+      projected: share of the clips with lines and rings that a projector throws on the cloth.
+      tags: share of the clips with calibration tags on the rails.
       quantizer: finest and coarsest compression of stored clips, 2 to 31.
       looks_ahead: tell of events after the last frame and of changed shots, and name the cloth.
       style: of the captions.
@@ -110,6 +117,11 @@ class World:
     people: float = 0.0
     exposure: tuple[float, float] = (0.9, 1.1)
     noise: tuple[float, float] = (1.0, 4.0)
+    balance: float = 0.0
+    woods: tuple[str, ...] = PLAIN_WOODS
+    printed: float = 0.0
+    projected: float = 0.0
+    tags: float = 0.0
     quantizer: tuple[int, int] = (2, 2)
     looks_ahead: bool = False
     early_speed: tuple[float, float] = (0.3, 0.5)
@@ -232,6 +244,22 @@ TABLE = World(
     style=Style(numbers=True, max_tokens=72, variants=3),
 )
 
+# As demo-v2, with what real pictures show beside it: marks, other light and exposure, cameras right above the table.
+REAL = dataclasses.replace(
+    EDGE,
+    name="demo-v3",
+    seed=2612_01,
+    cameras=(*TRAIN_EDGE_CAMERAS, "overhead"),
+    woods=tuple(WOODS),
+    exposure=(0.6, 1.7),
+    noise=(1.0, 9.0),
+    balance=0.25,
+    printed=0.35,
+    projected=0.4,
+    tags=0.35,
+    people=0.3,
+)
+
 WORLDS = {
     world.name: world
     for world in (
@@ -239,6 +267,7 @@ WORLDS = {
         EDGE,
         # The same shots in eight frames of 112 px, for towers of a size between the demo's and the real ones.
         dataclasses.replace(EDGE, name="demo-v2-112", width=112, height=112, num_frames=8, smallest_ball=7.0),
+        REAL,
         TABLE,
         dataclasses.replace(TABLE, name="table-blur-v1", shutter=1 / 50, exposures=5),
     )

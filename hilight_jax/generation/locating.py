@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.words import encode_names, find_phrases, listed_names, name_of
 from hilight_jax.generation.video_clip import VideoClip
+from hilight_jax.generation.zoom import Zoom, best_zoom, whole_maps, zoomed_maps
+from hilight_jax.ops.paths import best_path, isolated
 from hilight_jax.ops.peaks import peak_places
 from hilight_jax.pages.heatmaps import save_gif
 from hilight_jax.pages.rings import Ring, draw_rings
@@ -65,18 +67,28 @@ class Finder(Protocol):
     columns: int
     threshold: float
 
-    def patches(self, frames: UInt8[np.ndarray, "F Y X 3"]) -> Float[np.ndarray, "F P E"]:
-        """Encodes a clip; unit vectors of its patches."""
+    def patches(self, frames: UInt8[np.ndarray, "B F Y X 3"]) -> Float[np.ndarray, "B F P E"]:
+        """Encodes clips; unit vectors of their patches."""
 
     def phrases(self, ids: Int[np.ndarray, "W L"], content: Bool[np.ndarray, "W L"]) -> Float[np.ndarray, "W E"]:
         """Encodes phrases in CLIP's ids; ``content`` marks the tokens that name something visible."""
 
 
-def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Located]:
+def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str], zoom: Zoom = "off") -> list[Located]:
     """Finds each phrase in every frame of a clip.
 
     Any number of frames is encoded, F at a time. A group takes every so many-th frame, so that each spans the clip from
     its beginning to its end as clips in training do; F frames are one group, the clip that the model sees.
+
+    With ``zoom`` the clip's own pictures are read in tiles (see ``zoom.py``), and each thing follows the best path
+    through its maps (``ops/paths.py``).
+
+    Args:
+      finder: The towers.
+      clip: Read with ``whole=True`` for another zoom than "off".
+      phrases: What to find.
+      zoom: "off", the whole frame in the model's square; a number, the picture's shorter side in sides of a tile, at
+        least 1; or "auto", the one of several at which the phrases are found best.
 
     Raises:
       DataError: A phrase has no word that names something visible.
@@ -85,23 +97,44 @@ def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Loca
     for phrase, marks in zip(phrases, content, strict=True):
         if not marks.any():
             raise DataError(f"'{phrase[:60]}' names nothing that can be seen; name a thing, such as 'the red ball'.")
-    vectors = finder.phrases(ids, content)
-    order = np.argsort(clip.numbers, kind="stable")
-    num_groups = -(-len(order) // finder.num_frames)
-    maps = np.empty((len(phrases), len(order), finder.columns**2), np.float32)
-    for group in (order[first::num_groups] for first in range(num_groups)):
-        filled = np.pad(group, (0, finder.num_frames - len(group)), mode="edge")
-        found = np.tensordot(vectors, finder.patches(clip.frames[filled]), (1, 2))
-        maps[:, group] = found[:, : len(group)]
-    height, width = clip.size
-    places = (np.asarray(peak_places(maps, finder.columns)) + 1) / 2 * (width, height)
-    strength = maps.max(-1)
-    reach = REACH * (height + width) / 2 / finder.columns
-    seen = strength >= finder.threshold
+    vectors = np.asarray(finder.phrases(ids, content))
+    if zoom == "auto":
+        zoom = best_zoom(finder, clip, vectors)
+    if zoom == "off":
+        mapped = whole_maps(finder, clip, vectors)
+        places = np.asarray(peak_places(mapped.maps.reshape(*mapped.maps.shape[:2], -1), finder.columns))
+        peaks = mapped.maps.max(axis=(2, 3))
+    else:
+        mapped = zoomed_maps(finder, clip, vectors, zoom)
+        places, peaks = _along_paths(mapped.maps, clip.times)
+    height, width = mapped.extent
+    x, y = np.moveaxis((places + 1) / 2 * (width, height), -1, 0)
+    rows, columns = mapped.maps.shape[2:]
+    reach = REACH * (height / rows + width / columns) / 2
+    seen = peaks >= finder.threshold
     return [
-        Located(phrase, clip.numbers, clip.times, x, y, strength[row], seen[row], reach)
-        for row, (phrase, (x, y)) in enumerate(zip(phrases, places.swapaxes(1, 2), strict=True))
+        Located(phrase, clip.numbers, clip.times, x[row], y[row], peaks[row], seen[row], reach)
+        for row, phrase in enumerate(phrases)
     ]
+
+
+def _along_paths(
+    maps: Float[np.ndarray, "W n rows columns"], times: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "W n 2"], Float[np.ndarray, "W n"]]:
+    """Places, from -1 to 1, and strengths of each thing along its best path through the frames in the order of time."""
+    order = np.argsort(times, kind="stable")
+    number, columns = np.arange(maps.shape[1]), maps.shape[3]
+    places, strengths = np.empty((*maps.shape[:2], 2)), np.empty(maps.shape[:2], np.float32)
+    row, column = np.mgrid[: maps.shape[2], :columns]
+    standing_out = isolated(maps)
+    for thing, frames in enumerate(maps):
+        path = np.empty((len(order), 2), int)
+        path[order] = best_path(standing_out[thing, order], times[order])
+        strengths[thing] = frames[number, *path.T]
+        far = np.maximum(*(abs(grid - at[:, None, None]) for grid, at in zip((row, column), path.T, strict=True))) > 1
+        around = np.where(far, frames.mean(axis=(1, 2), keepdims=True), frames)
+        places[thing] = np.asarray(peak_places(around.reshape(len(order), -1), columns))
+    return places, strengths
 
 
 def named_things(text: str, things: Sequence[str]) -> list[str]:

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageOps
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.conversation import PickledClip, read_frames
@@ -29,6 +31,7 @@ class VideoClip(NamedTuple):
       num_total: Frames of the video.
       times: Seconds from the first frame of the video to each.
       size: Rows and columns of the video as it is shown.
+      whole: uint8 [F, rows, columns, 3], the frames in the video's own size, where that was asked for.
     """
 
     name: str
@@ -38,9 +41,10 @@ class VideoClip(NamedTuple):
     num_total: int
     times: Float[np.ndarray, " F"]
     size: tuple[int, int]
+    whole: UInt8[np.ndarray, "F rows columns 3"] | None = None
 
 
-def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int) -> VideoClip:
+def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int, whole: bool = False) -> VideoClip:
     """Reads frames of a video, by default as a model sees it.
 
     Args:
@@ -48,6 +52,7 @@ def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int) 
         model's size.
       frames: F, the number of frames, evenly spaced from the first to the last; or their numbers, from 0.
       image_size: Rows and columns of the model's frames.
+      whole: Keep the frames in the video's own size too, as zooming needs.
 
     Raises:
       DataError: The file cannot be read, or has no frame of such a number; the message names it.
@@ -78,4 +83,21 @@ def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int) 
         totals[-1],
         times,
         (pictures.shape[1], pictures.shape[2]),
+        pictures if whole else None,
     )
+
+
+def read_picture(path: Path, image_size: int) -> VideoClip:
+    """Reads a picture as a video of one frame, upright as its EXIF data say.
+
+    Raises:
+      DataError: The file cannot be read; the message names it.
+    """
+    try:
+        with Image.open(path) as image:
+            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[None]
+    except OSError as error:
+        raise DataError(f"{path} is no picture that can be read ({error}).") from error
+    small, number = to_uint8_size(picture, (image_size, image_size)), np.zeros(1, np.int64)
+    size = (picture.shape[1], picture.shape[2])
+    return VideoClip(path.name, small, enlarge(picture), number, 1, np.zeros(1), size, picture)

@@ -29,11 +29,13 @@ def write_report(
     `python -m hilight_jax.ablate losses`, see `ablation_table.py`.
     """
     report = Report(workdir, records, overrides)
-    results, shown = report.evaluations, _examples(report.folder, examples, drawn_from)
+    results = [result for result in report.evaluations if "retrieval" in result]
+    annotated = _annotated([result for result in report.evaluations if "words" in result])
+    shown = _examples(report.folder, examples, drawn_from)
     return report.write(
         "CLIP-ViP+ video encoder",
         _tiles(results),
-        before=[shown, _retrieval(results), _grounding(results)],
+        before=[shown, _retrieval(results), _grounding(results), *annotated],
         charts=_charts(records),
         after=[ablation_table.section(controls)],
     )
@@ -146,6 +148,24 @@ def _phrases(results: Results) -> str:
     )
     header = ("abstract phrases", "right", "most frequent", "R@1", "R@1, next phrase", "captions", "phrases")
     return page.table(header, rows) + page.note(rules)
+
+
+def _annotated(results: Results) -> list[str]:
+    """Pointing on annotated frames, where that was evaluated."""
+    rows = []
+    for result in results:
+        for word, figures in result["words"].items():
+            low, high = figures["interval"]
+            right = f"<strong>{share(figures['pointing'], 3)}</strong> <small>{share(low)}–{share(high)}</small>"
+            cells = [right, share(figures["area_chance"], 4), f"{figures['median_error']:.1f}", str(figures["places"])]
+            rows.append([text(result["name"]), text(word), *cells])
+    if not rows:
+        return []
+    header = ("annotation", "word", "found", "area chance", "median error, px", "places")
+    rules = (
+        "Found: in the annotated box, or at most 0.75 patch from the annotated point. Small figures: 95 % over videos."
+    )
+    return [page.section("Annotated frames", page.table(header, rows), page.note(rules))]
 
 
 def _skipped(result):

@@ -1,7 +1,7 @@
 """Finds named things with the encoder of a trained model, see ``generation/locating.py``."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hilight_jax.generation.phrase_vectors import PhraseVectors, chat_phrase_vec
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import HiLight, variables
 from hilight_jax.models.local_heads import map_features
+from hilight_jax.models.video_text import DualEncoder
 from hilight_jax.models.word_tracks import phrase_vectors
 from hilight_jax.pages.report import read_evaluations
 from hilight_jax.stages.trained_chat import ChatModel
@@ -30,11 +31,12 @@ class EncoderFinder:
         self.columns = vision.image_size // vision.patch_size
         self.threshold = fitted_threshold(workdir, encoder.step)
         self.phrases = PhraseVectors(self._encode_phrases)
+        model, weights = DualEncoder(encoder.config.model), encoder.level_weights
+        self._encode = jax.jit(lambda params, frames: _map_features(model, weights, params, frames))
 
-    def patches(self, frames: UInt8[np.ndarray, "F Y X 3"]) -> Float[np.ndarray, "F P E"]:
-        """Encodes a clip."""
-        local = self._encoder.encode_video(frames[None])["video_local"]
-        return np.asarray(map_features(local, self._encoder.level_weights)[0])
+    def patches(self, frames: UInt8[np.ndarray, "B F Y X 3"]) -> Float[np.ndarray, "B F P E"]:
+        """Encodes clips."""
+        return np.asarray(self._encode(self._encoder.params, frames))
 
     def _encode_phrases(self, ids: Int[np.ndarray, "W L"], content: Bool[np.ndarray, "W L"]) -> Float[Array, "W E"]:
         local = self._encoder.encode_text(ids, ids > 0)["text_local"]
@@ -54,9 +56,9 @@ class ChatFinder:
         parts = {name: part for name, part in model.params.items() if name not in ("gemma", "lora")}
         self._encode = functools.partial(_encode_patches, HiLight(model.config), variables(parts))
 
-    def patches(self, frames: UInt8[np.ndarray, "F Y X 3"]) -> Float[np.ndarray, "F P E"]:
-        """Encodes a clip."""
-        return np.asarray(self._encode(frames[None])[0])
+    def patches(self, frames: UInt8[np.ndarray, "B F Y X 3"]) -> Float[np.ndarray, "B F P E"]:
+        """Encodes clips."""
+        return np.asarray(self._encode(frames))
 
 
 def fitted_threshold(workdir: str | Path, step: int | None) -> float:
@@ -69,11 +71,19 @@ def fitted_threshold(workdir: str | Path, step: int | None) -> float:
     return next((places["threshold"] for places in fitted if places), USUAL_THRESHOLD)
 
 
+def _map_features(
+    model: DualEncoder, weights: Sequence[float], params: Mapping[str, Any], frames: UInt8[Array, "B F Y X 3"]
+) -> Float[Array, "B F P E"]:
+    """The features that maps are made of; what else the tower would compute is dropped by the compiler."""
+    seen: dict[str, Any] = model.apply({"params": params}, normalise(frames), method="encode_video")
+    return map_features(seen["video_local"], weights)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _encode_patches(
-    model: HiLight, params: Mapping[str, Any], frames: UInt8[Array, "1 F Y X 3"]
-) -> Float[Array, "1 F P E"]:
+    model: HiLight, params: Mapping[str, Any], frames: UInt8[Array, "B F Y X 3"]
+) -> Float[Array, "B F P E"]:
     video = normalise(frames)
-    key_frames = jax.numpy.zeros((1, 1), jax.numpy.int32)  # The frame tower's result is dropped, and not computed.
+    key_frames = jax.numpy.zeros((len(frames), 1), jax.numpy.int32)  # Of the frame tower, whose result is dropped.
     seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
     return seen["patch_features"]

@@ -14,6 +14,7 @@ from hilight_jax.core.host_rows import HostRows
 from hilight_jax.data.pipelines import Loader, Pipeline
 from hilight_jax.data.sources import open_source
 from hilight_jax.data.tokenizers import VOCABULARY_SIZE
+from hilight_jax.generation.zoom import Zoom
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.steps import Objective
 
@@ -93,6 +94,7 @@ class EvaluationOptions:
       word_weight: Weight of words in retrieval; None takes the default.
       shortlist: Candidates of a query that words are compared with; None takes all.
       shuffle_positions: Put the position embeddings of patches in another order.
+      zoom: "off", "auto" or a number, for annotated frames; None takes "auto".
       history: Put the earlier turns of its conversation before a question.
       controls: Also show the model other clips.
       max_new_tokens: Longest answer; None takes the default.
@@ -107,6 +109,7 @@ class EvaluationOptions:
     word_weight: float | None = None
     shortlist: int | None = None
     shuffle_positions: bool = False
+    zoom: Zoom | None = None
     history: bool = False
     controls: bool = True
     max_new_tokens: int | None = None

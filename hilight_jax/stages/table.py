@@ -12,10 +12,11 @@ from hilight_jax.stages.chat import ChatObjective, ChatStage
 from hilight_jax.stages.chat_config import ChatTrainConfig, LanguageModelRun
 from hilight_jax.stages.encoder import EncoderObjective, EncoderStage
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.encoder_evaluator import EncoderEvaluator
 from hilight_jax.stages.long_clip import LongClipObjective, LongClipStage, LongClipTrainConfig
 from hilight_jax.stages.stage import Evaluator, PageRequest, Stage
 from hilight_jax.stages.trained_chat import ChatEvaluator, write_chat_page
-from hilight_jax.stages.trained_encoder import EncoderEvaluator, write_encoder_page
+from hilight_jax.stages.trained_encoder import write_encoder_page
 from hilight_jax.training.steps import Objective
 
 

@@ -1,4 +1,4 @@
-"""A trained encoder: loaded, evaluated on sources of clips, drawn on its report page."""
+"""A trained encoder: loaded, and drawn on its report page."""
 
 import contextlib
 import functools
@@ -11,21 +11,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, Which, name_report
-from hilight_jax.core import trees
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.host_rows import on_mesh
 from hilight_jax.data.sources import is_missing, open_source
-from hilight_jax.evals.encoder_evaluation import evaluate_encoder, map_levels
 from hilight_jax.evals.example_clips import held_out
-from hilight_jax.evals.result_tables import encoder_tables
 from hilight_jax.models import video_text
 from hilight_jax.models.clip import normalise
-from hilight_jax.ops.word_scores import WORD_WEIGHT
 from hilight_jax.pages.encoder_report import write_report
 from hilight_jax.pages.report import read_result
 from hilight_jax.runs.workdir import read_config_as, read_stage
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
-from hilight_jax.stages.stage import EvaluationOptions, PageRequest
+from hilight_jax.stages.stage import PageRequest
 from hilight_jax.training.metrics import read_metrics
 
 
@@ -86,48 +82,6 @@ def load_encoder(workdir: str | Path, which: Which | int = "latest") -> TrainedE
                 f"step {step} of '{workdir}' does not fit its own configuration: {'; '.join(complaints)}."
             )
         return TrainedEncoder(config, store.restore_params(step), step)
-
-
-class EncoderEvaluator:
-    """Retrieval and grounding of an encoder's checkpoint; see ``Evaluator``."""
-
-    kind = "an encoder"
-    options = frozenset({"similarity", "word_weight", "shortlist", "shuffle_positions"})
-    table = staticmethod(encoder_tables)
-
-    def __init__(self, workdir: Path, which: Which):
-        """Loads the checkpoint."""
-        self._encoder = load_encoder(workdir, which)
-        self.config, self.step = self._encoder.config, self._encoder.step
-
-    def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
-        """Scores all clips of a source."""
-        source, encoder = open_source(specification), self._encoder
-        if options.shuffle_positions:
-            encoder = TrainedEncoder(encoder.config, shuffle_positions(encoder.params), encoder.step)
-        result = evaluate_encoder(
-            encoder,
-            source,
-            options.batch_size,
-            options.num_clips,
-            options.similarity,
-            show_progress=True,
-            word_weight=WORD_WEIGHT if options.word_weight is None else options.word_weight,
-            shortlist=options.shortlist,
-        )
-        return {"map_levels": map_levels(self._encoder), "shuffled": options.shuffle_positions} | result
-
-
-def shuffle_positions(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with the position embeddings of the video tower's patches in another, seeded order.
-
-    What an encoder can still do it does not do by position: a patch keeps its place, and gets the embedding of another.
-    """
-    path = "vision/embeddings/position_embedding"
-    flat = trees.flatten(params)
-    table = np.asarray(flat[path])
-    order = np.random.default_rng(0).permutation(len(table) - 1)
-    return trees.unflatten({**flat, path: np.concatenate([table[:1], table[1:][order]])})
 
 
 def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:

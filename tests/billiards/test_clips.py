@@ -121,6 +121,7 @@ def test_motion_blur_smears_a_moving_ball_and_nothing_else():
 
 def test_an_unknown_world_is_named_with_the_known_ones():
     with pytest.raises(
-        UserError, match="unknown world 'demo'; known are demo-v1, demo-v2, demo-v2-112, table-blur-v1, table-v1"
+        UserError,
+        match="unknown world 'demo'; known are demo-v1, demo-v2, demo-v2-112, demo-v3, table",
     ):
         get_world("demo")

@@ -17,9 +17,9 @@ class ColourFinder:
         self.num_frames, self.image_size, self.seen, self.asked = num_frames, image_size, [], []
 
     def patches(self, frames):
-        self.seen.append(frames)
+        self.seen += list(frames)
         size = self.image_size // 4
-        blocks = frames.reshape(-1, 4, size, 4, size, 3).mean((2, 4)).reshape(len(frames), 16, 3) / 127.5 - 1
+        blocks = frames.reshape(-1, 4, size, 4, size, 3).mean((2, 4)).reshape(*frames.shape[:2], 16, 3) / 127.5 - 1
         return (blocks / np.maximum(np.linalg.norm(blocks, axis=-1, keepdims=True), 1.0)).astype(np.float32)
 
     def phrases(self, ids, content):

@@ -67,6 +67,17 @@ def test_swaps_stand_with_their_controls_where_the_data_has_them(workdir):
     assert "above their swaps" not in report_of("unseen", workdir)
 
 
+def test_annotated_frames_have_a_table_of_their_own(workdir):
+    figures = {"places": 8, "pointing": 0.625, "interval": [0.12, 1.0], "area_chance": 0.0008, "median_error": 9.04}
+    result = {"name": "points", "split": "points", "command": "evaluate", "step": 20, "which": "latest"}
+    result |= {"words": {"the red ball": figures}, "zoom": 3.0, "videos": 4, "left_out": [], "date": "2026-12-01 10:00"}
+    assert "Annotated frames" not in report(workdir, RECORDS)
+    (workdir / "evaluations" / "points.json").write_text(json.dumps(result))
+    html = report(workdir, RECORDS)
+    for figure in ("Annotated frames", "the red ball", "0.625", "0.12–1.00", "0.0008", "9.0"):
+        assert figure in html
+
+
 def test_abstract_phrases_stand_with_chance_where_the_data_has_them(workdir):
     with_phrases = evaluation("validation")
     figures = {"captions": 250, "phrases": 10, "right": 0.113, "interval": [0.08, 0.15], "most_frequent": 0.129}

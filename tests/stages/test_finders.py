@@ -58,7 +58,7 @@ def test_a_chat_model_with_word_tracks_finds_with_its_own_parts(tmp_path):
     side = config.vision.image_size
     assert finder.image_size == side and finder.columns * config.vision.patch_size == side
     frames = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
-    patches = finder.patches(frames)
+    (patches,) = finder.patches(frames[None])
     keys = np.zeros((1, 1), np.int32)
     out = HiLight(config).apply(variables(params), normalise(frames[None]), keys, method="encode_video")
     np.testing.assert_allclose(patches, out["patch_features"][0], atol=1e-5)

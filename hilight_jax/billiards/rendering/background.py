@@ -8,6 +8,7 @@ from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.rendering import surfaces, textures
 from hilight_jax.billiards.rendering.camera import Camera
 from hilight_jax.billiards.rendering.looks import Lighting, rgb
+from hilight_jax.billiards.rendering.marks import NO_MARKS, Marks, print_on, project_on
 from hilight_jax.billiards.rendering.surfaces import Surface
 
 # Rays of a pixel: its centre, then a rotated square that smooths edges of any direction.
@@ -36,12 +37,13 @@ class Background(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """Colours of the materials, float32 [3, 1] each, 0..255, and the name of the cloth's texture."""
+    """Colours of the materials, float32 [3, 1] each, 0..255, the name of the cloth's texture, and marks."""
 
     cloth: np.ndarray
     wood: np.ndarray
     floor: np.ndarray
     texture: str = "plain"
+    marks: Marks = NO_MARKS
 
 
 def lamps(lighting: Lighting, table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -63,6 +65,9 @@ def draw(
 
     color = _paint(hits, table, finish, rng)
     color *= _light(hits.point, table, lighting) * (rgb(lighting.tint) * exposure)
+    if finish.marks.projected:
+        (bed,) = np.nonzero(hits.kind == Surface.BED)
+        color[:, bed] = project_on(color[:, bed], hits.point[:, bed], finish.marks.projected)
     shape = (camera.height, camera.width)
     image = color.reshape(3, len(_SAMPLES), *shape).mean(1)
     center = slice(0, shape[0] * shape[1])  # the first ray of every pixel
@@ -89,10 +94,10 @@ def _light(point: np.ndarray, table: Table, lighting: Lighting) -> np.ndarray:
 def _paint(hits: surfaces.Hits, table: Table, finish: Finish, rng: np.random.Generator) -> np.ndarray:
     """Returns the colours [3, n] of the surfaces that the rays meet, without light."""
     painters = {
-        Surface.BED: lambda point: _bed(point, table, finish, rng),
+        Surface.BED: lambda point: print_on(_bed(point, table, finish, rng), point, finish.marks.printed),
         Surface.FACE: lambda point: finish.cloth * (0.42 + 0.24 * point[2] / surfaces.CUSHION_HEIGHT),
         Surface.CUSHION: lambda point: _cushion(point, table, finish),
-        Surface.RAIL: lambda point: _rail(point, table, finish),
+        Surface.RAIL: lambda point: print_on(_rail(point, table, finish), point, finish.marks.on_rails),
         Surface.POCKET: lambda point: rgb((9, 9, 10)) + 0.9 * rgb(_LEATHER) * np.clip(point[2] / 0.04, 0, 1),
         Surface.APRON: lambda point: finish.wood * (0.55 + 2 * np.clip(point[2], -0.15, 0.04)),
         Surface.FLOOR: lambda point: _floor(point, table, finish),

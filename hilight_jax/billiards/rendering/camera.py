@@ -121,6 +121,7 @@ VIEWS = {
     "corner": View((30, 44), (-120, -60, 60, 120), 12, (34, 48), 2),
     "rail": View((20, 27), None, 0, (44, 54), 3, (2.4, 3.0)),
     "steep": View((66, 84), _ALONG_RAILS, 32, (26, 44), 4, (4.5, 5.3)),
+    "overhead": View((84, 90), _ALONG_RAILS, 12, (20, 44), 4, (4.3, 5.6)),
     "slanted": View((50, 66), _ALONG_RAILS, 30, (16, 28), 8, (4.7, 5.3)),
     "distant": View((38, 47), _ALONG_RAILS, 30, (8, 13), 8, (4.5, 5.2)),
     "rolled": View((56, 76), _ALONG_RAILS, 12, (22, 36), 22, (4.6, 5.3), 12),

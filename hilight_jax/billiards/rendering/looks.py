@@ -47,7 +47,16 @@ CLOTH_WORDS = {
     "lilac": "purple",
 }
 
-WOODS = {"walnut": (84, 52, 33), "oak": (146, 104, 62), "mahogany": (98, 38, 26), "black": (34, 33, 35)}
+WOODS = {
+    "walnut": (84, 52, 33),
+    "oak": (146, 104, 62),
+    "mahogany": (98, 38, 26),
+    "black": (34, 33, 35),
+    "cherry": (128, 24, 34),
+    "white": (214, 210, 204),
+    "steel": (120, 124, 132),
+}
+PLAIN_WOODS = ("walnut", "oak", "mahogany", "black")
 FLOORS = {"charcoal": (62, 60, 68), "parquet": (124, 94, 64), "carpet": (98, 38, 44)}
 
 

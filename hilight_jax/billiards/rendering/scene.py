@@ -1,5 +1,6 @@
 """A scene of pool and its frames: the table drawn once per shot; shadows, balls, cue and sensor noise per frame."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -9,6 +10,7 @@ from hilight_jax.billiards.physics.table import Table
 from hilight_jax.billiards.rendering import background, cue, limbs, looks, rods, spheres
 from hilight_jax.billiards.rendering.camera import Camera
 from hilight_jax.billiards.rendering.layers import Banner, Layer, draw_banner, lay_over
+from hilight_jax.billiards.rendering.marks import NO_MARKS, Marks
 
 Ball: TypeAlias = tuple[str, np.ndarray, np.ndarray]  # id, position [3] in metres, rotation [3, 3] from ball to world
 Stick: TypeAlias = tuple[np.ndarray, np.ndarray]  # tip [3], butt [3], in metres
@@ -54,13 +56,16 @@ class Scene:
         seed: int = 0,
         score: Banner | None = None,
         texture: str = "plain",
+        marks: Marks = NO_MARKS,
+        balance: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ):
         """Draws the empty table.
 
         The looks are keys of ``looks.CLOTHS``, ``looks.WOODS``, ``looks.FLOORS``, ``looks.LIGHTS`` and, of the cloth,
         ``textures.TEXTURES``. ``exposure`` is a factor of the brightness, ``noise`` the standard deviation of the
         sensor's noise, of 255. ``seed`` draws the cloth's grain and the noise: equal scenes draw equal frames in equal
-        order. ``score`` is a broadcast's banner to lay over the picture.
+        order. ``score`` is a broadcast's banner to lay over the picture. ``marks`` lie on the
+        table. ``balance`` are factors of red, green and blue, the camera's white balance.
 
         Raises:
           ConfigError: a look's name is unknown.
@@ -70,8 +75,11 @@ class Scene:
             looks.rgb(looks.look(looks.WOODS, "wood", wood)),
             looks.rgb(looks.look(looks.FLOORS, "floor", floor)),
             texture,
+            marks,
         )
         lighting = looks.look(looks.LIGHTS, "lights", lights)
+        tinted = tuple(light * factor for light, factor in zip(lighting.tint, balance, strict=True))
+        lighting = dataclasses.replace(lighting, tint=tinted)
         self.camera = camera
         self._rng = np.random.default_rng(seed)
         self._background = background.draw(camera, table, finish, lighting, exposure, self._rng)

@@ -43,7 +43,7 @@ def main() -> int:
         sys.stderr.write("the video takes more memory to decode than it may; give one of fewer or smaller frames.")
         return 2
     archive = io.BytesIO()
-    named = {name: value for name, value in clip._asdict().items() if name != "name"}
+    named = {name: value for name, value in clip._asdict().items() if name != "name" and value is not None}
     np.savez(archive, **named)
     sys.stdout.buffer.write(archive.getvalue())
     return 0
