@@ -19,7 +19,7 @@ from hilight_jax.experiments.word_map_grid import COLUMNS, WordMaps, read_maps, 
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_NAME = {table.name: table for table in TABLES.values()}
-PARTS = ("verdicts", "claims", "losses", "medium", "connectors", "connectors-in-short", "demo", "demo-kinds")
+PARTS = ("verdicts", "claims", "losses", "connectors", "connectors-in-short", "demo", "demo-kinds")
 
 
 def made_up(name):
