@@ -12,6 +12,7 @@ from hilight_jax.billiards.language.commentary import Style
 from hilight_jax.billiards.rendering.camera import (
     TRAIN_CAMERAS,
     TRAIN_EDGE_CAMERAS,
+    TRAIN_REAL_CAMERAS,
     UNSEEN_CAMERAS,
     UNSEEN_EDGE_CAMERAS,
 )
@@ -249,7 +250,7 @@ REAL = dataclasses.replace(
     EDGE,
     name="demo-v3",
     seed=2612_01,
-    cameras=(*TRAIN_EDGE_CAMERAS, "overhead"),
+    cameras=TRAIN_REAL_CAMERAS,
     woods=tuple(WOODS),
     exposure=(0.6, 1.7),
     noise=(1.0, 9.0),

@@ -129,6 +129,7 @@ VIEWS = {
 TRAIN_CAMERAS = ("close", "top", "side", "corner")
 UNSEEN_CAMERAS = ("close_low", "rail")
 TRAIN_EDGE_CAMERAS = ("steep", "slanted")
+TRAIN_REAL_CAMERAS = (*TRAIN_EDGE_CAMERAS, "overhead")
 UNSEEN_EDGE_CAMERAS = ("distant", "rolled")
 
 

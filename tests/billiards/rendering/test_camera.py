@@ -5,7 +5,7 @@ from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 from hilight_jax.billiards.rendering.camera import (
     RAILS,
     TRAIN_CAMERAS,
-    TRAIN_EDGE_CAMERAS,
+    TRAIN_REAL_CAMERAS,
     UNSEEN_CAMERAS,
     UNSEEN_EDGE_CAMERAS,
     VIEWS,
@@ -130,7 +130,7 @@ def test_a_rolled_camera_is_always_rolled():
 
 
 def test_cameras_never_seen_in_training_are_other_cameras():
-    train, unseen = {*TRAIN_CAMERAS, *TRAIN_EDGE_CAMERAS}, {*UNSEEN_CAMERAS, *UNSEEN_EDGE_CAMERAS}
+    train, unseen = {*TRAIN_CAMERAS, *TRAIN_REAL_CAMERAS}, {*UNSEEN_CAMERAS, *UNSEEN_EDGE_CAMERAS}
     assert not train & unseen
     assert train | unseen == set(VIEWS)
     assert VIEWS["close_low"].elevation[1] < VIEWS["close"].elevation[0]
