@@ -29,6 +29,7 @@ def write_parts(tables: Tables, tested: Sequence[Tested]) -> dict[str, str]:
     in_full = {name: markdown(_OF_NAME[table].layout, tables[table]) for name, table in _IN_FULL.items()}
     return in_full | {
         "verdicts": _verdicts(tested),
+        "verdicts-in-short": _verdicts_in_short(tested),
         "claims": "\n\n".join(_claim(number, *one) for number, one in enumerate(tested, 1)),
         "connectors-in-short": _connectors_in_short(tables["connectors"]),
         "demo": _demo(tables["demo"]),
@@ -46,6 +47,15 @@ def _verdicts(tested: Sequence[Tested]) -> str:
     for number, (claim, differences) in enumerate(tested, 1):
         lines.append(f"| {number}. {claim.title} | {verdict(differences)} |")
     return "\n".join(lines)
+
+
+def _verdicts_in_short(tested: Sequence[Tested]) -> str:
+    """The claims of each verdict in a row."""
+    titles: dict[Verdict, list[str]] = {}
+    for claim, differences in tested:
+        titles.setdefault(verdict(differences), []).append(claim.title)
+    rows = [f"| {kind} | {'; '.join(titles[kind])} |" for kind in Verdict if kind in titles]
+    return "\n".join(["| verdict | claims |", "|---|---|", *rows])
 
 
 def _claim(number: int, claim: Claim, differences: Sequence[Difference | None]) -> str:

@@ -19,7 +19,7 @@ from hilight_jax.experiments.word_map_grid import COLUMNS, WordMaps, read_maps, 
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_NAME = {table.name: table for table in TABLES.values()}
-PARTS = ("verdicts", "claims", "losses", "connectors", "connectors-in-short", "demo", "demo-kinds")
+PARTS = ("verdicts", "verdicts-in-short", "claims", "losses", "connectors", "connectors-in-short", "demo", "demo-kinds")
 
 
 def made_up(name):
@@ -77,6 +77,7 @@ def test_a_page_has_a_verdict_of_every_claim_and_every_run(project, capsys):
     assert "| +0.500 | +0.500 to +0.500 | 2 and 2, over seeds alone | holds |" in page
     assert "| SPARC as published, last block, content (setting 2): 0.800 | 0 | +0.800 |" in page
     assert "| patches averaged over a frame (the demo) | 0.800 (0.800 to 0.800) | not run | 0.90 (0.90" in page
+    assert re.search(r"\n\| holds \| .*; One query for each thing; .* \|\n", page)
     assert "made up" in page and "\nold\n" not in page and page.startswith("# Results\n\nOf verdicts:\n")
     assert (project / "README.md").read_text() == "# A project without parts\n"
 

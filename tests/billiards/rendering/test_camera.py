@@ -5,6 +5,7 @@ from hilight_jax.billiards.physics.table import BALL_RADIUS, Table
 from hilight_jax.billiards.rendering.camera import (
     RAILS,
     TRAIN_CAMERAS,
+    TRAIN_EDGE_CAMERAS,
     TRAIN_REAL_CAMERAS,
     UNSEEN_CAMERAS,
     UNSEEN_EDGE_CAMERAS,
