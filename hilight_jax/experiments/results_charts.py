@@ -42,7 +42,7 @@ def draw_charts(tables: Tables, tested: Sequence[Tested]) -> dict[str, str]:
         "answers": (bar_chart, "Answers right, 95 %", _bars(connectors, "right"), frequent),
         "local-loss": (band_chart, "SPARC's loss in training, by level", _bands(losses, levels), 0.0),
         "gradients": (band_chart, "Cosine of the gradients of both losses, by layer", _bands(losses, cosines)),
-        "training-loss": (band_chart, "Training loss of align, without word tracks", _bands(connectors, alone)),
+        "training-loss": (band_chart, "Training loss of align, without word tracks", _late(_bands(connectors, alone))),
     }
     return {name: draw(title, shown, *more) for name, (draw, title, shown, *more) in rows.items() if shown}
 
@@ -75,6 +75,12 @@ def _bands(table: Mapping[str, Any], curves: Mapping[str, tuple[str, str]]) -> d
     """Curves of rows, ``(row, curve)`` by label, with a band over the seeds; those of one step are left out."""
     found = {label: _band(table, *of) for label, of in curves.items()}
     return {label: band for label, band in found.items() if len(band) > 1}
+
+
+def _late(bands: Mapping[str, Band]) -> dict[str, Band]:
+    """The curves without the first quarter of their steps, beside which nothing else could be seen."""
+    last = max((band[-1][0] for band in bands.values()), default=0.0)
+    return {label: [point for point in band if 4 * point[0] >= last] for label, band in bands.items()}
 
 
 def _band(table: Mapping[str, Any], row: str, curve: str) -> Band:

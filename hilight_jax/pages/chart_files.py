@@ -7,7 +7,7 @@ from hilight_jax.pages.page import text
 
 _AXIS, _LINE, _LETTER = 340, 22, 6.4  # Length of the axis, height of a row, mean width of a letter.
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 760, 320, 50, 10, 28  # Of a chart of curves, and its margins.
-_KEY_LINE, _KEY_COLUMNS = 18, 2
+_KEY_LINE, _KEY_LETTERS = 18, 38  # Height of a line of the key, letters of a name that leaves room for two beside it.
 _GREY, _FAINT = "#6b7280", "#9ca3af55"
 _BETTER, _WORSE, _BAR = "#0d9488", "#dc2626", "#60a5fa"
 _COLOURS = ("#0d9488", "#d97706", "#4f46e5", "#dc2626", "#0284c7", "#65a30d", "#c026d3", "#6b7280")
@@ -117,6 +117,7 @@ def band_chart(title: str, series: Mapping[str, Band], low: float | None = None)
     def path(points: Iterable[tuple[float, float]]) -> str:
         return " ".join(f"{x(step):.1f},{y(max(value, marks[0])):.1f}" for step, value in points)
 
+    columns = 2 if max(map(len, series)) <= _KEY_LETTERS else 1
     parts = []
     for mark in marks:
         across = f'x1="{_LEFT}" x2="{_WIDTH - 14}" y1="{y(mark):.1f}" y2="{y(mark):.1f}"'
@@ -131,11 +132,11 @@ def band_chart(title: str, series: Mapping[str, Band], low: float | None = None)
         parts.append(f'<polygon points="{path(around)}" fill="{colour}" opacity="0.18"/>')
         line = path((step, value) for step, value, _, _ in band)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        column, row = place % _KEY_COLUMNS, place // _KEY_COLUMNS
-        left, top = _LEFT + column * (_WIDTH - _LEFT) // _KEY_COLUMNS, _HEIGHT + 4 + row * _KEY_LINE
+        column, row = place % columns, place // columns
+        left, top = _LEFT + column * (_WIDTH - _LEFT) // columns, _HEIGHT + 4 + row * _KEY_LINE
         parts.append(f'<rect x="{left}" y="{top}" width="10" height="10" fill="{colour}"/>')
         parts.append(f'<text x="{left + 16}" y="{top + 9}">{text(name)}, at the end {number(band[-1][1])}</text>')
-    height = _HEIGHT + 8 + _KEY_LINE * -(-len(series) // _KEY_COLUMNS)
+    height = _HEIGHT + 8 + _KEY_LINE * -(-len(series) // columns)
     return _document(title, _WIDTH, height, parts)
 
 
