@@ -11,7 +11,8 @@ from hilight_jax.core.errors import ConfigError
 from hilight_jax.core.mesh import make_mesh
 from hilight_jax.pages.report import read_evaluations
 from hilight_jax.stages.encoder import EncoderObjective
-from hilight_jax.stages.trained_encoder import TrainedEncoder, shuffle_positions
+from hilight_jax.stages.encoder_evaluator import shuffle_positions
+from hilight_jax.stages.trained_encoder import TrainedEncoder
 from hilight_jax.training.trainer import Trainer
 from tests.stages.tiny import tiny_config
 

@@ -106,7 +106,7 @@ def test_every_evaluation_of_a_run_compares_them_where_that_is_wanted(tmp_path, 
         batch = ragged_batch(config)
         return contextlib.nullcontext(iter([{name: x[rows] for name, x in batch.items()}]))
 
-    monkeypatch.setattr(encoder, "evaluate_encoder", lambda *_: None)
+    monkeypatch.setattr(encoder, "evaluate_encoder", lambda *_, with_phrases: None)
     monkeypatch.setattr(encoder, "headline", lambda *_: {"validation/r1": 0.5})
     monkeypatch.setattr(encoder.Pipeline, "batches", batches)
     figures = stage.evaluate(Trainer(config, stage.objective, mesh).init_state().params, 3)
