@@ -18,6 +18,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import av
 from PIL import Image
 
 from hilight_jax.core.errors import DataError
@@ -221,8 +222,6 @@ def _size(picture: pathlib.Path) -> tuple[int, int]:
                 return image.size
         except OSError as error:
             raise DataError(f"{picture} is no picture that can be read ({error}).") from error
-    import av  # pylint: disable=import-outside-toplevel
-
     with av.open(str(picture)) as container:
         stream = container.streams.video[0]
         return stream.width, stream.height

@@ -6,7 +6,7 @@ own phrase, and what retrieval loses when every caption ends with another phrase
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from hilight_jax.data.records import Caption, Source
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.evals.intervals import mean_interval
 from hilight_jax.evals.retrieval import TIE_TOLERANCE, text_to_video_ranks
+from hilight_jax.evals.text_embeds import EncodeText, text_embeds
 
 MAX_PHRASES = 16
 SENTENCE_ENDS = (". ", "! ", "? ")
@@ -37,7 +38,7 @@ def abstract_phrase(caption: Caption) -> str | None:
 
 
 def encode_rephrased(
-    encode_text: Callable[[np.ndarray, np.ndarray], Mapping[str, Any]],
+    encode_text: EncodeText,
     source: Source,
     num_clips: int,
     batch_size: int,
@@ -64,16 +65,10 @@ def encode_rephrased(
             rows += tokens
             clips.append(index)
             own.append(phrases.index(phrase))
-    embeds = []
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        padded = batch + batch[-1:] * (batch_size - len(batch))
-        out = encode_text(np.stack([row.ids for row in padded]), np.stack([row.mask for row in padded]))
-        embeds.append(np.asarray(out["text_embeds"], np.float64)[: len(batch)])
-    if not embeds:
+    if not rows:
         return None
-    shape = (len(clips), len(phrases), -1)
-    return Rephrased(np.concatenate(embeds).reshape(shape), np.array(clips), np.array(own))
+    embeds = text_embeds(encode_text, rows, batch_size).reshape(len(clips), len(phrases), -1)
+    return Rephrased(embeds, np.array(clips), np.array(own))
 
 
 def compare_phrases(rephrased: Rephrased, videos: Mapping[int, Float[np.ndarray, " E"]]) -> dict[str, Any] | None:

@@ -5,8 +5,7 @@ balls alone is right by chance, half of the time. Nothing else is: the control `
 another clip's video, and is off a half as far as the two texts can be told apart without a look at the clip.
 """
 
-import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from hilight_jax.data.swaps import has_swaps, read_swaps
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.evals.intervals import bootstrap_interval
 from hilight_jax.evals.retrieval import TIE_TOLERANCE
+from hilight_jax.evals.text_embeds import EncodeText, text_embeds
 
 
 class Swapped(NamedTuple):
@@ -28,7 +28,7 @@ class Swapped(NamedTuple):
 
 
 def encode_swaps(
-    encode_text: Callable[[np.ndarray, np.ndarray], Mapping[str, Any]],
+    encode_text: EncodeText,
     source: Source,
     num_clips: int,
     batch_size: int,
@@ -36,15 +36,11 @@ def encode_swaps(
     quarantine: Collection[str] = (),
 ) -> Swapped | None:
     """Encodes the swaps of the first clips, without those in the quarantine; None if there are none."""
-    embeds, clips, numbers = [], [], []
-    texts = _texts(source, num_clips, tokenizer, quarantine)
-    while batch := list(itertools.islice(texts, batch_size)):
-        rows = [tokens for _, _, tokens in batch] + [batch[-1][2]] * (batch_size - len(batch))
-        out = encode_text(np.stack([row.ids for row in rows]), np.stack([row.mask for row in rows]))
-        embeds.append(np.asarray(out["text_embeds"], np.float64)[: len(batch)])
-        clips += [clip for clip, _, _ in batch]
-        numbers += [number for _, number, _ in batch]
-    return Swapped(np.concatenate(embeds), np.array(clips), np.array(numbers)) if embeds else None
+    texts = list(_texts(source, num_clips, tokenizer, quarantine))
+    if not texts:
+        return None
+    clips, numbers, tokens = zip(*texts, strict=True)
+    return Swapped(text_embeds(encode_text, tokens, batch_size), np.array(clips), np.array(numbers))
 
 
 def _texts(source, num_clips, tokenizer, quarantine):

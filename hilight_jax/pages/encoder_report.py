@@ -114,8 +114,7 @@ def _swaps(results: Results) -> str:
     rows = []
     for result in results:
         if swaps := result.get("swaps"):
-            low, high = swaps["interval"]
-            right = f"<strong>{share(swaps['right'], 3)}</strong> <small>{share(low)}–{share(high)}</small>"
+            right = _with_interval(swaps["right"], swaps["interval"])
             cells = [right, "0.500", share(swaps["other_clip"], 3), str(swaps["pairs"]), str(swaps["clips"])]
             rows.append([text(result["name"]), *cells])
     if not rows:
@@ -134,8 +133,7 @@ def _phrases(results: Results) -> str:
     rows = []
     for result in results:
         if phrases := result.get("abstract_phrases"):
-            low, high = phrases["interval"]
-            right = f"<strong>{share(phrases['right'], 3)}</strong> <small>{share(low)}–{share(high)}</small>"
+            right = _with_interval(phrases["right"], phrases["interval"])
             figures = (share(phrases[name], 3) for name in ("most_frequent", "R@1", "R@1_rephrased"))
             rows.append([text(result["name"]), right, *figures, str(phrases["captions"]), str(phrases["phrases"])])
     if not rows:
@@ -155,8 +153,7 @@ def _annotated(results: Results) -> list[str]:
     rows = []
     for result in results:
         for word, figures in result["words"].items():
-            low, high = figures["interval"]
-            right = f"<strong>{share(figures['pointing'], 3)}</strong> <small>{share(low)}–{share(high)}</small>"
+            right = _with_interval(figures["pointing"], figures["interval"])
             cells = [right, share(figures["area_chance"], 4), f"{figures['median_error']:.1f}", str(figures["places"])]
             rows.append([text(result["name"]), text(word), *cells])
     if not rows:
@@ -166,6 +163,11 @@ def _annotated(results: Results) -> list[str]:
         "Found: in the annotated box, or at most 0.75 patch from the annotated point. Small figures: 95 % over videos."
     )
     return [page.section("Annotated frames", page.table(header, rows), page.note(rules))]
+
+
+def _with_interval(figure: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"<strong>{share(figure, 3)}</strong> <small>{share(low)}–{share(high)}</small>"
 
 
 def _skipped(result):
@@ -185,8 +187,7 @@ def _grounding(results: Results) -> str:
     rows, per_thing = [], []
     for result in results:
         for kind, group in result["grounding"]["classes"].items():
-            low, high = group["interval"]
-            pointing = f"<strong>{share(group['pointing'], 3)}</strong> <small>{share(low)}–{share(high)}</small>"
+            pointing = _with_interval(group["pointing"], group["interval"])
             names = ("area_chance", "random_ball", "shuffled_word", "any_ball", "soft_iou", "soft_iou_uniform")
             figures = [share(group[name], 3) for name in (*names, "soft_iou_shuffled")]
             title = f"{text(kind.replace('_', ' '))}, {text(result['name'])}"
