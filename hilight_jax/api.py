@@ -29,8 +29,8 @@ from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import Finder, Located, locate
 from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.generation.video_clip import read_video_clip
-from hilight_jax.generation.zoom import Zoom, parse_zoom
+from hilight_jax.generation.video_clip import Zoom, read_video_clip
+from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.clip_search import SHORTLIST, EncodedClip, compare, encode_clip
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
@@ -229,8 +229,8 @@ class Model:
           frames: How many, spread evenly from the first to the last, or their numbers, from 0, in any order and as many
             as you like; None for those that the model sees. A video of fewer frames than that repeats some.
           zoom: "off" squeezes whole frames into the model's square. A number from 1 reads the video's own pictures in
-            tiles, so many along the shorter side: a ball should be an eighth of a tile wide. "auto" tries several. With
-            zoom each thing follows the best path through the frames.
+            tiles, so many along the shorter side: a ball should be an eighth of a tile wide. "auto" tries several, and
+            so does a list of numbers. With zoom each thing follows the best path through the frames.
 
         Raises:
           CheckpointError: The run of the encoder that a chat model was built on cannot be read.
@@ -242,13 +242,17 @@ class Model:
         if not named:
             raise DataError("there is nothing to locate; name at least one thing, such as 'the red ball'.")
         wanted = self.finder.num_frames if frames is None else _frames(frames)
-        zoom = parse_zoom(zoom, "zoom")
-        clip = read_video_clip(video, wanted, self.finder.image_size, whole=zoom != "off")
-        found = locate(self.finder, clip, named, zoom)
+        clip = read_video_clip(video, wanted, self.finder.image_size, parse_zoom(zoom, "zoom"))
+        found = locate(self.finder, clip, named)
         return found[0] if isinstance(phrases, str) else found
 
     def chat(
-        self, turns: Sequence[Mapping[str, Any]], *, on_text: Callable[[str], None] | None = None, **sampling: Any
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        *,
+        on_text: Callable[[str], None] | None = None,
+        zoom: Zoom = "off",
+        **sampling: Any,
     ) -> str:
         """Answers the last of some turns.
 
@@ -256,6 +260,7 @@ class Model:
           turns: Dicts with ``role`` (``user``, the default, or ``model``), ``text``, and for the user optionally
             ``videos``. The videos stand before the text, or at its ``<video>`` marks, which must then be as many.
           on_text: Called with every new piece of the answer.
+          zoom: How near words and things are looked for in the videos, as in ``locate``; for a model with word tracks.
           **sampling: See ``SamplingConfig``: ``max_new_tokens=64``, ``temperature=0.0`` ...
 
         Returns:
@@ -265,15 +270,15 @@ class Model:
           CheckpointError: This model only embeds.
           DataError: A video cannot be decoded, or the conversation cannot be answered.
         """
-        dialogue = self.dialogue(**sampling)
+        dialogue, nearness = self.dialogue(**sampling), parse_zoom(zoom, "zoom")
         for i, turn in enumerate(turns, 1):
             _check_turn(i, turn)
         for turn in turns[:-1]:
-            _show(dialogue, turn)
+            _show(dialogue, turn, nearness)
             dialogue.say(turn.get("role", "user"), turn["text"])
         if not turns or turns[-1].get("role", "user") != "user":
             raise DataError("there is nothing to answer; end the conversation with a turn of the user.")
-        _show(dialogue, turns[-1])
+        _show(dialogue, turns[-1], nearness)
         return dialogue.ask(turns[-1]["text"], on_text).text
 
     def dialogue(self, **sampling: Any) -> Dialogue:
@@ -324,9 +329,9 @@ def _check_turn(number: int, turn: Mapping[str, Any]) -> None:
         raise DataError(f"turn {number} is the model's, but only a user's turn can show videos; move them.")
 
 
-def _show(dialogue: Dialogue, turn: Mapping[str, Any]) -> None:
+def _show(dialogue: Dialogue, turn: Mapping[str, Any], zoom: Zoom) -> None:
     for video in turn.get("videos", ()):
-        dialogue.show(video)
+        dialogue.show(video, zoom)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

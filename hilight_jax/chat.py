@@ -20,6 +20,8 @@ from hilight_jax.core.errors import DataError, UserError, nearest
 from hilight_jax.generation.dialogue import Dialogue, Reply
 from hilight_jax.generation.evidence import write_evidence
 from hilight_jax.generation.locating import locate, named_things, write_rings
+from hilight_jax.generation.video_clip import Zoom
+from hilight_jax.generation.zoom import parse_zoom
 
 HELP = """\
 /video PATH         show a video with your next question; earlier videos stay in the conversation
@@ -51,10 +53,11 @@ def main(argv: list[str] | None = None) -> int:
         log(f"the confidence of this checkpoint is not calibrated; '{evaluate}' fits its temperature.")
     sampling = ("temperature", "top_k", "top_p", "max_new_tokens", "seed")
     dialogue = model.dialogue(**{name: getattr(arguments, name) for name in sampling})
+    zoom = parse_zoom(arguments.zoom, "--zoom")
     for video in arguments.video:
-        dialogue.show(video)
+        dialogue.show(video, zoom)
     if not arguments.prompt:
-        Terminal(model, dialogue, arguments.evidence, arguments.confidence).talk()
+        Terminal(model, dialogue, zoom, arguments.evidence, arguments.confidence).talk()
         return 0
     results, reply = [], None
     for prompt in arguments.prompt:
@@ -64,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         if not arguments.json:
             print(beside(reply) if arguments.confidence else "")
         result = {"answer": reply.text, "finish_reason": reply.finish_reason, "prompt_tokens": len(reply.prompt.ids)}
+        result |= {} if zoom == "off" else {"zoom": [clip.zoom for clip in reply.prompt.clips]}
         results.append(result | ({"confidence": reply.confidence} if arguments.confidence else {}))
     if arguments.evidence and reply is not None:
         shares = write_evidence(arguments.evidence, model.generator, reply)
@@ -82,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--video", action="append", default=[], help="a video file; may be given several times")
     add("--prompt", action="append", default=[], help="a question; prints the answer and ends; may be given several "
         "times")  # fmt: skip
+    add("--zoom", default="off", help="look for words and things in the videos' own pictures, cut into tiles: auto, a "
+        "number (of tiles along the shorter side; a ball should be an eighth of a tile wide), or several to choose "
+        "from, as 1,2,4 (default: off, in frames squeezed to the model's square)")  # fmt: skip
     add("--evidence", type=Path, metavar="GIF", help="draw the evidence of each answer here (the last one stays)")
     add("--confidence", action="store_true", help="print the probability of each answer beside it")
     add("--temperature", type=float, default=0.0, help="0, the default, takes the best token every time")
@@ -96,10 +103,15 @@ class Terminal:
     """A conversation on stdin and stdout, line by line."""
 
     def __init__(
-        self, model: "hilight_jax.Model", dialogue: Dialogue, evidence: Path | None = None, confidence: bool = False
+        self,
+        model: "hilight_jax.Model",
+        dialogue: Dialogue,
+        zoom: Zoom = "off",
+        evidence: Path | None = None,
+        confidence: bool = False,
     ):
-        """Takes the path of the GIF that every answer's evidence is drawn to, if there is one; prints confidences."""
-        self._model, self._dialogue, self._evidence = model, dialogue, evidence
+        """Takes the zoom of videos, and the path of the GIF that every answer's evidence is drawn to, if any."""
+        self._model, self._dialogue, self._zoom, self._evidence = model, dialogue, zoom, evidence
         self._confidence = confidence
         self._last: Reply | None = None
         self._commands: dict[str, Callable[[str], None]] = {
@@ -162,7 +174,7 @@ class Terminal:
     def _show_video(self, rest: str) -> None:
         if not rest:
             raise UserError("/video needs the path of a file: /video shot.mp4.")
-        clip = self._dialogue.show(Path(rest).expanduser())
+        clip = self._dialogue.show(Path(rest).expanduser(), self._zoom)
         print(f"video {len(self._dialogue.clips)}: {clip.name}, {clip.num_total} frames")
 
     def _draw(self, rest: str) -> None:

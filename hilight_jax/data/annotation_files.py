@@ -25,7 +25,7 @@ from typing import Any
 from hilight_jax.core.errors import DataError, nearest
 from hilight_jax.data.records import Caption, FrameCaption, Record, caption_from_json, spans_from_json
 
-_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv", ".mov")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".ts")
 _KEYS = ("id", "video", "text", "texts", "spans", "caption", "frame")
 
 
@@ -175,8 +175,8 @@ def read_json(path: str) -> Any:
 
 def video_path(directory: pathlib.Path, video_id: str) -> str:
     """Returns the file of a video id: as named, or with the first usual suffix that exists (``.mp4`` if none does)."""
-    name = video_id if video_id.endswith(_SUFFIXES) else None
-    candidates = [name] if name else [video_id + suffix for suffix in _SUFFIXES]
+    name = video_id if video_id.endswith(VIDEO_SUFFIXES) else None
+    candidates = [name] if name else [video_id + suffix for suffix in VIDEO_SUFFIXES]
     for candidate in candidates:
         for path in (directory / candidate, directory / pathlib.PurePath(candidate).name):
             if os.path.isfile(path):  # Unlike pathlib's, False also for a name that the system refuses.

@@ -12,19 +12,19 @@ one of a file, or, where its name is that of a video with a number behind it (``
 video.
 """
 
+import math
 import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import av
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hilight_jax.core.errors import DataError
-from hilight_jax.data.annotation_files import read_json, read_text
+from hilight_jax.data.annotation_files import VIDEO_SUFFIXES, read_json, read_text
+from hilight_jax.data.video import VideoError, decode
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".ts")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _NUMBERED = re.compile(r"(?P<stem>.+?)[._-](?:frame[._-]?)?(?P<number>\d+)$")
 
@@ -92,10 +92,16 @@ def _own(content: Mapping[str, Any], path: str, folder: pathlib.Path) -> Iterato
             label = next((entry[key] for key in ("word", "label", "ball") if entry.get(key)), None)
             if not isinstance(label, str):
                 raise DataError(f"{where}: 'word' must say what is there, such as 'the red ball'.")
-            radius = entry.get("radius")
-            reach = None if radius is None else (_number(entry, "radius", where),) * 2
+            reach = None
+            if entry.get("radius") is not None:
+                reach = (_number(entry, "radius", where),) * 2
+                if reach[0] <= 0:
+                    raise DataError(f"{where}: 'radius' is {reach[0]:g}; it must be above 0, in pixels.")
             x, y = (_number(entry, key, where) for key in "xy")
-            yield Place(file, _frame(entry.get("frame", 0), where), label, x, y, reach)
+            frame = _frame(entry.get("frame", 0), where)
+            if frame and file.suffix.lower() in PICTURE_SUFFIXES:
+                raise DataError(f"{where}: 'frame' is {frame}, but {file.name} is a picture; leave the frame out.")
+            yield Place(file, frame, label, x, y, reach)
 
 
 def _coco(content: Mapping[str, Any], path: str, folder: pathlib.Path) -> Iterator[Place]:
@@ -103,11 +109,16 @@ def _coco(content: Mapping[str, Any], path: str, folder: pathlib.Path) -> Iterat
         images = {image["id"]: image["file_name"] for image in content["images"]}
         labels = {category["id"]: category["name"] for category in content["categories"]}
         boxes = [(entry["image_id"], entry["category_id"], entry["bbox"]) for entry in content["annotations"]]
+        named = (*images.values(), *labels.values())
+        known = {(image, category) for image in images for category in labels}
+        unknown = [pair[:2] not in known for pair in boxes]
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} is no COCO file of boxes: {error} is missing or of another kind.") from error
+    if wrong := [name for name in named if not isinstance(name, str)]:
+        raise DataError(f"{path} is no COCO file of boxes: {wrong[0]!r:.40} is no name of an image or a category.")
     for number, (image, category, box) in enumerate(boxes, 1):
         where = f"{path}, annotation {number}"
-        if image not in images or category not in labels:
+        if unknown[number - 1]:
             raise DataError(f"{where}: there is no image {image!r} or no category {category!r}.")
         file, frame = _picture(folder, images[image], path)
         yield _box(file, frame, labels[category], _four(box, where), where)
@@ -151,9 +162,10 @@ def _shape(file: pathlib.Path, frame: int, label: str, shape: ElementTree.Elemen
 
 def _yolo(path: pathlib.Path, folder: pathlib.Path) -> Iterator[Place]:
     labels = _yolo_labels(path)
-    lists = ("classes.txt", "obj.names", "train.txt", "val.txt", "test.txt")
+    listing = ("classes.txt", "obj.names", "train.txt", "val.txt", "test.txt")
     for file in sorted(path.rglob("*.txt")):
-        if file.name in lists or not (lines := read_text(str(file)).split("\n")):
+        lines = read_text(str(file)).split("\n")
+        if file.name in listing or file.name.lower().startswith("readme") or not any(map(str.strip, lines)):
             continue
         picture, frame = _picture(folder, file.stem, str(file))
         width, height = _size(picture)
@@ -162,11 +174,16 @@ def _yolo(path: pathlib.Path, folder: pathlib.Path) -> Iterator[Place]:
                 continue
             where = f"{file}, line {number}"
             try:
-                kind, x, y, w, h = line.split()[:5]
-                x, y, w, h = (float(value) for value in (x, y, w, h))
+                kind, *shares = line.split()
+                x, y, w, h = (float(share) for share in shares[:4])
                 label = labels[int(kind)]
+                if len(shares) > 5 or int(kind) < 0 or not all(map(math.isfinite, (x, y, w, h))):
+                    raise ValueError
             except (ValueError, IndexError) as error:
-                raise DataError(f"{where}: must be a class, x, y, width and height as shares, not '{line}'.") from error
+                raise DataError(
+                    f"{where}: must be a class, x, y, width and height as shares of the picture, and perhaps a "
+                    f"confidence, not '{line:.60}'."
+                ) from error
             box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
             yield _box(picture, frame, label, box, where)
 
@@ -219,12 +236,14 @@ def _size(picture: pathlib.Path) -> tuple[int, int]:
     if picture.suffix.lower() in PICTURE_SUFFIXES:
         try:
             with Image.open(picture) as image:
-                return image.size
+                return ImageOps.exif_transpose(image).size
         except OSError as error:
             raise DataError(f"{picture} is no picture that can be read ({error}).") from error
-    with av.open(str(picture)) as container:
-        stream = container.streams.video[0]
-        return stream.width, stream.height
+    try:
+        (first,) = decode(str(picture), lambda _: [0])
+    except VideoError as error:
+        raise DataError(f"{picture}: {error}") from error
+    return first.shape[1], first.shape[0]
 
 
 def _named(words: str) -> dict[str, str]:
@@ -242,7 +261,8 @@ def _in_words(label: str) -> str:
 
 
 def _four(box: Any, where: str) -> tuple[float, float, float, float]:
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(x, int | float) for x in box):
+    real = isinstance(box, list) and all(isinstance(x, int | float) and math.isfinite(x) for x in box)
+    if not real or len(box) != 4:
         raise DataError(f"{where}: 'bbox' must be left, top, width and height, not {box!r:.60}.")
     left, top, width, height = map(float, box)
     return left, top, width, height
@@ -250,15 +270,20 @@ def _four(box: Any, where: str) -> tuple[float, float, float, float]:
 
 def _number(entry: Mapping[str, Any], key: str, where: str) -> float:
     try:
-        return float(entry[key])
+        number = float(entry[key])
+        if not math.isfinite(number):
+            raise ValueError
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: '{key}' must be a number, not {entry.get(key)!r:.40}.") from error
+    return number
 
 
 def _frame(value: Any, where: str) -> int:
     try:
         frame = int(value)
-    except (TypeError, ValueError) as error:
+        if frame != float(value):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: 'frame' must be a whole number, not {value!r:.40}.") from error
     if frame < 0:
         raise DataError(f"{where}: 'frame' is {frame}; frames are counted from 0.")

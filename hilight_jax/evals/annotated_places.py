@@ -1,7 +1,8 @@
 """Scores pointing on annotated frames of anybody's videos: ``evaluate --data points:FILE,videos=DIR``.
 
-Every annotated frame is looked at together with its neighbours, from which a thing's path is followed. A place that is
-found is right where it lies in the annotated box, or, of a point, at most 0.75 patch from it in x and in y.
+Every annotated frame is looked at together with its neighbours, from which a thing's path is followed; frames whose
+neighbours overlap are looked at together, for the words that are annotated in them. A place that is found is right
+where it lies in the annotated box, or, of a point, at most 0.75 patch from it in x and in y.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from hilight_jax.core.errors import DataError
 from hilight_jax.data.points import PICTURE_SUFFIXES, Place, open_places
-from hilight_jax.evals.intervals import bootstrap_interval
+from hilight_jax.evals.intervals import mean_interval
 from hilight_jax.generation.locating import Finder, Located, locate
-from hilight_jax.generation.video_clip import VideoClip, read_picture, read_video_clip
-from hilight_jax.generation.zoom import Zoom
+from hilight_jax.generation.video_clip import VideoClip, Zoom, read_picture, read_video_clip
 
 NEIGHBOURS = 6  # Frames that are read before and after an annotated one.
-MOST = 48  # Frames that are read at a time.
+MOST = 48  # Frames that are read at a time, but for those of one annotated frame.
+FEWEST = 5  # Videos of an interval over videos.
 
 
 class PlacesSource:
@@ -34,19 +36,24 @@ def evaluate_places(finder: Finder, places: Sequence[Place], zoom: Zoom) -> dict
 
     Returns:
       ``{'words': {word: figures}, 'zoom', 'videos', 'left_out'}``, ready for JSON. The figures are 'places',
-      'pointing', the share that is found, its 95 % bootstrap 'interval' over videos, 'area_chance', what a random place
-      would score, 'median_error' in pixels of the video, and 'seen', the share that the model calls seen. ``left_out``
-      are places of frames that the video does not have.
+      'pointing', the share that is found, its 95 % bootstrap 'interval' over videos, None where they are below five,
+      'area_chance', what a random place would score, 'median_error' in pixels of the video, and 'seen', the share that
+      the model calls seen. ``left_out`` are places that the video does not have.
+
+    Raises:
+      DataError: A video cannot be read, or none has the annotated frames.
     """
     hits: dict[str, list[tuple[int, bool, float, float, bool]]] = {}
     left_out, number = [], -1
     for number, (file, of_file) in enumerate(groupby(places, key=lambda place: place.file)):
         listed = list(of_file)
-        words = list(dict.fromkeys(place.word for place in listed))
-        for clip, of_clip in _clips(file, listed, finder, left_out):
-            found = dict(zip(words, locate(finder, clip, words, zoom), strict=True))
+        for clip, of_clip in _clips(file, listed, finder, zoom, left_out):
+            words = list(dict.fromkeys(place.word for place in of_clip))
+            found = dict(zip(words, locate(finder, clip, words), strict=True))
             for place in of_clip:
                 hits.setdefault(place.word, []).append((number, *_judge(place, found[place.word], clip)))
+    if not hits:
+        raise DataError(f"no annotated place can be looked at: {'; '.join(left_out[:3])}.")
     return {
         "words": {word: _summary(judged) for word, judged in hits.items()},
         "zoom": zoom,
@@ -56,25 +63,36 @@ def evaluate_places(finder: Finder, places: Sequence[Place], zoom: Zoom) -> dict
 
 
 def _clips(
-    file: Path, places: list[Place], finder: Finder, left_out: list[str]
+    file: Path, places: list[Place], finder: Finder, zoom: Zoom, left_out: list[str]
 ) -> Iterator[tuple[VideoClip, list[Place]]]:
     """Reads the annotated frames with their neighbours; places that lie near each other come in one clip."""
-    if file.suffix.lower() in PICTURE_SUFFIXES:
-        yield read_picture(file, finder.image_size), places
+    is_picture = file.suffix.lower() in PICTURE_SUFFIXES
+    first = read_picture(file, finder.image_size, zoom) if is_picture else read_video_clip(str(file), 1, 1)
+    (rows, columns), total, usable = first.size, first.num_total, []
+    for place in places:
+        if place.frame >= total:
+            left_out.append(f"{file.name}, frame {place.frame}: it has {total}")
+        elif not (0 <= place.x <= columns and 0 <= place.y <= rows):
+            left_out.append(f"{file.name}, {place.x:g},{place.y:g}: it has {columns} x {rows} pixels")
+        else:
+            usable.append(place)
+    if is_picture:
+        yield from [(first, usable)] if usable else []
         return
-    total = read_video_clip(str(file), 1, finder.image_size).num_total
-    usable = [place for place in places if place.frame < total]
-    left_out += [f"{file.name}, frame {place.frame}: it has {total}" for place in places if place.frame >= total]
-    wanted = sorted({near for place in usable for near in _near(place.frame, total)})
-    runs = [wanted[first : first + MOST] for first in range(0, len(wanted), MOST)]
-    for numbers in runs:
-        inside = [place for place in usable if place.frame in set(numbers)]
-        if inside:
-            yield read_video_clip(str(file), numbers, finder.image_size, whole=True), inside
+    for numbers in _runs(sorted({place.frame for place in usable}), total):
+        inside = [place for place in usable if place.frame in numbers]
+        yield read_video_clip(str(file), numbers, finder.image_size, zoom), inside
 
 
-def _near(frame: int, total: int) -> range:
-    return range(max(0, frame - NEIGHBOURS), min(total, frame + NEIGHBOURS + 1))
+def _runs(frames: list[int], total: int) -> Iterator[range]:
+    """Yields the frames around annotated ones, rising: those that overlap together, at most ``MOST`` where possible."""
+    first = 0
+    for number, frame in enumerate(frames):
+        start, end = max(0, frames[first] - NEIGHBOURS), min(total, frame + NEIGHBOURS + 1)
+        follower = frames[number + 1] if number + 1 < len(frames) else total + MOST
+        if follower - NEIGHBOURS >= end or min(total, follower + NEIGHBOURS + 1) - start > MOST:
+            yield range(start, end)
+            first = number + 1
 
 
 def _judge(place: Place, found: Located, clip: VideoClip) -> tuple[bool, float, float, bool]:
@@ -89,11 +107,11 @@ def _judge(place: Place, found: Located, clip: VideoClip) -> tuple[bool, float, 
 
 def _summary(judged: Sequence[tuple[int, bool, float, float, bool]]) -> dict[str, Any]:
     videos, right, chance, errors, seen = (np.array(column) for column in zip(*judged, strict=True))
-    _, rows, counts = np.unique(videos, return_inverse=True, return_counts=True)
+    rows = np.unique(videos, return_inverse=True)[1]
     return {
         "places": len(judged),
         "pointing": float(right.mean()),
-        "interval": bootstrap_interval(np.stack([counts, np.bincount(rows, weights=right)], axis=1)),
+        "interval": mean_interval(right.astype(float), rows) if rows.max() + 1 >= FEWEST else None,
         "area_chance": float(chance.mean()),
         "median_error": float(np.median(errors)),
         "seen": float(seen.mean()),
@@ -106,9 +124,9 @@ def places_table(result: dict[str, Any]) -> str:
     lines = [f"{result['name']}: {result['videos']} videos of {result['source']}, zoom {result['zoom']}", ""]
     lines.append(f"{'place found':<24}" + "".join(f"{column:>13}" for column in columns))
     for word, figures in result["words"].items():
-        low, high = figures["interval"]
+        interval = "-" if figures["interval"] is None else "{:.2f}-{:.2f}".format(*figures["interval"])
         cells = (
-            f"{figures['pointing']:.3f}", f"{low:.2f}-{high:.2f}", f"{figures['area_chance']:.4f}",
+            f"{figures['pointing']:.3f}", interval, f"{figures['area_chance']:.4f}",
             f"{figures['median_error']:.1f}", f"{figures['seen']:.3f}", str(figures["places"]),
         )  # fmt: skip
         lines.append(f"{word[:23]:<24}" + "".join(f"{cell:>13}" for cell in cells))

@@ -14,7 +14,7 @@ from hilight_jax.data.video import Video
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt, build_prompt
 from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.generation.video_clip import VideoClip, read_video_clip
+from hilight_jax.generation.video_clip import VideoClip, Zoom, read_video_clip
 
 
 class Reply(NamedTuple):
@@ -67,8 +67,12 @@ class Dialogue:
         self.clips: list[VideoClip] = []
         self._num_waiting = 0
 
-    def show(self, video: Video) -> VideoClip:
+    def show(self, video: Video, zoom: Zoom = "off") -> VideoClip:
         """Reads a video that the next question is about.
+
+        Args:
+          video: Its path or its bytes.
+          zoom: As ``zoom.parse_zoom`` returns it: how near words and things are looked for.
 
         Raises:
           DataError: It cannot be decoded, or the conversation shows as many clips as the model tells apart.
@@ -79,7 +83,7 @@ class Dialogue:
                 f"a conversation with this model shows at most {tracks.max_clips} clips (model.word_tracks.max_clips); "
                 f"begin a new one to show another."
             )
-        clip = read_video_clip(video, self._data.num_frames, self._data.image_size)
+        clip = read_video_clip(video, self._data.num_frames, self._data.image_size, zoom)
         self.clips.append(clip)
         self._num_waiting += 1
         return clip
@@ -115,8 +119,8 @@ class Dialogue:
         return reply
 
     def _answer(self, question: str, on_text: Callable[[str], None] | None) -> Reply:
-        generator, frames = self._generator, [clip.frames for clip in self.clips]
-        built = build_prompt(self.turns, frames, generator.tokenizer, self._data, self._sampling.max_new_tokens)
+        generator = self._generator
+        built = build_prompt(self.turns, self.clips, generator.tokenizer, self._data, self._sampling.max_new_tokens)
         prompt = built.encode(generator.encode_clip)
         on_text_of_row = None if on_text is None else lambda row, text: on_text(text)
         (answer,) = generator.generate([prompt], self._sampling, on_text_of_row, reuse_prefix=True)

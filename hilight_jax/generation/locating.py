@@ -6,16 +6,16 @@ a patch (ops/peaks.py), is the place; the thing counts as seen where the peak's 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from hilight_jax.core.errors import DataError
 from hilight_jax.data.conversations.words import encode_names, find_phrases, listed_names, name_of
+from hilight_jax.generation.following import follow
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.generation.zoom import Zoom, best_zoom, whole_maps, zoomed_maps
-from hilight_jax.ops.paths import best_path, isolated
+from hilight_jax.generation.zoom import best_zoom, whole_maps, zoomed_maps
 from hilight_jax.ops.peaks import peak_places
 from hilight_jax.pages.heatmaps import save_gif
 from hilight_jax.pages.rings import Ring, draw_rings
@@ -40,6 +40,7 @@ class Located(NamedTuple):
       strength: Cosine of the best patch, the mean over the words of the phrase; -1 to 1.
       seen: True where ``strength`` reaches the model's threshold.
       reach: Pixels that a place may be off, 0.75 patch: a ring of this radius.
+      zoom: The zoom that the video was looked at with.
     """
 
     phrase: str
@@ -50,6 +51,7 @@ class Located(NamedTuple):
     strength: Float[np.ndarray, " n"]
     seen: Bool[np.ndarray, " n"]
     reach: float
+    zoom: float | Literal["off"] = "off"
 
 
 class Finder(Protocol):
@@ -74,21 +76,19 @@ class Finder(Protocol):
         """Encodes phrases in CLIP's ids; ``content`` marks the tokens that name something visible."""
 
 
-def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str], zoom: Zoom = "off") -> list[Located]:
+def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str]) -> list[Located]:
     """Finds each phrase in every frame of a clip.
 
     Any number of frames is encoded, F at a time. A group takes every so many-th frame, so that each spans the clip from
     its beginning to its end as clips in training do; F frames are one group, the clip that the model sees.
 
-    With ``zoom`` the clip's own pictures are read in tiles (see ``zoom.py``), and each thing follows the best path
-    through its maps (``ops/paths.py``).
+    With a zoom the clip's own pictures are read in tiles (``mosaic.py``), and each thing follows the best path through
+    its maps (``following.py``).
 
     Args:
       finder: The towers.
-      clip: Read with ``whole=True`` for another zoom than "off".
+      clip: Its frames, and the zoom that it is to be looked at with.
       phrases: What to find.
-      zoom: "off", the whole frame in the model's square; a number, the picture's shorter side in sides of a tile, at
-        least 1; or "auto", the one of several at which the phrases are found best.
 
     Raises:
       DataError: A phrase has no word that names something visible.
@@ -98,43 +98,23 @@ def locate(finder: Finder, clip: VideoClip, phrases: Sequence[str], zoom: Zoom =
         if not marks.any():
             raise DataError(f"'{phrase[:60]}' names nothing that can be seen; name a thing, such as 'the red ball'.")
     vectors = np.asarray(finder.phrases(ids, content))
-    if zoom == "auto":
-        zoom = best_zoom(finder, clip, vectors)
+    zoom = best_zoom(finder, clip, vectors)
     if zoom == "off":
         mapped = whole_maps(finder, clip, vectors)
         places = np.asarray(peak_places(mapped.maps.reshape(*mapped.maps.shape[:2], -1), finder.columns))
         peaks = mapped.maps.max(axis=(2, 3))
     else:
         mapped = zoomed_maps(finder, clip, vectors, zoom)
-        places, peaks = _along_paths(mapped.maps, clip.times)
+        places, peaks, _ = follow(mapped.maps, clip.times)
     height, width = mapped.extent
     x, y = np.moveaxis((places + 1) / 2 * (width, height), -1, 0)
     rows, columns = mapped.maps.shape[2:]
     reach = REACH * (height / rows + width / columns) / 2
     seen = peaks >= finder.threshold
     return [
-        Located(phrase, clip.numbers, clip.times, x[row], y[row], peaks[row], seen[row], reach)
+        Located(phrase, clip.numbers, clip.times, x[row], y[row], peaks[row], seen[row], reach, zoom)
         for row, phrase in enumerate(phrases)
     ]
-
-
-def _along_paths(
-    maps: Float[np.ndarray, "W n rows columns"], times: Float[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, "W n 2"], Float[np.ndarray, "W n"]]:
-    """Places, from -1 to 1, and strengths of each thing along its best path through the frames in the order of time."""
-    order = np.argsort(times, kind="stable")
-    number, columns = np.arange(maps.shape[1]), maps.shape[3]
-    places, strengths = np.empty((*maps.shape[:2], 2)), np.empty(maps.shape[:2], np.float32)
-    row, column = np.mgrid[: maps.shape[2], :columns]
-    standing_out = isolated(maps)
-    for thing, frames in enumerate(maps):
-        path = np.empty((len(order), 2), int)
-        path[order] = best_path(standing_out[thing, order], times[order])
-        strengths[thing] = frames[number, *path.T]
-        far = np.maximum(*(abs(grid - at[:, None, None]) for grid, at in zip((row, column), path.T, strict=True))) > 1
-        around = np.where(far, frames.mean(axis=(1, 2), keepdims=True), frames)
-        places[thing] = np.asarray(peak_places(around.reshape(len(order), -1), columns))
-    return places, strengths
 
 
 def named_things(text: str, things: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from hilight_jax.data.conversations.gemma_tokenizer import GemmaTokenizer
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
 from hilight_jax.data.frame_sampling import choose_key_frames
 from hilight_jax.generation.clip_features import ClipFeatures
+from hilight_jax.generation.video_clip import VideoClip
 
 
 class Prompt(NamedTuple):
@@ -38,10 +39,12 @@ class ClipInput(NamedTuple):
     Attributes:
       frames: [F, Y, X, C].
       key_frames: int32 [keys].
+      closer: The clip with its own pictures, where it is to be looked at with a zoom.
     """
 
     frames: np.ndarray
     key_frames: np.ndarray
+    closer: VideoClip | None = None
 
 
 class UnencodedPrompt(NamedTuple):
@@ -55,7 +58,7 @@ class UnencodedPrompt(NamedTuple):
     ids: np.ndarray
     clips: tuple[ClipInput, ...] = ()
 
-    def encode(self, encode_clip: Callable[[np.ndarray, np.ndarray], ClipFeatures]) -> Prompt:
+    def encode(self, encode_clip: Callable[..., ClipFeatures]) -> Prompt:
         """Encodes the clips, with ``Generator.encode_clip`` for example."""
         return Prompt(self.ids, tuple(encode_clip(*clip) for clip in self.clips))
 
@@ -82,12 +85,19 @@ def encode_turns(
 
 def build_prompt(
     turns: Sequence[Turn],
-    clips: Sequence[np.ndarray],
+    clips: Sequence[np.ndarray | VideoClip],
     tokenizer: GemmaTokenizer,
     data: ConversationDataConfig,
     max_new_tokens: int = 1,
 ) -> UnencodedPrompt:
-    """Encodes a conversation's turns as ``encode_turns`` does and chooses the key frames of its clips [F, Y, X, C].
+    """Encodes a conversation's turns as ``encode_turns`` does and chooses the key frames of its clips.
+
+    Args:
+      turns: User and model alternate, a user turn last.
+      clips: Of the turns' marks: frames [F, Y, X, C], or a clip, which also has its zoom.
+      tokenizer: The model's.
+      data: The configuration of its conversations.
+      max_new_tokens: The room that the answer needs in the context.
 
     Raises:
       ConversationError: The conversation cannot be answered; the sentence begins so.
@@ -96,5 +106,10 @@ def build_prompt(
         ids = encode_turns(turns, len(clips), tokenizer, data, max_new_tokens)
     except ConversationError as error:
         raise type(error)(f"the conversation cannot be answered: {error}") from error
-    inputs = (ClipInput(c, np.asarray(choose_key_frames(data.key_frames, c), np.int32)) for c in clips)
-    return UnencodedPrompt(ids, tuple(inputs))
+    return UnencodedPrompt(ids, tuple(_input(clip, data) for clip in clips))
+
+
+def _input(clip: np.ndarray | VideoClip, data: ConversationDataConfig) -> ClipInput:
+    frames, closer = (clip.frames, clip) if isinstance(clip, VideoClip) else (clip, None)
+    key_frames = np.asarray(choose_key_frames(data.key_frames, frames), np.int32)
+    return ClipInput(frames, key_frames, None if closer is None or closer.zoom == "off" else closer)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -17,6 +17,7 @@ from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.data.video import Video, VideoError
 from hilight_jax.pages.heatmaps import enlarge
 
+Zoom = Literal["off", "auto"] | float | tuple[float, ...]  # See ``zoom.py``.
 _UNNAMED = "the video"
 
 
@@ -32,6 +33,7 @@ class VideoClip(NamedTuple):
       times: Seconds from the first frame of the video to each.
       size: Rows and columns of the video as it is shown.
       whole: uint8 [F, rows, columns, 3], the frames in the video's own size, where that was asked for.
+      zoom: The zoom that they are to be looked at with, see ``zoom.py``.
     """
 
     name: str
@@ -42,9 +44,10 @@ class VideoClip(NamedTuple):
     times: Float[np.ndarray, " F"]
     size: tuple[int, int]
     whole: UInt8[np.ndarray, "F rows columns 3"] | None = None
+    zoom: Zoom = "off"
 
 
-def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int, whole: bool = False) -> VideoClip:
+def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int, zoom: Zoom = "off") -> VideoClip:
     """Reads frames of a video, by default as a model sees it.
 
     Args:
@@ -52,7 +55,8 @@ def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int, 
         model's size.
       frames: F, the number of frames, evenly spaced from the first to the last; or their numbers, from 0.
       image_size: Rows and columns of the model's frames.
-      whole: Keep the frames in the video's own size too, as zooming needs.
+      zoom: The zoom that they are to be looked at with; for another than "off" the frames are kept in the video's own
+        size too.
 
     Raises:
       DataError: The file cannot be read, or has no frame of such a number; the message names it.
@@ -83,11 +87,12 @@ def read_video_clip(video: Video, frames: int | Sequence[int], image_size: int, 
         totals[-1],
         times,
         (pictures.shape[1], pictures.shape[2]),
-        pictures if whole else None,
+        None if zoom == "off" else pictures,
+        zoom,
     )
 
 
-def read_picture(path: Path, image_size: int) -> VideoClip:
+def read_picture(path: Path, image_size: int, zoom: Zoom = "off") -> VideoClip:
     """Reads a picture as a video of one frame, upright as its EXIF data say.
 
     Raises:
@@ -100,4 +105,4 @@ def read_picture(path: Path, image_size: int) -> VideoClip:
         raise DataError(f"{path} is no picture that can be read ({error}).") from error
     small, number = to_uint8_size(picture, (image_size, image_size)), np.zeros(1, np.int64)
     size = (picture.shape[1], picture.shape[2])
-    return VideoClip(path.name, small, enlarge(picture), number, 1, np.zeros(1), size, picture)
+    return VideoClip(path.name, small, enlarge(picture), number, 1, np.zeros(1), size, picture, zoom)

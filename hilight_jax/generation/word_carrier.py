@@ -109,15 +109,16 @@ class WordCarrier:
 
     def _found(self, phrases: Sequence[str], clip: ClipFeatures, number: int) -> tuple[Found, ...]:
         """Finds phrases in a clip, the one of this number in its conversation."""
-        assert clip.patches is not None
+        assert clip.find is not None
         keys = [(clip.digest, number, phrase) for phrase in phrases]
         new = [key for key in keys if key not in self._kept]
         for start in range(0, len(new), _AT_A_TIME):
             part = new[start : start + _AT_A_TIME]
             vectors = self._vectors(*encode_phrases([phrase for *_, phrase in part]))
             vectors = np.pad(vectors, ((0, _AT_A_TIME - len(part)), (0, 0)))
-            out = _find(self._model, number, self._variables, clip.patches[None], vectors[None])
-            self._kept |= {key: Found(*(np.asarray(x[row]) for x in out)) for row, key in enumerate(part)}
+            found = clip.find(vectors)
+            carried = np.asarray(_carry(self._model, number, self._variables, found.tracks))
+            self._kept |= {key: Found(carried[row], found.maps[row]) for row, key in enumerate(part)}
         found = tuple(self._kept[key] for key in keys)
         for key in keys:
             self._kept.move_to_end(key)
@@ -132,11 +133,8 @@ def _shares(scores: Float[np.ndarray, "F P"]) -> Float[np.ndarray, "F P"]:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _find(
-    model: HiLight, number: int, params: Tree, patches: Float[Array, "1 F P E"], vectors: Float[Array, "1 W E"]
-) -> tuple[Array, Array]:
-    """The vectors and maps of phrases in clip ``number`` of a conversation."""
-    found: dict[str, Array] = model.apply({}, patches, vectors, method="track")
-    tracks = jax.numpy.repeat(found["tracks"][None], number + 1, axis=1)
-    carried: Array = model.apply(params, tracks, method="word_vectors")
-    return carried[0, number], found["maps"][0]
+def _carry(model: HiLight, number: int, params: Tree, tracks: Float[Array, "W F T"]) -> Float[Array, "W D"]:
+    """The vectors of phrases in clip ``number`` of a conversation."""
+    repeated = jax.numpy.repeat(tracks[None, None], number + 1, axis=1)
+    carried: Array = model.apply(params, repeated, method="word_vectors")
+    return carried[0, number]

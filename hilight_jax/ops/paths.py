@@ -42,19 +42,19 @@ def best_path(
 
 
 def isolated(maps: Float[np.ndarray, "*B rows columns"]) -> Float[np.ndarray, "*B rows columns"]:
-    """The excess of each patch over the mean of the 16 that lie two patches away from it.
+    """The excess of each patch over the mean of those that lie two patches away from it, 16 where no edge is near.
 
     A thing of a patch's size stands out by all of its similarity; of something larger that looks alike, such as a
-    sleeve or a rail, little is left. The edge is repeated around the map.
+    sleeve or a rail, little is left. A map of at most two rows and columns has none, and is left as it is.
     """
-    padded = np.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(2, 2), (2, 2)], mode="edge")
     rows, columns = maps.shape[-2:]
 
-    def total(reach: int) -> np.ndarray:
-        shifts = range(2 - reach, 3 + reach)
-        return sum(padded[..., i : i + rows, j : j + columns] for i in shifts for j in shifts)
+    def ring(grid: np.ndarray) -> np.ndarray:
+        padded = np.pad(grid, [(0, 0)] * (grid.ndim - 2) + [(2, 2), (2, 2)])
+        shifts = [(i, j) for i in range(5) for j in range(5) if max(abs(i - 2), abs(j - 2)) == 2]
+        return sum(padded[..., i : i + rows, j : j + columns] for i, j in shifts)
 
-    return maps - (total(2) - total(1)) / 16
+    return maps - ring(maps) / np.maximum(ring(np.ones((rows, columns), maps.dtype)), 1)
 
 
 def _peaks(frame: Float[np.ndarray, "rows columns"], keep: int) -> Int[np.ndarray, "peaks 2"]:

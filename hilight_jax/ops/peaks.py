@@ -1,7 +1,7 @@
 """The place of a similarity map's peak, below a patch."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hilight_jax.ops.vectors import PRECISION
 
@@ -22,9 +22,14 @@ def peak_places(maps: Float[Array, "*B P"], columns: int) -> Float[Array, "*B 2"
       columns: Patches of a row.
     """
     maps = jnp.asarray(maps)
+    return places_at(maps, jnp.argmax(maps, axis=-1), columns)
+
+
+def places_at(maps: Float[Array, "*B P"], patches: Int[Array, "*B"], columns: int) -> Float[Array, "*B 2"]:
+    """Returns x and y as ``peak_places`` does, around a given patch of each map."""
     number = jnp.arange(maps.shape[-1])
     column, row = number % columns, number // columns
-    best = jnp.argmax(maps, axis=-1)[..., None]
+    best = patches[..., None]
     near = (abs(column - best % columns) <= 1) & (abs(row - best // columns) <= 1)
     excess = jnp.maximum(maps - jnp.mean(maps, axis=-1, keepdims=True), 0)
     weights = jnp.where(near, excess, 0) + jnp.where(number == best, _FLAT, 0)

@@ -145,6 +145,12 @@ Frames = Annotated[
 ]
 
 
+# Tiles of a picture grow with the square of the zoom: 400 at the largest, of a wide one.
+LARGEST_ZOOM = 8
+OneZoom = Annotated[float, Field(ge=1, le=LARGEST_ZOOM)]
+Zooms = Literal["off", "auto"] | OneZoom | Annotated[list[OneZoom], Field(min_length=1, max_length=8)]
+
+
 class Message(_Loose):
     """A message of the conversation."""
 
@@ -159,7 +165,10 @@ class StreamOptions(_Loose):
 
 
 class ChatRequest(_Strict):
-    """``POST /v1/chat/completions``; ``top_k`` and ``ignore_eos`` are extensions, named as in vLLM."""
+    """``POST /v1/chat/completions``; extensions are ``top_k`` and ``ignore_eos``, named as in vLLM, and ``zoom``.
+
+    With a zoom, words and things are looked for in the videos' own pictures.
+    """
 
     model: str = ""
     messages: Annotated[list[Message], Field(min_length=1, max_length=256)]
@@ -175,6 +184,7 @@ class ChatRequest(_Strict):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)] | None = None
     ignore_eos: bool = False
+    zoom: Zooms = "off"
 
     @model_validator(mode="after")
     def _check_log_probs(self) -> "ChatRequest":
@@ -227,6 +237,7 @@ class LocateRequest(_Strict):
     phrases: Annotated[list[PhraseOfThing], Field(min_length=1, max_length=MAX_PHRASES)] | None = None
     text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     frames: Frames | None = None
+    zoom: Zooms = "off"
 
     @model_validator(mode="after")
     def _check_things(self) -> "LocateRequest":

@@ -17,7 +17,8 @@ from hilight_jax.generation.evidence import ClipEvidence, trace_answer
 from hilight_jax.generation.locating import Finder
 from hilight_jax.generation.prompt import UnencodedPrompt, build_prompt
 from hilight_jax.generation.sampling import SamplingConfig
-from hilight_jax.generation.video_clip import VideoClip
+from hilight_jax.generation.video_clip import VideoClip, Zoom
+from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, GenerationRequest
 from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine
@@ -165,10 +166,10 @@ class Service:
         """Reads the videos of a conversation and builds its prompt."""
         self.check_model(chat.model)
         turns, urls = turns_of(chat.messages)
-        clips = await self._clips(urls)
-        return await asyncio.to_thread(self._build_prompt, turns, [clip.frames for clip in clips]), clips
+        clips = await self._clips(urls, parse_zoom(chat.zoom, "zoom"))
+        return await asyncio.to_thread(self._build_prompt, turns, clips), clips
 
-    async def _clips(self, urls: Sequence[str]) -> list[VideoClip]:
+    async def _clips(self, urls: Sequence[str], zoom: Zoom) -> list[VideoClip]:
         """Reads the videos of a conversation; an error names its video where there are several."""
         if len(urls) > self.limits.max_videos:
             raise DataError(
@@ -177,14 +178,14 @@ class Service:
         clips = []
         for number, url in enumerate(urls, 1):
             try:
-                clips.append(await self.videos.clip(url))
+                clips.append(await self.videos.clip(url, zoom=zoom))
             except UserError as error:
                 if len(urls) == 1:
                     raise
                 raise type(error)(f"video {number} of {len(urls)}: {error}") from error
         return clips
 
-    def _build_prompt(self, turns: Sequence[Turn], clips: Sequence[np.ndarray]) -> UnencodedPrompt:
+    def _build_prompt(self, turns: Sequence[Turn], clips: Sequence[np.ndarray | VideoClip]) -> UnencodedPrompt:
         self._check_width([turn.text for turn in turns])
         return build_prompt(turns, clips, self.engine.generator.tokenizer, self._data)
 

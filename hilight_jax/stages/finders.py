@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from hilight_jax.generation.clip_features import encode_patches
 from hilight_jax.generation.locating import USUAL_THRESHOLD
 from hilight_jax.generation.phrase_vectors import PhraseVectors, chat_phrase_vectors
 from hilight_jax.models.clip import normalise
@@ -54,7 +55,7 @@ class ChatFinder:
         self.threshold = fitted_threshold(origin.workdir, origin.step)
         self.phrases = chat_phrase_vectors(model.config, model.params)
         parts = {name: part for name, part in model.params.items() if name not in ("gemma", "lora")}
-        self._encode = functools.partial(_encode_patches, HiLight(model.config), variables(parts))
+        self._encode = functools.partial(encode_patches, HiLight(model.config), variables(parts))
 
     def patches(self, frames: UInt8[np.ndarray, "B F Y X 3"]) -> Float[np.ndarray, "B F P E"]:
         """Encodes clips."""
@@ -77,13 +78,3 @@ def _map_features(
     """The features that maps are made of; what else the tower would compute is dropped by the compiler."""
     seen: dict[str, Any] = model.apply({"params": params}, normalise(frames), method="encode_video")
     return map_features(seen["video_local"], weights)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode_patches(
-    model: HiLight, params: Mapping[str, Any], frames: UInt8[Array, "B F Y X 3"]
-) -> Float[Array, "B F P E"]:
-    video = normalise(frames)
-    key_frames = jax.numpy.zeros((len(frames), 1), jax.numpy.int32)  # Of the frame tower, whose result is dropped.
-    seen: dict[str, Array] = model.apply(params, video, key_frames, method="encode_video")
-    return seen["patch_features"]

@@ -14,7 +14,7 @@ from hilight_jax.core.host_rows import HostRows
 from hilight_jax.data.pipelines import Loader, Pipeline
 from hilight_jax.data.sources import open_source
 from hilight_jax.data.tokenizers import VOCABULARY_SIZE
-from hilight_jax.generation.zoom import Zoom
+from hilight_jax.generation.video_clip import Zoom
 from hilight_jax.training.run_config import RunConfig
 from hilight_jax.training.steps import Objective
 

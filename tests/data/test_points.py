@@ -123,6 +123,11 @@ def point(**changes):
         ("points.json", point(x="left"), r"'shot', place 1: 'x' must be a number, not 'left'"),
         ("points.json", point(frame=-1), r"'frame' is -1; frames are counted from 0"),
         ("points.json", point(frame="soon"), r"'frame' must be a whole number, not 'soon'"),
+        ("points.json", point(frame=2.7), r"'frame' must be a whole number, not 2.7"),
+        ("points.json", point(frame=float("inf")), r"'frame' must be a whole number, not inf"),
+        ("points.json", point(x=float("nan")), r"'x' must be a number, not nan"),
+        ("points.json", point(radius=0), r"'radius' is 0; it must be above 0"),
+        ("points.json", {"still.png": [{"word": "red", "frame": 1, "x": 1, "y": 1}]}, r"still.png is a picture"),
         ("points.json", point(word=None), r"'word' must say what is there"),
         ("points.json", {"shot": {"x": 1}}, r"'shot': must be a list of places"),
         ("points.json", {"shot": [3]}, r"place 1: must be an object with word, frame, x and y, not 3"),
@@ -135,6 +140,10 @@ def point(**changes):
         ("annotations.xml", CVAT_IMAGES.replace('xbr="30"', 'xbr="10"'), r"a box of 0 x 10 pixels shows nothing"),
         ("instances.json", {"annotations": []}, r"is no COCO file of boxes: 'images' is missing"),
         ("instances.json", {**COCO, "categories": []}, r"annotation 1: there is no image 5 or no category 1"),
+        ("instances.json", {**COCO, "categories": [{"id": 1, "name": 3}]}, r"3 is no name of an image or a category"),
+        ("instances.json", {**COCO, "images": [{"id": 5, "file_name": None}]}, r"None is no name of an image"),
+        ("instances.json", {**COCO, "images": [{"id": [5], "file_name": "a"}]}, r"is no COCO file of boxes"),
+        ("instances.json", {**COCO, "annotations": [{"image_id": [1], "category_id": 1, "bbox": []}]}, r"no COCO file"),
         ("instances.json", {**COCO, "images": [{"id": 5, "file_name": "gone.png"}]}, r"no image 6|names 'gone.png'"),
     ],
 )
@@ -154,3 +163,40 @@ def test_yolo_without_classes_or_with_a_wrong_line_is_refused(folder):
         open_places(str(folder / "nothing"))
     with pytest.raises(DataError, match=r"words has 'red' without a word"):
         open_places(write(folder, "points.json", point()), words="red")
+
+
+@pytest.mark.parametrize(
+    "line", ["0 0.1 0.1 0.2 0.2 0.3 0.3", "-1 0.5 0.5 0.1 0.1", "0 nan 0.5 0.1 0.1", "0.5 0.5 0.5 0.1 0.1"]
+)
+def test_yolo_lines_that_are_no_boxes_are_refused(folder, line):
+    write(folder, "labels/classes.txt", "red ball\n")
+    write(folder, "labels/still.txt", f"{line}\n")
+    with pytest.raises(DataError, match=r"still.txt, line 1: must be a class, x, y, width and height as shares"):
+        open_places(str(folder / "labels"), videos=str(folder))
+
+
+def test_yolo_files_without_boxes_are_passed_over(folder):
+    write(folder, "labels/classes.txt", "red ball\n")
+    write(folder, "labels/README.roboflow.txt", "This dataset was exported.\n")
+    write(folder, "labels/a_picture_that_is_gone.txt", "\n")
+    write(folder, "labels/still.txt", "0 0.5 0.5 0.25 0.5\n")
+    assert len(open_places(str(folder / "labels"), videos=str(folder))) == 1
+
+
+def test_yolo_shares_are_of_the_picture_as_it_is_shown(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # A quarter turn.
+    Image.new("RGB", (64, 48)).save(folder / "turned.jpg", exif=exif)
+    write(folder, "labels/classes.txt", "red ball\n")
+    write(folder, "labels/turned.txt", "0 0.5 0.25 0.25 0.5\n")
+    assert rows(open_places(str(folder / "labels"), videos=str(folder))) == [
+        ("turned.jpg", 0, "the red ball", 24.0, 16.0, (6.0, 16.0))
+    ]
+
+
+def test_yolo_labels_of_a_damaged_video_or_picture_name_it(folder):
+    write(folder, "labels/classes.txt", "red ball\n")
+    write(folder, "labels/shot_2.txt", "0 0.5 0.5 0.1 0.1\n")
+    (folder / "shot.mp4").write_bytes(b"no video")
+    with pytest.raises(DataError, match=r"shot.mp4: the file of 8 bytes is not a readable video"):
+        open_places(str(folder / "labels"), videos=str(folder))

@@ -57,7 +57,7 @@ class ColourSpeaker:
     def __init__(self):
         self.tokenizer, self.prompts, self.sizes = TOKENIZER, [], []
 
-    def encode_clip(self, frames, key_frames):
+    def encode_clip(self, frames, key_frames, closer=None):
         colour = COLOURS[int(frames.mean((0, 1, 2)).argmax())]
         return SimpleNamespace(digest=f"{colour:-<16}", colour=colour)
 

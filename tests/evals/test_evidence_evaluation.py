@@ -70,7 +70,7 @@ class DiscSpeaker:
         vision = SimpleNamespace(image_size=SIDE, patch_size=PATCH, num_proxy_tokens=0)
         self.config, self.tokenizer, self.sizes = SimpleNamespace(vision=vision), TOKENIZER, set()
 
-    def encode_clip(self, frames, key_frames):
+    def encode_clip(self, frames, key_frames, closer=None):
         cells = frames.reshape(2, SIDE // PATCH, PATCH, SIDE // PATCH, PATCH, 3).mean((2, 4)).reshape(-1, 3)
         colour = np.maximum(cells - cells.min(1, keepdims=True) - 60, 0)
         maps = (colour / np.maximum(colour.sum(0), 1)).T

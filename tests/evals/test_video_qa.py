@@ -226,7 +226,7 @@ def test_of_all_clips_only_a_few_stay_in_memory():
         __hash__ = object.__hash__
 
     class Forgetful(ColourSpeaker):
-        def encode_clip(self, frames, key_frames):
+        def encode_clip(self, frames, key_frames, closer=None):
             clip = Features(**vars(super().encode_clip(frames, key_frames)))
             clip.digest += str(len(most))
             alive.add(clip)
@@ -293,7 +293,7 @@ def test_so_many_questions_of_each_kind_are_asked_and_no_other_clip_is_encoded()
     encoded = []
 
     class Counting(ColourSpeaker):
-        def encode_clip(self, frames, key_frames):
+        def encode_clip(self, frames, key_frames, closer=None):
             encoded.append(len(frames))
             return super().encode_clip(frames, key_frames)
 

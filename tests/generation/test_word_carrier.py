@@ -154,7 +154,8 @@ def test_things_go_with_word_tracks(config, things):
 
 def test_rows_of_things_come_from_their_maps(generator):
     clip = generator.encode_clip(CLIPS[0], KEYS)
-    assert clip.tokens.shape == (ROWS, CONFIG.gemma.width) and clip.patches.shape == (3, 4, tiny.WORD_TRACKS.embed_dim)
+    assert clip.tokens.shape == (ROWS, CONFIG.gemma.width)
+    assert clip.find(np.ones((2, tiny.WORD_TRACKS.embed_dim), np.float32)).maps.shape == (2, 3, 4)
     np.testing.assert_allclose(clip.attention.sum(1), 1, rtol=1e-5)
     assert not clip.attention[-len(THINGS) :, : tiny.VISION.num_proxy_tokens].any()
 
@@ -179,10 +180,10 @@ def test_evidence_adds_up_to_the_parts_of_the_clips_rows_and_of_what_words_carry
 
 
 def test_vectors_are_kept(generator, monkeypatch):
-    words, numbers = make().words, []
-    asked, find = prompt(generator, "<video>\n<video>\nIs the red ball left of a dog?", clips=CLIPS), word_carrier._find
+    words, numbers, carry = make().words, [], word_carrier._carry
+    asked = prompt(generator, "<video>\n<video>\nIs the red ball left of a dog?", clips=CLIPS)
     monkeypatch.setattr(
-        word_carrier, "_find", lambda model, number, *rest: numbers.append(number) or find(model, number, *rest)
+        word_carrier, "_carry", lambda model, number, *rest: numbers.append(number) or carry(model, number, *rest)
     )
     first = words(asked.ids, asked.clips)
     assert numbers == [0, 1]  # Both phrases in one call for each clip.

@@ -51,3 +51,9 @@ def test_a_single_patch_stands_out_and_a_larger_area_does_not():
     area = np.zeros((1, 9, 9), np.float32)
     area[0, 1:8, 1:8] = 1.0
     assert isolated(area)[0, 4, 4] == 0.0
+
+
+def test_a_patch_at_an_edge_or_in_a_corner_stands_out_as_one_in_the_middle():
+    for place in ((0, 0), (0, 4), (5, 7)):
+        assert isolated(maps_of({place: 1.0}))[0, *place] == 1.0
+    assert isolated(np.ones((1, 2, 2), np.float32)).tolist() == [[[1.0, 1.0], [1.0, 1.0]]]

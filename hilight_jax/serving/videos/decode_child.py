@@ -35,7 +35,7 @@ def main() -> int:
         except FileNotFoundError as error:
             raise DataError("it was deleted before it was read.") from error
         _check(content, limits)
-        clip = read_video_clip(content, limits["frames"], limits["image_size"])
+        clip = read_video_clip(content, limits["frames"], limits["image_size"], limits["zoom"])
     except UserError as error:
         sys.stderr.write(str(error))
         return 2
@@ -43,8 +43,8 @@ def main() -> int:
         sys.stderr.write("the video takes more memory to decode than it may; give one of fewer or smaller frames.")
         return 2
     archive = io.BytesIO()
-    named = {name: value for name, value in clip._asdict().items() if name != "name" and value is not None}
-    np.savez(archive, **named)
+    named = {name: value for name, value in clip._asdict().items() if name not in ("name", "zoom")}
+    np.savez(archive, **{name: value for name, value in named.items() if value is not None})
     sys.stdout.buffer.write(archive.getvalue())
     return 0
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.video_clip import VideoClip
+from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.serving.videos.admission import AdmissionQueue
 
 Frames = int | Sequence[int] | None
-_NUM_CACHED = 32
+_NUM_CACHED, _MAX_CACHED_BYTES = 32, 2**28
 # The environment of a decoding process; it has no API keys, because a video may exploit a fault of the decoder.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
 _LOG = logging.getLogger(__name__)
@@ -77,13 +77,16 @@ class VideoDecoder:
         self._children: set[subprocess.Popen[bytes]] = set()
         self._queue = AdmissionQueue(limits.decoders, limits.max_waiting, "for their videos to be decoded")
 
-    async def decode(self, digest: str, video: Callable[[], bytes | Path], frames: Frames = None) -> VideoClip:
+    async def decode(
+        self, digest: str, video: Callable[[], bytes | Path], frames: Frames = None, zoom: Zoom = "off"
+    ) -> VideoClip:
         """Returns the clip of a video from the cache, or decodes it.
 
         Args:
           digest: Hash of its content.
           video: Returns its bytes or its file; called when the queue admits it.
           frames: Number of frames to read, evenly spaced, or their numbers; None for as many as the model sees.
+          zoom: The zoom that they are to be looked at with.
 
         Raises:
           DataError: It cannot be decoded, or exceeds a limit.
@@ -92,14 +95,16 @@ class VideoDecoder:
           QueueFull: Too many videos wait.
         """
         wanted = self._num_frames if frames is None else frames
-        name = f"{digest} {wanted}"
+        name = f"{digest} {wanted} {zoom}"
 
         async def look_up() -> VideoClip:
             clip = self._cached.pop(name, None)
             if clip is None:
-                clip = await asyncio.to_thread(self._decode, video(), wanted)
+                clip = await asyncio.to_thread(self._decode, video(), wanted, zoom)
             self._cached[name] = clip
-            if len(self._cached) > _NUM_CACHED:
+            while len(self._cached) > _NUM_CACHED or (
+                len(self._cached) > 1 and sum(map(_num_bytes, self._cached.values())) > _MAX_CACHED_BYTES
+            ):
                 self._cached.popitem(last=False)
             return clip
 
@@ -110,17 +115,18 @@ class VideoDecoder:
         for child in list(self._children):
             child.kill()
 
-    def _decode(self, video: bytes | Path, frames: int | Sequence[int]) -> VideoClip:
+    def _decode(self, video: bytes | Path, frames: int | Sequence[int], zoom: Zoom) -> VideoClip:
         if isinstance(video, Path):
-            return self._decode_file(video, frames)
+            return self._decode_file(video, frames, zoom)
         with tempfile.NamedTemporaryFile(dir=self._directory) as file:
             write(Path(file.name), video)
-            return self._decode_file(Path(file.name), frames)
+            return self._decode_file(Path(file.name), frames, zoom)
 
-    def _decode_file(self, path: Path, frames: int | Sequence[int]) -> VideoClip:
+    def _decode_file(self, path: Path, frames: int | Sequence[int], zoom: Zoom) -> VideoClip:
         """Runs ``decode_child`` on a file."""
         limits = {
             "frames": frames,
+            "zoom": zoom,
             "image_size": self._image_size,
             "max_pixels": self._limits.max_pixels,
             "max_seconds": self._limits.max_seconds,
@@ -155,9 +161,13 @@ class VideoDecoder:
                 "give another video."
             )
         arrays = np.load(io.BytesIO(stdout), allow_pickle=False)
-        named = {name: arrays[name] for name in ("frames", "pictures", "numbers", "times")}
+        named = {name: arrays[name] for name in ("frames", "pictures", "numbers", "times", "whole") if name in arrays}
         height, width = arrays["size"].tolist()
-        return VideoClip("video", **named, num_total=int(arrays["num_total"]), size=(height, width))
+        return VideoClip("video", **named, num_total=int(arrays["num_total"]), size=(height, width), zoom=zoom)
+
+
+def _num_bytes(clip: VideoClip) -> int:
+    return sum(array.nbytes for array in (clip.frames, clip.pictures, clip.whole) if array is not None)
 
 
 def write(path: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.generation.video_clip import VideoClip
+from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.decoding import Frames, NoRoom, VideoDecoder, VideoLimits, write
 
@@ -129,12 +129,13 @@ class VideoStore:
         self.path(file_id).unlink(missing_ok=True)
         del self._files[file_id]
 
-    async def clip(self, url: str, frames: Frames = None) -> VideoClip:
+    async def clip(self, url: str, frames: Frames = None, zoom: Zoom = "off") -> VideoClip:
         """Reads frames of a video, by default those that the model sees.
 
         Args:
           url: A file's id, a ``data:`` URL, or ``http(s)`` on an allowed host.
           frames: Number of frames to read, evenly spaced, or their numbers; None for as many as the model sees.
+          zoom: The zoom that they are to be looked at with.
 
         Raises:
           UserError: The address is not valid, or the video cannot be fetched or decoded or exceeds a limit.
@@ -142,14 +143,15 @@ class VideoStore:
         """
 
         async def decode(content: bytes) -> VideoClip:
-            return await self._decoder.decode(await asyncio.to_thread(_digest, content), lambda: content, frames)
+            digest = await asyncio.to_thread(_digest, content)
+            return await self._decoder.decode(digest, lambda: content, frames, zoom)
 
         async def fetch() -> VideoClip:
             return await decode(await self._from_host(url))
 
         scheme = url.partition(":")[0].lower()
         if is_file_id(url):
-            return await self._decoder.decode(self.get(url).digest, lambda: self.path(url), frames)
+            return await self._decoder.decode(self.get(url).digest, lambda: self.path(url), frames, zoom)
         if scheme == "data":
             return await decode(await asyncio.to_thread(self._from_data_url, url))
         if scheme in ("http", "https"):
