@@ -20,7 +20,7 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
            1kA; that figure is theirs and starts from pretrained weights, none is measured here.
 
 Arguments, applied in this order: `setting=0..4` (settings of the HiLight paper; 0 is no local loss),
-`contrast=within_clip|across_clips|both`, `mask=none|padding|content`, `levels=embedding|last|embedding+last`,
+`contrast=none|within_clip|across_clips|both`, `mask=none|padding|content`, `levels=embedding|last|embedding+last`,
 `queries=tokens|objects`, `exclude=none|same_objects`, `weights=rising|even` (of the blocks of setting 4), `sparsity=`
 (of SPARC: a multiple of the threshold 1/P, such as `0`, `0.5` or `2`, or `top16`, so many patches of a token),
 `swaps=0..3` (a clip's false captions join the candidates of its video; `evaluate` prints how often the true one is
@@ -60,9 +60,9 @@ def set_setting(config: ConfigDict, value: str) -> None:
 
 
 def set_contrast(config: ConfigDict, value: str) -> None:
-    """Chooses the negatives of the local loss; under `both`, SPARC counts a quarter."""
+    """Chooses the negatives of the local loss; under `both`, SPARC counts a quarter; `none` keeps the heads alone."""
     config.loss.local.contrast = value
-    if value == "within_clip":
+    if value in ("within_clip", "none"):
         config.loss.local.mask_false_negatives = False
     if value == "both":
         config.loss.local.within_weight = 0.25

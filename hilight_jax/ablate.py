@@ -31,8 +31,9 @@ from hilight_jax.experiments.published import check_place, read_published
 from hilight_jax.experiments.results_page import DATA, MAPS, write_results
 from hilight_jax.experiments.run_table import parse_seeds
 from hilight_jax.experiments.side_by_side import train_side_by_side
-from hilight_jax.experiments.word_map_grid import collect_maps, save_maps
+from hilight_jax.experiments.word_map_grid import collect_maps, read_maps, save_maps
 from hilight_jax.pages.ablation_table import markdown
+from hilight_jax.stages.load_config import load_config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +64,14 @@ def keep_maps(arguments: argparse.Namespace) -> None:
         )
     if missing := [cell.row for cell in cells if cell.row not in workdirs]:
         sys.stderr.write(f"not finished, and left out: {'; '.join(missing)}\n")
-    maps = collect_maps(workdirs, f"tfds:{arguments.data_dir}/demo-v2/1.0.0/validation")
+    lost = set(read_maps(arguments.to).rows) - set(workdirs) if arguments.to.is_file() else set()
+    if lost:
+        raise UserError(
+            f"'{arguments.to}' has the maps of {len(lost)} rows that are not finished here, such as "
+            f"'{min(lost)}'; train them, name another file with --to, or take that file away."
+        )
+    source = load_config(cells[0].spec, cells[0].overrides).data.validation.format(data_dir=arguments.data_dir)
+    maps = collect_maps(workdirs, source)
     save_maps(maps, arguments.to)
     print(f"'{maps.word}' by {len(maps.rows)} encoders: {arguments.to}")
 

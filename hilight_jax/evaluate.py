@@ -21,11 +21,12 @@ import datetime
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, cast
 
 from hilight_jax.core import commands
+from hilight_jax.core.atomic_files import write_bytes
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.data.sources import same_file
 from hilight_jax.evals.qa_files import score_predictions
@@ -181,16 +182,23 @@ def evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         answers, influences = result.pop("answers", None), result.pop("influences", None)
         if answers is not None:
             result["answers_file"] = f"{result['name']}.answers.jsonl"
-        path = write_result(workdir, result)
-        if answers is not None:
-            lines = "".join(json.dumps(answer) + "\n" for answer in answers)  # In ASCII, as ids may be no Unicode.
-            path.with_name(result["answers_file"]).write_text(lines, encoding="ascii")
-        if influences is not None:
-            lines = (json.dumps({"figure": name, "influences": values}) for name, values in influences.items())
-            path.with_name(f"{result['name']}.influences.jsonl").write_text("\n".join(lines), encoding="ascii")
+        write_lines(workdir, f"{result['name']}.answers.jsonl", answers)
+        of_clips = None if influences is None else [{"figure": f, "influences": x} for f, x in influences.items()]
+        write_lines(workdir, f"{result['name']}.influences.jsonl", of_clips)
+        write_result(workdir, result)  # Last, for it says that the evaluation is complete.
         print(evaluator.table(result))
         results[result["name"]] = result
     return results
+
+
+def write_lines(workdir: Path, name: str, lines: Iterable[Mapping[str, Any]] | None) -> None:
+    """Writes a file of JSON lines beside a result, whole or not at all; without lines, takes an earlier one away."""
+    path = workdir / "evaluations" / name
+    if lines is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(exist_ok=True)
+    write_bytes(path, "".join(json.dumps(line) + "\n" for line in lines).encode("ascii"))  # Ids may be no Unicode.
 
 
 def score_file(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -233,12 +241,11 @@ def default_name(arguments: argparse.Namespace, name: str) -> str:
     return name + "".join(suffixes)
 
 
-def write_result(workdir: Path, result: dict[str, Any]) -> Path:
-    """Writes `evaluations/<name>.json` under the working directory."""
+def write_result(workdir: Path, result: dict[str, Any]) -> None:
+    """Writes `evaluations/<name>.json` under the working directory, whole or not at all."""
     path = workdir / "evaluations" / f"{result['name']}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    return path
+    write_bytes(path, json.dumps(result, indent=1).encode())
 
 
 def specifications(config: Any, data: str | None, split: str | None) -> list[str]:

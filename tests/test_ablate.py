@@ -26,6 +26,7 @@ BALL = {
 ANSWERS = {
     "date": "2026-11-22 14:05",
     "step": 5,
+    "source": "questions:validation",
     "needs_video": {
         "types": ["hit"],
         "normalised": 0.75,
@@ -42,7 +43,7 @@ def evaluation(split, pointing, date):
     ranks = {"R@1": 0.21, "R@5": 0.7, "R@10": 0.9, "median_rank": 3.0}
     classes = {} if pointing is None else {"ball": {**BALL, "pointing": pointing}}
     return {
-        "step": 500,
+        "step": 350,
         "date": date,
         "source": f"tfds:data/demo-v1/1.0.0/{split}",
         "retrieval": {"plain": {"text_to_video": ranks, "video_to_text": ranks}},
@@ -56,7 +57,7 @@ def leave(cell, results, *overrides):
     config = load_config(cell.spec, [*cell.overrides, *overrides])
     (cell.workdir / "config.json").write_text(json.dumps(to_dict(config)))
     for split, result in results.items():
-        (cell.workdir / "evaluations" / f"{split}.json").write_text(json.dumps(result))
+        (cell.workdir / "evaluations" / f"{split}.json").write_text(json.dumps({**result, "step": config.steps}))
     return cell.workdir
 
 
@@ -143,7 +144,7 @@ def test_a_cell_is_the_mean_of_its_seeds_with_the_smallest_and_the_largest(table
         one["validation/text_to_video_r1"] == "0.21 (1 of 2 seeds)"
         and one["validation/ball_area_chance"] == "0.04 (1 of 2 seeds)"
     )
-    assert [run["step"] for run in runs(found, NAME)] == [500, 500]
+    assert [run["step"] for run in runs(found, NAME)] == [350, 350]
 
 
 def test_date_and_command_are_those_of_the_runs(table, tmp_path):
@@ -160,6 +161,22 @@ def test_data_that_names_no_ball_has_no_pointing_and_a_reason(table, tmp_path):
     cells = dict(zip(COLUMNS, line(found, NAME)[1:], strict=True))
     assert cells["validation/text_to_video_r1"] == "0.21" and cells["validation/ball_pointing"] == "not run"
     assert "names an object ball" in runs(found, NAME)[0]["note"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"step": 300}, "evaluated at step 300 of 350"), (None, "not finished"), ({"nan": True}, "is not finite")],
+)
+def test_a_run_counts_as_finished_by_a_whole_evaluation_of_its_last_step(table, tmp_path, change, reason):
+    workdir = finish(tmp_path, NAME, seed=0)
+    path = workdir / "evaluations" / "validation.json"
+    result = json.loads(path.read_text()) | (change or {})
+    if result.pop("nan", False):
+        result["retrieval"]["plain"]["text_to_video"]["R@1"] = float("nan")
+    path.write_text(json.dumps(result))
+    if change is None:
+        path.unlink()
+    assert reason in runs(table(), NAME)[0]["not_run"]
 
 
 def test_a_run_that_is_not_the_rows_is_not_shown(table, tmp_path):
@@ -224,6 +241,8 @@ def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, t
         "seed": 1,
         "date": "2026-11-22 14:05",
         "step": 5,
+        "source": "questions:validation",
+        "parts": {},
         "loss": 1.25,
         "right": 0.75,
         "intervals": {"right": None},

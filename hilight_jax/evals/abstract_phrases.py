@@ -52,7 +52,9 @@ def encode_rephrased(
     first = {}
     for index in range(num_clips):
         record = source[index]
-        if record.id not in quarantine and (phrase := abstract_phrase(record.captions[0])):
+        if record.id in quarantine or not record.captions:
+            continue
+        if phrase := abstract_phrase(record.captions[0]):
             first[index] = record.captions[0].text, phrase
     counts = Counter(phrase for _, phrase in first.values())
     phrases = sorted(phrase for phrase, count in counts.most_common(MAX_PHRASES) if count > 1)

@@ -42,7 +42,7 @@ def held_out(encoder: EncoderLike, source: Source, num_clips: int = 6, num_words
         if len(examples) == num_clips:
             break
         record = source[index]
-        if record.id in quarantine:
+        if record.id in quarantine or not record.captions:
             continue
         caption, tokens = record.captions[0], tokenizer(record.captions[0].text)
         things = known_things(record.labels, config.data.num_frames, config.data.image_size)

@@ -13,6 +13,7 @@ from hilight_jax.evals.encoder_evaluation import headline
 from hilight_jax.experiments.run_table import Before, RunTable, evaluation
 from hilight_jax.pages import ablation_table
 from hilight_jax.pages.report import read_result
+from hilight_jax.runs.provenance import read_provenance
 from hilight_jax.training.metrics import read_metrics
 
 SHUFFLED = "validation-shuffle-positions"  # The evaluation that tells patches that they are in other places.
@@ -23,10 +24,13 @@ PER_KIND = 50  # Questions of each kind that chat models are asked: all of them 
 
 # Rows that claims and charts name.
 NO_LOCAL_LOSS = "no local loss"
+POOLED_ALONE = "the demo's pooled local features, without a local loss"
 DEMO_LOSS = "the demo: across clips, one query per object"
 SPARC_LAST = "SPARC as published, last block, content (setting 2)"
 SPARC_EMBEDDINGS = "SPARC as published, embeddings, content (setting 3)"
 SPARC_EVERY = "SPARC as published, every block, content (setting 4)"
+SAME_HEADS = "SPARC (within clip), the demo's heads"
+EMBEDDINGS_ALONE, LAST_ALONE = "the demo, embeddings only", "the demo, last block only"
 SPARC_UNMASKED = "SPARC as published, last block, none (setting 1)"
 WITHOUT_TRACKS = ", without word tracks"
 RELEASED, POSITIONS = "dual projectors, as released", "positions of patches on keys and values"
@@ -39,10 +43,10 @@ LONG_CLIP = f"{RELEASED}{WITHOUT_TRACKS}, Long-CLIP for key frames"
 def loss_figures(workdir: Path) -> dict[str, Any]:
     """Retrieval and pointing of an encoder on both splits, and on shuffled positions where that was evaluated.
 
-    Beside them the date and the step of the evaluations, ``intervals``, 95 % over clips, by figure; ``influences`` of
-    every clip on the figures that claims compare, in millionths (``evals/intervals.py``); ``curves``, the
-    training losses and the cosines of their gradients over the steps; ``train``, the losses at the end; and ``cosine``,
-    the mean over the steps of each layer that both losses reach.
+    Beside them the date, the step and the source of the evaluations; ``intervals``, 95 % over clips, by figure;
+    ``influences`` of every clip on the figures that claims compare, in millionths (``evals/intervals.py``);
+    ``curves``, the training losses and the cosines of their gradients over the steps; ``train``, the losses at the end;
+    and ``cosine``, the mean over the steps of each layer that both losses reach.
     """
     lines = _curves(workdir, lambda name: name in TRAINED or (name.startswith(GRADIENTS) and name.endswith(COSINE)))
     layers = {name.removeprefix(GRADIENTS).removesuffix(COSINE): name for name in lines if name not in TRAINED}
@@ -58,6 +62,7 @@ def loss_figures(workdir: Path) -> dict[str, Any]:
             continue
         found |= headline(result, prefix)
         found |= {"step": result.get("step"), "date": max(result["date"], found.get("date", ""))}
+        found |= {"source": result["source"]} if prefix == "validation" else {}
         found["intervals"] |= _intervals(result, prefix)
         if prefix == "validation":
             found["influences"] = _influences(workdir, split, {name: f"{prefix}/{name}" for name in COMPARED})
@@ -102,6 +107,7 @@ def answer_figures(workdir: Path, split: str) -> dict[str, Any]:
     return {
         "date": result["date"],
         "step": result["step"],
+        "source": result.get("source"),
         "right": result["needs_video"]["normalised"],
         "intervals": {"right": result["needs_video"].get("interval")},
         "influences": _influences(workdir, _sampled(split), {"right": "right"}),
@@ -119,11 +125,16 @@ def _influences(workdir: Path, split: str, wanted: Mapping[str, str]) -> dict[st
 
 
 def connector_figures(workdir: Path) -> dict[str, Any]:
-    """The losses of a chat model in training, at its end and on held-out conversations, and its answers."""
+    """The losses of a chat model in training, at its end and on held-out conversations, and its answers.
+
+    ``parts`` are the fingerprints of the parts that it took from other runs.
+    """
     lines = _curves(workdir, lambda name: name in ("next_token", "validation/next_token"))
     losses = lines.pop("validation/next_token", [(0, None)])
     ends = {"train_loss": _end(lines["next_token"])} if lines else {}
-    return answer_figures(workdir, "validation") | ends | {"loss": losses[-1][1], "curves": lines}
+    parts = {name: part.fingerprint for name, part in read_provenance(workdir).items()}
+    curves = {"loss": losses[-1][1], "curves": lines}
+    return answer_figures(workdir, "validation") | ends | curves | {"parts": parts}
 
 
 def demo_figures(workdir: Path) -> dict[str, Any]:
@@ -177,14 +188,15 @@ TABLES = {
         # The most informative come first. A row of the demo differs from the first of them in one thing.
         rows={
             NO_LOCAL_LOSS: "demo,setting=0",
+            POOLED_ALONE: "demo,contrast=none",
             DEMO_LOSS: "demo,gradients=on",
             "both contrasts, SPARC at a quarter": "demo,contrast=both",
-            "SPARC (within clip), the demo's heads": "demo,contrast=within_clip",
+            SAME_HEADS: "demo,contrast=within_clip",
             SPARC_LAST: "demo,setting=2,gradients=on",
             "the demo, one query per token": "demo,queries=tokens",
             "the demo, same objects not excluded": "demo,exclude=none",
-            "the demo, embeddings only": "demo,levels=embedding",
-            "the demo, last block only": "demo,levels=last",
+            EMBEDDINGS_ALONE: "demo,levels=embedding",
+            LAST_ALONE: "demo,levels=last",
             SPARC_EMBEDDINGS: "demo,setting=3,gradients=on",
             SPARC_EVERY: "demo,setting=4,gradients=on",
             SPARC_UNMASKED: "demo,setting=1",

@@ -6,14 +6,16 @@
 ```
 
 ``configs`` are those of the row's runs, without what differs between its seeds; a run counts as finished as long as
-they are the same. What is published is never taken out again: where a row is configured otherwise now, the file is
-refused.
+they are the same. What is published is not taken out again: where a row is configured otherwise now, the file is
+refused, and of two evaluations of one run the later one stays.
 """
 
 import contextlib
 import fcntl
 import json
+import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,17 @@ def read_published(path: Path, name: str) -> dict[str, Any] | None:
         raise DataError(f"'{path}' is no published table of runs; {advice}.")
     for row in table["rows"]:
         known = isinstance(row, dict) and isinstance(row.get("name"), str) and isinstance(row.get("configs"), list)
-        if not known or not all(isinstance(run, dict) and "seed" in run for run in row.get("runs") or [None]):
+        runs = row.get("runs") or [None]
+        if not known or not all(isinstance(run, dict) and {"seed", "date"} <= set(run) for run in runs):
             raise DataError(f"'{path}' has a row that is none of a published table; {advice}.")
+        of_row = f"'{path}', row '{row['name']}'"
+        if twice := [seed for seed, count in Counter(run["seed"] for run in row["runs"]).items() if count > 1]:
+            raise DataError(f"{of_row}: seed {twice[0]} stands there twice, as after a merge; keep the right one.")
+        for run in row["runs"]:
+            if name_of := not_finite(run):
+                raise DataError(f"{of_row}, seed {run['seed']}: '{name_of}' is not finite; take the run out.")
+    if twice := [name for name, count in Counter(row["name"] for row in table["rows"]).items() if count > 1]:
+        raise DataError(f"'{path}' has the row '{twice[0]}' twice, as after a merge; bring its runs together.")
     if table["table"] != name:
         raise UserError(f"'{path}' is the published table '{table['table']}', not '{name}'; name another file.")
     if not isinstance(table.get("command"), str) or not isinstance(table.get("date"), str | None):
@@ -65,12 +76,28 @@ def check_place(path: Path, name: str, configs: Mapping[str, Sequence[Mapping[st
         raise UserError(f"'{path}' is a folder; name a JSON file, such as '{path / name}.json'.")
     if not path.parent.is_dir():
         raise UserError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it, or name another.")
-    for row in (read_published(path, name) or {}).get("rows", ()):
+    _check_configs(path, read_published(path, name), configs)
+
+
+def _check_configs(
+    path: Path, table: Mapping[str, Any] | None, configs: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    for row in (table or {}).get("rows", ()):
         if row["name"] in configs and (changed := _changed(row, configs[row["name"]])):
             raise UserError(
                 f"'{path}' holds runs of the row '{row['name']}' of another configuration ({changed}); name another "
                 f"file, or delete that row if its runs are worth nothing any more."
             )
+
+
+def not_finite(run: Mapping[str, Any]) -> str:
+    """The name of a figure of a run that is no finite number, as after a training that diverged; '' for none."""
+    groups = {"": run, **{name: group for name, group in run.items() if isinstance(group, dict) and name != "curves"}}
+    for group, figures in groups.items():
+        for name, value in figures.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                return f"{group}/{name}" if group else name
+    return ""
 
 
 def published_run(
@@ -92,13 +119,22 @@ def publish(path: Path, name: str, rows: Sequence[Row], command: Callable[[Seque
       rows: Each with ``name``, ``configs`` and ``runs``, as they are now; runs that are ``not_run`` are left out, and
         without any other nothing is written.
       command: From the seeds of all its runs to the command that trains them.
+
+    Raises:
+      DataError: The file is damaged.
+      UserError: It is another table, or holds runs of another configuration.
     """
     with _locked(path.parent):
-        known = {row["name"]: row for row in (read_published(path, name) or {}).get("rows", ())}
+        table = read_published(path, name)
+        finished = {row["name"]: row["configs"] for row in rows if any("not_run" not in run for run in row["runs"])}
+        _check_configs(path, table, finished)
+        known = {row["name"]: row for row in (table or {}).get("rows", ())}
         for row in rows:
             runs = {run["seed"]: run for run in known.get(row["name"], {}).get("runs", ())}
-            runs |= {run["seed"]: run for run in row["runs"] if "not_run" not in run}
-            if runs:
+            for run in row["runs"]:
+                if "not_run" not in run and run["date"] >= runs.get(run["seed"], run)["date"]:
+                    runs[run["seed"]] = run
+            if row["name"] in finished:
                 known[row["name"]] = {**row, "runs": [runs[seed] for seed in sorted(runs)]}
         order = {row["name"]: place for place, row in enumerate(rows)}
         found = sorted(known.values(), key=lambda row: order.get(row["name"], len(order)))

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from hilight_jax.experiments import ablations
-from hilight_jax.experiments.claims import row_figure
+from hilight_jax.experiments.claims import Verdict, row_interval, values_of
 from hilight_jax.experiments.report_claims import FIGURES, POINTING, RETRIEVAL, SPARC_LOSS, TRAINING_LOSS, VIDEO_LAYERS
 from hilight_jax.experiments.results_tables import Tables, Tested, letter
-from hilight_jax.pages.ablation_table import figure_of
 from hilight_jax.pages.chart_files import Band, Interval, band_chart, bar_chart, interval_chart
 
 _LEVELS = {
@@ -19,6 +18,7 @@ _LEVELS = {
     "at every block": ablations.SPARC_EVERY,
 }
 _AGREEING = {"SPARC": ablations.SPARC_LAST, "the demo": ablations.DEMO_LOSS}
+_COLOURS = {Verdict.HOLDS: 1, Verdict.DOES_NOT: -1}
 _ON_ANOTHER_SCALE = (SPARC_LOSS, TRAINING_LOSS)
 
 
@@ -47,27 +47,26 @@ def draw_charts(tables: Tables, tested: Sequence[Tested]) -> dict[str, str]:
     return {name: draw(title, shown, *more) for name, (draw, title, shown, *more) in rows.items() if shown}
 
 
-def _differences(tested: Sequence[Tested]) -> list[Interval]:
+def _differences(tested: Sequence[Tested]) -> list[tuple[str, float, float, float, int]]:
     """All differences of shares and of cosines, under the numbers that the page gives them."""
     rows = []
     for number, (claim, differences) in enumerate(tested, 1):
         for place, (comparison, found) in enumerate(zip(claim.comparisons, differences, strict=True)):
             if found is not None and comparison.figure not in _ON_ANOTHER_SCALE:
                 label = f"{claim.title}: {FIGURES[comparison.figure]}, {number}{letter(place)}"
-                rows.append((label, found.difference, found.low, found.high))
+                rows.append((label, found.difference, found.low, found.high, _COLOURS.get(found.verdict, 0)))
     return rows
 
 
 def _bars(table: Mapping[str, Any], figure: str) -> list[Interval]:
     """A figure of every row that has it."""
-    figures = {row["name"]: row_figure(table, row["name"], figure) for row in table["rows"]}
-    return [(name, found.mean, *found.interval) for name, found in figures.items() if found]
+    figures = {row["name"]: row_interval(table, row["name"], figure) for row in table["rows"]}
+    return [(name, *found) for name, found in figures.items() if found]
 
 
 def _rule(table: Mapping[str, Any], figure: str, name: str) -> dict[str, float]:
     """The mean of a figure over all runs of a table, under a name; nothing where no run has it."""
-    values = [figure_of(run, figure) for row in table["rows"] for run in row["runs"]]
-    known = [value for value in values if value is not None]
+    known = [value for row in table["rows"] for value in values_of(row["runs"], figure)]
     return {name: float(np.mean(known))} if known else {}
 
 
@@ -80,7 +79,8 @@ def _bands(table: Mapping[str, Any], curves: Mapping[str, tuple[str, str]]) -> d
 def _late(bands: Mapping[str, Band]) -> dict[str, Band]:
     """The curves without the first quarter of their steps, beside which nothing else could be seen."""
     last = max((band[-1][0] for band in bands.values()), default=0.0)
-    return {label: [point for point in band if 4 * point[0] >= last] for label, band in bands.items()}
+    late = {label: [point for point in band if 4 * point[0] >= last] for label, band in bands.items()}
+    return {label: band for label, band in late.items() if len(band) > 1}
 
 
 def _band(table: Mapping[str, Any], row: str, curve: str) -> Band:

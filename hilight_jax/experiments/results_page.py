@@ -46,6 +46,9 @@ def write_results(root: Path) -> list[str]:
     for path, content in (written | {charts / name: chart for name, chart in drawn.items()}).items():
         if not path.is_file() or path.read_bytes() != content:
             write_bytes(path, content)
+    for chart in charts.glob("*.svg"):  # Of figures that are no longer published.
+        if chart.name not in drawn:
+            chart.unlink()
     return [f"{number}. {one.claim.title}: {verdict(one.differences)}" for number, one in enumerate(tested, 1)]
 
 

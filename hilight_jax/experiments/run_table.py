@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hilight_jax.core.atomic_files import write_object
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.errors import UserError
-from hilight_jax.experiments.published import plain, publish, published_run, read_published
+from hilight_jax.experiments.published import not_finite, plain, publish, published_run, read_published
 from hilight_jax.pages.ablation_table import Layout, markdown, write_page
 from hilight_jax.pages.report import points, read_result
 from hilight_jax.runs.workdir import changed_keys
@@ -112,16 +112,25 @@ class RunTable:
                 return "not trained"
             if changed_keys(plain(with_defaults(own)), _as_json(run)):
                 return "trained with another configuration than the row's"
-        evaluated = [(cell.workdir, split) for split in self.splits]
-        evaluated += [(run.workdir, split) for run in cell.before if run.evaluate for split in ("validation", "unseen")]
-        return None if all(evaluation(*place).is_file() for place in evaluated) else "not finished"
+        evaluated = [(cell, split) for split in self.splits]
+        evaluated += [(run, split) for run in cell.before if run.evaluate for split in ("validation", "unseen")]
+        for run, split in evaluated:
+            result, steps = read_result(evaluation(run.workdir, split)), _as_json(run)["steps"]
+            if result is None:
+                return "not finished"
+            if result.get("step") != steps:
+                return f"evaluated at step {result.get('step')} of {steps}"
+        return None
 
     def run_of(self, cell: Cell, published: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """The figures of a cell, from its working directory or else as published; or ``not_run``, the reason."""
-        reason = self.reason_not_run(cell)
+        """The figures of a cell, from its working directory or as published, the later ones; or ``not_run``, why."""
+        reason, known = self.reason_not_run(cell), published_run(published, cell.row, self.configs(cell), cell.seed)
         if reason is None:
-            return {"seed": cell.seed, **self.figures(cell.workdir)}
-        known = published_run(published, cell.row, self.configs(cell), cell.seed)
+            figures = {"seed": cell.seed, **self.figures(cell.workdir)}
+            if name := not_finite(figures):
+                reason = f"'{name}' is not finite"
+            elif known is None or figures["date"] >= known["date"]:
+                return figures
         return known or {"seed": cell.seed, "not_run": reason}
 
     def configs(self, cell: Cell) -> list[dict[str, Any]]:

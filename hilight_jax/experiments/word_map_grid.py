@@ -53,7 +53,9 @@ def collect_maps(workdirs: Mapping[str, Path], source: str) -> WordMaps:
     examples = [
         example for workdir in workdirs.values() for example in held_out(load_encoder(workdir), opened, 1, num_words=1)
     ]
-    if not examples:
+    if len({example.title(example.words[0]) for example in examples}) > 1:
+        raise DataError(f"the encoders read the captions of '{source}' otherwise; their settings differ.")
+    if len(examples) < len(workdirs):
         raise DataError(f"'{source}' has no clip whose captions name a thing that is seen; name another.")
     maps = [_bytes(example.words[0].maps) for example in examples]
     shown, (word,) = examples[0], examples[0].words

@@ -42,8 +42,9 @@ class Layout:
 _CONTROLS = {"controls/most_frequent": "most frequent", "controls/other_clip": "other clip"}
 _MEANS = "Means of seeds, smallest to largest, of the last checkpoints. "
 _RIGHT = (
-    "Right: mean over the kinds of question that need the video, on held-out clips; most frequent and other clip are "
-    "the same mean of always giving the most frequent answer, and of the same model shown another clip."
+    "Right: mean over the kinds of question that need the video, on held-out clips. Question alone, most frequent and "
+    "other clip: the same mean of the most frequent training answer to that very question, of the most frequent answer "
+    "of the kind, and of the same model shown another clip."
 )
 LOSSES = Layout(
     title="Control runs",
@@ -52,8 +53,7 @@ LOSSES = Layout(
         "validation/text_to_video_r1": "R@1",
         "validation/text_to_video_r5": "R@5",
         "validation/ball_pointing": "pointing",
-        "validation/ball_area_chance": "area chance",
-        "validation/ball_random_ball": "random ball",
+        "validation/ball_shuffled_word": "another word",
         "validation/ball_any_ball": "any ball",
         "shuffled/text_to_video_r1": "R@1, places shuffled",
         "shuffled/ball_pointing": "pointing, places shuffled",
@@ -64,10 +64,10 @@ LOSSES = Layout(
         "unseen/text_to_video_r1": "R@1, unseen",
         "unseen/ball_pointing": "pointing, unseen",
     },
-    rule=_MEANS + "Pointing: at the named object ball. Area chance and random ball: what a random patch and a random "
-    "visible ball would score. Any ball: how often the peak lies on some ball. Places shuffled: with the "
-    "embeddings of places in another order. Phrases: of the first captions, which end in an abstract phrase; how often "
-    "the clip lies nearest to its own one, and R@1 with the own and with another phrase.",
+    rule=_MEANS + "Pointing: at the named object ball; another word: at the same ball, by the word of another one. Any "
+    "ball: how often the peak lies on some ball. Places shuffled: with the embeddings of places in another order. "
+    "Phrases: of the first captions, which end in an abstract phrase; how often the clip lies nearest to its own one, "
+    "and R@1 with the own and with another phrase.",
 )
 _ONE_EVALUATION = ("shuffled/", "validation/phrases_")  # Figures of the demo's encoder alone.
 MEDIUM = dataclasses.replace(
@@ -96,8 +96,10 @@ CONNECTORS = Layout(
     title="Connector structures",
     rows="connector",
     columns={
+        "train_loss": "training loss",
         "loss": "validation loss",
         "right": "right",
+        "controls/question_only": "question alone",
         **_CONTROLS,
     },
     rule=_MEANS + _RIGHT,

@@ -16,16 +16,16 @@ Interval = tuple[str, float, float, float]  # Label, value, lower and upper end.
 Band = Sequence[tuple[float, float, float, float]]  # Step, value, lower and upper end.
 
 
-def interval_chart(title: str, rows: Sequence[Interval]) -> str:
-    """Draws a difference with its interval in each row, coloured where the interval is above or below 0.
+def interval_chart(title: str, rows: Sequence[tuple[str, float, float, float, int]]) -> str:
+    """Draws a difference with its interval in each row: label, value, both ends, and 1 (good), -1 (bad) or 0 (grey).
 
     Returns:
       An SVG document, in which ``title`` is read to those who cannot see it.
     """
-    axis = _Axis(rows)
+    axis = _Axis([row[:4] for row in rows])
     parts = []
-    for place, (_, value, low, high) in enumerate(rows):
-        colour = _BETTER if low > 0 else _WORSE if high < 0 else _GREY
+    for place, (_, value, low, high, sign) in enumerate(rows):
+        colour = {1: _BETTER, -1: _WORSE, 0: _GREY}[sign]
         parts.append(axis.whisker(place, low, high, colour))
         parts.append(f'<circle cx="{axis.x(value)}" cy="{axis.y(place)}" r="4" fill="{colour}"/>')
     return axis.document(title, parts)

@@ -60,7 +60,7 @@ class EncoderTrainConfig(RunConfig):
                 f"config.loss.local.contrast is '{self.loss.local.contrast}', but config.model.local.levels is empty; "
                 f"tap a level, or set the contrast to 'none'."
             )
-        if self.loss.local.contrast == "none" and self.model.local.levels:
+        if self.loss.local.contrast == "none" and self.model.local.levels and not self.model.pool_local:
             raise ConfigError(
                 "config.loss.local.contrast is 'none', but config.model.local.levels taps levels that nothing would "
                 "train; set config.model.local.levels=()."

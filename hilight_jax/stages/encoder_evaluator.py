@@ -61,7 +61,7 @@ class EncoderEvaluator:
         return places_table(result) if "words" in result else encoder_tables(result)
 
     def _evaluate_places(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
-        others = [name for name in self.options - {"zoom"} if getattr(options, name)]
+        others = [name for name in self.options - {"zoom"} if getattr(options, name) not in (None, False)]
         if options.num_clips or others:
             names = ", ".join(f"--{name}" for name in (*others, *(("num_clips",) if options.num_clips else ())))
             raise UserError(f"{names} would have no effect on annotated frames; leave it out.")

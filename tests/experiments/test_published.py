@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 
 import pytest
@@ -30,9 +31,17 @@ def finish(table, root, seeds, rows=("red",), overrides=()):
     for cell in cells:
         for run in (*cell.before, cell) if cell.row in rows else ():
             (run.workdir / "evaluations").mkdir(parents=True, exist_ok=True)
-            (run.workdir / "evaluations" / "validation.json").touch()
-            (run.workdir / "config.json").write_text(json.dumps(to_dict(load_config(run.spec, run.overrides))))
+            config = load_config(run.spec, run.overrides)
+            (run.workdir / "evaluations" / "validation.json").write_text(json.dumps({"step": config.steps}))
+            (run.workdir / "config.json").write_text(json.dumps(to_dict(config)))
     return cells
+
+
+ABOUT = {"table": "colours", "date": "2026-12-01", "command": "train"}
+
+
+def row_of(*runs, rows=1):
+    return json.dumps({**ABOUT, "rows": [{"name": "red", "configs": [], "runs": list(runs)}] * rows})
 
 
 def command(seeds):
@@ -70,6 +79,20 @@ def test_a_row_that_is_configured_otherwise_is_refused_and_stays(tmp_path):
     with pytest.raises(UserError, match=r"the row 'red' of another configuration \(config.steps: 350 -> 7\)"):
         check_place(published, "colours", configs["config.steps=7"])
     assert runs(published) == {"red": [(0, 0.5)]}
+    # A file that was begun by another configuration meanwhile is refused as well, and stays.
+    cells = finish(ENCODERS, tmp_path / "b", [0], overrides=["config.steps=7"])
+    with pytest.raises(UserError, match=r"of another configuration"):
+        ENCODERS.write(tmp_path / "b", cells, command, published)
+    assert runs(published) == {"red": [(0, 0.5)]}
+
+
+def test_of_two_evaluations_of_a_run_the_later_one_stays(tmp_path):
+    published = tmp_path / "published.json"
+    cells = finish(ENCODERS, tmp_path / "a", [0])
+    for date, right, kept in (("2026-12-01", 0.5, 0.5), ("2026-11-30", 0.1, 0.5), ("2026-12-02", 0.2, 0.2)):
+        table = dataclasses.replace(ENCODERS, figures=lambda workdir, d=date, r=right: {"date": d, "right": r})
+        table.write(tmp_path / "a", cells, command, published)
+        assert runs(published) == {"red": [(0, kept)]}
 
 
 def test_a_change_of_an_earlier_stage_counts(tmp_path):
@@ -105,6 +128,15 @@ def test_rows_that_are_no_longer_there_stay(tmp_path):
             "has a row that is none of a published",
         ),
         ('{"table": "colours", "rows": [{"name": "red", "configs": [], "runs": [3]}]}', DataError, "has a row that is"),
+        (
+            json.dumps({**ABOUT, "rows": [{"name": "red", "configs": [], "runs": []}]}),
+            DataError,
+            "has a row that is none of a published",
+        ),
+        (row_of({"seed": 0}), DataError, "has a row that is none of a published"),
+        (row_of(*[{"seed": 0, "date": "x"}] * 2), DataError, "'red': seed 0 stands there twice, as after a merge"),
+        (row_of({"seed": 1, "date": "x", "a": {"b": math.nan}}), DataError, "seed 1: 'a/b' is not finite"),
+        (row_of({"seed": 0, "date": "x"}, rows=2), DataError, "has the row 'red' twice, as after a merge"),
         ('{"table": "connectors", "rows": []}', UserError, "is the published table 'connectors', not 'colours'"),
     ],
 )

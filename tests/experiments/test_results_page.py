@@ -19,7 +19,10 @@ from hilight_jax.experiments.word_map_grid import COLUMNS, WordMaps, read_maps, 
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_NAME = {table.name: table for table in TABLES.values()}
-PARTS = ("verdicts", "verdicts-in-short", "claims", "losses", "connectors", "connectors-in-short", "demo", "demo-kinds")
+PARTS = (
+    "verdicts", "verdicts-in-short", "claims", "claims-counted", "losses", "connectors", "connectors-in-short", "demo",
+    "demo-kinds",
+)  # fmt: skip
 
 
 def made_up(name):
@@ -32,7 +35,11 @@ def made_up(name):
         flat = {}
         for figure in (one.figure for claim in CLAIMS if claim.table == name for one in claim.comparisons):
             flat[figure] = 1 - value if figure in lower else value
-        flat |= {"validation/ball_random_ball": 0.28, "controls/most_frequent": 0.33}
+        flat |= {
+            "validation/ball_shuffled_word": 0.1,
+            "validation/ball_random_ball": 0.28,
+            "controls/most_frequent": 0.33,
+        }
         curves = {"within_clip": [[10, 2.0], [20, value]], "gradients/vision/block 1/cosine": [[10, 0.1], [20, 0.2]],
                   "next_token": [[10, 3.0], [20, value]]}  # fmt: skip
         extra = {"right": value, "types": {"hit": value, "in_view": 0.9}, "curves": curves}
@@ -69,15 +76,15 @@ def test_a_page_has_a_verdict_of_every_claim_and_every_run(project, capsys):
     assert ablate.main(["results", "--root", str(project)]) == 0
     said = capsys.readouterr().out.splitlines()
     page = (project / "docs" / "results.md").read_text()
-    assert len(said) == len(CLAIMS) and "13. One query for each thing: holds" in said
+    assert len(said) == len(CLAIMS) and "15. One query for each thing: holds" in said
     for number, (claim, line) in enumerate(zip(CLAIMS, said, strict=True), 1):
         name = f"{number}. {claim.title}"
         assert f"| {name} | {line.rpartition(': ')[2]} |" in page and f"\n### {name}\n" in page
-    assert "| 13a | pointing | the demo: across clips, one query per object: 0.800 | the demo, one query per" in page
-    assert "| +0.500 | +0.500 to +0.500 | 2 and 2, over seeds alone | holds |" in page
+    assert "| 15a | pointing | the demo: across clips, one query per object: 0.800 | the demo, one query per" in page
+    assert "| +0.500 | +0.500 to +0.500 | 2 and 2 | holds * |" in page
     assert "| SPARC as published, last block, content (setting 2): 0.800 | 0 | +0.800 |" in page
     assert "| patches averaged over a frame (the demo) | 0.800 (0.800 to 0.800) | not run | 0.90 (0.90" in page
-    assert re.search(r"\n\| holds \| .*; One query for each thing; .* \|\n", page)
+    assert "\n| 15. One query for each thing | holds | pointing | +0.50 (+0.50 to +0.50) |\n" in page
     assert "made up" in page and "\nold\n" not in page and page.startswith("# Results\n\nOf verdicts:\n")
     assert (project / "README.md").read_text() == "# A project without parts\n"
 
@@ -89,7 +96,7 @@ def test_charts_show_every_comparison_and_every_row(project):
     comparisons = [one for claim in CLAIMS for one in claim.comparisons]
     of_shares = [one for one in comparisons if one.figure not in (SPARC_LOSS, TRAINING_LOSS)]
     assert charts["differences"].count("<circle") == len(of_shares) < len(comparisons)
-    assert "13a" in charts["differences"] and "a random visible ball, 0.28" in charts["pointing"]
+    assert "15a" in charts["differences"] and "a random visible ball, 0.28" in charts["pointing"]
     assert charts["pointing"].count("<rect") == len(OF_NAME["controls"].rows)
     assert charts["local-loss"].count("<polyline") == 3 and charts["gradients"].count("<polyline") == 2
     grid = Image.open(project / "docs" / "charts" / "word-maps.gif")
@@ -139,13 +146,18 @@ def test_short_runs_and_runs_that_diverged_have_no_curve(project):
     for row in table["rows"]:
         row["runs"][0]["curves"]["within_clip"] = [[10, math.nan], [20, 0.5]]
     path.write_text(json.dumps(table))
+    stale = project / "docs" / "charts" / "local-loss.svg"
+    stale.parent.mkdir()
+    stale.write_text("of earlier runs")
     write_results(project)
-    assert not (project / "docs" / "charts" / "local-loss.svg").exists()
+    assert not stale.exists()
 
 
 def test_nothing_is_written_when_a_page_is_wrong(project):
     (project / "docs" / "wrong.md").write_text("<!-- part: Verdicts -->\n<!-- end -->\n")
-    with pytest.raises(DataError, match="wrong.md' has a part 'Verdicts'; parts are: claims, connectors"):
+    with pytest.raises(
+        DataError, match="wrong.md' has a part 'Verdicts'; parts are: claims, claims-counted, connectors"
+    ):
         write_results(project)
     assert not (project / "docs" / "charts").exists()
     (project / "docs" / "wrong.md").write_bytes(b"\xff\xfe")
@@ -157,8 +169,9 @@ def test_the_pages_of_this_project_are_up_to_date(tmp_path):
     for name in ("README.md", "docs"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
-    write_results(tmp_path)
     charts = tmp_path / "docs" / "charts"
+    shutil.rmtree(charts)
+    write_results(tmp_path)
     for path in [*charts.iterdir(), *tmp_path.glob("*.md"), *(tmp_path / "docs").glob("*.md")]:
         known = ROOT / path.relative_to(tmp_path)
         if path.suffix == ".gif":  # Its colours depend on the version of pillow.

@@ -23,8 +23,8 @@ def texts(chart):
     return [element.text for element in parsed(chart)["text"]]
 
 
-def test_differences_are_coloured_by_the_side_of_0_that_their_interval_is_on():
-    chart = interval_chart("Differences", ROWS)
+def test_differences_are_coloured_by_their_verdict():
+    chart = interval_chart("Differences", [(*row, sign) for row, sign in zip(ROWS, (1, -1, 0), strict=True)])
     better, worse, open_ = (circle.get("fill") for circle in parsed(chart)["circle"])
     assert len({better, worse, open_}) == 3
     centres = [float(circle.get("cx")) for circle in parsed(chart)["circle"]]
@@ -34,7 +34,7 @@ def test_differences_are_coloured_by_the_side_of_0_that_their_interval_is_on():
 
 
 def test_labels_have_the_room_that_they_need():
-    (short,), (long,) = (parsed(interval_chart("x", [(label, 0, 0, 1)]))["svg"] for label in ("a", "a" * 90))
+    (short,), (long,) = (parsed(interval_chart("x", [(label, 0, 0, 1, 0)]))["svg"] for label in ("a", "a" * 90))
     widths = [float(svg.get("viewBox").split()[2]) for svg in (short, long)]
     assert widths[1] - widths[0] > 89 * 6
 
