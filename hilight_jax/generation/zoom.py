@@ -11,7 +11,7 @@ from hilight_jax.generation.mosaic import PatchEncoder, read_mosaic
 from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.ops.paths import isolated
 
-ZOOMS = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6)  # Looked at for "auto", beside "off".
+ZOOMS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 3.4, 4.0, 4.8, 5.6)  # Looked at for "auto", beside "off".
 LARGEST = 64
 SAMPLED = 3  # Frames that they are looked at in.
 
@@ -48,10 +48,11 @@ def zoomed_maps(encoder: PatchEncoder, clip: VideoClip, vectors: Float[np.ndarra
 
 
 def best_zoom(encoder: PatchEncoder, clip: VideoClip, vectors: Float[np.ndarray, "W E"]) -> float | Literal["off"]:
-    """Chooses among the zooms of a clip: that at which the phrases stand out most from what is around them.
+    """Chooses among the zooms of a clip, in a few of its frames: that at which the phrases are found best.
 
-    It is looked for in a few frames. At a lower zoom a thing fills a part of a patch, at a higher one its neighbours
-    look like it too.
+    A thing is best seen where it is about as large as a patch. At a lower zoom it fills a part of one, and its cosine
+    is low; at a higher one it fills several, none of which stands out from the next ones. So the product of both is
+    compared: the best cosine, and by how much its patch stands out more than the four patches that do so next.
     """
     if isinstance(clip.zoom, float) or clip.zoom == "off":
         return clip.zoom
@@ -64,11 +65,13 @@ def best_zoom(encoder: PatchEncoder, clip: VideoClip, vectors: Float[np.ndarray,
     if isinstance(clip.zoom, tuple):
         zooms = list(clip.zoom)
 
-    def strength(zoom: float | Literal["off"]) -> float:
+    def found(zoom: float | Literal["off"]) -> float:
         maps = whole_maps(encoder, sample, vectors) if zoom == "off" else zoomed_maps(encoder, sample, vectors, zoom)
-        return float(isolated(maps.maps).max(axis=(2, 3)).mean())
+        flat = maps.maps.reshape(*maps.maps.shape[:2], -1)
+        best, *others = np.moveaxis(np.sort(isolated(maps.maps).reshape(flat.shape), axis=2)[..., :-6:-1], 2, 0)
+        return float(np.mean(np.maximum(flat.max(axis=2), 0) * (best - np.mean(others, axis=0))))
 
-    return max(zooms, key=strength)
+    return max(zooms, key=found)
 
 
 def whole_pictures(clip: VideoClip) -> UInt8[np.ndarray, "n Y X 3"]:

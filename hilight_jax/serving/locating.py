@@ -9,7 +9,6 @@ import numpy as np
 from hilight_jax.core.errors import ConfigError
 from hilight_jax.generation.locating import Finder, Located, locate, named_things
 from hilight_jax.generation.video_clip import VideoClip
-from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.serving.protocol import MAX_PHRASES, LocateRequest
 from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.video_store import VideoStore
@@ -50,7 +49,7 @@ class LocatingService:
         finder, phrases = self._finder, wanted.phrases
         if phrases is None:
             phrases = named_things(wanted.text or "", self._things)
-        clip = await self._videos.clip(wanted.video.url, wanted.frames, parse_zoom(wanted.zoom, "zoom"))
+        clip = await self._videos.clip(wanted.video.url, wanted.frames, wanted.zoom)
         found: list[Located] = []
         if phrases:
             work = (locate, finder, clip, phrases[:MAX_PHRASES])

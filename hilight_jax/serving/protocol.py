@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from hilight_jax.core.errors import DataError, nearest
+from hilight_jax.core.errors import DataError, UserError, nearest
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, Turn
+from hilight_jax.generation.video_clip import Zoom
+from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.serving.log_probs import MAX_ALTERNATIVES
 
 Text = Annotated[str, Field(max_length=100_000)]
@@ -147,8 +149,21 @@ Frames = Annotated[
 
 # Tiles of a picture grow with the square of the zoom: 400 at the largest, of a wide one.
 LARGEST_ZOOM = 8
-OneZoom = Annotated[float, Field(ge=1, le=LARGEST_ZOOM)]
-Zooms = Literal["off", "auto"] | OneZoom | Annotated[list[OneZoom], Field(min_length=1, max_length=8)]
+
+
+def _read_zoom(given: Any) -> Zoom:
+    """Reads a zoom as ``parse_zoom`` does, up to the server's largest."""
+    try:
+        zoom = parse_zoom(given, "it")
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    numbers = [] if isinstance(zoom, str) else zoom if isinstance(zoom, tuple) else [zoom]
+    if len(numbers) > LARGEST_ZOOM or any(number > LARGEST_ZOOM for number in numbers):
+        raise ValueError(f"a zoom is at most {LARGEST_ZOOM} on this server, and as many may be tried")
+    return zoom
+
+
+ZoomOption = Annotated[Any, BeforeValidator(_read_zoom)]
 
 
 class Message(_Loose):
@@ -184,7 +199,7 @@ class ChatRequest(_Strict):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)] | None = None
     ignore_eos: bool = False
-    zoom: Zooms = "off"
+    zoom: ZoomOption = "off"
 
     @model_validator(mode="after")
     def _check_log_probs(self) -> "ChatRequest":
@@ -237,7 +252,7 @@ class LocateRequest(_Strict):
     phrases: Annotated[list[PhraseOfThing], Field(min_length=1, max_length=MAX_PHRASES)] | None = None
     text: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     frames: Frames | None = None
-    zoom: Zooms = "off"
+    zoom: ZoomOption = "off"
 
     @model_validator(mode="after")
     def _check_things(self) -> "LocateRequest":

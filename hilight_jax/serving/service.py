@@ -18,7 +18,6 @@ from hilight_jax.generation.locating import Finder
 from hilight_jax.generation.prompt import UnencodedPrompt, build_prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import VideoClip, Zoom
-from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, GenerationRequest
 from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine
@@ -166,7 +165,7 @@ class Service:
         """Reads the videos of a conversation and builds its prompt."""
         self.check_model(chat.model)
         turns, urls = turns_of(chat.messages)
-        clips = await self._clips(urls, parse_zoom(chat.zoom, "zoom"))
+        clips = await self._clips(urls, chat.zoom)
         return await asyncio.to_thread(self._build_prompt, turns, clips), clips
 
     async def _clips(self, urls: Sequence[str], zoom: Zoom) -> list[VideoClip]:

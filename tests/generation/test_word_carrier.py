@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hilight_jax.core.errors import ConfigError
+from hilight_jax.core.errors import ConfigError, DataError
 from hilight_jax.core.shapes import VIDEO_ID
 from hilight_jax.data.conversations.conversation import Turn
 from hilight_jax.data.conversations.prompts import expand, prompt_ids
@@ -16,6 +16,7 @@ from hilight_jax.generation.evidence import trace_answer, trace_words
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
+from hilight_jax.generation.video_clip import VideoClip
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import HiLight, variables
 from hilight_jax.models.word_tracks import WordInputs
@@ -209,3 +210,32 @@ def test_the_phrase_vectors_used_last_are_kept(monkeypatch):
     assert vectors(1, 3) == [1, 3] and len(encoded) == 2
     assert vectors(2, 1, 3) == [2, 1, 3] and encoded[2:] == [[2]]  # More than are kept, each in its place.
     assert len(kept._known) == 2
+
+
+def closer_clip(clip, zoom):
+    """A clip whose own pictures have twice its rows and columns."""
+    whole = clip.repeat(2, axis=1).repeat(2, axis=2)
+    return VideoClip("a", clip, whole, np.arange(3), 3, np.arange(3) / 10, whole.shape[1:3], whole, zoom)
+
+
+def test_with_a_zoom_things_and_words_are_found_in_the_pictures(generator):
+    plain = generator.encode_clip(CLIPS[0], KEYS)
+    closer = generator.encode_clip(CLIPS[0], KEYS, closer_clip(CLIPS[0], 2.0))
+    assert (plain.zoom, closer.zoom) == ("off", 2.0) and plain.digest != closer.digest
+    mined = tiny.VIDEO_TOKENS
+    np.testing.assert_array_equal(closer.tokens[:mined], plain.tokens[:mined])  # These read the frames as before.
+    assert np.abs(closer.tokens[mined:] - plain.tokens[mined:]).max() > 1e-4
+    np.testing.assert_allclose(closer.attention.sum(1), 1, rtol=1e-5)
+    ids = ids_of("<video>\nIs the red ball left of the cue ball?")
+    carried = [generator.words(ids, [clip]) for clip in (plain, closer)]
+    assert (carried[0].any(axis=1) == carried[1].any(axis=1)).all() and np.abs(carried[0] - carried[1]).max() > 1e-4
+    (answer,) = generator.generate([Prompt(ids, (closer,))], GREEDY)
+    assert len(answer.ids) == 4
+    assert generator.encode_clip(CLIPS[0], KEYS, closer_clip(CLIPS[0], "auto")).zoom in ("off", 1.0, 1.4, 2.0)
+
+
+def test_a_zoom_needs_word_tracks():
+    config = dataclasses.replace(tiny.CONFIG, gemma=CONFIG.gemma)
+    generator = Generator(config, tiny.params(config), TOKENIZER, 256)
+    with pytest.raises(DataError, match="has no word tracks, so a zoom would change nothing"):
+        generator.encode_clip(CLIPS[0], KEYS, closer_clip(CLIPS[0], 2.0))

@@ -40,6 +40,18 @@ def test_every_phrase_has_its_arrays(client, url):
     assert min(red["strength"][:3]) > 0.9 and red["reach"] == 0.75 * 24
 
 
+def test_with_a_zoom_a_thing_is_found_in_the_pictures(client, url):
+    status, found = located(client, video=url, phrases=["the red ball"], frames=[0, 2, 5], zoom=2)
+    (red,) = found["data"]
+    assert status == 200 and red["zoom"] == 2.0
+    # Patches of 8 px now: the square covers 4 x 2 of them.
+    assert red["reach"] == 0.75 * 8 and min(red["strength"]) > 0.9
+    assert all(0 <= x <= 96 and 16 <= y <= 32 for x, y in zip(red["x"], red["y"], strict=True))
+    assert located(client, video=url, phrases=["red"], zoom="auto")[1]["data"][0]["zoom"] in ("off", 1.0, 1.4, 2.0)
+    assert located(client, video=url, phrases=["red"], zoom=[1, 2])[1]["data"][0]["zoom"] in (1.0, 2.0)
+    assert located(client, video=url, phrases=["red"])[1]["data"][0]["zoom"] == "off"
+
+
 def test_frames_may_be_a_number_and_are_the_models_own_by_default(client, url):
     own = located(client, video=url, phrases=["red"])[1]["data"][0]
     assert len(own["frames"]) == client.service.locating._videos._decoder._num_frames
@@ -70,6 +82,10 @@ def test_the_things_of_a_text_are_found_each_once(client, url):
         ({"phrases": ["red"], "frames": [-1]}, "frames.0"),
         ({"phrases": ["red"], "frames": ["x"]}, "frames.0"),
         ({"phrases": ["red"], "frames": [0, 8]}, "frame 8 was asked for, but the video has the frames 0 to 7"),
+        ({"phrases": ["red"], "zoom": 0.5}, "zoom"),
+        ({"phrases": ["red"], "zoom": 9}, "zoom"),
+        ({"phrases": ["red"], "zoom": "often"}, "zoom"),
+        ({"phrases": ["red"], "zoom": []}, "zoom"),
         ({"phrase": ["red"]}, "Did you mean 'phrases'"),
         ({"phrases": ["red"], "video": {"url": "file-0"}}, "neither the id of an uploaded file"),
     ],
