@@ -17,6 +17,7 @@ from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.prompt import Prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import VideoClip
+from hilight_jax.generation.zoom import ZOOMS
 from hilight_jax.models.clip import normalise
 from hilight_jax.models.hilight import HiLight, variables
 from hilight_jax.models.word_tracks import WordInputs
@@ -231,7 +232,7 @@ def test_with_a_zoom_things_and_words_are_found_in_the_pictures(generator):
     assert (carried[0].any(axis=1) == carried[1].any(axis=1)).all() and np.abs(carried[0] - carried[1]).max() > 1e-4
     (answer,) = generator.generate([Prompt(ids, (closer,))], GREEDY)
     assert len(answer.ids) == 4
-    assert generator.encode_clip(CLIPS[0], KEYS, closer_clip(CLIPS[0], "auto")).zoom in ("off", 1.0, 1.4, 2.0)
+    assert generator.encode_clip(CLIPS[0], KEYS, closer_clip(CLIPS[0], "auto")).zoom in ("off", *ZOOMS)
 
 
 def test_a_zoom_needs_word_tracks():
