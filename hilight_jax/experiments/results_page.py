@@ -19,7 +19,7 @@ from hilight_jax.experiments.results_tables import Tested, write_parts
 from hilight_jax.experiments.word_map_grid import draw_grid, read_maps
 
 DATA, CHARTS, MAPS = "docs/data", "docs/charts", "word-maps"
-TABLES_SHOWN = ("demo", "controls", "connectors")
+TABLES_SHOWN = ("demo", "controls", "medium", "connectors")
 
 
 def write_results(root: Path) -> list[str]:

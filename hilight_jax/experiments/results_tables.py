@@ -25,7 +25,7 @@ from hilight_jax.pages.ablation_table import cell, markdown
 
 Tables = Mapping[str, Mapping[str, Any]]
 _OF_NAME = {table.name: table for table in TABLES.values()}
-_IN_FULL = {"losses": "controls", "connectors": "connectors"}  # Tables by part.
+_IN_FULL = {"losses": "controls", "medium": "medium", "connectors": "connectors"}  # Tables by part.
 _WITHOUT_VIDEO = ("no_clip", "unanswerable")  # Kinds of question that are not in the mean.
 
 

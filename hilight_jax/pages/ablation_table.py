@@ -96,7 +96,6 @@ CONNECTORS = Layout(
     title="Connector structures",
     rows="connector",
     columns={
-        "train_loss": "training loss",
         "loss": "validation loss",
         "right": "right",
         "controls/question_only": "question alone",

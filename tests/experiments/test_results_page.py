@@ -20,8 +20,8 @@ from hilight_jax.experiments.word_map_grid import COLUMNS, WordMaps, read_maps, 
 ROOT = Path(__file__).resolve().parents[2]
 OF_NAME = {table.name: table for table in TABLES.values()}
 PARTS = (
-    "verdicts", "verdicts-in-short", "claims", "claims-counted", "losses", "connectors", "connectors-in-short", "demo",
-    "demo-kinds",
+    "verdicts", "verdicts-in-short", "claims", "claims-counted", "losses", "medium", "connectors",
+    "connectors-in-short", "demo", "demo-kinds",
 )  # fmt: skip
 
 
