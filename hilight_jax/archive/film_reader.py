@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from hilight_jax.archive.films import Film
-from hilight_jax.archive.pieces import Piece, pieces
+from hilight_jax.archive.pieces import Piece, frames_before, pieces
 from hilight_jax.data.film import FrameMissing, Timeline, chosen_frames, decoded_timeline, packet_timeline
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.transforms import to_uint8_size
@@ -121,7 +121,7 @@ class FilmReader:
             if timeline is None:
                 continue
             yield timeline
-            held = _held_frames(list(pieces(path, self.rule, timeline.times, timeline.end)), timeline.times)
+            held = _held_frames(self._pieces(path, timeline, report), timeline.times)
             try:
                 for part in self._frames(path, [(p, span) for p, span in held if p.start > latest], timeline, report):
                     latest = part.piece.start
@@ -129,6 +129,17 @@ class FilmReader:
                 return
             except FrameMissing:
                 continue
+
+    def _pieces(self, path: str, timeline: Timeline, report: Callable[[float], None]) -> list[Piece]:
+        """Lists the pieces, those before the place where the film cannot be read on."""
+        found: list[Piece] = []
+        try:
+            found.extend(pieces(path, self.rule, timeline.times, timeline.end, report))
+        except VideoError as error:
+            if not found:
+                raise
+            timeline.faults.append(str(error))
+        return found
 
     def _frames(
         self, path: str, held: list[tuple[Piece, slice]], timeline: Timeline, report: Callable[[float], None]
@@ -179,8 +190,8 @@ def _hash(path: str, report: Callable[[float], None]) -> str:
 
 def _held_frames(found: list[Piece], times: Float[np.ndarray, " n"]) -> list[tuple[Piece, slice]]:
     """Pairs the pieces with the frames that each holds; leaves out those that hold none."""
-    firsts = np.searchsorted(times, np.array([piece.start for piece in found]))
-    lasts = np.searchsorted(times, np.array([piece.end for piece in found]))
+    firsts = frames_before(times, [piece.start for piece in found])
+    lasts = frames_before(times, [piece.end for piece in found])
     return [
         (piece, slice(int(first), int(last)))
         for piece, first, last in zip(found, firsts, lasts, strict=True)

@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from hilight_jax.data.video import Video
 
 SHOTS = "shots"
 WINDOW = "window"
+_ROUNDING = 1e-6  # Seconds: times are multiples of fractions that a binary number does not hold.
 
 
 class Piece(NamedTuple):
@@ -52,7 +53,13 @@ def parse_rule(windows: str | None) -> str:
     return f"windows {length:g},{stride:g}"
 
 
-def pieces(video: Video, rule: str, times: Float[np.ndarray, " n"], end: float) -> Iterator[Piece]:
+def pieces(
+    video: Video,
+    rule: str,
+    times: Float[np.ndarray, " n"],
+    end: float,
+    report: Callable[[float], None] = lambda share: None,
+) -> Iterator[Piece]:
     """Yields the pieces of a film, in the order of their beginnings.
 
     Args:
@@ -60,16 +67,17 @@ def pieces(video: Video, rule: str, times: Float[np.ndarray, " n"], end: float) 
       rule: Of ``parse_rule``.
       times: Seconds from the first shown frame to each, never falling.
       end: Seconds to the end of the last.
+      report: Called now and then while shots are found.
     """
     if rule == SHOTS:
-        yield from (Piece(*shot) for shot in _shots_module().find_shots(video))
+        yield from (Piece(*shot) for shot in _shots_module().find_shots(video, report=lambda *_: report(0.0)))
         return
     length, stride = map(float, rule.split()[1].split(","))
     number, covered = 0, 0.0
     while covered < end:
         start = number * stride
         # The next window that holds a frame: a film may have gaps of hours.
-        following = np.searchsorted(times, start)
+        following = frames_before(times, start)
         if following == len(times):
             return
         if times[following] >= start + length:
@@ -78,6 +86,11 @@ def pieces(video: Video, rule: str, times: Float[np.ndarray, " n"], end: float) 
         covered = min(start + length, end)
         yield Piece(start, covered, None, WINDOW)
         number += 1
+
+
+def frames_before(times: Float[np.ndarray, " n"], seconds: Any) -> Any:
+    """Counts the frames before a time, or before each of several; a frame within a microsecond of it is not before."""
+    return np.searchsorted(times, np.asarray(seconds) - _ROUNDING)
 
 
 def _shots_module() -> Any:

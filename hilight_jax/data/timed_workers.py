@@ -5,8 +5,10 @@ in a new process without keys and with limits of memory and CPU, while ``check``
 thousand and cannot start an interpreter for each, so its workers are reused and have the user's rights.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -155,14 +157,13 @@ def _poll(worker: _Worker, time_limit: float) -> tuple[Part | Outcome | None, bo
 
 def _serve(function: Callable[..., Any], pipe: multiprocessing.connection.Connection, in_parts: bool) -> None:
     """Serves items until the other end closes: sends the start of the work, then parts, then the result."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one.
 
     def send(part: Any) -> None:
         pipe.send((part, True))
 
-    while True:
-        try:
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # The parent was killed.
+        while True:
             item = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_STARTED)
-        pipe.send((function(item, send) if in_parts else function(item), False))
+            pipe.send(_STARTED)
+            pipe.send((function(item, send) if in_parts else function(item), False))
