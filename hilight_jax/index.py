@@ -96,7 +96,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name} is {getattr(arguments, name)}, but must be at least 1.")
     if not arguments.time_limit > 0:
         raise UserError(f"--time_limit is {arguments.time_limit:g}, but must be above 0 seconds.")
-    parse_rule(arguments.windows)
+    if arguments.windows is not None:
+        parse_rule(arguments.windows)
 
 
 def _print_plan(plan: Plan, listing: Listing) -> None:

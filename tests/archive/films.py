@@ -74,6 +74,7 @@ def _slow_encode(frames):
 
 if __name__ == "__main__":  # Indexes slowly, to be killed: FILMS INDEX.
     opened = create_store(sys.argv[2], ABOUT)
-    print("indexing", flush=True)
+    sys.stdout.write("indexing\n")
+    sys.stdout.flush()
     fill(opened, make_plan(opened, list_films(sys.argv[1]).films), _slow_encode, EFFORT)
-    print("done", flush=True)
+    sys.stdout.write("done\n")

@@ -19,8 +19,7 @@ def start(films, uri):
     return subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-@pytest.mark.parametrize("moment", [0.4, pytest.param(0.0, marks=pytest.mark.slow), pytest.param(0.8, marks=pytest.mark.slow),
-                                    pytest.param(1.6, marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.parametrize("moment", [0.4, *(pytest.param(m, marks=pytest.mark.slow) for m in (0.0, 0.8, 1.6))])
 def test_a_killed_run_is_resumed_to_the_same_rows(tmp_path, moment):
     films = write_films(tmp_path / "films")
     index(films, tmp_path / "undisturbed")
