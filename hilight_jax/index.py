@@ -7,9 +7,10 @@ they go, and listed.
 """
 
 import argparse
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     import jax
 
-    def stop(number: int, frame: Any) -> None:
-        raise Interrupted(f"stopped; the committed films stay in {arguments.to}, the same command goes on.")
-
+    stop = _Stop(f"stopped; the committed films stay in {arguments.to}, and the same command goes on.")
     before = signal.signal(signal.SIGTERM, stop)
     try:
         uri = arguments.to if "://" in arguments.to else os.path.abspath(arguments.to)
@@ -52,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         plan = make_plan(store, films, arguments.retry)
         _print_plan(plan, listing)
         effort = Effort(arguments.workers, arguments.time_limit, arguments.batch_size)
-        tally = fill(store, plan, encode, effort)
+        with stop.between_films():
+            tally = fill(store, plan, encode, effort, lambda: stop.asked)
         distributed.exchange("finishing the shares", 0, _END_SECONDS)
         if jax.process_index() == 0:
             prepare(store, distributed.log)
@@ -62,6 +62,27 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
+
+
+class _Stop:
+    """Ends the run on SIGTERM: at once, or after a commit while films are read."""
+
+    def __init__(self, sentence: str):
+        self.asked, self._at_once, self._sentence = False, True, sentence
+
+    def __call__(self, number: int, frame: Any) -> None:
+        self.asked = True
+        if self._at_once:
+            raise Interrupted(self._sentence)
+
+    @contextlib.contextmanager
+    def between_films(self) -> Iterator[None]:
+        """Leaves it to the block to end in time, and then ends the run."""
+        self._at_once = False
+        yield
+        self._at_once = True
+        if self.asked:
+            raise Interrupted(self._sentence)
 
 
 def _load(arguments: argparse.Namespace, store: Store | None) -> tuple[Callable[[np.ndarray], np.ndarray], About]:

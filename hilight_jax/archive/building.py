@@ -5,6 +5,7 @@ The rows do not depend on it, on the number of processes or on the order of the 
 frames alone, because the encoder always runs on batches of one size.
 """
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -110,7 +111,9 @@ def make_plan(store: Store, films: Iterable[Film], retry: bool = False) -> Plan:
     return plan
 
 
-def fill(store: Store, plan: Plan, encode: Encode, effort: Effort) -> Tally:
+def fill(
+    store: Store, plan: Plan, encode: Encode, effort: Effort, stopping: Callable[[], bool] = lambda: False
+) -> Tally:
     """Reads, encodes and commits the new and the changed films of a plan.
 
     Args:
@@ -118,6 +121,7 @@ def fill(store: Store, plan: Plan, encode: Encode, effort: Effort) -> Tally:
       plan: Of ``make_plan``.
       encode: Embeds a batch of ``effort.batch_size`` pieces.
       effort: Processes and limits.
+      stopping: Asked now and then; the films that have ended are committed and the others left when it returns True.
 
     Raises:
       UserError: The index cannot be written; what is committed stays.
@@ -135,11 +139,14 @@ def fill(store: Store, plan: Plan, encode: Encode, effort: Effort) -> Tally:
         if film.fault:
             filling.refuse(film)
     readable = [film for film in films if not film.fault]
-    for event in stream_timed(reader, readable, effort.workers, effort.time_limit):
-        if isinstance(event, Outcome):
-            filling.end(event.item, event.result, event.failure)
-        else:
-            filling.take(event.item, event.value)
+    with contextlib.closing(stream_timed(reader, readable, effort.workers, effort.time_limit)) as events:
+        for event in events:
+            if isinstance(event, Outcome):
+                filling.end(event.item, event.result, event.failure)
+            else:
+                filling.take(event.item, event.value)
+            if stopping():
+                break
     filling.commit()
     return filling.close()
 

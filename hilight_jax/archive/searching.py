@@ -11,8 +11,8 @@ from hilight_jax.core.errors import DataError
 
 APPROXIMATE_ROWS = 100_000  # From so many rows on a table gets an index; fewer are compared one by one in milliseconds.
 PARTITION_ROWS = 4096
-PROBES = 24
-REFINED = 12  # So many times the wanted rows are compared again by their whole vectors.
+PROBES = 32
+REFINED = 50  # So many times the wanted rows are compared again by their whole vectors.
 _NUMBERS_PER_CODE = 8  # Of a vector, in one byte of the index.
 _COLUMNS = ("film", "number", "start", "end", "stroke", "kind", "_distance")
 

@@ -10,7 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hilight_jax.core.errors import UserError
@@ -89,7 +89,7 @@ def map_timed(
 
 def stream_timed(
     function: Callable[[Any, Callable[[Any], None]], Any], items: Sequence[Any], num_workers: int, time_limit: float
-) -> Iterator[Part | Outcome]:
+) -> Generator[Part | Outcome]:
     """Yields the values that ``function(item, send)`` sends as ``Part``s, and its result as an ``Outcome``.
 
     The time limit is for each part. A worker waits while its parts are not taken, so that few are in memory. Otherwise
@@ -100,7 +100,7 @@ def stream_timed(
 
 def _events(
     function: Callable[..., Any], items: Sequence[Any], num_workers: int, time_limit: float, in_parts: bool
-) -> Iterator[Part | Outcome]:
+) -> Generator[Part | Outcome]:
     """Hands the items to workers and yields what comes back."""
     if num_workers < 1:
         raise UserError(
