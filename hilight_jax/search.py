@@ -11,7 +11,7 @@ from pathlib import Path
 from hilight_jax import api
 from hilight_jax.archive.results_page import write_results
 from hilight_jax.archive.searching import Hit, clock, combine, search
-from hilight_jax.archive.store import Store, open_store
+from hilight_jax.archive.store import Store, check_model, open_store
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, DataError
 from hilight_jax.runs.provenance import fingerprint
@@ -54,7 +54,8 @@ def load_model(store: Store, checkpoint: str, which: str) -> api.Model:
     """Loads the model that an index was made with, or the one that is named, and compares them.
 
     Raises:
-      CheckpointError: It is gone, or another.
+      CheckpointError: It is gone.
+      DataError: It is another.
     """
     named = checkpoint or store.about.checkpoint
     try:
@@ -65,11 +66,7 @@ def load_model(store: Store, checkpoint: str, which: str) -> api.Model:
         raise CheckpointError(
             f"the index was made with '{named}', which cannot be loaded ({error}) Give its place by --checkpoint."
         ) from error
-    if fingerprint(model.encoder.params) != store.about.fingerprint:
-        raise CheckpointError(
-            f"'{store.uri}' was made with step {store.about.step} of '{store.about.checkpoint}', and step "
-            f"{model.encoder.step} of '{named}' is another model; give the same by --checkpoint."
-        )
+    check_model(store, fingerprint(model.encoder.params), f"step {model.encoder.step} of '{named}'")
     return model
 
 

@@ -10,7 +10,7 @@ import hilight_jax
 from hilight_jax import index, search
 from hilight_jax.archive.films import list_films
 from hilight_jax.archive.store import open_store
-from hilight_jax.core.errors import CheckpointError, DataError
+from hilight_jax.core.errors import DataError
 from tests.archive.films import write_films
 from tests.serving.workdirs import make_encoder
 
@@ -77,5 +77,5 @@ def test_what_cannot_be_searched_is_refused(world, tmp_path):
         search.main([str(world / "index"), "?!"])
     with pytest.raises(DataError, match="does not exist"):
         search.main([str(world / "index"), "--video", str(tmp_path / "none.mp4")])
-    with pytest.raises(CheckpointError):
+    with pytest.raises(DataError, match="was made with another model"):
         search.main([str(world / "index"), "red", "--checkpoint", "billiards-mini/encoder"])

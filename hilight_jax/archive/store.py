@@ -9,6 +9,7 @@ The database is a directory or an object store (``s3://bucket/path``).
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ PIECES, UNREADABLE = "pieces", "unreadable"
 _ABOUT = b"hilight_jax"
 _LAYOUT = 1
 _FILM_COLUMNS = ("size", "mtime_ns", "hash")
+_REFRESH = datetime.timedelta(seconds=5)  # After so long a server sees what `index` has committed meanwhile.
 _QUOTED = 200  # Characters of a library's message.
 
 
@@ -212,12 +214,7 @@ def check_same(store: Store, about: About) -> None:
       DataError: Something is another; it is named.
     """
     found = store.about
-    if found.fingerprint != about.fingerprint:
-        raise DataError(
-            f"'{store.uri}' was made with another model, step {found.step} of '{found.checkpoint}', whose vectors "
-            f"cannot be compared with those of step {about.step} of '{about.checkpoint}'; give that one by "
-            f"--checkpoint, or name another place for a new index."
-        )
+    check_model(store, about.fingerprint, f"step {about.step} of '{about.checkpoint}'")
     if found != about:
         names = [field.name for field in dataclasses.fields(About) if field.compare]
         others = [name for name in names if getattr(found, name) != getattr(about, name)]
@@ -225,6 +222,19 @@ def check_same(store: Store, about: About) -> None:
             f"'{store.uri}' was made with {', '.join(f'{name} {getattr(found, name)}' for name in others)}, not "
             f"{', '.join(str(getattr(about, name)) for name in others)}; give the same settings, or name another "
             f"place for a new index."
+        )
+
+
+def check_model(store: Store, fingerprint: str, named: str) -> None:
+    """Checks that an index was made with an encoder, which ``named`` describes.
+
+    Raises:
+      DataError: It was made with another.
+    """
+    if store.about.fingerprint != fingerprint:
+        raise DataError(
+            f"'{store.uri}' was made with another model, step {store.about.step} of '{store.about.checkpoint}', whose "
+            f"vectors cannot be compared with those of {named}; give that model, or another index."
         )
 
 
@@ -294,7 +304,7 @@ def _connect(uri: str) -> Any:
         import lancedb
     except ImportError as error:
         raise UserError(f"an archive needs more ({error}); pip install 'hilight_jax[archive]'.") from error
-    return lancedb.connect(uri)
+    return lancedb.connect(uri, read_consistency_interval=_REFRESH)
 
 
 def _open_table(database: Any, name: str) -> Any:
