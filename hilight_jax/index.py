@@ -19,7 +19,7 @@ from hilight_jax.archive.building import Effort, Plan, Tally, fill, make_plan
 from hilight_jax.archive.films import Listing, list_films, share_of
 from hilight_jax.archive.pieces import parse_rule
 from hilight_jax.archive.searching import prepare
-from hilight_jax.archive.store import About, Store, create_store, find_store
+from hilight_jax.archive.store import About, Store, create_store, find_store, writing
 from hilight_jax.core import commands
 from hilight_jax.core.errors import Interrupted, UserError
 
@@ -41,11 +41,13 @@ def main(argv: list[str] | None = None) -> int:
 
     stop = _Stop(f"stopped; the committed films stay in {arguments.to}, and the same command goes on.")
     before = signal.signal(signal.SIGTERM, stop)
+    alone = contextlib.ExitStack()
     try:
         uri = arguments.to if "://" in arguments.to else os.path.abspath(arguments.to)
         listing = distributed.together("listing the films", lambda: list_films(arguments.films))
         encode, about = _load(arguments, find_store(uri))
         distributed.agree({"model": about.fingerprint, "pieces": about.rule, "films": _digest(listing)})
+        alone.enter_context(writing(uri, jax.process_index()))
         store = distributed.together("opening the index", lambda: create_store(uri, about), _END_SECONDS)
         films = share_of(listing.films, jax.process_index(), jax.process_count())
         plan = make_plan(store, films, arguments.retry)
@@ -60,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.json:
             commands.print_json(_summary(tally, plan, store, listing))
     finally:
+        alone.close()
         signal.signal(signal.SIGTERM, before)
     return 0
 
@@ -137,7 +140,8 @@ def _print_plan(plan: Plan, listing: Listing) -> None:
 def _print_tally(tally: Tally, store: Store, uri: str, show: int) -> None:
     print(
         f"{tally.films} films, {tally.pieces} pieces, {tally.seconds / 3600:.2f} hours in {tally.elapsed:.0f} s: "
-        f"{tally.times_real_time:.1f} times real time; {tally.replaced} replaced, {tally.same} with the same content"
+        f"{tally.times_real_time:.1f} times real time, {tally.seconds / max(tally.cpu_seconds, 1e-9):.1f} a core; "
+        f"{tally.replaced} replaced, {tally.same} with the same content"
     )
     for path in tally.changing[:show]:
         print(f"  left for the next run, because it was written while it was read: {path}")
@@ -161,6 +165,7 @@ def _summary(tally: Tally, plan: Plan, store: Store, listing: Listing) -> dict[s
         "film_seconds": tally.seconds,
         "seconds": tally.elapsed,
         "times_real_time": tally.times_real_time,
+        "cpu_seconds": tally.cpu_seconds,
         "indexed_before": len(plan.done),
         "same_content": tally.same,
         "left_for_next_run": tally.changing,

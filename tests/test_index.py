@@ -13,7 +13,7 @@ import pytest
 
 import hilight_jax
 from hilight_jax import index
-from hilight_jax.archive.store import open_store
+from hilight_jax.archive.store import open_store, writing
 from hilight_jax.core.errors import ConfigError, DataError, UserError
 from tests.archive.films import write_film, write_films
 from tests.core.processes import free_port
@@ -96,6 +96,11 @@ def test_another_model_and_other_windows_are_refused(world, tmp_path):
         index.main([*arguments(world, world / "index")[:-1], str(tmp_path / "other")])
     with pytest.raises(DataError, match="was made with rule windows 1,1, not windows 2,2"):
         index.main([*arguments(world, world / "index"), "--windows", "2"])
+
+
+def test_a_second_run_is_refused_while_the_first_writes(world):
+    with writing(str(world / "index"), 0), pytest.raises(UserError, match="another run writes to"):
+        index.main(arguments(world, world / "index"))
 
 
 @pytest.mark.parametrize(

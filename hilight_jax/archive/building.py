@@ -8,6 +8,7 @@ frames alone, because the encoder always runs on batches of one size.
 import contextlib
 import dataclasses
 import os
+import resource
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -74,6 +75,7 @@ class Tally:
       problems: Sentences about damaged films, by path.
       changing: Films that were written while they were read; they are left for the next run.
       elapsed: Seconds that the run took.
+      cpu_seconds: Seconds of all cores that its processes took.
     """
 
     films: int = 0
@@ -84,6 +86,7 @@ class Tally:
     problems: dict[str, str] = dataclasses.field(default_factory=dict)
     changing: list[str] = dataclasses.field(default_factory=list)
     elapsed: float = 0.0
+    cpu_seconds: float = 0.0
 
     @property
     def times_real_time(self) -> float:
@@ -175,6 +178,7 @@ class _Filling:
         self._bad: dict[str, IndexedFilm] = {}
         self._tally = Tally()
         self._began = self._committed = time.monotonic()
+        self._cpu_began = _cpu_seconds()
         self._read_seconds = 0.0
         megabytes = max(1, round(sum(film.size for film in (*plan.new, *plan.changed) if film.size > 0) / 1e6))
         self._progress = Progress(megabytes, "indexing", "MB")
@@ -227,6 +231,7 @@ class _Filling:
     def close(self) -> Tally:
         """Ends the progress line and returns the counts."""
         self._tally.elapsed = time.monotonic() - self._began
+        self._tally.cpu_seconds = _cpu_seconds() - self._cpu_began
         self._progress.close()
         return self._tally
 
@@ -275,3 +280,9 @@ class _Filling:
             note = f"{rate:.1f} times real time" + (f", {damaged} damaged" if damaged else "")
             self._progress.update(megabytes - self._shown, note)
             self._shown = megabytes
+
+
+def _cpu_seconds() -> float:
+    """Seconds of cores that this process and its ended children took."""
+    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(use.ru_utime + use.ru_stime for use in uses)

@@ -10,6 +10,7 @@ The database is a directory or an object store (``s3://bucket/path``).
 import contextlib
 import dataclasses
 import datetime
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -205,6 +206,27 @@ def create_store(uri: str, about: About) -> Store:
             store = Store(uri, database, _create(database, PIECES, _schema(about)))
     check_same(store, about)
     return store
+
+
+@contextlib.contextmanager
+def writing(uri: str, process: int) -> Iterator[None]:
+    """Keeps a second run with the same number of process out of an index in a directory; in an object store it does not.
+
+    Raises:
+      UserError: Another run writes.
+    """
+    if "://" in uri:
+        yield
+        return
+    os.makedirs(uri, exist_ok=True)
+    with open(os.path.join(uri, f".writer-{process}"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another run writes to '{uri}'; wait until it has ended, or end it, and start again."
+            ) from error
+        yield
 
 
 def check_same(store: Store, about: About) -> None:
