@@ -20,6 +20,8 @@ SERVE = [
     "prometheus-client>=0.26,<1",
 ]
 
+ARCHIVE = ["lancedb>=0.40,<0.41", "pyarrow>=26,<27"]
+
 setup(
     name="hilight_jax",
     version=VERSION,
@@ -74,6 +76,8 @@ setup(
         "torch": ["torch>=2.13"],
         # The server.
         "serve": SERVE,
+        # The index of an archive of films: `index`, `search`, `serve --index`.
+        "archive": ARCHIVE,
         # Loads what is exported, in tests and for `export --verify`.
         "loaders": ["torch>=2.13,<2.14", "transformers>=5.23,<6", "peft>=0.21,<0.22"],
         # Builds docs/ by `make docs`, without the package's own requirements: its source is read and not imported.
@@ -85,6 +89,7 @@ setup(
         ],
         "test": [
             *SERVE,
+            *ARCHIVE,
             "pytest>=9.2,<10",
             "pytest-xdist>=3.8,<4",
             "beartype>=0.23.1,<0.24",

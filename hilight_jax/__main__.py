@@ -15,6 +15,8 @@ VERBS = {
     "report": "writes the report page of a run",
     "visualize": "draws where each word of a text looks in a video",
     "chat": "answers questions about videos on the terminal",
+    "index": "indexes an archive of films, to search in",
+    "search": "finds the shots of an archive that fit a text or a video",
     "serve": "serves a chat model over HTTP, with a page to try it on",
     "export": "takes a trained model out, for transformers and others",
     "plan": "plans a run on a TPU pod",

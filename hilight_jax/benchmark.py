@@ -7,6 +7,7 @@ chat       questions about a clip (configs/align.py, configs/tune.py; random wei
            tokens per second, memory, and the shares of a plain read of the weights and of a plain product
 convert    a HiLight of the config's size and random weights, brought in and exported in every format: speed beside that
            of a plain copy of its files, and peak memory
+search     a search in an index of --vectors random vectors: milliseconds, and recall against the exact search
 serve      a server with --slots and one with a single slot under --clients: wrong answers, percentiles, memory
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hilight_jax.benchmarks import chat_speed, conversion_speed, data_speed, server_load, train_step
+from hilight_jax.benchmarks import chat_speed, conversion_speed, data_speed, search_speed, server_load, train_step
 from hilight_jax.billiards.worlds import WORLDS
 from hilight_jax.core import commands
 from hilight_jax.core.errors import UserError
@@ -24,7 +25,7 @@ from hilight_jax.stages.load_config import load_config
 
 
 class Benchmark(NamedTuple):
-    """One verb: ``measure(config, **options)`` returns the figures, for configs of ``stages``."""
+    """One verb: ``measure(config, **options)`` returns the figures, for configs of ``stages``; without any for None."""
 
     help: str
     stages: tuple[str, ...]
@@ -76,6 +77,18 @@ BENCHMARKS = {
             "formats": _option(str, ",".join(conversion_speed.FORMATS), "exports, with commas between"),
         },
     ),
+    "search": Benchmark(
+        "a search in a large index: milliseconds and recall",
+        (),
+        search_speed.measure,
+        {
+            "vectors": _option(int, 1_000_000, "pieces of the index"),
+            "width": _option(int, 128, "numbers of a vector"),
+            "queries": _option(int, 200, "searches to time"),
+            "top": _option(int, 10, "pieces to find"),
+            "place": _option(Path, Path("data/search"), "folder that holds the index for the time being"),
+        },
+    ),
     "serve": Benchmark(
         "a server under load, with several slots and with one",
         ("align", "tune"),
@@ -99,15 +112,16 @@ def main(argv: list[str] | None = None) -> int:
     for name, value in options.items():
         if isinstance(value, int) and value < 1:
             raise UserError(f"--{name} is {value}; give a whole number of at least 1, or leave it out.")
-    if overrides and not arguments.config:
+    given = getattr(arguments, "config", None)
+    if overrides and not given:
         raise UserError(f"'{overrides[0]}' is not an argument; see --help.")
-    config = load_config(arguments.config, overrides) if arguments.config else None
+    config = load_config(given, overrides) if given else None
     if config is not None and config.stage not in benchmark.stages:
         raise UserError(
-            f"'{arguments.config}' is a config of the stage '{config.stage}', which 'benchmark {arguments.what}' does "
+            f"'{given}' is a config of the stage '{config.stage}', which 'benchmark {arguments.what}' does "
             f"not measure; name one of {' or '.join(benchmark.stages)}, such as configs/{benchmark.stages[0]}.py:demo."
         )
-    result = {"benchmark": arguments.what, "model": arguments.config or arguments.checkpoint}
+    result = {"benchmark": arguments.what, "model": given or options.get("checkpoint", "")}
     result |= benchmark.measure(config, **options)
     print(table(result))
     if arguments.json:
@@ -130,7 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parts = parser.add_subparsers(dest="what", required=True, metavar="|".join(BENCHMARKS))
     for name, benchmark in BENCHMARKS.items():
         add = parts.add_parser(name, help=benchmark.help).add_argument
-        add("--config", required="checkpoint" not in benchmark.options, help="FILE.py[:PRESET[,key=value...]]")
+        if benchmark.stages:
+            add("--config", required="checkpoint" not in benchmark.options, help="FILE.py[:PRESET[,key=value...]]")
         for option, settings in benchmark.options.items():
             add(f"--{option}", **settings)
         add("--json", action="store_true", help=commands.JSON_HELP)

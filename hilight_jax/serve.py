@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from hilight_jax import api
+from hilight_jax.archive.store import Store, check_model, open_store
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, UserError
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.generation.locating import Finder
+from hilight_jax.runs.provenance import fingerprint
 from hilight_jax.stages.clip_search import EncodedClip, compare, encode_clip
 
 KEYS = "HILIGHT_API_KEYS"
@@ -51,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger("hilight_jax").setLevel(logging.INFO)
     listener = _listen(arguments.host, arguments.port)
     model = api.load(arguments.checkpoint, arguments.which)
+    archive = _archive(model, arguments.index) if arguments.index else None
     generator, data = model.generator, model.data
     limits = VideoLimits(
         max_bytes=arguments.max_mb * 10**6,
@@ -62,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     engine = Engine(generator, arguments.slots, arguments.max_waiting)
     name = arguments.name or Path(arguments.checkpoint).resolve().name
     service_limits = ServiceLimits(max_new_tokens=arguments.max_new_tokens)
-    service = Service(name, engine, data, videos, _embedder(model), service_limits, _finder(model))
+    service = Service(name, engine, data, videos, _embedder(model), service_limits, _finder(model), archive)
     print(f"{arguments.checkpoint} is loaded; compiling ...", flush=True)
     service.warm_up()
     host, port = listener.getsockname()[:2]
@@ -195,6 +198,17 @@ def _finder(model: api.Model) -> Finder | None:
         return None
 
 
+def _archive(model: api.Model, uri: str) -> Store:
+    """Opens an index of films.
+
+    Raises:
+      UserError: There is none, or it was made with another encoder.
+    """
+    store = open_store(uri)
+    check_model(store, fingerprint(model.encoder.params), f"step {model.encoder.step} of the model's encoder")
+    return store
+
+
 def _parser() -> argparse.ArgumentParser:
     keys = f"The environment variable {KEYS} holds the API keys that clients must send, separated by commas."
     parser = commands.parser("serve", __doc__, json_help="", epilog=keys)
@@ -205,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", default="", help="name of the model (default: the directory's name)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port (default: 8000)")
+    add("--index", default="", help="an index of films made with the model's encoder, to search on the page")
     add("--slots", type=int, default=8, help="answers generated at a time (default: 8)")
     add("--max_waiting", type=int, default=64, help="requests that wait, at most (default: 64)")
     add("--max_new_tokens", type=int, default=1024, help="the longest answer (default: 1024)")

@@ -12,6 +12,7 @@ usage: launch/gpu.sh [OPTIONS] [-- ARGUMENTS OF THE TRAINING]
   --config FILE:PRESET  HILIGHT_CONFIG         e.g. configs/encoder.py:b16
   --workdir DIR         HILIGHT_WORKDIR        on several hosts a directory that all of them see
   --data-dir DIR        HILIGHT_DATA_DIR       default data
+  --films PLACE         HILIGHT_FILMS          index these films instead of training, into the index --workdir
   --hosts N             HILIGHT_HOSTS          hosts of the run, default 1; each runs this script, with the same options
   --host I              HILIGHT_HOST           which of them this is, from 0
   --coordinator H:PORT  HILIGHT_COORDINATOR    address of host 0 and a free port on it
@@ -23,7 +24,7 @@ HELP
 }
 
 config=${HILIGHT_CONFIG:-} workdir=${HILIGHT_WORKDIR:-} data_dir=${HILIGHT_DATA_DIR:-data} hosts=${HILIGHT_HOSTS:-1}
-host=${HILIGHT_HOST:-} coordinator=${HILIGHT_COORDINATOR:-} restarts=${HILIGHT_RESTARTS:-10} train_flags=()
+host=${HILIGHT_HOST:-} coordinator=${HILIGHT_COORDINATOR:-} restarts=${HILIGHT_RESTARTS:-10} films=${HILIGHT_FILMS:-} train_flags=()
 while (($#)); do
   case "$1" in
     --) train_flags=("${@:2}") && break ;;
@@ -33,7 +34,7 @@ while (($#)); do
     *) option_value "$1" $# ;;
   esac
   case "$1" in
-    --config | --workdir | --data-dir | --hosts | --host | --coordinator | --restarts) ;;
+    --config | --workdir | --data-dir | --films | --hosts | --host | --coordinator | --restarts) ;;
     *) refuse "'$1' is no option of launch/gpu.sh; --help lists them, and what training takes goes after --." ;;
   esac
   key=${1#--}
@@ -41,7 +42,7 @@ while (($#)); do
   shift 2
 done
 
-require config "the configuration"
+if [[ -z "$films" ]]; then require config "the configuration"; fi
 require workdir "the working directory"
 need_number hosts --hosts 1
 need_number restarts --restarts 0
@@ -57,7 +58,9 @@ fi
 need_program nvidia-smi "this host has no NVIDIA driver"
 
 root=$(dirname "$here")
-act bash "$here/on_worker/make_venv.sh" "$root/.venv-cuda" "${root}[cuda]"
+work=(-m hilight_jax.train --config "$config" --workdir "$workdir" --data_dir "$data_dir") extras=cuda
+if [[ -n "$films" ]]; then work=(-m hilight_jax.index "$films" --to "$workdir") extras=cuda,archive; fi
+act bash "$here/on_worker/make_venv.sh" "$root/.venv-cuda" "${root}[$extras]"
 training=(env "${distributed[@]}" bash "$here/on_worker/train_loop.sh" "$restarts" "$root/.venv-cuda/bin/python"
-  -m hilight_jax.train --config "$config" --workdir "$workdir" --data_dir "$data_dir" "${train_flags[@]}")
+  "${work[@]}" "${train_flags[@]}")
 if "$dry_run"; then act "${training[@]}"; else exec "${training[@]}"; fi

@@ -88,11 +88,18 @@ install() {
     copy_everywhere "$source" hilight/source.tar.gz
     place=hilight/source.tar.gz
   fi
-  everywhere "bash hilight/launch/install.sh tpu $(quoted "$place" "$ref") && bash hilight/launch/mount.sh $(storage)"
+  local extras=tpu${films:+,archive}
+  everywhere "bash hilight/launch/install.sh $extras $(quoted "$place" "$ref") && bash hilight/launch/mount.sh $(storage)"
+}
+
+# LanceDB writes to a bucket by itself: several hosts commit at once, which a mounted bucket does not keep apart.
+place_of_index() {
+  if [[ -n "$bucket" ]]; then printf 'gs://%s/runs/%s' "$bucket" "$run"; else printf 'share/runs/%s' "$run"; fi
 }
 
 start() {
   local training=(--config "$config" "${train_flags[@]}")
+  if [[ -n "$films" ]]; then training=(--films "$films" --to "$(place_of_index)" "${train_flags[@]}"); fi
   everywhere "bash hilight/launch/mount.sh $(storage) && bash hilight/launch/start.sh $restarts $(quoted "$run" "${training[@]}")"
 }
 

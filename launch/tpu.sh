@@ -37,6 +37,7 @@ options, each with the environment variable that sets it as well
   --nfs HOST:/SHARE      HILIGHT_NFS          a Filestore share instead of a bucket
   --run NAME             HILIGHT_RUN          the working directory is runs/NAME in the bucket or share
   --config FILE:PRESET   HILIGHT_CONFIG       e.g. configs/encoder.py:b16
+  --films PLACE          HILIGHT_FILMS        index these films of the bucket or share instead of training, into runs/NAME
   --restarts N           HILIGHT_RESTARTS     restarts after a crash before a worker gives up, default 10
   --recreations N        HILIGHT_RECREATIONS  times that resume asks for a lost pod again, default 100
   --poll SECONDS         HILIGHT_POLL         between two looks of resume, default 60
@@ -49,7 +50,7 @@ project=${HILIGHT_PROJECT:-} zone=${HILIGHT_ZONE:-} name=${HILIGHT_NAME:-} accel
 runtime=${HILIGHT_RUNTIME:-} slices=${HILIGHT_SLICES:-1} tier=${HILIGHT_TIER:-on-demand}
 valid_for=${HILIGHT_VALID_FOR:-} source=${HILIGHT_SOURCE:-} ref=${HILIGHT_REF:-} bucket=${HILIGHT_BUCKET:-}
 nfs=${HILIGHT_NFS:-} run=${HILIGHT_RUN:-} config=${HILIGHT_CONFIG:-} restarts=${HILIGHT_RESTARTS:-10}
-recreations=${HILIGHT_RECREATIONS:-100} poll=${HILIGHT_POLL:-60} node=0 worker=0
+films=${HILIGHT_FILMS:-} recreations=${HILIGHT_RECREATIONS:-100} poll=${HILIGHT_POLL:-60} node=0 worker=0
 create_flags=() train_flags=()
 
 verb=${1:-}
@@ -73,7 +74,7 @@ while (($#)); do
   esac
   case "$1" in
     --project | --zone | --name | --accelerator | --runtime | --slices | --tier | --source | --ref | --bucket) ;;
-    --nfs | --run | --config | --restarts | --recreations | --poll | --node | --worker | --valid-for) ;;
+    --nfs | --run | --config | --films | --restarts | --recreations | --poll | --node | --worker | --valid-for) ;;
     *) refuse "'$1' is no option of launch/tpu.sh; --help lists them, and what training takes goes after --." ;;
   esac
   key=${1#--}
@@ -92,7 +93,7 @@ case "$verb" in create | resume) check_request ;; esac
 case "$verb" in install | resume) check_source ;; esac
 case "$verb" in install | start | resume | fetch) check_storage ;; esac
 case "$verb" in start | resume | fetch) require run "the name of the run" ;; esac
-case "$verb" in start | resume) require config "the configuration" ;; esac
+case "$verb" in start | resume) [[ -n "$films" ]] || require config "the configuration" ;; esac
 if [[ -n "$run" && ! "$run" =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]]; then
   refuse "--run is '$run', but a run's name has letters, digits, dots, hyphens and underscores only."
 fi

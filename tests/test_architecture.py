@@ -18,7 +18,7 @@ FLOORS = (
     {"stages"},
     {"runs"},
     {"training", "evals", "serving"},
-    {"generation"},
+    {"generation", "archive"},
     {"models", "losses", "data", "billiards", "checkpoints", "pages"},
     {"ops"},
     {"core"},
@@ -26,7 +26,7 @@ FLOORS = (
 HEIGHT = {room: len(FLOORS) - floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # The Python interface lies at the top as commands do, but is none: commands may import it, and it prints nothing.
 INTERFACE = f"{PACKAGE}.api"
-ROOMS_WITHOUT_JAX = {"data", "billiards"}
+ROOMS_WITHOUT_JAX = {"archive", "data", "billiards"}
 # The modules that may import pickle, for its Unpickler; loads and load are called nowhere.
 UNPICKLERS = (f"{PACKAGE}.data.pickled_clips", f"{PACKAGE}.formats.torchscript")
 UNPICKLER_FILES = {module.rpartition(".")[2] for module in UNPICKLERS}

@@ -41,6 +41,16 @@ def test_one_token_in_eight_is_a_query_of_the_local_loss():
     assert batch["text_mask"].all() and batch["video"].std() > 50
 
 
+def test_a_search_is_measured_without_a_config(capsys, tmp_path):
+    words = ["--vectors", "600", "--width", "16", "--queries", "5", "--top", "3", "--place", str(tmp_path / "place")]
+    benchmark.main(["search", *words, "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["vectors"] == 600 and result["recall at 3 against the exact search"] == 1
+    assert result["milliseconds"]["median"] > 0 and not list((tmp_path / "place").iterdir())
+    with pytest.raises(UserError, match="--vectors is 0"):
+        benchmark.main(["search", "--vectors", "0"])
+
+
 def test_a_step_of_a_chat_stage_is_measured_too(capsys, monkeypatch):
     monkeypatch.setattr(machine, "SQUARE", {"cpu": 64})
     monkeypatch.setattr(train_step, "SECONDS_PER_ROUND", 0.0)

@@ -5,15 +5,17 @@ in a new process without keys and with limits of memory and CPU, while ``check``
 thousand and cannot start an interpreter for each, so its workers are reused and have the user's rights.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
+import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hilight_jax.core.errors import UserError
 
-_STARTED = None  # A worker sends this when it starts on an item; results come in a tuple.
+_STARTED = None  # A worker sends this when it starts on an item; parts and results come as (value, is it a part).
 
 
 class Outcome(NamedTuple):
@@ -30,13 +32,25 @@ class Outcome(NamedTuple):
     failure: str = ""
 
 
+class Part(NamedTuple):
+    """One of the values that a function sends for an item.
+
+    Attributes:
+      item: The item.
+      value: The value.
+    """
+
+    item: Any
+    value: Any
+
+
 class _Worker:
     """One process that works on one item at a time, over a pipe."""
 
-    def __init__(self, function: Callable[[Any], Any]):
+    def __init__(self, function: Callable[..., Any], in_parts: bool):
         context = multiprocessing.get_context("spawn")
         self.pipe, far_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(function, far_end), daemon=True)
+        self.process = context.Process(target=_serve, args=(function, far_end, in_parts), daemon=True)
         self.process.start()
         far_end.close()
         self.item: Any = None
@@ -68,6 +82,26 @@ def map_timed(
     Raises:
       UserError: There would be no worker, or no time for an item.
     """
+    for event in _events(function, items, num_workers, time_limit, in_parts=False):
+        if isinstance(event, Outcome):
+            yield event
+
+
+def stream_timed(
+    function: Callable[[Any, Callable[[Any], None]], Any], items: Sequence[Any], num_workers: int, time_limit: float
+) -> Generator[Part | Outcome]:
+    """Yields the values that ``function(item, send)`` sends as ``Part``s, and its result as an ``Outcome``.
+
+    The time limit is for each part. A worker waits while its parts are not taken, so that few are in memory. Otherwise
+    like ``map_timed``.
+    """
+    return _events(function, items, num_workers, time_limit, in_parts=True)
+
+
+def _events(
+    function: Callable[..., Any], items: Sequence[Any], num_workers: int, time_limit: float, in_parts: bool
+) -> Generator[Part | Outcome]:
+    """Hands the items to workers and yields what comes back."""
     if num_workers < 1:
         raise UserError(
             f"there must be at least 1 worker process, not {num_workers}; leave out --workers for all cores."
@@ -75,45 +109,45 @@ def map_timed(
     if time_limit <= 0:
         raise UserError(f"the time limit must be above 0 seconds, not {time_limit:g}.")
     waiting = list(reversed(items))
-    workers = [_Worker(function) for _ in range(min(num_workers, len(items)))]
+    workers = [_Worker(function, in_parts) for _ in range(min(num_workers, len(items)))]
     idle, busy = list(workers), []
+
+    def replaced(worker: _Worker) -> _Worker:
+        """Ends a worker and puts a fresh one in its place."""
+        worker.stop()
+        workers.remove(worker)
+        workers.append(_Worker(function, in_parts))
+        return workers[-1]
+
     try:
         while waiting or busy:
             while waiting and idle:
                 worker, item = idle.pop(), waiting.pop()
                 while not worker.give(item):
-                    worker = _replaced(worker, function, workers)
+                    worker = replaced(worker)
                 busy.append(worker)
             multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=0.2)
             for worker in list(busy):
-                outcome, alive = _poll(worker, time_limit)
-                if outcome is not None:
+                event, alive = _poll(worker, time_limit)
+                if isinstance(event, Outcome):
                     busy.remove(worker)
-                    if not alive:
-                        worker = _replaced(worker, function, workers)
-                    idle.append(worker)
-                    yield outcome
+                    idle.append(worker if alive else replaced(worker))
+                if event is not None:
+                    yield event
     finally:
         for worker in workers:
             worker.stop()
 
 
-def _replaced(worker: _Worker, function: Callable[[Any], Any], workers: list[_Worker]) -> _Worker:
-    """Ends a worker and puts a fresh one in its place."""
-    worker.stop()
-    workers.remove(worker)
-    workers.append(_Worker(function))
-    return workers[-1]
-
-
-def _poll(worker: _Worker, time_limit: float) -> tuple[Outcome | None, bool]:
-    """Returns a worker's outcome, None while it works, and True if the worker can take another item."""
+def _poll(worker: _Worker, time_limit: float) -> tuple[Part | Outcome | None, bool]:
+    """Returns a worker's part or outcome, None while it works, and False if the worker is of no more use."""
     try:
         while worker.pipe.poll():
             message = worker.pipe.recv()
-            if message is not _STARTED:
-                return Outcome(worker.item, message[0]), True
             worker.began = time.monotonic()
+            if message is not _STARTED:
+                value, is_part = message
+                return (Part if is_part else Outcome)(worker.item, value), True
     except (EOFError, OSError):
         return Outcome(worker.item, None, "the process that read it crashed"), False
     if worker.began is not None and time.monotonic() - worker.began > time_limit:
@@ -121,12 +155,15 @@ def _poll(worker: _Worker, time_limit: float) -> tuple[Outcome | None, bool]:
     return None, True
 
 
-def _serve(function: Callable[[Any], Any], pipe: multiprocessing.connection.Connection) -> None:
-    """Serves items until the other end closes: sends the start of the work, then the result in a tuple."""
-    while True:
-        try:
+def _serve(function: Callable[..., Any], pipe: multiprocessing.connection.Connection, in_parts: bool) -> None:
+    """Serves items until the other end closes: sends the start of the work, then parts, then the result."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one.
+
+    def send(part: Any) -> None:
+        pipe.send((part, True))
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # The parent was killed.
+        while True:
             item = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_STARTED)
-        pipe.send((function(item),))
+            pipe.send(_STARTED)
+            pipe.send((function(item, send) if in_parts else function(item), False))

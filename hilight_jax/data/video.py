@@ -73,7 +73,7 @@ def decode(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) ->
       VideoError: The video is missing, empty, no video, cut short, or has no frame that decodes.
       IndexError: A frame number lies outside the video.
     """
-    return _to_rgb(_select(video, choose))
+    return to_rgb(_select(video, choose))
 
 
 def decode_timed(
@@ -92,12 +92,12 @@ def decode_timed(
     first, *frames = _select(video, with_first)
     times = [frame.time for frame in (first, *frames)]
     if None in times:
-        return _to_rgb(frames), np.array(numbers) / USUAL_RATE
-    return _to_rgb(frames), np.array(times[1:], float) - times[0]
+        return to_rgb(frames), np.array(numbers) / USUAL_RATE
+    return to_rgb(frames), np.array(times[1:], float) - times[0]
 
 
 def _select(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> list[av.VideoFrame]:
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         frame_bytes = 3 * stream.codec_context.width * stream.codec_context.height
         if isinstance(video, bytes) and 0 < stream.frames * frame_bytes <= _SMALL_BYTES:
             stream.thread_type = "NONE"
@@ -107,7 +107,7 @@ def _select(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -
         timeline = _read_timeline(container, stream)
     if timeline is not None:
         indices = _checked(choose(len(timeline.times)), len(timeline.times))
-        with _open(video) as (container, stream):
+        with open_video(video) as (container, stream):
             found = _seek_frames(container, stream, timeline, sorted(set(indices)))
         if found is not None:
             return [found[i] for i in indices]
@@ -116,7 +116,7 @@ def _select(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -
 
 def inspect(video: Video) -> VideoInfo:
     """Decodes a whole video and returns its facts; raises ``VideoError`` as ``decode`` does."""
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         undecodable: list[av.Packet] = []
         num_frames, first, last = 0, None, None
         for frame in _frames(container, stream, undecodable):
@@ -125,13 +125,13 @@ def inspect(video: Video) -> VideoInfo:
                 first = frame.time if first is None else first
                 last = frame.time + float((frame.duration or 0) * stream.time_base)
         seconds = max(last - first, 0.0) if last is not None else 0.0
-        loss = _missing_end(container, stream, last)
+        loss = missing_end(container, stream, last)
         codec = stream.codec_context
         return VideoInfo(num_frames, len(undecodable), codec.height, codec.width, seconds, loss, codec.name)
 
 
 @contextlib.contextmanager
-def _open(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def open_video(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Opens a video and its first true video stream; FFmpeg's errors become sentences."""
     if isinstance(video, bytes):
         size, file = len(video), io.BytesIO(video)
@@ -160,7 +160,7 @@ def _frames(
     """Yields the frames that decode, and collects the packets that do not; raises if too few decode."""
     undecodable = [] if undecodable is None else undecodable
     num_packets = num_frames = 0
-    for packet in _packets(container, stream):
+    for packet in read_packets(container, stream):
         num_packets += bool(packet.size)
         try:
             frames = packet.decode()
@@ -176,7 +176,7 @@ def _frames(
         raise VideoError(f"{len(undecodable)} of its {num_packets} packets do not decode.")
 
 
-def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
     """Yields packets up to the end or the first unreadable place; a broken last packet is left out."""
     packets = container.demux(stream)
     while True:
@@ -203,7 +203,7 @@ class _Timeline(NamedTuple):
 
 def _read_timeline(container: av.container.InputContainer, stream: av.VideoStream) -> _Timeline | None:
     """Reads all packets without decoding; returns None if their times do not number the frames."""
-    packets = [packet for packet in _packets(container, stream) if packet.size]
+    packets = [packet for packet in read_packets(container, stream) if packet.size]
     _check_complete(container, stream, len(packets))
     shown = [packet for packet in packets if not packet.is_discard]
     keys = [packet for packet in packets if packet.is_keyframe]
@@ -240,12 +240,12 @@ def _seek_frames(
 
 
 def _decode_in_order(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> list[av.VideoFrame]:
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         stream.thread_type = "AUTO"
         num_frames = sum(1 for _ in _frames(container, stream))
     indices = _checked(choose(num_frames), num_frames)
     wanted = set(indices)
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         stream.thread_type = "AUTO"
         found = {i: frame for i, frame in enumerate(_frames(container, stream)) if i in wanted}
     return [found[i] for i in indices]
@@ -259,7 +259,7 @@ def _checked(indices: Sequence[int] | np.ndarray, num_frames: int) -> list[int]:
     return indices
 
 
-def _to_rgb(frames: list[av.VideoFrame]) -> np.ndarray:
+def to_rgb(frames: list[av.VideoFrame]) -> np.ndarray:
     """Converts frames to upright RGB; a stream that changes its size gets that of its first chosen frame."""
     height, width = frames[0].height, frames[0].width
     quarter_turns = round(frames[0].rotation / 90) % 4  # Counter-clockwise, as phones write them.
@@ -273,7 +273,7 @@ def _to_rgb(frames: list[av.VideoFrame]) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pictures, quarter_turns, axes=(1, 2)))
 
 
-def _missing_end(container: av.container.InputContainer, stream: av.VideoStream, end: float | None) -> str:
+def missing_end(container: av.container.InputContainer, stream: av.VideoStream, end: float | None) -> str:
     """Returns a sentence if the end of a video is missing though the rest decodes, else an empty string.
 
     An mp4 that is cut short does not decode (``_check_complete``). Matroska, WebM, AVI and FLV state their length in

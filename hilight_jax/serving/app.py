@@ -80,7 +80,7 @@ def make_app(service: Service, rules: AccessRules) -> FastAPI:
     @app.get("/page/{name}")
     async def part_of_page(name: str) -> Response:
         """Sends the page's style or a script."""
-        if name not in ("style.css", "page.js", "rings.js"):
+        if name not in ("style.css", "page.js", "rings.js", "archive.js"):
             raise HTTPException(404, "not found")
         return FileResponse(str(page / name))
 

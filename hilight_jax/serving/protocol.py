@@ -233,13 +233,24 @@ class MomentsRequest(_Strict):
 class SearchRequest(_Strict):
     """``POST /v1/search``: a phrase, and the videos to order by it, by default all uploads.
 
-    ``words`` looks for the things that it names, in the ``shortlist`` videos of the highest similarity.
+    ``words`` looks for the things that it names, in the ``shortlist`` videos of the highest similarity. With
+    ``archive`` the server's archive is searched instead, for its ``top`` pieces; a video is one to find the like of.
     """
 
     text: Annotated[str, Field(min_length=1, max_length=2000)]
     videos: Annotated[list[VideoUrl], Field(min_length=1, max_length=1000)] | None = None
     words: bool | None = None
     shortlist: Annotated[int, Field(ge=1, le=1000)] = 100
+    archive: bool = False
+    top: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @model_validator(mode="after")
+    def _check_archive(self) -> "SearchRequest":
+        if self.archive and self.videos is not None and len(self.videos) > 1:
+            raise ValueError(f"a search of the archive takes one video to find the like of, not {len(self.videos)}")
+        if self.archive and self.words:
+            raise ValueError("'words' cannot be looked for in the archive, which keeps no patches; leave it out")
+        return self
 
 
 class LocateRequest(_Strict):

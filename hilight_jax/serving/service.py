@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hilight_jax.archive.store import Store
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, TooLong, Turn
@@ -19,6 +20,7 @@ from hilight_jax.generation.prompt import UnencodedPrompt, build_prompt
 from hilight_jax.generation.sampling import SamplingConfig
 from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.serving.answer_stream import AnswerStream, Chunk, GenerationRequest
+from hilight_jax.serving.archive_search import ArchiveService
 from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine
 from hilight_jax.serving.locating import LocatingService
@@ -70,8 +72,12 @@ class Service:
         embedder: Embedder | None,
         limits: ServiceLimits = ServiceLimits(),
         finder: Finder | None = None,
+        archive: Store | None = None,
     ):
-        """Connects the parts; ``data`` is the model's own. Without the encoder's run there is no embedder or finder."""
+        """Connects the parts; ``data`` is the model's own. Without the encoder's run there is no embedder or finder.
+
+        The index ``archive`` must be made with the embedder's encoder.
+        """
         tracks = engine.generator.config.word_tracks
         if tracks is not None:
             limits = dataclasses.replace(limits, max_videos=min(limits.max_videos, tracks.max_clips))
@@ -79,6 +85,7 @@ class Service:
         self._data = data
         self._queue = AdmissionQueue(1, limits.max_waiting, "for embeddings, evidence, moments or places")
         self.embedding = EmbeddingService(embedder, videos, self._queue)
+        self.archive = ArchiveService(archive, embedder, videos, self._queue)
         self.locating = LocatingService(finder, data.things or (), videos, self._queue)
 
     def warm_up(self) -> None:
@@ -99,6 +106,7 @@ class Service:
         facts = {"id": self.name, "object": "model", "created": 0, "owned_by": "hilight_jax"}
         sizes = {"max_model_len": self.engine.generator.max_length, "max_videos": self.limits.max_videos}
         able = {"embeds": self.embedding.available, "locates": self.locating.available}
+        able["archive"] = self.archive.available
         return facts | sizes | {"video_tokens": self._data.num_video_tokens} | able
 
     def check_model(self, name: str) -> None:

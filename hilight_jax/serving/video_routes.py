@@ -97,7 +97,10 @@ def video_router(service: Service) -> APIRouter:
 
     @router.post("/v1/search")
     async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
-        """Orders videos by how well they fit a phrase."""
+        """Orders videos, or the pieces of the archive, by how well they fit a phrase."""
+        if body.archive:
+            found = service.archive.search(body)
+            return {"object": "list", "data": await while_connected(found, request.is_disconnected)}
         urls = None if body.videos is None else [video.url for video in body.videos]
         found = service.embedding.search(urls, body.text, body.words, body.shortlist)
         return {"object": "list", "data": await while_connected(found, request.is_disconnected)}

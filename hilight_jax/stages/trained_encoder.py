@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from hilight_jax.checkpoints.store import Store, Which, name_report
 from hilight_jax.core.errors import CheckpointError
 from hilight_jax.core.host_rows import on_mesh
+from hilight_jax.core.mesh import make_mesh, replicated
 from hilight_jax.data.sources import is_missing, open_source
 from hilight_jax.evals.example_clips import held_out
 from hilight_jax.models import video_text
@@ -44,6 +46,7 @@ class TrainedEncoder:
         model = video_text.DualEncoder(config.model)
         compiled = jax.jit if mesh is None else functools.partial(on_mesh, mesh)
         self._video = compiled(lambda p, x: _grounding(model.apply({"params": p}, normalise(x), method="encode_video")))
+        self._embed = compiled(lambda p, x: _unit(model.apply({"params": p}, normalise(x), method="encode_video")))
         self._text = compiled(
             lambda p, ids, mask: _grounding(model.apply({"params": p}, ids, mask, method="encode_text"))
         )
@@ -51,6 +54,10 @@ class TrainedEncoder:
     def encode_video(self, video: np.ndarray) -> dict[str, Any]:
         """Embeds uint8 (or float in 0..255) clips ``[B, F, Y, X, C]``; see ``DualEncoder.encode_video``."""
         return jax.device_get(self._video(self.params, video))
+
+    def embed_video(self, video: np.ndarray) -> np.ndarray:
+        """Embeds uint8 clips ``[B, F, Y, X, C]`` as unit vectors ``[B, E]``, without their local features."""
+        return jax.device_get(self._embed(self.params, video))
 
     def encode_text(self, text_ids: np.ndarray, text_mask: np.ndarray) -> dict[str, Any]:
         """Embeds captions ``[B, L]``; see ``DualEncoder.encode_text``."""
@@ -84,6 +91,15 @@ def load_encoder(workdir: str | Path, which: Which | int = "latest") -> TrainedE
         return TrainedEncoder(config, store.restore_params(step), step)
 
 
+def on_local_devices(encoder: TrainedEncoder) -> TrainedEncoder:
+    """Returns the encoder on all devices of this host, batches split over them; other hosts take no part."""
+    if jax.local_device_count() == 1:
+        return encoder
+    mesh = make_mesh(devices=jax.local_devices())
+    params = jax.device_put(encoder.params, replicated(mesh))
+    return TrainedEncoder(encoder.config, params, encoder.step, mesh)
+
+
 def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
     """Draws the word maps of example clips; returns the page and the number of clips on it."""
     encoder = load_encoder(workdir, request.which)
@@ -100,6 +116,12 @@ def write_encoder_page(workdir: Path, request: PageRequest) -> tuple[Path, int]:
         overrides=request.overrides,
     )
     return page, len(examples)
+
+
+def _unit(out: Any) -> jax.Array:
+    """Returns the video embeddings, of length 1."""
+    embeds = out["video_embeds"].astype(jnp.float32)
+    return embeds / jnp.linalg.norm(embeds, axis=-1, keepdims=True)
 
 
 def _grounding(out: dict[str, Any]) -> dict[str, Any]:

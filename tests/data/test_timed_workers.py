@@ -5,7 +5,7 @@ import time
 import pytest
 
 from hilight_jax.core.errors import UserError
-from hilight_jax.data.timed_workers import map_timed
+from hilight_jax.data.timed_workers import Outcome, Part, map_timed, stream_timed
 
 
 def work(item):
@@ -30,6 +30,25 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_is_replaced():
     process.kill()
     process.join()
     assert [outcome.result for outcome in outcomes] == ["B", "C"]
+
+
+def work_in_parts(item, send):
+    for letter in item:
+        send(letter)
+        if letter == "!":
+            os._exit(1)
+        if letter == "?":
+            time.sleep(60)
+    return len(item)
+
+
+def test_parts_come_as_they_are_sent_and_a_limit_is_for_each():
+    events = list(stream_timed(work_in_parts, ["ab", "c!d", "e?f"], num_workers=2, time_limit=1.0))
+    parts = {item: [e.value for e in events if isinstance(e, Part) and e.item == item] for item in ("ab", "c!d", "e?f")}
+    assert parts == {"ab": ["a", "b"], "c!d": ["c", "!"], "e?f": ["e", "?"]}
+    outcomes = {e.item: e for e in events if isinstance(e, Outcome)}
+    assert outcomes["ab"] == Outcome("ab", 2) and outcomes["c!d"].failure == "the process that read it crashed"
+    assert outcomes["e?f"].failure == "it was not read within 1 seconds"
 
 
 @pytest.mark.parametrize("num_workers", [0, -1])

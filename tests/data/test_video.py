@@ -40,7 +40,7 @@ def test_a_file_with_few_key_frames_gives_the_same_frames_by_seeking(tmp_path, c
     chosen = [39, 0, 21, 22, 7]
     by_seeking = frames_at(str(tmp_path / "clip.mp4"), chosen)
     np.testing.assert_array_equal(by_seeking, frames_at(clip, chosen))
-    np.testing.assert_array_equal(by_seeking, video._to_rgb(video._decode_in_order(clip, lambda _: chosen)))
+    np.testing.assert_array_equal(by_seeking, video.to_rgb(video._decode_in_order(clip, lambda _: chosen)))
 
 
 def test_variable_frame_rate_counts_frames_not_time(tmp_path):

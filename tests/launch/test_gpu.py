@@ -30,6 +30,12 @@ def test_several_hosts_are_told_where_to_meet(bench):
     assert train[:4] == ["env", *meeting]
 
 
+def test_films_are_indexed_in_place_of_a_training(bench):
+    install, index = printed(bench, "--films", "/nfs/my films", "--workdir", "/nfs/index")
+    assert install[-1] == f"{ROOT}[cuda,archive]"
+    assert index[-6:] == ["-m", "hilight_jax.index", "/nfs/my films", "--to", "/nfs/index", "--config.steps=5"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -92,6 +92,17 @@ def test_odd_arguments_of_training_reach_the_workers_as_they_are(bench):
     assert shlex.split(start) == ["bash", "hilight/launch/start.sh", "3", "b16", *config, *odd]
 
 
+def test_films_are_indexed_into_the_bucket_or_the_share(bench):
+    films = ("--run", "archive", "--films", "share/films")
+    for storage, place in (("--bucket=b", "gs://b/runs/archive"), ("--nfs=10.0.0.2:/share", "share/runs/archive")):
+        bench.run("tpu.sh", "install", *WHERE, "--source", "https://example.com/h.git", storage, *films)
+        assert "install.sh tpu,archive " in bench.calls()[-1][-1]
+        bench.run("tpu.sh", "start", *WHERE, storage, *films, "--", "--windows", "5")
+        start = bench.calls()[-1][-1].partition(" && ")[2]
+        words = ["archive", "--films", "share/films", "--to", place, "--windows", "5"]
+        assert shlex.split(start) == ["bash", "hilight/launch/start.sh", "10", *words]
+
+
 def test_logs_fetch_and_delete(bench):
     bench.run("tpu.sh", "logs", *WHERE, "--node", "1", "--worker", "7")
     bench.run("tpu.sh", "fetch", *VERBS["fetch"])

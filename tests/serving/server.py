@@ -61,14 +61,26 @@ def small_run(directory: pathlib.Path, config=runs.SINGLE) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def serving(run, *, slots=4, max_waiting=16, limits=None, api_keys=(), embedder=True, service_limits=None, **rules):
+def serving(
+    run,
+    *,
+    slots=4,
+    max_waiting=16,
+    limits=None,
+    api_keys=(),
+    embedder=True,
+    service_limits=None,
+    archive=None,
+    **rules,
+):
     """The application and its service; the engine is closed at the end."""
     model = api.load(run)
     engine = Engine(model.generator, slots, max_waiting)
     videos = VideoStore(model.data.num_frames, model.data.image_size, limits or VideoLimits())
     embed = LetterEmbedder() if embedder else None
     finder = ColourFinder(num_frames=2, image_size=model.data.image_size) if embedder else None
-    service = Service("small", engine, model.data, videos, embed, service_limits or ServiceLimits(), finder)
+    limits = service_limits or ServiceLimits()
+    service = Service("small", engine, model.data, videos, embed, limits, finder, archive)
     try:
         yield make_app(service, AccessRules(api_keys, **rules)), service
     finally:

@@ -208,7 +208,8 @@ def test_a_search_of_all_uploads_leaves_out_one_that_is_deleted_meanwhile(run, f
 def test_the_page_and_its_parts_come_from_here(client):
     page = client.get("/").text
     assert "http://" not in page and "https://" not in page
-    for name, kind in (("style.css", "text/css"), ("page.js", "javascript"), ("rings.js", "javascript")):
+    scripts = [(name, "javascript") for name in ("page.js", "rings.js", "archive.js")]
+    for name, kind in (("style.css", "text/css"), *scripts):
         assert kind in client.get(f"/page/{name}").headers["content-type"]
     assert client.get("/page/../app.py").status_code == 404
     assert client.get("/page/index.html").status_code == 404

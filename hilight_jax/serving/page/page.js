@@ -405,6 +405,10 @@ find("question").addEventListener("keydown", (event) => {
   }
 });
 find("stop").addEventListener("click", () => running?.abort());
+find("archive").addEventListener("submit", (event) => {
+  event.preventDefault();
+  guarded(() => searchArchive(find("sought").value.trim()));
+});
 find("export").addEventListener("click", exportTalk);
 find("reset").addEventListener("click", reset);
 find("file").addEventListener("change", (event) => {
@@ -422,6 +426,7 @@ guarded(async () => {
   model = facts.id;
   maxVideos = facts.max_videos;
   locates = facts.locates;
+  find("archive").hidden = !facts.archive;
   find("model").title = `${facts.max_model_len} tokens of context, ${facts.video_tokens} of them for each video`;
   await restore();
   find("model").textContent = model;

@@ -1,0 +1,1 @@
+"""An archive of films: their pieces embedded, stored in a LanceDB database, and searched; no jax."""
