@@ -106,6 +106,7 @@ class Service:
         facts = {"id": self.name, "object": "model", "created": 0, "owned_by": "hilight_jax"}
         sizes = {"max_model_len": self.engine.generator.max_length, "max_videos": self.limits.max_videos}
         able = {"embeds": self.embedding.available, "locates": self.locating.available}
+        able |= {"zooms": self.engine.generator.words is not None}
         able["archive"] = self.archive.available
         return facts | sizes | {"video_tokens": self._data.num_video_tokens} | able
 

@@ -169,11 +169,14 @@ function drawCurve(item, found, text) {
     `Best at ${Math.round(100 * found.peak)} %${seconds}: score ${high.toFixed(3)}, lowest ${low.toFixed(3)}.`;
 }
 
+// How words and things are looked for: in the videos' own pictures, or in frames squeezed to the model's square.
+const zoom = () => (find("closely").checked ? "auto" : "off");
+
 // Rings around what a question names, in every video of the conversation; a question that names nothing leaves them.
 async function ringThings(text) {
   if (!locates) return;
   await Promise.all([...document.querySelectorAll(".clip")].map(async (item) => {
-    const wanted = { video: { url: item.dataset.id }, text: text.slice(0, 2000), frames: RING_FRAMES };
+    const wanted = { video: { url: item.dataset.id }, text: text.slice(0, 2000), frames: RING_FRAMES, zoom: zoom() };
     const located = await (await post("v1/locate", wanted)).json();
     if (located.data.length) showRings(item, located);
   }));
@@ -211,7 +214,7 @@ async function ask(text) {
   guarded(() => ringThings(text));
   const answer = { role: "assistant", text: "" };
   try {
-    const response = await post("v1/chat/completions", { model, messages: messages(), stream: true }, running.signal);
+    const response = await post("v1/chat/completions", { model, messages: messages(), stream: true, zoom: zoom() }, running.signal);
     for await (const event of events(response.body)) {
       if (event.error) throw new Error(event.error.message);
       answer.text += event.choices[0]?.delta?.content ?? "";
@@ -280,7 +283,7 @@ function addEvidence(item, asked, answer) {
     body.textContent = "looking …";
     guarded(async () => {
       try {
-        const found = await (await post("v1/evidence", { model, messages: asked, answer })).json();
+        const found = await (await post("v1/evidence", { model, messages: asked, answer, zoom: zoom() })).json();
         const shown = asked.flatMap((message) => Array.isArray(message.content) ? message.content : [])
           .filter((part) => part.type === "video_url").map((part) => names[part.video_url.url]);
         body.replaceChildren(...await Promise.all(found.data.map((clip, i) => drawEvidence(clip, shown[i]))));
@@ -426,6 +429,7 @@ guarded(async () => {
   model = facts.id;
   maxVideos = facts.max_videos;
   locates = facts.locates;
+  find("closer").hidden = !facts.zooms;
   find("archive").hidden = !facts.archive;
   find("model").title = `${facts.max_model_len} tokens of context, ${facts.video_tokens} of them for each video`;
   await restore();
