@@ -210,7 +210,7 @@ def create_store(uri: str, about: About) -> Store:
 
 @contextlib.contextmanager
 def writing(uri: str, process: int) -> Iterator[None]:
-    """Keeps a second run of the same process number out of an index in a directory; in an object store it does not.
+    """Keeps a second run of the same process number out of an index in a directory; not in an object store.
 
     Raises:
       UserError: Another run writes.
