@@ -97,7 +97,7 @@ def decode_timed(
 
 
 def _select(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> list[av.VideoFrame]:
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         frame_bytes = 3 * stream.codec_context.width * stream.codec_context.height
         if isinstance(video, bytes) and 0 < stream.frames * frame_bytes <= _SMALL_BYTES:
             stream.thread_type = "NONE"
@@ -107,7 +107,7 @@ def _select(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -
         timeline = _read_timeline(container, stream)
     if timeline is not None:
         indices = _checked(choose(len(timeline.times)), len(timeline.times))
-        with _open(video) as (container, stream):
+        with open_video(video) as (container, stream):
             found = _seek_frames(container, stream, timeline, sorted(set(indices)))
         if found is not None:
             return [found[i] for i in indices]
@@ -116,7 +116,7 @@ def _select(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -
 
 def inspect(video: Video) -> VideoInfo:
     """Decodes a whole video and returns its facts; raises ``VideoError`` as ``decode`` does."""
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         undecodable: list[av.Packet] = []
         num_frames, first, last = 0, None, None
         for frame in _frames(container, stream, undecodable):
@@ -131,7 +131,7 @@ def inspect(video: Video) -> VideoInfo:
 
 
 @contextlib.contextmanager
-def _open(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def open_video(video: Video) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Opens a video and its first true video stream; FFmpeg's errors become sentences."""
     if isinstance(video, bytes):
         size, file = len(video), io.BytesIO(video)
@@ -240,12 +240,12 @@ def _seek_frames(
 
 
 def _decode_in_order(video: Video, choose: Callable[[int], Sequence[int] | np.ndarray]) -> list[av.VideoFrame]:
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         stream.thread_type = "AUTO"
         num_frames = sum(1 for _ in _frames(container, stream))
     indices = _checked(choose(num_frames), num_frames)
     wanted = set(indices)
-    with _open(video) as (container, stream):
+    with open_video(video) as (container, stream):
         stream.thread_type = "AUTO"
         found = {i: frame for i, frame in enumerate(_frames(container, stream)) if i in wanted}
     return [found[i] for i in indices]
