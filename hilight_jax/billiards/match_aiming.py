@@ -8,10 +8,12 @@ from hilight_jax.billiards import people
 from hilight_jax.billiards.people import Person
 from hilight_jax.billiards.physics.table import BALL_RADIUS
 from hilight_jax.billiards.placing import Setup
+from hilight_jax.billiards.rendering.limbs import Limb
 from hilight_jax.billiards.rendering.scene import Stick
 
 _LENGTH, _SLOPE, _FAR = 1.45, 0.09, 0.7  # metres, metres per metre, metres
 _ARRIVES = 0.8  # Seconds that the cue and the hand take to come, and to leave.
+_UPPER_ARM, _RISE, _GONE = 1.3, 0.5, 1.8  # metres: of the arm behind the elbow, its rise, and a hand that has left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +64,19 @@ class Aiming:
 def draw(setup: Setup, wait: float, guests: bool, rng: np.random.Generator) -> Aiming:
     """Draws the aiming before a stroke that comes ``wait`` seconds after the rest began; ``guests`` adds an arm."""
     comes = -rng.uniform(0.35, 0.85) * wait
-    hand, leaves = people.bridge(setup, rng), rng.uniform(0.3, 1.2)
-    held = dataclasses.replace(
-        hand,
-        times=(comes, comes + _ARRIVES, leaves, leaves + _ARRIVES),
-        distances=(hand.distances[-1], 0.0, 0.0, hand.distances[-1]),
-    )
-    cast = [held]
+    leaves = rng.uniform(0.3, 1.2)
+    cast = [_reaching(people.bridge(setup, rng), (comes, comes + _ARRIVES, leaves, leaves + _ARRIVES))]
     if guests:
-        arm = people.arm(setup, 3.0, rng)
-        begins = -wait + rng.uniform(0.3, max(0.4, wait + comes - 2.0))
-        cast.append(dataclasses.replace(arm, times=tuple(time - arm.times[0] + begins for time in arm.times)))
+        begins, stays = -wait + rng.uniform(0.3, max(0.4, wait + comes - 2.0)), rng.uniform(0.3, 1.5)
+        times = (begins, begins + _ARRIVES, begins + _ARRIVES + stays, begins + 2 * _ARRIVES + stays)
+        cast.append(_reaching(people.arm(setup, 3.0, rng), times))
     swing, rate, error = rng.uniform(0.02, 0.12), rng.uniform(0.6, 1.5), rng.normal(0, 0.06)
     return Aiming(setup, comes, leaves, error, swing, rate, tuple(cast))
+
+
+def _reaching(hand: Person, times: tuple[float, float, float, float]) -> Person:
+    """Returns a hand on a whole arm, which reaches from beside the table, that comes and leaves at four times."""
+    sleeve = hand.limbs[0]
+    shoulder = sleeve.end + _UPPER_ARM * hand.away + (0, 0, _RISE)
+    limbs = (*hand.limbs, Limb(sleeve.end, shoulder, (sleeve.radii[1], 0.07), sleeve.color))
+    return Person(limbs, hand.away, times, (_GONE, 0.0, 0.0, _GONE), _GONE)

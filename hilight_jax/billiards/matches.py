@@ -24,7 +24,8 @@ from hilight_jax.billiards.worlds import World
 
 WIDTH, HEIGHT = 224, 160
 _RATES = (12.0, 12.5, 15.0)
-_MAIN_VIEWS, _OTHER_VIEWS = ("top", "side", "corner"), ("top", "side", "corner", "corner")
+_MAIN_VIEWS = ("top", "side", "corner")
+_OTHER_VIEWS = ("top", "side", "corner", "corner")  # One camera above, one at the end: turned about they look alike.
 _LATE = 0.15  # Share of the frames that a phone leaves out.
 _STEP = 0.25  # Seconds between the frames that a stroke's caption tells of.
 
@@ -110,7 +111,10 @@ def make_match(world: World, number: int, minutes: tuple[float, float]) -> Match
     rng = np.random.default_rng([world.seed, 4711, number])
     manner, rate = match_script.draw_manner(rng), pick(_RATES, rng)
     seconds = 60 * rng.uniform(*minutes)
-    names = [pick(_MAIN_VIEWS, rng), *(pick(_OTHER_VIEWS, rng) for _ in range(2))]
+    main = pick(_MAIN_VIEWS, rng)
+    others = list(_OTHER_VIEWS)
+    others.remove(main)
+    names = [main, *(others[k] for k in rng.permutation(len(others))[:2])]
     parts, turns = match_script.write(match_play.turns(world, rng), seconds, manner, len(names), rng)
     aims = []
     for k, turn in enumerate(turns):

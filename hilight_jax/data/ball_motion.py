@@ -17,6 +17,7 @@ _LARGEST_SHARE = 0.04  # Of the cloth: a thing of touching balls.
 _SMALLEST_AREA = 4  # Pixels.
 _MOST_CHANGED = 0.25  # Share of the cloth; where more has changed the camera moves, or somebody hides the table.
 _THINNEST = 0.28  # Area of a ball, blurred by its motion, to that of the square around it.
+_BARE = 0.25  # Share of a place that other things may cover where a ball has left it.
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -46,10 +47,23 @@ def arrivals(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float
     return _blobs(parts, cloth)
 
 
-def layout(cloth: Cloth, pixels: np.ndarray) -> list[Blob]:
-    """Returns all small things that lie on the cloth, surrounded by it."""
-    parts, _ = ndimage.label(_loose(cloth.things(pixels), cloth), _EIGHT_NEIGHBOURS)
+def layout(cloth: Cloth, things: np.ndarray) -> list[Blob]:
+    """Returns all small things that lie on the cloth, surrounded by it; ``things`` is of `Cloth.things`."""
+    parts, _ = ndimage.label(_loose(things, cloth), _EIGHT_NEIGHBOURS)
     return _blobs(parts, cloth)
+
+
+def has_left(blob: Blob, cloth: Cloth, things: np.ndarray) -> bool:
+    """Returns True if there is bare cloth where a thing was."""
+    reach = 0.5 * np.sqrt(blob.area)
+    rows, columns = (slice(max(round(m - reach), 0), round(m + reach) + 1) for m in _within(blob, cloth))
+    place = things[rows, columns]
+    return place.size > 0 and float(place.mean()) < _BARE
+
+
+def _within(blob: Blob, cloth: Cloth) -> tuple[float, float]:
+    """Returns the row and the column of a thing within the cloth's box."""
+    return blob.y - cloth.box[0].start, blob.x - cloth.box[1].start
 
 
 def _loose(things: np.ndarray, cloth: Cloth) -> np.ndarray:

@@ -57,6 +57,15 @@ class Tracks:
         self._width = width
         self._tracks: list[Track] = []
 
+    def begun(self) -> float | None:
+        """Returns the seconds at which the first of the blobs that move now was seen; None if none moves."""
+        moving = [
+            track.times[0]
+            for track in self._tracks
+            if len(track.blobs) > 1 and np.hypot(*(_place(track.blobs[-1]) - _place(track.blobs[0]))) > np.sqrt(track.blobs[0].area)
+        ]
+        return min(moving, default=None)
+
     def update(self, seconds: float, blobs: Sequence[Blob]) -> list[Track]:
         """Adds the blobs of a frame; returns the tracks in flight that go on in it."""
         self._tracks = [track for track in self._tracks if seconds - track.times[-1] <= _FORGET]

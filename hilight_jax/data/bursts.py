@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hilight_jax.data.ball_motion import Blob, arrivals, layout
+from hilight_jax.data.ball_motion import Blob, arrivals, has_left, layout
 from hilight_jax.data.ball_tracks import Tracks
 from hilight_jax.data.cloth import Cloth, find_cloth
 from hilight_jax.data.frame_stream import SmallFrame
@@ -15,6 +15,8 @@ _LOOKS_AGAIN = (0.0, 0.25, 1.0)  # Seconds of a scene at which the cloth is look
 _EVERY = 3.0
 _RUNNING = 0.25  # Balls that move so soon in a scene moved before it.
 _LAYOUT_EVERY = 0.5  # Seconds between two looks at the resting balls.
+_JUMP = 1.6  # Diameters by which a ball is elsewhere a moment later.
+_CERTAIN = 6  # Steps of balls in flight that are a stroke where the film cuts before they rest.
 
 
 class Burst(NamedTuple):
@@ -24,33 +26,36 @@ class Burst(NamedTuple):
       start: seconds at which it begins.
       end: seconds at which the last motion was seen.
       is_running: True if the balls moved already when the scene began.
+      is_certain: False if the film cuts before much of it was seen.
       layout: the balls at rest before it, as far as they were seen.
     """
 
     start: float
     end: float
     is_running: bool
+    is_certain: bool
     layout: list[Blob]
 
 
 class TableWatch:
-    """Looks for bursts in the frames of one scene; only frames of the last third of a second are kept."""
+    """Looks for bursts in the frames of one scene; only frames of the last third of a second are kept.
+
+    Attributes:
+      cloth: the table's, None while none was found.
+      resting: the balls that lay still at the latest look.
+    """
 
     def __init__(self, start: float):
         """Begins a scene at ``start``, seconds."""
         self._start, self._looks = start, [start + after for after in _LOOKS_AGAIN]
-        self._recent: list[SmallFrame] = []
         self.cloth: Cloth | None = None
+        self.resting: list[Blob] = []
+        self._recent: list[SmallFrame] = []
         self._tracks: Tracks | None = None
         self._burst: Burst | None = None
-        self._layout: list[Blob] = []
+        self._steps = 0
         self._layout_due = start + _LAG[0]
         self._noise = 2.0
-
-    @property
-    def burst(self) -> Burst | None:
-        """The burst that goes on, if there is one."""
-        return self._burst
 
     def update(self, frame: SmallFrame) -> Burst | None:
         """Adds a frame; returns a burst that has ended."""
@@ -61,29 +66,76 @@ class TableWatch:
         if self._recent:
             self._measure_noise(frame.pixels, self._recent[-1].pixels)
         self._recent.append(frame)
-        if self.cloth is not None and earlier is not None:
-            self._follow(seconds, arrivals(self.cloth, frame.pixels, earlier.pixels, self._noise))
-            if self._burst is None and seconds >= self._layout_due:
-                self._layout, self._layout_due = layout(self.cloth, earlier.pixels), seconds + _LAYOUT_EVERY
-        if self._burst is not None and seconds - self._burst.end > REST:
-            return self.close()
+        if self.cloth is None or earlier is None:
+            return None
+        self._follow(frame, earlier, arrivals(self.cloth, frame.pixels, earlier.pixels, self._noise))
+        if self._burst is None:
+            if seconds >= self._layout_due:
+                self.resting, self._layout_due = self._look_at_balls(earlier.pixels), seconds + _LAYOUT_EVERY
+        elif seconds - self._burst.end > REST:
+            return self._ended(True)
         return None
 
-    def close(self) -> Burst | None:
-        """Ends the burst that goes on, and returns it."""
-        ended, self._burst = self._burst, None
-        self._layout_due = 0.0
-        return ended
+    def cut(self) -> Burst | None:
+        """Ends the scene; returns the burst that goes on, which is uncertain if little was seen of it."""
+        if self.cloth is None:
+            return None
+        begun = self._tracks.begun()
+        if self._burst is None and begun is not None:
+            self._burst = Burst(begun, self._recent[-1].seconds, begun - self._start <= _RUNNING, False, self.resting)
+        return self._ended(False)
 
-    def _follow(self, seconds: float, blobs: list[Blob]) -> None:
-        flying = self._tracks.update(seconds, blobs)
-        if not flying:
+    def _ended(self, rests: bool) -> Burst | None:
+        """Ends the burst that goes on; returns None where all balls rest and lie as before: then a hand moved."""
+        ended, self._burst = self._burst, None
+        if ended is None:
+            return None
+        things = self.cloth.things(self._recent[-1].pixels)
+        after = layout(self.cloth, things)
+        moved = any(has_left(ball, self.cloth, things) for ball in ended.layout) or not ended.layout
+        steps, self._steps = self._steps, 0
+        self._layout_due, self.resting = 0.0, after
+        if rests and not ended.is_running:
+            return ended if moved else None
+        return ended._replace(is_certain=steps >= _CERTAIN or (moved and steps > 0))
+
+    def _follow(self, frame: SmallFrame, earlier: SmallFrame, blobs: list[Blob]) -> None:
+        seconds, flying = frame.seconds, self._tracks.update(frame.seconds, blobs)
+        if flying:
+            first = min(track.times[0] for track in flying)
+        elif blobs and self._burst is None and self._is_gone(frame.pixels, earlier.pixels, blobs):
+            first = seconds
+        else:
             return
-        first = min(track.times[0] for track in flying)
+        self._steps += len(flying)
         if self._burst is None:
-            self._burst = Burst(first, seconds, first - self._start <= _RUNNING, self._layout)
+            self._burst = Burst(first, seconds, first - self._start <= _RUNNING, True, self.resting)
         else:
             self._burst = self._burst._replace(start=min(first, self._burst.start), end=seconds)
+
+    def _is_gone(self, pixels: np.ndarray, earlier: np.ndarray, blobs: list[Blob]) -> bool:
+        """Returns True if a ball that lay still has jumped from its place to another: a stroke of few frames."""
+        for left in arrivals(self.cloth, earlier, pixels, self._noise):
+            size = np.sqrt(left.area)
+            lay = any(np.hypot(ball.x - left.x, ball.y - left.y) < 0.5 * size for ball in self.resting)
+            if lay and any(
+                np.hypot(blob.x - left.x, blob.y - left.y) > _JUMP * size and 0.4 < blob.area / left.area < 2.5
+                for blob in blobs
+            ):
+                return True
+        return False
+
+    def _look_at_balls(self, pixels: np.ndarray) -> list[Blob]:
+        """Returns the balls at rest: those that are seen, and earlier ones that somebody hides."""
+        things = self.cloth.things(pixels)
+        seen = layout(self.cloth, things)
+        hidden = [
+            ball
+            for ball in self.resting
+            if not has_left(ball, self.cloth, things)
+            and not any(abs(ball.x - b.x) + abs(ball.y - b.y) < 2 * np.sqrt(ball.area) for b in seen)
+        ]
+        return seen + hidden
 
     def _look_for_cloth(self, frame: SmallFrame) -> None:
         if self._looks and frame.seconds < self._looks[0]:

@@ -1,7 +1,7 @@
 """Finds the cloth of a billiards table in a small frame, and what lies on it.
 
-The cloth is the large, evenly coloured, compact area near the middle of the picture; its colour is not given. Colours
-are compared by their shares of red and blue, which shadows and lamps leave nearly as they are.
+The cloth is the large, evenly coloured, compact, well lit area near the middle of the picture; its colour is not given.
+Colours are compared by their shares of red and blue, which shadows and lamps leave nearly as they are.
 """
 
 from typing import NamedTuple
@@ -74,7 +74,8 @@ def find_cloth(pixels: np.ndarray) -> Cloth | None:
         if found is None:
             continue
         region, solid = found
-        score = float((central * colored)[region].sum()) * solid**2
+        lit = float(np.median(light[region])) / max(float(light.mean()), 1.0)
+        score = float((central * colored)[region].sum()) * solid**4 * lit
         if score > best_score:
             same = region & (np.abs(chroma - middle[:, None, None]) < _CHROMA).all(0)
             own = np.median(chroma[:, same], axis=1)

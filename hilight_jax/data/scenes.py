@@ -1,28 +1,64 @@
-"""Divides a film into scenes at its camera cuts, and recognizes a camera that comes back."""
+"""Divides a film into scenes at its camera cuts, and compares the pictures of cameras.
+
+Two pictures of one camera agree at nearly all edges, whatever people and balls do; a cut changes most of them, even one
+to a camera at nearly the same place.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 ROWS, COLUMNS = 12, 20
+_SHRINK = 2
 _CELL_CHANGES = 20.0  # Of 255.
-_CUT_SHARE = 0.3  # Of the cells that change from one frame to the next.
-_SAME_SHARE = 0.2  # Of the cells that may differ between two pictures of one camera: people move.
+_CUT_SHARE = 0.3  # Of the cells, or of the edges, that change from one frame to the next.
+_EDGE_SHARE = 0.4
 _DRIFT_SHARE = 0.5  # Of the cells that differ from the scene's beginning after a dissolve or a pan.
 _FOLLOWS = 0.05  # Share by which a scene's picture follows each frame.
+_EDGE, _EDGE_CHANGES = 28, 18  # Of 255: range of an edge's neighbourhood, and a change beyond the range.
+_FEWEST_EDGES = 30  # Pixels.
 
 
-def grid(pixels: np.ndarray) -> np.ndarray:
-    """Returns a picture, uint8 [Y, X, C], as the mean colours of few cells, float32 [R, S, C]."""
-    return np.asarray(Image.fromarray(pixels).resize((COLUMNS, ROWS), Image.Resampling.BOX), np.float32)
+class Outline(NamedTuple):
+    """A picture, as coarse colours and as grey values of half its size.
+
+    Attributes:
+      cells: float32 [R, S, C].
+      low: uint8 [y, x], smallest grey value of the neighbourhood.
+      high: uint8 [y, x], largest one.
+      grey: uint8 [y, x].
+    """
+
+    cells: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    grey: np.ndarray
 
 
-def is_same_camera(one: np.ndarray, other: np.ndarray) -> bool:
-    """Returns True if two grids are likely to be of one camera."""
-    return _differing(one, other) < _SAME_SHARE
+def outline(pixels: np.ndarray, reach: int = 3) -> Outline:
+    """Returns the outline of a picture, uint8 [Y, X, C], with neighbourhoods of ``reach`` x ``reach`` pixels."""
+    image = Image.fromarray(pixels)
+    cells = np.asarray(image.resize((COLUMNS, ROWS), Image.Resampling.BOX), np.float32)
+    grey = np.asarray(image.convert("L").reduce(_SHRINK))
+    return Outline(cells, ndimage.minimum_filter(grey, reach), ndimage.maximum_filter(grey, reach), grey)
 
 
-def _differing(one: np.ndarray, other: np.ndarray) -> float:
+def cells_changed(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the share of the cells of two pictures that differ."""
     return float((np.abs(one - other).max(-1) > _CELL_CHANGES).mean())
+
+
+def edges_changed(one: Outline, other: Outline) -> float:
+    """Returns the share of the edges of both pictures that the other one does not have."""
+    edges = changed = 0
+    for here, there in ((one, other), (other, one)):
+        edge = here.high - here.low > _EDGE
+        beyond = np.maximum(np.maximum(here.grey, there.high) - there.high, there.low - np.minimum(here.grey, there.low))
+        edges += int(edge.sum())
+        changed += int((edge & (beyond > _EDGE_CHANGES)).sum())
+    return changed / edges if edges >= _FEWEST_EDGES else 0.0
 
 
 class Scene:
@@ -30,18 +66,22 @@ class Scene:
 
     Attributes:
       start: seconds.
-      camera: its picture as a grid, which follows slow changes.
+      cells: its coarse colours, which follow slow changes.
+      latest: the outline of its latest frame.
     """
 
-    def __init__(self, start: float, first: np.ndarray):
-        """Begins with the grid of its first frame."""
-        self.start, self.camera, self._latest = start, first, first
+    def __init__(self, start: float, first: Outline):
+        """Begins with its first frame."""
+        self.start, self.cells, self.latest = start, first.cells, first
 
-    def goes_on(self, cells: np.ndarray) -> bool:
-        """Returns False if a frame, given as its grid, belongs to another scene: after a cut, a dissolve, a pan."""
-        is_cut = _differing(cells, self._latest) > _CUT_SHARE
-        self._latest = cells
-        if is_cut or _differing(cells, self.camera) > _DRIFT_SHARE:
+    def goes_on(self, frame: Outline) -> bool:
+        """Returns False if a frame belongs to another scene: after a cut, a dissolve, a pan."""
+        is_cut = (
+            cells_changed(frame.cells, self.latest.cells) > _CUT_SHARE
+            or edges_changed(frame, self.latest) > _EDGE_SHARE
+        )
+        self.latest = frame
+        if is_cut or cells_changed(frame.cells, self.cells) > _DRIFT_SHARE:
             return False
-        self.camera = self.camera + _FOLLOWS * (cells - self.camera)
+        self.cells = self.cells + _FOLLOWS * (frame.cells - self.cells)
         return True
