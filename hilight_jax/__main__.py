@@ -14,6 +14,7 @@ VERBS = {
     "evaluate": "evaluates a run",
     "report": "writes the report page of a run",
     "visualize": "draws where each word of a text looks in a video",
+    "shots": "finds the strokes of a long video",
     "chat": "answers questions about videos on the terminal",
     "serve": "serves a chat model over HTTP, with a page to try it on",
     "export": "takes a trained model out, for transformers and others",
