@@ -34,6 +34,11 @@ class Track:
         self.blobs.append(blob)
         self.flies = self.flies or _is_flight(self.blobs[-_POINTS:])
 
+    def flown(self) -> float:
+        """Returns how far the blob has come from its first place, in its diameters."""
+        sizes = sorted(blob.area for blob in self.blobs)
+        return float(np.hypot(*(_place(self.blobs[-1]) - _place(self.blobs[0])))) / np.sqrt(sizes[len(sizes) // 2])
+
     def expected(self, seconds: float) -> np.ndarray:
         """Returns the place [2] where the blob should be at a time, if it goes on as before."""
         last = _place(self.blobs[-1])

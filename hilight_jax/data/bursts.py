@@ -16,6 +16,7 @@ _EVERY = 3.0
 _RUNNING = 0.25  # Balls that move so soon in a scene moved before it.
 _LAYOUT_EVERY = 0.5  # Seconds between two looks at the resting balls.
 _JUMP = 1.6  # Diameters by which a ball is elsewhere a moment later.
+_FAR = 8.0  # Diameters of a flight that no hand takes.
 _CERTAIN = 6  # Steps of balls in flight that are a stroke where the film cuts before they rest.
 
 
@@ -53,7 +54,8 @@ class TableWatch:
         self._recent: list[SmallFrame] = []
         self._tracks: Tracks | None = None
         self._burst: Burst | None = None
-        self._steps = 0
+        self._steps = 0  # Of balls in flight.
+        self._flown = 0.0  # Diameters of the longest flight.
         self._layout_due = start + _LAG[0]
         self._noise = 2.0
 
@@ -92,8 +94,12 @@ class TableWatch:
             return None
         things = self.cloth.things(self._recent[-1].pixels)
         after = layout(self.cloth, things)
-        moved = any(has_left(ball, self.cloth, things) for ball in ended.layout) or not ended.layout
-        steps, self._steps = self._steps, 0
+        moved = (
+            not ended.layout
+            or self._flown >= _FAR
+            or any(has_left(ball, self.cloth, things) for ball in ended.layout)
+        )
+        steps, self._steps, self._flown = self._steps, 0, 0.0
         self._layout_due, self.resting = 0.0, after
         if rests and not ended.is_running:
             return ended if moved else None
@@ -107,7 +113,8 @@ class TableWatch:
             first = seconds
         else:
             return
-        self._steps += len(flying)
+        self._steps += max(len(flying), 1)
+        self._flown = max(self._flown, *(track.flown() for track in flying), 0.0)
         if self._burst is None:
             self._burst = Burst(first, seconds, first - self._start <= _RUNNING, True, self.resting)
         else:

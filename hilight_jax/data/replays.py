@@ -20,7 +20,8 @@ _PATIENCE = 20.0  # Seconds after which a scene is no replay if the film has not
 _STAYS = 10.0  # Seconds for which a scene goes on after a burst that is no replay.
 _GOES_ON = 1.5  # Seconds between the motion before and after a cut.
 _SLOW = 5.0  # Seconds in which a ball in slow motion may seem to rest.
-_SAME_BALLS = 0.3  # Share of balls at other places, in two views of the same balls: hands hide some.
+_SAME_BALLS = 0.5  # Share of balls at other places in two views of the same balls: hands hide some.
+_CLEARLY = 0.1  # Difference of two such shares.
 _REMEMBERED = 8  # Strokes whose views are kept.
 
 
@@ -103,7 +104,7 @@ class Verdicts:
             return "stroke"
         shown = min((balls_apart(before, seen) for before in self._before), default=1.0)
         left = 1.0 if self._after is None else balls_apart(self._after, seen)
-        if min(shown, left) < _SAME_BALLS and shown != left:
+        if min(shown, left) < _SAME_BALLS and abs(shown - left) > _CLEARLY:
             return "replay" if shown < left else "stroke"
         return "stroke" if self._before and is_same_camera(self._before[-1].picture, seen.picture) else "suspect"
 

@@ -15,6 +15,7 @@ _SHRINK = 2
 _CELL_CHANGES = 20.0  # Of 255.
 _CUT_SHARE = 0.3  # Of the cells, or of the edges, that change from one frame to the next.
 _EDGE_SHARE = 0.4
+_SPLICE_SHARE, _SPLICE_FACTOR, _RECENT = 0.04, 4.0, 5  # Of the edges; to the largest of so many frames before.
 _DRIFT_SHARE = 0.5  # Of the cells that differ from the scene's beginning after a dissolve or a pan.
 _FOLLOWS = 0.05  # Share by which a scene's picture follows each frame.
 _EDGE, _EDGE_CHANGES = 28, 18  # Of 255: range of an edge's neighbourhood, and a change beyond the range.
@@ -73,15 +74,19 @@ class Scene:
     def __init__(self, start: float, first: Outline):
         """Begins with its first frame."""
         self.start, self.cells, self.latest = start, first.cells, first
+        self._edges: list[float] = []
 
     def goes_on(self, frame: Outline) -> bool:
-        """Returns False if a frame belongs to another scene: after a cut, a dissolve, a pan."""
-        is_cut = (
-            cells_changed(frame.cells, self.latest.cells) > _CUT_SHARE
-            or edges_changed(frame, self.latest) > _EDGE_SHARE
-        )
+        """Returns False if a frame belongs to another scene: after a cut, a dissolve, a pan.
+
+        Film that is cut out of one camera's picture leaves a small jump, which is one of a single frame.
+        """
+        edges = edges_changed(frame, self.latest)
+        is_splice = len(self._edges) == _RECENT and edges > max(_SPLICE_SHARE, _SPLICE_FACTOR * max(self._edges))
+        is_cut = edges > _EDGE_SHARE or cells_changed(frame.cells, self.latest.cells) > _CUT_SHARE
         self.latest = frame
-        if is_cut or cells_changed(frame.cells, self.cells) > _DRIFT_SHARE:
+        self._edges = [*self._edges, edges][-_RECENT:]
+        if is_cut or is_splice or cells_changed(frame.cells, self.cells) > _DRIFT_SHARE:
             return False
         self.cells = self.cells + _FOLLOWS * (frame.cells - self.cells)
         return True
