@@ -42,8 +42,10 @@ def arrivals(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float
     changed = _changes(pixels[cloth.box], earlier[cloth.box], max(_LEAST_CHANGE, _NOISE_FACTOR * noise)) & region
     if not _SMALLEST_AREA <= changed.sum() <= _MOST_CHANGED * cloth.area:
         return []
-    things = cloth.things(pixels)
-    parts, _ = ndimage.label(changed & _loose(things, cloth), _EIGHT_NEIGHBOURS)
+    loose = changed & _loose(changed, cloth)  # The change of an arm, of its shadow too, reaches the edge.
+    if not loose.any():
+        return []
+    parts, _ = ndimage.label(loose & _loose(cloth.things(pixels), cloth), _EIGHT_NEIGHBOURS)
     return _blobs(parts, cloth)
 
 
@@ -67,7 +69,7 @@ def _within(blob: Blob, cloth: Cloth) -> tuple[float, float]:
 
 
 def _loose(things: np.ndarray, cloth: Cloth) -> np.ndarray:
-    """Returns the part of ``things``, bool [y, x] within the cloth's box, that is small and not at the cloth's edge."""
+    """Returns the part of ``things``, bool [y, x] within the cloth's box, in small pieces not at the cloth's edge."""
     whole, _ = ndimage.label(things, _EIGHT_NEIGHBOURS)
     sizes = np.bincount(whole.ravel())
     loose = sizes <= _LARGEST_SHARE * cloth.area

@@ -11,6 +11,7 @@ _FORGET = 0.25  # Seconds without a blob after which a track ends.
 _POINTS = 4  # Points of a track by which a flight is recognized; the latest ones count.
 _STRAIGHT = 0.85  # Share of its way that a flight leads away from its beginning.
 _LEAST_WAY = 1.0  # Diameters of the blob.
+_BACKWARD = 0.25  # Seconds.
 _FIRST_STEP = 0.3  # Of the picture's width: the farthest first step of a fast ball between two frames.
 
 
@@ -38,6 +39,19 @@ class Track:
         """Returns how far the blob has come from its first place, in its diameters."""
         sizes = sorted(blob.area for blob in self.blobs)
         return float(np.hypot(*(_place(self.blobs[-1]) - _place(self.blobs[0])))) / np.sqrt(sizes[len(sizes) // 2])
+
+    def sets_off_from(self, balls: Sequence[Blob]) -> bool:
+        """Returns True if the track, followed backward for a moment, leads to a ball that lay still."""
+        start, step = _place(self.blobs[0]), _place(self.blobs[1]) - _place(self.blobs[0])
+        length, seconds = float(np.hypot(*step)), self.times[1] - self.times[0]
+        if not length:
+            return False
+        for ball in balls:
+            size, way = np.sqrt(ball.area), start - _place(ball)
+            along, across = way @ step / length, abs(way[0] * step[1] - way[1] * step[0]) / length
+            if across < 1.2 * size and -size < along < 2 * size + length / seconds * _BACKWARD:
+                return True
+        return False
 
     def expected(self, seconds: float) -> np.ndarray:
         """Returns the place [2] where the blob should be at a time, if it goes on as before."""

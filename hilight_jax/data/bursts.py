@@ -8,15 +8,17 @@ from hilight_jax.data.ball_motion import Blob, arrivals, has_left, layout
 from hilight_jax.data.ball_tracks import Tracks
 from hilight_jax.data.cloth import Cloth, find_cloth
 from hilight_jax.data.frame_stream import SmallFrame
+from hilight_jax.data.scenes import Outline, edges_changed
 
 REST = 2.0  # Seconds without motion that end a burst.
 _LAG = (0.12, 0.3)  # Seconds to the earlier frame that a frame is compared with: nearest and farthest.
 _LOOKS_AGAIN = (0.0, 0.25, 1.0)  # Seconds of a scene at which the cloth is looked for; then every `_EVERY`.
 _EVERY = 3.0
+_CAMERA_MOVES = 0.3  # Share of the edges that change while the camera pans or zooms: all balls seem to move.
 _RUNNING = 0.25  # Balls that move so soon in a scene moved before it.
 _LAYOUT_EVERY = 0.5  # Seconds between two looks at the resting balls.
-_JUMP = 1.6  # Diameters by which a ball is elsewhere a moment later.
-_FAR = 8.0  # Diameters of a flight that no hand takes.
+_JUMP = (1.6, 6.0)  # Diameters by which a ball is elsewhere a moment later: fewest and most.
+_FAR, _MANY = 8.0, 30  # Diameters of a flight, and steps of all flights, beyond those of a hand that comes.
 _CERTAIN = 6  # Steps of balls in flight that are a stroke where the film cuts before they rest.
 
 
@@ -52,25 +54,30 @@ class TableWatch:
         self.cloth: Cloth | None = None
         self.resting: list[Blob] = []
         self._recent: list[SmallFrame] = []
+        self._pictures: list[Outline] = []  # Of the recent frames.
         self._tracks: Tracks | None = None
         self._burst: Burst | None = None
         self._steps = 0  # Of balls in flight.
+        self._is_struck = False  # True once a flight has set off from a ball at rest.
         self._flown = 0.0  # Diameters of the longest flight.
         self._layout_due = start + _LAG[0]
         self._noise = 2.0
 
-    def update(self, frame: SmallFrame) -> Burst | None:
-        """Adds a frame; returns a burst that has ended."""
+    def update(self, frame: SmallFrame, picture: Outline) -> Burst | None:
+        """Adds a frame with its outline; returns a burst that has ended."""
         seconds = frame.seconds
         self._look_for_cloth(frame)
         self._recent = [kept for kept in self._recent if seconds - kept.seconds <= _LAG[1]]
-        earlier = next((kept for kept in reversed(self._recent) if seconds - kept.seconds >= _LAG[0]), None)
+        self._pictures = [*self._pictures[-len(self._recent) :], picture] if self._recent else [picture]
+        back = next((k for k in reversed(range(len(self._recent))) if seconds - self._recent[k].seconds >= _LAG[0]), None)
+        earlier = None if back is None else self._recent[back]
         if self._recent:
             self._measure_noise(frame.pixels, self._recent[-1].pixels)
         self._recent.append(frame)
         if self.cloth is None or earlier is None:
             return None
-        self._follow(frame, earlier, arrivals(self.cloth, frame.pixels, earlier.pixels, self._noise))
+        if edges_changed(picture, self._pictures[back]) < _CAMERA_MOVES:
+            self._follow(frame, earlier, arrivals(self.cloth, frame.pixels, earlier.pixels, self._noise))
         if self._burst is None:
             if seconds >= self._layout_due:
                 self.resting, self._layout_due = self._look_at_balls(earlier.pixels), seconds + _LAYOUT_EVERY
@@ -96,7 +103,7 @@ class TableWatch:
         after = layout(self.cloth, things)
         moved = (
             not ended.layout
-            or self._flown >= _FAR
+            or (self._flown >= _FAR and self._steps >= _MANY)
             or any(has_left(ball, self.cloth, things) for ball in ended.layout)
         )
         steps, self._steps, self._flown = self._steps, 0, 0.0
@@ -107,8 +114,9 @@ class TableWatch:
 
     def _follow(self, frame: SmallFrame, earlier: SmallFrame, blobs: list[Blob]) -> None:
         seconds, flying = frame.seconds, self._tracks.update(frame.seconds, blobs)
+        setting_off = [track for track in flying if track.sets_off_from(self.resting)]
         if flying:
-            first = min(track.times[0] for track in flying)
+            first = min(track.times[0] for track in setting_off or flying)
         elif blobs and self._burst is None and self._is_gone(frame.pixels, earlier.pixels, blobs):
             first = seconds
         else:
@@ -117,8 +125,12 @@ class TableWatch:
         self._flown = max(self._flown, *(track.flown() for track in flying), 0.0)
         if self._burst is None:
             self._burst = Burst(first, seconds, first - self._start <= _RUNNING, True, self.resting)
+            self._is_struck = bool(setting_off)
+        elif setting_off and not self._is_struck:  # What moved before was a hand.
+            self._burst, self._is_struck = self._burst._replace(start=first, end=seconds), True
         else:
-            self._burst = self._burst._replace(start=min(first, self._burst.start), end=seconds)
+            start = min(first, self._burst.start) if setting_off or not self._is_struck else self._burst.start
+            self._burst = self._burst._replace(start=start, end=seconds)
 
     def _is_gone(self, pixels: np.ndarray, earlier: np.ndarray, blobs: list[Blob]) -> bool:
         """Returns True if a ball that lay still has jumped from its place to another: a stroke of few frames."""
@@ -126,7 +138,8 @@ class TableWatch:
             size = np.sqrt(left.area)
             lay = any(np.hypot(ball.x - left.x, ball.y - left.y) < 0.5 * size for ball in self.resting)
             if lay and any(
-                np.hypot(blob.x - left.x, blob.y - left.y) > _JUMP * size and 0.4 < blob.area / left.area < 2.5
+                _JUMP[0] * size < np.hypot(blob.x - left.x, blob.y - left.y) < _JUMP[1] * size
+                and 0.4 < blob.area / left.area < 2.5
                 for blob in blobs
             ):
                 return True

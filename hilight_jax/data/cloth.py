@@ -14,7 +14,7 @@ _CANDIDATES = 4
 _SMALLEST_SHARE = 0.06  # Of the picture.
 _LEAST_SOLID = 0.55  # Share of its outline's area that has the cloth's colour.
 _CHROMA = 0.05  # Distance of shares of red and blue at which a colour is another one.
-_DARKEST, _BRIGHTEST = 0.5, 1.45  # Of the cloth's own brightness nearby.
+_DARKEST, _BRIGHTEST = 0.4, 1.45  # Of the cloth's own brightness nearby; shadows are lighter than black balls.
 _DARK = 24.0  # Added to the brightness: shares of dark pixels are noise.
 
 

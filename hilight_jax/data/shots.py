@@ -59,7 +59,7 @@ def find_shots(
             if scene is not None and watch is not None:
                 _leave(scene, watch, frame.seconds, verdicts)
             scene, watch = Scene(frame.seconds, picture), TableWatch(frame.seconds)
-        ended = watch.update(frame)
+        ended = watch.update(frame, picture)
         if ended is not None:
             verdicts.add(scene, view(scene.latest, watch.cloth, ended.layout), ended)
             verdicts.rest(view(scene.latest, watch.cloth, watch.resting))
