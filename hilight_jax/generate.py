@@ -110,8 +110,8 @@ def _write_matches(world: World, args: argparse.Namespace) -> dict:
         print(f"{path}: {clock(truth['seconds'])}, {len(truth['strokes'])} strokes, {len(truth['replays'])} replays")
         files.append(path)
         seconds += truth["seconds"]
-    speed = seconds / (time.monotonic() - began)
-    return {"world": world.name, "files": files, "seconds": round(seconds, 1), "film_seconds_per_second": round(speed, 2)}
+    speed = round(seconds / (time.monotonic() - began), 2)
+    return {"world": world.name, "files": files, "seconds": round(seconds, 1), "film_seconds_per_second": speed}
 
 
 def _minutes(text: str) -> tuple[float, float]:

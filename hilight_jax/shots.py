@@ -49,11 +49,11 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("shots", __doc__)
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="films to look through")
-    parser.add_argument(
-        "--truth", metavar="FILE", help=f"the true strokes, as `generate --matches` writes them; '{_BESIDE}': the .json "
-        "beside each film")  # fmt: skip
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE, metavar="SECONDS",
-                        help=f"largest distance of a found stroke from a true one (default: {TOLERANCE})")  # fmt: skip
+    add = parser.add_argument
+    add("--truth", metavar="FILE", help="the true strokes, as `generate --matches` writes them; "
+        f"'{_BESIDE}': the .json beside each film")  # fmt: skip
+    add("--tolerance", type=float, default=TOLERANCE, metavar="SECONDS",
+        help=f"largest distance of a found stroke from a true one (default: {TOLERANCE})")  # fmt: skip
     return parser
 
 
@@ -79,10 +79,9 @@ def _film(video: str) -> dict:
     seconds = pieces[-1]["end"] if pieces else 0.0
     counts = {kind: sum(piece["kind"] == kind for piece in pieces) for kind in ("stroke", "replay", "interlude")}
     took = time.monotonic() - began
-    print(
-        f"{counts['stroke']} strokes, {counts['replay']} replays, {counts['interlude']} interludes in {minutes(seconds)}, "
-        f"found in {took:.1f} s ({seconds / max(took, 1e-9):.1f} times as fast as the film)."
-    )
+    kinds = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+    speed = seconds / max(took, 1e-9)
+    print(f"{kinds} in {minutes(seconds)}, found in {took:.1f} s ({speed:.1f} times as fast as the film).")
     return {"video": video, "seconds": seconds, "faults": faults, "pieces": pieces, "took": round(took, 3)}
 
 

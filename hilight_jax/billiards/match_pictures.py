@@ -29,10 +29,8 @@ def sting(width: int, height: int, seed: int, clock: float) -> np.ndarray:
     for k in range(3):
         middle = width * (2.2 * clock - 0.3 + 0.25 * k)
         lean = height / 3
-        draw.polygon(
-            ((middle - 20 + lean, 0), (middle + 20 + lean, 0), (middle + 20 - lean, height), (middle - 20 - lean, height)),
-            fill=_color(rng, 0, 255),
-        )
+        corners = ((-20 + lean, 0), (20 + lean, 0), (20 - lean, height), (-20 - lean, height))
+        draw.polygon([(middle + x, y) for x, y in corners], fill=_color(rng, 0, 255))
     return np.asarray(image)
 
 

@@ -63,7 +63,7 @@ class Part(NamedTuple):
 
 
 def draw_manner(rng: np.random.Generator) -> Manner:
-    """Draws a film's habits: of a broadcast with cameras, replays and graphics, or of one camera, held or on a tripod."""
+    """Draws a film's habits: a broadcast with cameras, replays and graphics, or one camera, held or on a tripod."""
     if rng.random() < 0.65:
         return Manner(rng.uniform(0.1, 0.4), rng.uniform(0, 0.3), 0.15, 0.15, 0.2, bool(rng.random() < 0.5), 0.0)
     return Manner(0.0, 0.0, 0.0, 0.0, 0.4, False, rng.uniform(0.3, 0.8) if rng.random() < 0.5 else 0.0)

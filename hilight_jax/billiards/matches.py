@@ -157,7 +157,12 @@ def truths(world: World, match: Match) -> dict:
         "strokes": strokes,
         "cuts": [round(time, 3) for time in match_script.cuts(match.parts)],
         "replays": [
-            {**_span(part), "of": part.turn, "speed": part.speed, "time": round(part.start - part.clock / part.speed, 3)}
+            {
+                **_span(part),
+                "of": part.turn,
+                "speed": part.speed,
+                "time": round(part.start - part.clock / part.speed, 3),
+            }
             for part in shown
             if part.kind == "replay"
         ],

@@ -38,7 +38,7 @@ class Track:
     def flown(self) -> float:
         """Returns how far the blob has come from its first place, in its diameters."""
         sizes = sorted(blob.area for blob in self.blobs)
-        return float(np.hypot(*(_place(self.blobs[-1]) - _place(self.blobs[0])))) / np.sqrt(sizes[len(sizes) // 2])
+        return _distance(self.blobs[0], self.blobs[-1]) / np.sqrt(sizes[len(sizes) // 2])
 
     def sets_off_from(self, balls: Sequence[Blob]) -> bool:
         """Returns True if the track, followed backward for a moment, leads to a ball that lay still."""
@@ -65,7 +65,7 @@ class Track:
         """Returns how far from the expected place the blob may be, pixels."""
         if len(self.blobs) == 1:
             return _FIRST_STEP * width
-        return 3.0 + np.sqrt(self.blobs[-1].area) + 0.5 * float(np.hypot(*(_place(self.blobs[-1]) - _place(self.blobs[-2]))))
+        return 3.0 + np.sqrt(self.blobs[-1].area) + 0.5 * _distance(self.blobs[-2], self.blobs[-1])
 
 
 class Tracks:
@@ -81,7 +81,7 @@ class Tracks:
         moving = [
             track.times[0]
             for track in self._tracks
-            if len(track.blobs) > 1 and np.hypot(*(_place(track.blobs[-1]) - _place(track.blobs[0]))) > np.sqrt(track.blobs[0].area)
+            if _distance(track.blobs[0], track.blobs[-1]) > np.sqrt(track.blobs[0].area)
         ]
         return min(moving, default=None)
 
@@ -96,8 +96,8 @@ class Tracks:
         )
         used_tracks, used_blobs, flying = set(), set(), []
         # Old tracks first: a new one reaches far and would take their blobs.
-        for _, t, b in sorted(pairs, key=lambda pair: (len(self._tracks[pair[1]].blobs) == 1, pair[0])):
-            if _ > 1 or t in used_tracks or b in used_blobs:
+        for distance, t, b in sorted(pairs, key=lambda pair: (len(self._tracks[pair[1]].blobs) == 1, pair[0])):
+            if distance > 1 or t in used_tracks or b in used_blobs:
                 continue
             used_tracks.add(t)
             used_blobs.add(b)
@@ -120,3 +120,7 @@ def _is_flight(blobs: Sequence[Blob]) -> bool:
 
 def _place(blob: Blob) -> np.ndarray:
     return np.array([blob.x, blob.y])
+
+
+def _distance(one: Blob, other: Blob) -> float:
+    return float(np.hypot(one.x - other.x, one.y - other.y))

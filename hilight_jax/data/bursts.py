@@ -58,6 +58,7 @@ class TableWatch:
         self._tracks: Tracks | None = None
         self._burst: Burst | None = None
         self._steps = 0  # Of balls in flight.
+        self._jumped = False  # True if a ball was elsewhere before its flight was seen.
         self._is_struck = False  # True once a flight has set off from a ball at rest.
         self._flown = 0.0  # Diameters of the longest flight.
         self._layout_due = start + _LAG[0]
@@ -69,8 +70,8 @@ class TableWatch:
         self._look_for_cloth(frame)
         self._recent = [kept for kept in self._recent if seconds - kept.seconds <= _LAG[1]]
         self._pictures = [*self._pictures[-len(self._recent) :], picture] if self._recent else [picture]
-        back = next((k for k in reversed(range(len(self._recent))) if seconds - self._recent[k].seconds >= _LAG[0]), None)
-        earlier = None if back is None else self._recent[back]
+        back = sum(seconds - kept.seconds >= _LAG[0] for kept in self._recent) - 1
+        earlier = self._recent[back] if back >= 0 else None
         if self._recent:
             self._measure_noise(frame.pixels, self._recent[-1].pixels)
         self._recent.append(frame)
@@ -103,10 +104,11 @@ class TableWatch:
         after = layout(self.cloth, things)
         moved = (
             not ended.layout
+            or (self._jumped and any(_partner(ball, ended.layout) is None for ball in after))
             or (self._flown >= _FAR and self._steps >= _MANY)
             or any(has_left(ball, self.cloth, things) for ball in ended.layout)
         )
-        steps, self._steps, self._flown = self._steps, 0, 0.0
+        steps, self._steps, self._flown, self._jumped = self._steps, 0, 0.0, False
         self._layout_due, self.resting = 0.0, after
         if rests and not ended.is_running:
             return ended if moved else None
@@ -117,8 +119,8 @@ class TableWatch:
         setting_off = [track for track in flying if track.sets_off_from(self.resting)]
         if flying:
             first = min(track.times[0] for track in setting_off or flying)
-        elif blobs and self._burst is None and self._is_gone(frame.pixels, earlier.pixels, blobs):
-            first = seconds
+        elif blobs and self._burst is None and self._has_jumped(frame.pixels, earlier.pixels, blobs):
+            first, self._jumped = seconds, True
         else:
             return
         self._steps += max(len(flying), 1)
@@ -132,18 +134,16 @@ class TableWatch:
             start = min(first, self._burst.start) if setting_off or not self._is_struck else self._burst.start
             self._burst = self._burst._replace(start=start, end=seconds)
 
-    def _is_gone(self, pixels: np.ndarray, earlier: np.ndarray, blobs: list[Blob]) -> bool:
-        """Returns True if a ball that lay still has jumped from its place to another: a stroke of few frames."""
-        for left in arrivals(self.cloth, earlier, pixels, self._noise):
-            size = np.sqrt(left.area)
-            lay = any(np.hypot(ball.x - left.x, ball.y - left.y) < 0.5 * size for ball in self.resting)
-            if lay and any(
-                _JUMP[0] * size < np.hypot(blob.x - left.x, blob.y - left.y) < _JUMP[1] * size
-                and 0.4 < blob.area / left.area < 2.5
-                for blob in blobs
-            ):
-                return True
-        return False
+    def _has_jumped(self, pixels: np.ndarray, earlier: np.ndarray, blobs: list[Blob]) -> bool:
+        """Returns True if a ball that lay still is now a few diameters away: a stroke of few frames."""
+        lay, lies = (layout(self.cloth, self.cloth.things(picture)) for picture in (earlier, pixels))
+        gone = [ball for ball in self.resting if _partner(ball, lay) and not _partner(ball, lies)]
+        return any(
+            _JUMP[0] < np.hypot(blob.x - ball.x, blob.y - ball.y) / np.sqrt(ball.area) < _JUMP[1]
+            and 0.4 < blob.area / ball.area < 2.5
+            for ball in gone
+            for blob in blobs
+        )
 
     def _look_at_balls(self, pixels: np.ndarray) -> list[Blob]:
         """Returns the balls at rest: those that are seen, and earlier ones that somebody hides."""
@@ -169,3 +169,8 @@ class TableWatch:
         """Measures the noise by the median change of a pixel, which is 0.95 standard deviations."""
         change = np.median(np.abs(pixels[::4, ::4, 1].astype(np.int16) - before[::4, ::4, 1]))
         self._noise += 0.1 * (change / 0.95 - self._noise)
+
+
+def _partner(ball: Blob, balls: list[Blob]) -> Blob | None:
+    """Returns the ball of a layout at nearly the same place, if there is one."""
+    return next((b for b in balls if np.hypot(ball.x - b.x, ball.y - b.y) < 0.5 * np.sqrt(ball.area)), None)

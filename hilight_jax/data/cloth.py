@@ -39,7 +39,7 @@ class Cloth(NamedTuple):
         return int(self.region.sum())
 
     def things(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns bool [y, x] within the box: what lies on the cloth, of another colour or brightness than around it."""
+        """Returns bool [y, x] within the box: things on the cloth, of another colour or brightness than around them."""
         light, chroma = _colors(pixels[self.box])
         region = self.region[self.box]
         other = (np.abs(chroma - self.chroma[:, None, None]) > _CHROMA).any(0)

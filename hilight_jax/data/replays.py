@@ -78,14 +78,16 @@ class Verdicts:
             elif latest is not None and burst.is_certain:
                 self._take(scene, seen, burst, "replay")
             return
-        if latest is not None and latest.kind != "stroke" and latest.scene is scene and burst.start - latest.end < _SLOW:
-            latest.end = burst.end
-            return
+        if latest is not None and latest.kind != "stroke" and latest.scene is scene:
+            if burst.start - latest.end < _SLOW:
+                latest.end = burst.end
+                return
         self._take(scene, seen, burst, self._kind(scene, seen, burst))
 
     def _take(self, scene: Scene, seen: View, burst: Burst, kind: str) -> None:
         stroke = None if burst.is_running and scene.start > 0 else burst.start
-        self._latest, self._latest_scene, self._uncertain = Found(scene, burst.start, burst.end, kind, stroke), scene, None
+        self._latest = Found(scene, burst.start, burst.end, kind, stroke)
+        self._latest_scene, self._uncertain = scene, None
         self.waiting.append(self._latest)
         if kind == "stroke":
             self._before = [*self._before, seen][-_REMEMBERED:]

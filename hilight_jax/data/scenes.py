@@ -56,7 +56,8 @@ def edges_changed(one: Outline, other: Outline) -> float:
     edges = changed = 0
     for here, there in ((one, other), (other, one)):
         edge = here.high - here.low > _EDGE
-        beyond = np.maximum(np.maximum(here.grey, there.high) - there.high, there.low - np.minimum(here.grey, there.low))
+        above, below = np.maximum(here.grey, there.high) - there.high, there.low - np.minimum(here.grey, there.low)
+        beyond = np.maximum(above, below)
         edges += int(edge.sum())
         changed += int((edge & (beyond > _EDGE_CHANGES)).sum())
     return changed / edges if edges >= _FEWEST_EDGES else 0.0

@@ -55,7 +55,7 @@ def balls_apart(one: View, other: View) -> float:
 
 
 def _corners(cloth: Cloth) -> np.ndarray:
-    """Returns the corners [4, 2] of the largest quadrilateral in the cloth's outline, x and y, in their order around."""
+    """Returns the corners [4, 2], x and y in order around, of the largest quadrilateral in the cloth's outline."""
     rows, columns = np.nonzero(cloth.region)
     points = np.stack([columns, rows], 1).astype(float)
     try:

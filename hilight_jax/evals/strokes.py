@@ -77,5 +77,5 @@ def read_truth(path: str | pathlib.Path) -> list[float]:
         raise DataError(f"the truth '{path}' cannot be read: {error.strerror}. Correct the path.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"the truth '{path}' is not of the form {{\"strokes\": [{{\"time\": 4.2}}]}}, times in seconds; mend it."
+            f'the truth \'{path}\' is not of the form {{"strokes": [{{"time": 4.2}}]}}, times in seconds; mend it.'
         ) from error
