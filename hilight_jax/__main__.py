@@ -14,6 +14,7 @@ VERBS = {
     "evaluate": "evaluates a run",
     "report": "writes the report page of a run",
     "visualize": "draws where each word of a text looks in a video",
+    "shots": "finds the strokes of a long video",
     "chat": "answers questions about videos on the terminal",
     "index": "indexes an archive of films, to search in",
     "search": "finds the shots of an archive that fit a text or a video",

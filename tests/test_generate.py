@@ -43,6 +43,13 @@ def test_videos_to_watch_come_with_their_labels(tmp_path, capsys):
             assert len(list(container.decode(video=0))) == labels["num_frames"] == len(labels["times"])
 
 
+def test_matches_come_with_their_truth(tmp_path, capsys):
+    generate.main(["--world", "demo-v3", "--matches", "1", "--minutes", "0.2", "--to", str(tmp_path), "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["files"] == [str(tmp_path / "demo-v3-match-000000.mp4")]
+    assert json.loads((tmp_path / "demo-v3-match-000000.json").read_text())["strokes"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -56,6 +63,9 @@ def test_videos_to_watch_come_with_their_labels(tmp_path, capsys):
         (["--format", "mp4"], "--format mp4 needs --to DIR"),
         (["--format", "mp4", "--to", "x", "--fps", "0"], "cannot write 3 clips at 0.0 frames/s; give at"),
         (["--data_dir", "/dev/null"], "writing to /dev/null"),
+        (["--matches", "2"], "--matches needs --to DIR, the folder to write the films to."),
+        (["--matches", "0", "--to", "x"], "cannot write 0 matches from number 0 on; give at least 1"),
+        (["--matches", "1", "--to", "x", "--minutes", "9-3"], "--minutes 9-3 is not LOW-HIGH, two numbers from 0.1"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, sentence):

@@ -7,6 +7,8 @@ are six times larger and still decode more slowly. Every frame is a key frame, s
 """
 
 import io
+import os
+from collections.abc import Iterable
 from fractions import Fraction
 
 import av
@@ -19,6 +21,7 @@ from hilight_jax.core.errors import DataError
 FINEST, COARSEST = 2, 31
 _STORED = ("mjpeg", "yuvj444p")
 _WATCHABLE = ("libx264", "yuv420p", {"preset": "medium", "crf": "16"})
+_LONG = ("libx264", "yuv420p", {"preset": "veryfast", "crf": "22"})
 
 
 def encode_video(frames: np.ndarray, fps: float, watchable: bool = False, quantizer: int = FINEST) -> bytes:
@@ -57,6 +60,36 @@ def encode_video(frames: np.ndarray, fps: float, watchable: bool = False, quanti
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return file.getvalue()
+
+
+def write_video(
+    path: str | os.PathLike, frames: Iterable[tuple[float, np.ndarray]], rate: float, size: tuple[int, int]
+) -> None:
+    """Writes a long film as H.264, frame by frame; no more than the encoder's own queue is in memory.
+
+    Args:
+      path: the file; it appears under this name when it is complete.
+      frames: seconds, rising, and uint8 [Y, X, C].
+      rate: frames per second that the file states; the frames' own times are kept to a millisecond.
+      size: width and height, both even.
+    """
+    codec, pixel_format, options = _LONG
+    _check_encoder(codec)
+    unfinished = f"{os.fspath(path)}.unfinished"
+    with av.open(unfinished, "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1000), options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixel_format
+        stream.codec_context.thread_count = 1
+        stream.codec_context.time_base = Fraction(1, 1000)
+        reformatter = VideoReformatter()
+        for seconds, frame in frames:
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture = reformatter.reformat(picture, format=pixel_format, threads=1)
+            picture.pts, picture.time_base = round(1000 * seconds), Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    os.replace(unfinished, path)
 
 
 def _check_encoder(codec: str) -> None:

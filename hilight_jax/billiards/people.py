@@ -29,17 +29,19 @@ class Person:
       away: [3] unit vector along which it leaves.
       times: of the shot's clock, seconds, rising.
       distances: from the nearest place at these times, metres; linear in between and constant beyond.
+      gone: distance at which nothing of it is in the picture, metres.
     """
 
     limbs: tuple[Limb, ...]
     away: np.ndarray
     times: tuple[float, ...]
     distances: tuple[float, ...]
+    gone: float = _GONE
 
     def at(self, clock: float) -> list[Limb]:
         """Returns the limbs at a time of the shot, seconds after the strike; none of somebody who is gone."""
         distance = np.interp(clock, self.times, self.distances)
-        if distance >= _GONE:
+        if distance >= self.gone:
             return []
         shift = self.away * distance
         return [limb._replace(start=limb.start + shift, end=limb.end + shift) for limb in self.limbs]

@@ -107,18 +107,18 @@ class Scene:
         """
         if not states:
             raise ValueError("A frame needs at least one state of the balls; none was given.")
-        image, seen = self._expose(*states[0])
+        image, seen = self.expose(*states[0])
         for state in states[1:]:
-            other, fractions = self._expose(*state)
+            other, fractions = self.expose(*state)
             image += other
             seen = {ball: seen.get(ball, 0.0) + fractions.get(ball, 0.0) for ball in seen | fractions}
         image *= np.float32(1 / len(states))
-        return self._develop(image), {ball: fraction / len(states) for ball, fraction in seen.items()}
+        return self.develop(image), {ball: fraction / len(states) for ball, fraction in seen.items()}
 
-    def _expose(
+    def expose(
         self, balls: Sequence[Ball], stick: Stick | None = None, people: Sequence[limbs.Limb] = ()
     ) -> tuple[np.ndarray, dict[str, float]]:
-        """The noiseless picture, float32 [3, Y, X], and the fraction seen of every ball."""
+        """Returns the noiseless picture, float32 [3, Y, X], and the fraction seen of every ball."""
         camera, scenery, light = self.camera, self._background, self._light
         image, depth = scenery.image.copy(), scenery.barrier.copy()
         self._drawn = {ball: self._draw(ball, position, rotation) for ball, position, rotation in balls}
@@ -169,7 +169,7 @@ class Scene:
         seen = layer.clipped(camera.height, camera.width).behind(scenery.barrier)
         return _Drawn(pose, shadow, seen, layer.alpha.sum())
 
-    def _develop(self, image: np.ndarray) -> np.ndarray:
+    def develop(self, image: np.ndarray) -> np.ndarray:
         """Adds noise to a picture [3, Y, X], in place, and returns it as uint8 [Y, X, 3]."""
         if self._noise is not None:
             row, column = self._rng.integers(_NOISE_MARGIN, size=2)
