@@ -22,9 +22,10 @@ import numpy as np
 from jaxtyping import Float
 
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError, nearest
+from hilight_jax.data.films.pieces import parse_rule
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
-from hilight_jax.formats.exporting.packed import find_run
+from hilight_jax.formats.exporting.packed import cache_directory, find_run
 from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import Finder, Located, locate
@@ -34,10 +35,12 @@ from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.stages.chat_config import ChatTrainConfig
 from hilight_jax.stages.clip_search import SHORTLIST, EncodedClip, compare, encode_clip
 from hilight_jax.stages.encoder_config import EncoderTrainConfig
+from hilight_jax.stages.film_talk import FilmTalk
 from hilight_jax.stages.finders import ChatFinder, EncoderFinder
 from hilight_jax.stages.load_config import read_config
 from hilight_jax.stages.trained_chat import ChatModel, load_chat_model, make_generator
 from hilight_jax.stages.trained_encoder import TrainedEncoder, load_encoder
+from hilight_jax.stages.watched_films import Moment, WatchedFilm, watch
 
 _TURN_KEYS = ("role", "text", "videos")
 
@@ -246,6 +249,63 @@ class Model:
         found = locate(self.finder, clip, named)
         return found[0] if isinstance(phrases, str) else found
 
+    def watch(
+        self, video: str | os.PathLike, windows: str | None = None, report: Callable[[float], None] | None = None
+    ) -> WatchedFilm:
+        """Cuts a film of any length into shots, and encodes each once; the next call finds them in the cache.
+
+        ```python
+        film = model.watch("match.mp4")
+        for moment in model.moments(film, "the red ball is potted")[:3]:
+            print(moment.start, moment.end, moment.score)  # Seconds from the first shown frame.
+        ```
+
+        Args:
+          video: Its path.
+          windows: "SECONDS" or "SECONDS,STRIDE": windows of one length in place of shots, for films that are no
+            billiards.
+          report: Called with the share of the film that is read, now and then.
+
+        Raises:
+          DataError: It cannot be read; one that is damaged is read as far as it goes, and ``faults`` says so.
+          UserError: ``windows`` is none.
+        """
+        cache = cache_directory() / "films"
+        return watch(self.encoder, Path(video), cache, parse_rule(windows), report or (lambda share: None))
+
+    def moments(self, film: WatchedFilm, text: str, words: bool | None = None) -> list[Moment]:
+        """Orders the shots of a film by how well they fit a text, the best first; ``words`` as in ``search``.
+
+        Raises:
+          ConfigError: ``words`` is True, but the encoder has no local heads.
+          DataError: The text has no words.
+        """
+        return film.moments(self.encoder, text, words)
+
+    def film_talk(self, film: WatchedFilm, shots: int = 1, zoom: Zoom = "off", **sampling: Any) -> FilmTalk:
+        """Starts a conversation about a film, in which every question is answered over the shots that fit it.
+
+        ```python
+        talk = model.film_talk(model.watch("match.mp4"))
+        print(talk.ask("Is the red ball potted?").text)
+        print(talk.ask("When does the cue ball hit the blue ball?").text)  # "At 12:03.4; less likely at ..."
+        ```
+
+        Args:
+          film: Of ``watch``.
+          shots: The best shots of a question that the model sees in one prompt.
+          zoom: As in ``locate``.
+          **sampling: As in ``chat``.
+
+        Raises:
+          CheckpointError: This model only embeds.
+          ConfigError: ``shots`` is below 1, or an option is unknown.
+        """
+        if shots < 1:
+            raise ConfigError(f"shots is {shots}, but must be at least 1.")
+        options = (self.generator, self.data, _sampling(sampling), shots, parse_zoom(zoom, "zoom"))
+        return FilmTalk(film, self.encoder, *options)
+
     def chat(
         self,
         turns: Sequence[Mapping[str, Any]],
@@ -291,13 +351,15 @@ class Model:
         print(reply.text, reply.confidence)
         ```
         """
-        known = [field.name for field in dataclasses.fields(SamplingConfig)]
-        for name in sampling:
-            if name not in known:
-                raise ConfigError(
-                    f"'{name}' is no option of sampling.{nearest(name, known)} Known: {', '.join(known)}."
-                )
-        return Dialogue(self.generator, self.data, SamplingConfig(**sampling))
+        return Dialogue(self.generator, self.data, _sampling(sampling))
+
+
+def _sampling(options: Mapping[str, Any]) -> SamplingConfig:
+    known = [field.name for field in dataclasses.fields(SamplingConfig)]
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"'{name}' is no option of sampling.{nearest(name, known)} Known: {', '.join(known)}.")
+    return SamplingConfig(**options)
 
 
 def _frames(frames: int | Sequence[int]) -> int | list[int]:

@@ -17,11 +17,11 @@ import numpy as np
 
 from hilight_jax.archive.building import Effort, Plan, Tally, fill, make_plan
 from hilight_jax.archive.films import Listing, list_films, share_of
-from hilight_jax.archive.pieces import parse_rule
 from hilight_jax.archive.searching import prepare
 from hilight_jax.archive.store import About, Store, create_store, find_store, writing
 from hilight_jax.core import commands
 from hilight_jax.core.errors import Interrupted, UserError
+from hilight_jax.data.films.pieces import parse_rule
 
 # Worker processes import this module too; what needs jax is imported in functions.
 DEFAULT_MODEL = "billiards-mini"

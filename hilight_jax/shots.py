@@ -13,7 +13,7 @@ import time
 from hilight_jax.core import commands
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.core.progress import clock
-from hilight_jax.data.shots import Shot, find_shots
+from hilight_jax.data.films.shots import Shot, find_shots
 from hilight_jax.evals.strokes import TOLERANCE, StrokeScore, read_truth, score_strokes
 
 _BESIDE = "beside"

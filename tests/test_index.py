@@ -154,9 +154,10 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
     program = (
         "import resource, sys\n"
         "from hilight_jax.archive.film_reader import FilmReader\n"
+        "from hilight_jax.data.films.reader import PieceReader\n"
         "from hilight_jax.archive.films import list_films\n"
         "(film,) = list_films(sys.argv[1]).films\n"
-        "print(FilmReader('windows 5,5', 6, 64)(film, lambda part: None).seconds)\n"
+        "print(FilmReader(PieceReader('windows 5,5', 6, 64))(film, lambda part: None).seconds)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     peaks = []

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hilight_jax.archive.film_reader import FilmRead, FilmReader, Position, ReadPiece
+from hilight_jax.archive.film_reader import FilmRead, FilmReader, Position
 from hilight_jax.archive.films import Film
 from hilight_jax.archive.store import FilmRows, IndexedFilm, Store
 from hilight_jax.core.progress import Progress
+from hilight_jax.data.films.reader import PieceReader, ReadPiece
 from hilight_jax.data.timed_workers import Outcome, stream_timed
 
 # Frames uint8 [B, F, y, x, 3] -> unit vectors [B, E].
@@ -131,12 +132,8 @@ def fill(
     """
     films = sorted([*plan.new, *plan.changed], key=lambda film: -film.size)  # Long films first: they end together.
     filling = _Filling(store, plan, encode, effort)
-    reader = FilmReader(
-        store.about.rule,
-        store.about.num_frames,
-        store.about.image_size,
-        max(1, effort.workers // max(1, len(films))),
-    )
+    threads = max(1, effort.workers // max(1, len(films)))
+    reader = FilmReader(PieceReader(store.about.rule, store.about.num_frames, store.about.image_size, threads))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # Of the processes: their small products gain nothing by more.
     for film in films:
         if film.fault:

@@ -1,49 +1,20 @@
-"""Reads the pieces of one film as the encoder takes them; runs in a worker process.
-
-A film is read in one streaming pass (``data/film.py``). Each piece has F frames, evenly spaced from its first to its
-last by their numbers, resized as those of any other clip, so that its vector is the one that the model gives for the
-piece as a file of its own.
-"""
+"""Reads one film of an archive in a worker process: its content's hash, its pieces, and what is wrong with it."""
 
 import dataclasses
 import hashlib
-import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
-import av
 import av.error
-import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
 
 from hilight_jax.archive.films import Film
-from hilight_jax.archive.pieces import Piece, frames_before, pieces
-from hilight_jax.data.film import FrameMissing, Timeline, chosen_frames, decoded_timeline, packet_timeline
-from hilight_jax.data.frame_sampling import uniform_indices
-from hilight_jax.data.transforms import to_uint8_size
-from hilight_jax.data.video import VideoError, to_rgb
+from hilight_jax.data.films.reader import PieceReader, ReadPiece
+from hilight_jax.data.films.timeline import Timeline
+from hilight_jax.data.video import VideoError
 
-STRIP_FRAMES, STRIP_ROWS = 4, 72
-_STRIP_QUALITY = 70
-_WIDEST = 3 * STRIP_ROWS
 _REPORT_SECONDS = 1.0
 _HASHED_BYTES = 2**22
-
-
-class ReadPiece(NamedTuple):
-    """A piece with its frames.
-
-    Attributes:
-      piece: Its times.
-      frames: uint8 [F, y, x, 3], resized to the model's square.
-      strip: A JPEG file of some of the frames side by side.
-    """
-
-    piece: Piece
-    frames: UInt8[np.ndarray, "F y x 3"]
-    strip: bytes
 
 
 class Position(NamedTuple):
@@ -75,16 +46,10 @@ class FilmReader:
     """Reads films: ``reader(film, send)`` sends every ``ReadPiece`` and now and then a ``Position``.
 
     Attributes:
-      rule: Of the pieces.
-      num_frames: F, frames of a piece.
-      image_size: Rows and columns of a frame.
-      threads: Threads that decode.
+      read: Cuts a film into pieces.
     """
 
-    rule: str
-    num_frames: int
-    image_size: int
-    threads: int = 1
+    read: PieceReader
 
     def __call__(self, film: Film, send: Callable[[ReadPiece | Position], None]) -> FilmRead:
         """Reads one film."""
@@ -102,7 +67,7 @@ class FilmReader:
             digest = _hash(film.path, report)
             if digest == film.known_hash:
                 return FilmRead(digest, 0.0, (), same=True)
-            for part in self._read(film.path, report):
+            for part in self.read(film.path, report):
                 if isinstance(part, Timeline):
                     seconds, faults = part.end, part.faults
                 else:
@@ -113,70 +78,6 @@ class FilmReader:
             faults = [*faults, f"it cannot be read on ({error})."]
         return FilmRead(digest, seconds, tuple(faults), changed=not film.is_unchanged())
 
-    def _read(self, path: str, report: Callable[[float], None]) -> Iterator[Timeline | ReadPiece]:
-        """Yields the timeline and the pieces; goes on by counting where the times of the packets are wrong."""
-        latest = -np.inf
-        for read_timeline in (packet_timeline, decoded_timeline):
-            timeline = read_timeline(path, report)
-            if timeline is None:
-                continue
-            yield timeline
-            held = _held_frames(self._pieces(path, timeline, report), timeline.times)
-            try:
-                for part in self._frames(path, [(p, span) for p, span in held if p.start > latest], timeline, report):
-                    latest = part.piece.start
-                    yield part
-                return
-            except FrameMissing:
-                continue
-
-    def _pieces(self, path: str, timeline: Timeline, report: Callable[[float], None]) -> list[Piece]:
-        """Lists the pieces, those before the place where the film cannot be read on."""
-        found: list[Piece] = []
-        try:
-            found.extend(pieces(path, self.rule, timeline.times, timeline.end, report))
-        except VideoError as error:
-            if not found:
-                raise
-            timeline.faults.append(str(error))
-        return found
-
-    def _frames(
-        self, path: str, held: list[tuple[Piece, slice]], timeline: Timeline, report: Callable[[float], None]
-    ) -> Iterator[ReadPiece]:
-        """Yields pieces in order, each when its last frame is read."""
-        if not held:
-            return
-        numbers = np.array([span.start + uniform_indices(span.stop - span.start, self.num_frames) for _, span in held])
-        order = np.argsort(numbers, axis=None, kind="stable")
-        # The first frame is read as well, to find out whether the film begins where its packets do.
-        chosen = np.union1d(numbers, [0])
-        opened: dict[int, _Opened] = {}
-        position = emitted = 0
-        for number, frame in chosen_frames(path, timeline, chosen, report, self.threads):
-            small = None
-            while position < len(order) and numbers.flat[order[position]] == number:
-                row, column = divmod(int(order[position]), self.num_frames)
-                if small is None:
-                    small = to_uint8_size(to_rgb([frame]), (self.image_size, self.image_size))[0], _thumbnail(frame)
-                opened.setdefault(row, _Opened([], [])).add(*small)
-                position += 1
-            while emitted in opened and len(opened[emitted].frames) == self.num_frames:
-                one = opened.pop(emitted)
-                yield ReadPiece(held[emitted][0], np.stack(one.frames), _strip(one.thumbnails))
-                emitted += 1
-
-
-class _Opened(NamedTuple):
-    """The frames of a piece that are read so far."""
-
-    frames: list[np.ndarray]
-    thumbnails: list[np.ndarray]
-
-    def add(self, frame: np.ndarray, thumbnail: np.ndarray) -> None:
-        self.frames.append(frame)
-        self.thumbnails.append(thumbnail)
-
 
 def _hash(path: str, report: Callable[[float], None]) -> str:
     """Returns the SHA-256 of a file."""
@@ -186,32 +87,3 @@ def _hash(path: str, report: Callable[[float], None]) -> str:
             digest.update(block)
             report(0.0)
     return digest.hexdigest()
-
-
-def _held_frames(found: list[Piece], times: Float[np.ndarray, " n"]) -> list[tuple[Piece, slice]]:
-    """Pairs the pieces with the frames that each holds; leaves out those that hold none."""
-    firsts = frames_before(times, [piece.start for piece in found])
-    lasts = frames_before(times, [piece.end for piece in found])
-    return [
-        (piece, slice(int(first), int(last)))
-        for piece, first, last in zip(found, firsts, lasts, strict=True)
-        if last > first
-    ]
-
-
-def _thumbnail(frame: av.VideoFrame) -> UInt8[np.ndarray, "rows columns 3"]:
-    """Shrinks a frame to the height of a strip, upright."""
-    turns = round(frame.rotation / 90) % 4
-    height, width = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
-    columns = min(max(round(STRIP_ROWS * width / height), 1), _WIDEST)
-    size = (STRIP_ROWS, columns) if turns % 2 else (columns, STRIP_ROWS)
-    small = frame.reformat(*size, format="rgb24", interpolation="AREA").to_ndarray()
-    return np.rot90(small, turns)
-
-
-def _strip(thumbnails: list[np.ndarray]) -> bytes:
-    """Joins some thumbnails side by side in a JPEG file."""
-    shown = [thumbnails[i] for i in uniform_indices(len(thumbnails), min(STRIP_FRAMES, len(thumbnails)))]
-    content = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(np.concatenate(shown, axis=1))).save(content, "JPEG", quality=_STRIP_QUALITY)
-    return content.getvalue()

@@ -77,16 +77,24 @@ class Dialogue:
         Raises:
           DataError: It cannot be decoded, or the conversation shows as many clips as the model tells apart.
         """
+        self._check_room()
+        clip = read_video_clip(video, self._data.num_frames, self._data.image_size, zoom)
+        self.add(clip)
+        return clip
+
+    def add(self, clip: VideoClip) -> None:
+        """Shows a clip that was read before; raises a ``DataError`` as ``show`` does."""
+        self._check_room()
+        self.clips.append(clip)
+        self._num_waiting += 1
+
+    def _check_room(self) -> None:
         tracks = self._generator.config.word_tracks
         if tracks is not None and len(self.clips) >= tracks.max_clips:
             raise DataError(
                 f"a conversation with this model shows at most {tracks.max_clips} clips (model.word_tracks.max_clips); "
                 f"begin a new one to show another."
             )
-        clip = read_video_clip(video, self._data.num_frames, self._data.image_size, zoom)
-        self.clips.append(clip)
-        self._num_waiting += 1
-        return clip
 
     def say(self, role: str, text: str) -> None:
         """Adds a turn whose text is known; a user's turn shows the clips since the last one.

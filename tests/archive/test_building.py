@@ -11,6 +11,7 @@ from hilight_jax.archive.building import make_plan
 from hilight_jax.archive.film_reader import FilmReader
 from hilight_jax.archive.films import list_films, share_of
 from hilight_jax.archive.store import create_store
+from hilight_jax.data.films.reader import PieceReader
 from tests.archive.films import ABOUT, EFFORT, encode, index, rows_of, write_film, write_films
 
 
@@ -53,7 +54,7 @@ def test_every_piece_of_every_film_is_a_row(films, undisturbed):
         assert all(len(row["hash"]) == 64 and row["strip"].startswith(b"\xff\xd8") for row in mine)
         (film,) = (film for film in list_films(films).films if film.path == path)
         parts = []
-        FilmReader(ABOUT.rule, ABOUT.num_frames, ABOUT.image_size)(film, parts.append)
+        FilmReader(PieceReader(ABOUT.rule, ABOUT.num_frames, ABOUT.image_size))(film, parts.append)
         np.testing.assert_allclose([row["vector"] for row in mine], encode(np.stack([p.frames for p in parts])))
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hilight_jax.archive.film_reader import FilmReader, ReadPiece
+from hilight_jax.archive.film_reader import FilmReader
 from hilight_jax.archive.films import Film, list_films
+from hilight_jax.data.films.reader import PieceReader, ReadPiece
 from hilight_jax.data.frame_sampling import uniform_indices
 from hilight_jax.data.transforms import to_uint8_size
 from hilight_jax.data.video import decode, decode_timed
@@ -21,7 +22,7 @@ def read(path, rule="windows 1,1", frames=3, **known):
     (film,) = (film for film in list_films(path.parent).films if film.path == str(path))
     film = Film(film.path, film.size, film.mtime_ns, **known)
     parts = []
-    end = FilmReader(rule, frames, 16)(film, parts.append)
+    end = FilmReader(PieceReader(rule, frames, 16))(film, parts.append)
     return [part for part in parts if isinstance(part, ReadPiece)], end
 
 
@@ -167,4 +168,4 @@ def test_a_film_that_is_written_meanwhile_is_marked(tmp_path):
             with open(path, "ab") as file:
                 file.write(b"more")
 
-    assert FilmReader("windows 1,1", 3, 16)(film, send).changed
+    assert FilmReader(PieceReader("windows 1,1", 3, 16))(film, send).changed

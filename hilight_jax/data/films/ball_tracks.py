@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hilight_jax.data.ball_motion import Blob
+from hilight_jax.data.films.ball_motion import Blob
 
 _FORGET = 0.25  # Seconds without a blob after which a track ends.
 _POINTS = 4  # Points of a track by which a flight is recognized; the latest ones count.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hilight_jax.data.frame_stream import FrameStream
+from hilight_jax.data.films.frame_stream import FrameStream
 from hilight_jax.data.video import VideoError
 from tests.data.clips import encode, grey_frames
 

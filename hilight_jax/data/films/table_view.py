@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
-from hilight_jax.data.ball_motion import Blob
-from hilight_jax.data.cloth import Cloth
-from hilight_jax.data.scenes import Outline, cells_changed, edges_changed
+from hilight_jax.data.films.ball_motion import Blob
+from hilight_jax.data.films.cloth import Cloth
+from hilight_jax.data.films.scenes import Outline, cells_changed, edges_changed
 
 _CELLS, _EDGES = 0.25, 0.35  # Shares that may differ in pictures of one camera: people move, hands shake.
 _NEAR = 0.06  # Of the table's sides: places of a ball in two views.

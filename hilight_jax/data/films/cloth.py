@@ -4,7 +4,7 @@ The cloth is the large, evenly coloured, compact, well lit area near the middle 
 Colours are compared by their shares of red and blue, which shadows and lamps leave nearly as they are.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage
@@ -87,7 +87,7 @@ def find_cloth(pixels: np.ndarray) -> Cloth | None:
 
 def _region(mask: np.ndarray) -> tuple[np.ndarray, float] | None:
     """Returns the outline of a mask's largest part, filled, and the share of it that the part covers."""
-    labels, count = ndimage.label(ndimage.binary_opening(mask))
+    labels, count = cast(tuple[np.ndarray, int], ndimage.label(ndimage.binary_opening(mask)))
     if not count:
         return None
     sizes = np.bincount(labels.ravel())

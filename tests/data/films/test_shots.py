@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from hilight_jax.data.shots import find_shots
+from hilight_jax.data.films.shots import find_shots
 from hilight_jax.evals.strokes import score_strokes
 from tests.data.clips import encode
 from tests.data.table_films import WHITE, film, struck, table

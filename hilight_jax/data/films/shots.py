@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from hilight_jax.data.bursts import TableWatch
-from hilight_jax.data.frame_stream import FrameStream
-from hilight_jax.data.replays import Found, Verdicts
-from hilight_jax.data.scenes import Scene, outline
-from hilight_jax.data.table_view import view
+from hilight_jax.data.films.bursts import TableWatch
+from hilight_jax.data.films.frame_stream import FrameStream
+from hilight_jax.data.films.replays import Found, Verdicts
+from hilight_jax.data.films.scenes import Scene, outline
+from hilight_jax.data.films.table_view import view
 from hilight_jax.data.video import Video
 
 _LEAD, _TAIL = 3.0, 1.0  # Seconds of a piece before the stroke and after the last motion.

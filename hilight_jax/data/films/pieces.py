@@ -1,6 +1,5 @@
 """Cuts a film into pieces: the shots of billiards, or windows of one length."""
 
-import importlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hilight_jax.core.errors import UserError
+from hilight_jax.data.films.shots import find_shots
 from hilight_jax.data.video import Video
 
 SHOTS = "shots"
@@ -36,10 +36,9 @@ def parse_rule(windows: str | None) -> str:
     """Returns the rule of ``--windows SECONDS[,STRIDE]``, ``shots`` without one.
 
     Raises:
-      UserError: A length is no positive number, the stride would leave gaps, or this version cannot find shots.
+      UserError: A length is no positive number, the stride would leave gaps.
     """
     if windows is None:
-        _shots_module()
         return SHOTS
     try:
         length, stride = ([float(part) for part in windows.split(",")] * 2)[:2] if windows.count(",") < 2 else (0, 0)
@@ -70,7 +69,7 @@ def pieces(
       report: Called now and then while shots are found.
     """
     if rule == SHOTS:
-        yield from (Piece(*shot) for shot in _shots_module().find_shots(video, report=lambda *_: report(0.0)))
+        yield from (Piece(*shot) for shot in find_shots(video, report=lambda *_: report(0.0)))
         return
     length, stride = map(float, rule.split()[1].split(","))
     number, covered = 0, 0.0
@@ -91,11 +90,3 @@ def pieces(
 def frames_before(times: Float[np.ndarray, " n"], seconds: Any) -> Any:
     """Counts the frames before a time, or before each of several; a frame within a microsecond of it is not before."""
     return np.searchsorted(times, np.asarray(seconds) - _ROUNDING)
-
-
-def _shots_module() -> Any:
-    """Imports the module that finds shots, which is not a part of every version."""
-    try:
-        return importlib.import_module("hilight_jax.data.shots")
-    except ModuleNotFoundError as error:
-        raise UserError("this version finds no shots; give --windows SECONDS, such as --windows 5.") from error

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hilight_jax.data.ball_motion import Blob, arrivals, has_left, layout
-from hilight_jax.data.ball_tracks import Tracks
-from hilight_jax.data.cloth import Cloth, find_cloth
-from hilight_jax.data.frame_stream import SmallFrame
-from hilight_jax.data.scenes import Outline, edges_changed
+from hilight_jax.data.films.ball_motion import Blob, arrivals, has_left, layout
+from hilight_jax.data.films.ball_tracks import Tracks
+from hilight_jax.data.films.cloth import Cloth, find_cloth
+from hilight_jax.data.films.frame_stream import SmallFrame
+from hilight_jax.data.films.scenes import Outline, edges_changed
 
 REST = 2.0  # Seconds without motion that end a burst.
 _LAG = (0.12, 0.3)  # Seconds to the earlier frame that a frame is compared with: nearest and farthest.

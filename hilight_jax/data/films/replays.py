@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hilight_jax.data.bursts import Burst
-from hilight_jax.data.scenes import Scene
-from hilight_jax.data.table_view import View, balls_apart, is_same_camera
+from hilight_jax.data.films.bursts import Burst
+from hilight_jax.data.films.scenes import Scene
+from hilight_jax.data.films.table_view import View, balls_apart, is_same_camera
 
 _SOON = 3.5  # Seconds of a replay's scene before its stroke.
 _AFTERWARDS = 8.0  # Seconds from a stroke's last motion to the scene of its replay.

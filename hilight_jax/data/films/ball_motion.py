@@ -4,12 +4,12 @@ Hands, arms, cues and people reach into the cloth from its edge: they are parts 
 edge, and are left out.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage
 
-from hilight_jax.data.cloth import Cloth
+from hilight_jax.data.films.cloth import Cloth
 
 _LEAST_CHANGE = 14.0  # Of 255.
 _NOISE_FACTOR = 6.0
@@ -45,13 +45,14 @@ def arrivals(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float
     loose = changed & _loose(changed, cloth)  # The change of an arm, of its shadow too, reaches the edge.
     if not loose.any():
         return []
-    parts, _ = ndimage.label(loose & _loose(cloth.things(pixels), cloth), _EIGHT_NEIGHBOURS)
+    found = loose & _loose(cloth.things(pixels), cloth)
+    parts, _ = cast(tuple[np.ndarray, int], ndimage.label(found, _EIGHT_NEIGHBOURS))
     return _blobs(parts, cloth)
 
 
 def layout(cloth: Cloth, things: np.ndarray) -> list[Blob]:
     """Returns all small things that lie on the cloth, surrounded by it; ``things`` is of `Cloth.things`."""
-    parts, _ = ndimage.label(_loose(things, cloth), _EIGHT_NEIGHBOURS)
+    parts, _ = cast(tuple[np.ndarray, int], ndimage.label(_loose(things, cloth), _EIGHT_NEIGHBOURS))
     return _blobs(parts, cloth)
 
 
@@ -70,7 +71,7 @@ def _within(blob: Blob, cloth: Cloth) -> tuple[float, float]:
 
 def _loose(things: np.ndarray, cloth: Cloth) -> np.ndarray:
     """Returns the part of ``things``, bool [y, x] within the cloth's box, in small pieces not at the cloth's edge."""
-    whole, _ = ndimage.label(things, _EIGHT_NEIGHBOURS)
+    whole, _ = cast(tuple[np.ndarray, int], ndimage.label(things, _EIGHT_NEIGHBOURS))
     sizes = np.bincount(whole.ravel())
     loose = sizes <= _LARGEST_SHARE * cloth.area
     loose[np.unique(whole[cloth.rim])] = False

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hilight_jax.archive.pieces import Piece, parse_rule, pieces
 from hilight_jax.core.errors import UserError
+from hilight_jax.data.films.pieces import Piece, parse_rule, pieces
 
 
 def cut(rule, times, end):
@@ -44,13 +44,13 @@ def test_rules_are_written_in_one_way():
 def test_shots_come_from_the_module_that_finds_them(monkeypatch):
     shots = [(0.0, 4.5, 1.5, "stroke"), (4.5, 9.0, None, "interlude")]
     monkeypatch.setitem(
-        sys.modules, "hilight_jax.data.shots", SimpleNamespace(find_shots=lambda video, report=None: iter(shots))
+        sys.modules, "hilight_jax.data.films.shots", SimpleNamespace(find_shots=lambda video, report=None: iter(shots))
     )
     assert parse_rule(None) == "shots"
     assert list(pieces("film.mp4", "shots", np.arange(9.0), 9.0)) == [Piece(*shot) for shot in shots]
 
 
 def test_a_version_without_shots_asks_for_windows(monkeypatch):
-    monkeypatch.setitem(sys.modules, "hilight_jax.data.shots", None)
+    monkeypatch.setitem(sys.modules, "hilight_jax.data.films.shots", None)
     with pytest.raises(UserError, match="give --windows SECONDS"):
         parse_rule(None)
