@@ -3,6 +3,9 @@
 With ``--prompt`` the answer is printed and nothing else; several are the turns of one conversation, and each is printed
 before its answer. Without one a conversation starts; /help lists its commands.
 The videos of a question stand before its text, or at its ``<video>`` marks.
+
+A single video of more than 20 seconds is a film: it is cut into shots, and every question is answered over the shot
+that fits it best, with its time; "When ...?" is answered by times.
 """
 
 import argparse
@@ -10,21 +13,25 @@ import contextlib
 import importlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import hilight_jax
 from hilight_jax.core import commands
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import DataError, UserError, nearest
+from hilight_jax.core.progress import timestamp
 from hilight_jax.generation.dialogue import Dialogue, Reply
 from hilight_jax.generation.evidence import write_evidence
 from hilight_jax.generation.locating import locate, named_things, write_rings
 from hilight_jax.generation.video_clip import Zoom
 from hilight_jax.generation.zoom import parse_zoom
+from hilight_jax.stages.film_talk import FilmReply, FilmTalk, is_long
 
 HELP = """\
-/video PATH         show a video with your next question; earlier videos stay in the conversation
+/video PATH         show a video with your next question; earlier videos stay in the conversation. A long one alone is a
+                    film: every question is answered over the shot that fits it best
 /evidence PATH      draw the evidence of the last answer as a GIF
 /locate PATH TEXT   draw rings around the things that a text names, over the last video, as a GIF
 /reset              drop the conversation and its videos
@@ -54,10 +61,18 @@ def main(argv: list[str] | None = None) -> int:
     sampling = ("temperature", "top_k", "top_p", "max_new_tokens", "seed")
     dialogue = model.dialogue(**{name: getattr(arguments, name) for name in sampling})
     zoom = parse_zoom(arguments.zoom, "--zoom")
-    for video in arguments.video:
+    films = Films(
+        model, zoom, arguments.shots, arguments.windows, {name: getattr(arguments, name) for name in sampling}
+    )
+    film = films.open(arguments.video[0]) if len(arguments.video) == 1 else None
+    for video in arguments.video if film is None else []:
+        films.warn(video)
         dialogue.show(video, zoom)
     if not arguments.prompt:
-        Terminal(model, dialogue, zoom, arguments.evidence, arguments.confidence).talk()
+        Terminal(model, dialogue, films, film, arguments.evidence, arguments.confidence).talk()
+        return 0
+    if film is not None:
+        ask_film(film, arguments)
         return 0
     results, reply = [], None
     for prompt in arguments.prompt:
@@ -77,6 +92,58 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+class Films:
+    """Long videos, which are cut into shots."""
+
+    def __init__(
+        self, model: "hilight_jax.Model", zoom: Zoom, shots: int, windows: str | None, sampling: Mapping[str, Any]
+    ):
+        """Takes the options of all films."""
+        self.zoom, self._model, self._shots, self._windows, self._sampling = zoom, model, shots, windows, sampling
+
+    def open(self, video: str | Path) -> FilmTalk | None:
+        """Starts a conversation about a film; None for a video that is short, and for HiLight's pickled clips."""
+        if str(video).endswith(".pkl") or not is_long(video):
+            return None
+        log(f"{video} is long; it is cut into shots, each of which is looked at once.")
+        film = self._model.watch(video, self._windows)
+        log(f"{len(film.pieces)} pieces in {timestamp(film.seconds)}" + "".join(f"; {fault}" for fault in film.faults))
+        return self._model.film_talk(film, self._shots, self.zoom, **self._sampling)
+
+    def warn(self, video: str | Path) -> None:
+        """Says that a long video beside others is seen in few frames."""
+        if not str(video).endswith(".pkl") and is_long(video):
+            frames = self._model.data.num_frames
+            log(f"{video} is long, and seen in {frames} frames of it all; ask about it alone to look at its shots.")
+
+
+def ask_film(film: FilmTalk, arguments: argparse.Namespace) -> None:
+    """Answers the prompts of the command line over a film."""
+    results, reply = [], None
+    for prompt in arguments.prompt:
+        if len(arguments.prompt) > 1 and not arguments.json:
+            print(f"> {prompt}")
+        reply = film.ask(prompt, None if arguments.json else show)
+        if not arguments.json:
+            print(at(reply) + (beside(reply.reply) if arguments.confidence and reply.reply else ""))
+        result: dict[str, Any] = {"answer": reply.text, "moments": [moment._asdict() for moment in reply.moments]}
+        if arguments.confidence and reply.reply is not None:
+            result["confidence"] = reply.reply.confidence
+        results.append(result)
+    if arguments.evidence and reply is not None and reply.reply is not None:
+        write_evidence(arguments.evidence, film.generator, reply.reply)
+        results[-1]["evidence"] = str(arguments.evidence)
+    if arguments.json:
+        commands.print_json(results[0] if len(results) == 1 else {"answers": results})
+
+
+def at(reply: FilmReply) -> str:
+    """The times of the shots that an answer is about, to print behind it."""
+    if reply.reply is None:
+        return ""
+    return "  (" + "; ".join(f"{timestamp(moment.start)} to {timestamp(moment.end)}" for moment in reply.moments) + ")"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("chat", __doc__, "print the result as one JSON object instead; needs --prompt")
     add = parser.add_argument
@@ -89,6 +156,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--zoom", default="off", help="look for words and things in the videos' own pictures, cut into tiles: auto, a "
         "number (of tiles along the shorter side; a ball should be an eighth of a tile wide), or several to choose "
         "from, as 1,2,4 (default: off, in frames squeezed to the model's square)")  # fmt: skip
+    add("--shots", type=int, default=1, help="of a film: how many of the best shots a question is asked about at once "
+        "(default: 1)")  # fmt: skip
+    add("--windows", metavar="SECONDS[,STRIDE]", help="of a film that is no billiards: windows of one length in place "
+        "of shots")  # fmt: skip
     add("--evidence", type=Path, metavar="GIF", help="draw the evidence of each answer here (the last one stays)")
     add("--confidence", action="store_true", help="print the probability of each answer beside it")
     add("--temperature", type=float, default=0.0, help="0, the default, takes the best token every time")
@@ -106,12 +177,13 @@ class Terminal:
         self,
         model: "hilight_jax.Model",
         dialogue: Dialogue,
-        zoom: Zoom = "off",
+        films: Films,
+        film: FilmTalk | None = None,
         evidence: Path | None = None,
         confidence: bool = False,
     ):
-        """Takes the zoom of videos, and the path of the GIF that every answer's evidence is drawn to, if any."""
-        self._model, self._dialogue, self._zoom, self._evidence = model, dialogue, zoom, evidence
+        """Takes the film that is shown, and the path of the GIF that every answer's evidence is drawn to, if any."""
+        self._model, self._dialogue, self._films, self._film, self._evidence = model, dialogue, films, film, evidence
         self._confidence = confidence
         self._last: Reply | None = None
         self._commands: dict[str, Callable[[str], None]] = {
@@ -129,7 +201,8 @@ class Terminal:
                 importlib.import_module("readline")
         for number, clip in enumerate(self._dialogue.clips, 1):
             print(f"video {number}: {clip.name}, {clip.num_total} frames")
-        print("Ask about the video, or /help." if self._dialogue.clips else "Show a video with /video PATH, or /help.")
+        shown = self._dialogue.clips or self._film
+        print("Ask about the video, or /help." if shown else "Show a video with /video PATH, or /help.")
         while (line := self._read()) not in (None, "/quit"):
             try:
                 if line:
@@ -157,6 +230,11 @@ class Terminal:
 
     def _ask(self, question: str) -> None:
         try:
+            if self._film is not None:
+                found = self._film.ask(question, show)
+                print(at(found) + (beside(found.reply) if self._confidence and found.reply else ""))
+                self._last = found.reply
+                return
             reply = self._dialogue.ask(question, show)
         except KeyboardInterrupt:
             print(" ... stopped; the question is forgotten.")
@@ -174,7 +252,15 @@ class Terminal:
     def _show_video(self, rest: str) -> None:
         if not rest:
             raise UserError("/video needs the path of a file: /video shot.mp4.")
-        clip = self._dialogue.show(Path(rest).expanduser(), self._zoom)
+        path = Path(rest).expanduser()
+        if not self._dialogue.clips and (film := self._films.open(path)) is not None:
+            self._film = film
+            print(f"film: {path.name}, {len(film.film.pieces)} pieces in {timestamp(film.film.seconds)}")
+            return
+        if self._film is not None:
+            raise UserError("a film is asked about alone; /reset forgets it.")
+        self._films.warn(path)
+        clip = self._dialogue.show(path, self._films.zoom)
         print(f"video {len(self._dialogue.clips)}: {clip.name}, {clip.num_total} frames")
 
     def _draw(self, rest: str) -> None:
@@ -205,7 +291,7 @@ class Terminal:
 
     def _reset(self, rest: str) -> None:
         self._dialogue.reset()
-        self._last = None
+        self._last = self._film = None
         print("forgotten; show videos anew with /video PATH.")
 
 

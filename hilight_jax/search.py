@@ -10,10 +10,11 @@ from pathlib import Path
 
 from hilight_jax import api
 from hilight_jax.archive.results_page import write_results
-from hilight_jax.archive.searching import Hit, clock, combine, search
+from hilight_jax.archive.searching import Hit, combine, search
 from hilight_jax.archive.store import Store, check_model, open_store
 from hilight_jax.core import commands
 from hilight_jax.core.errors import CheckpointError, DataError
+from hilight_jax.core.progress import timestamp
 from hilight_jax.runs.provenance import fingerprint
 
 
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     asked = " and ".join(filter(None, (arguments.text, arguments.video and os.path.basename(arguments.video))))
     width = max((len(hit.film) for hit in hits), default=0)
     for hit in hits:
-        print(f"{hit.film:{width}}  {clock(hit.start)} - {clock(hit.end)}  {hit.score:.3f}")
+        print(f"{hit.film:{width}}  {timestamp(hit.start)} - {timestamp(hit.end)}  {hit.score:.3f}")
     if not hits:
         print(f"{arguments.index} holds no piece yet.")
     if arguments.page:

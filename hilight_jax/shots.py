@@ -12,7 +12,7 @@ import time
 
 from hilight_jax.core import commands
 from hilight_jax.core.errors import DataError, UserError
-from hilight_jax.core.progress import clock
+from hilight_jax.core.progress import clock, timestamp
 from hilight_jax.data.films.shots import Shot, find_shots
 from hilight_jax.evals.strokes import TOLERANCE, StrokeScore, read_truth, score_strokes
 
@@ -70,8 +70,8 @@ def _film(video: str) -> dict:
     try:
         for shot in find_shots(video, report=_report if sys.stderr.isatty() else None, warn=faults.append):
             pieces.append(_rounded(shot))
-            stroke = "" if shot.stroke is None else minutes(shot.stroke)
-            print(f"{minutes(shot.start):>9} {minutes(shot.end):>9} {stroke:>9}  {shot.kind}", flush=True)
+            stroke = "" if shot.stroke is None else timestamp(shot.stroke)
+            print(f"{timestamp(shot.start):>9} {timestamp(shot.end):>9} {stroke:>9}  {shot.kind}", flush=True)
     except DataError as error:
         raise DataError(f"'{video}': {error}") from error
     for fault in faults:
@@ -81,7 +81,7 @@ def _film(video: str) -> dict:
     took = time.monotonic() - began
     kinds = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
     speed = seconds / max(took, 1e-9)
-    print(f"{kinds} in {minutes(seconds)}, found in {took:.1f} s ({speed:.1f} times as fast as the film).")
+    print(f"{kinds} in {timestamp(seconds)}, found in {took:.1f} s ({speed:.1f} times as fast as the film).")
     return {"video": video, "seconds": seconds, "faults": faults, "pieces": pieces, "took": round(took, 3)}
 
 
@@ -94,12 +94,6 @@ def _report(done: float, total: float | None) -> None:
     share = f" of {clock(total)}" if total else ""
     sys.stderr.write(f"\r{clock(done)}{share} ")
     sys.stderr.flush()
-
-
-def minutes(seconds: float) -> str:
-    """Formats seconds as ``12:03.4``."""
-    tenths = round(10 * seconds)
-    return f"{tenths // 600}:{tenths % 600 // 10:02}.{tenths % 10}"
 
 
 def _sentence(score: StrokeScore) -> str:

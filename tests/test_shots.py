@@ -4,6 +4,7 @@ import pytest
 
 from hilight_jax import shots
 from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.core.progress import timestamp
 from tests.data.clips import encode
 from tests.data.table_films import film
 
@@ -29,7 +30,7 @@ def test_pieces_are_a_table_and_the_last_line_is_json(match, capsys):
 
 
 def test_minutes_have_tenths():
-    assert [shots.minutes(seconds) for seconds in (0, 4.26, 59.97, 723.44)] == ["0:00.0", "0:04.3", "1:00.0", "12:03.4"]
+    assert [timestamp(seconds) for seconds in (0, 4.26, 59.97, 723.44)] == ["00:00.0", "00:04.3", "01:00.0", "12:03.4"]
 
 
 @pytest.mark.parametrize(

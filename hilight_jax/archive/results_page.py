@@ -5,8 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hilight_jax.archive.searching import Hit, clock
+from hilight_jax.archive.searching import Hit
 from hilight_jax.core.atomic_files import write_bytes
+from hilight_jax.core.progress import timestamp
 from hilight_jax.pages import page
 
 
@@ -28,8 +29,8 @@ def _strip(hit: Hit) -> str:
 
 
 def _place(hit: Hit) -> str:
-    time = f"{clock(hit.start)} – {clock(hit.end)}"
-    stroke = "" if hit.stroke is None else f", struck at {clock(hit.stroke)}"
+    time = f"{timestamp(hit.start)} – {timestamp(hit.end)}"
+    stroke = "" if hit.stroke is None else f", struck at {timestamp(hit.stroke)}"
     address = f"{Path(hit.film).as_uri()}#t={hit.start:.1f},{hit.end:.1f}"
     name = page.text(os.path.basename(hit.film))
     return (

@@ -109,11 +109,3 @@ def prepare(store: Store, log: Callable[[str], None], rows: int = APPROXIMATE_RO
             config = IvfPq(distance_type="cosine", num_partitions=partitions, num_sub_vectors=codes)
             store.table.create_index("vector", config=config)
         store.table.optimize()
-
-
-def clock(seconds: float) -> str:
-    """Writes seconds as ``02:05.3`` or ``1:02:05.3``."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{f'{hours}:' if hours else ''}{minutes:02}:{rest / 10:04.1f}"

@@ -49,3 +49,11 @@ def clock(seconds: float) -> str:
     seconds = int(seconds)
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+
+
+def timestamp(seconds: float) -> str:
+    """Formats a time in a film as ``02:05.3`` or ``1:02:05.3``."""
+    tenths = round(seconds * 10)
+    hours, rest = divmod(tenths, 36000)
+    minutes, rest = divmod(rest, 600)
+    return f"{f'{hours}:' if hours else ''}{minutes:02}:{rest // 10:02}.{rest % 10}"

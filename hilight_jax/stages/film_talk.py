@@ -8,9 +8,13 @@ the shots themselves, without the language model.
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+from hilight_jax.core.progress import timestamp
 from hilight_jax.data.config import ConversationDataConfig
+from hilight_jax.data.films.timeline import stated_seconds
+from hilight_jax.data.video import VideoError
 from hilight_jax.generation.dialogue import Dialogue, Reply
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import named_things
@@ -26,6 +30,7 @@ _WHEN = re.compile(
     re.IGNORECASE,
 )
 NUM_TIMES = 3  # Times that answer "when".
+LONG_SECONDS = 20.0  # A longer video is cut into shots: its frames would be seconds apart.
 
 
 class FilmReply(NamedTuple):
@@ -43,7 +48,12 @@ class FilmReply(NamedTuple):
 
 
 class FilmTalk:
-    """A conversation about one film."""
+    """A conversation about one film.
+
+    Attributes:
+      film: What it is about.
+      generator: The language model.
+    """
 
     def __init__(
         self,
@@ -66,7 +76,7 @@ class FilmTalk:
           shots: How many of the best shots a question is asked about, as clips of one prompt.
           zoom: The zoom that they are looked at with.
         """
-        self.film, self._encoder, self._shots, self._zoom = film, encoder, shots, zoom
+        self.film, self.generator, self._encoder, self._shots, self._zoom = film, generator, encoder, shots, zoom
         self._things = tuple(data.things or ())
         self._start: Callable[[], Dialogue] = lambda: Dialogue(generator, data, sampling)
         self._image_size = data.image_size
@@ -97,7 +107,7 @@ class FilmTalk:
 
     def _when(self, what: str, on_text: Callable[[str], None] | None) -> FilmReply:
         moments = self._best(what, NUM_TIMES)
-        first, *others = (clock(moment.at) for moment in moments)
+        first, *others = (timestamp(moment.at) for moment in moments)
         text = f"At {first}" + (f"; less likely at {' or '.join(others)}." if others else ".")
         if on_text is not None:
             on_text(text)
@@ -110,9 +120,9 @@ class FilmTalk:
         return tuple((played or moments)[:number])
 
 
-def clock(seconds: float) -> str:
-    """Writes a time as mm:ss.s, with hours from one hour on."""
-    tenths = round(seconds * 10)
-    hours, rest = divmod(tenths, 36000)
-    minutes, rest = divmod(rest, 600)
-    return f"{f'{hours}:' if hours else ''}{minutes:02}:{rest // 10:02}.{rest % 10}"
+def is_long(video: str | Path) -> bool:
+    """Returns True if a video is to be cut into shots; False also if it cannot be read, which reading it will say."""
+    try:
+        return stated_seconds(str(video)) > LONG_SECONDS
+    except VideoError:
+        return False

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from hilight_jax.archive.results_page import write_results
-from hilight_jax.archive.searching import Query, clock, combine, prepare, search
+from hilight_jax.archive.searching import Query, combine, prepare, search
 from hilight_jax.archive.store import FilmRows, create_store
 from hilight_jax.core.errors import DataError
+from hilight_jax.core.progress import timestamp
 from tests.archive.films import ABOUT
 
 AXES = np.eye(8, dtype=np.float32)
@@ -98,4 +99,4 @@ def test_the_page_shows_strips_and_escapes_names(store, tmp_path):
     ("seconds", "text"), [(0, "00:00.0"), (59.96, "01:00.0"), (125.34, "02:05.3"), (3725.3, "1:02:05.3")]
 )
 def test_times_are_minutes_and_seconds(seconds, text):
-    assert clock(seconds) == text
+    assert timestamp(seconds) == text

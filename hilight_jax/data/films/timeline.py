@@ -40,6 +40,19 @@ class Timeline(NamedTuple):
     faults: list[str]
 
 
+def stated_seconds(video: Video) -> float:
+    """Returns the length of a video as its header has it, or else by the times of its packets; 0 without any.
+
+    Raises:
+      VideoError: The file cannot be opened as a video.
+    """
+    with open_video(video) as (container, _):
+        if container.duration:
+            return container.duration / av.time_base
+    timeline = packet_timeline(video, lambda share: None)
+    return 0.0 if timeline is None else timeline.end
+
+
 def packet_timeline(video: Video, report: Callable[[float], None]) -> Timeline | None:
     """Reads the times of all packets; returns None if they do not number the frames.
 
