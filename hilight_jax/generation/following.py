@@ -31,7 +31,7 @@ class Followed(NamedTuple):
 
 
 class Tracked(NamedTuple):
-    """What ``models/hilight.HiLight.track`` returns, of one clip: arrays of W things.
+    """The tracks of W things in one clip, as ``models/hilight.HiLight.track`` returns them.
 
     Attributes:
       tracks: [W, F, T], see ``word_tracks.TRACK``.
