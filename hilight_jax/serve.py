@@ -224,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max_waiting", type=int, default=64, help="requests that wait, at most (default: 64)")
     add("--max_new_tokens", type=int, default=1024, help="the longest answer (default: 1024)")
     add("--max_mb", type=int, default=100, help="largest video, in megabytes (default: 100)")
-    add("--max_seconds", type=int, default=600, help="longest video, in seconds (default: 600)")
+    add("--max_seconds", type=int, default=14400, help="longest video, in seconds (default: 14400, four hours)")
     add("--decoders", type=int, default=2, help="decoding processes at a time (default: 2)")
     repeated: Any = {"action": "append", "default": []}
     add("--allow_host", **repeated, help="HOST or HOST:PORT that videos may be fetched from; may be repeated")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from hilight_jax.serving.answer_stream import Chunk
+from hilight_jax.serving.films import Moment
 from hilight_jax.serving.log_probs import AnswerLogProbs, ScoredToken
 from hilight_jax.serving.protocol import INVALID_REQUEST, SERVER_ERROR, ChatRequest, error_body, usage
 from hilight_jax.serving.service import Service, while_connected
@@ -36,9 +37,9 @@ def chat_router(service: Service) -> APIRouter:
     @router.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         """Answers a conversation, at once or as a stream."""
-        stream, num_prompt_tokens = await while_connected(service.submit(body), request.is_disconnected)
+        stream, num_prompt_tokens, moments = await while_connected(service.submit(body), request.is_disconnected)
         log_probs = AnswerLogProbs(service.engine.generator.tokenizer) if body.logprobs else None
-        answer = _Answer(service.name, num_prompt_tokens, log_probs)
+        answer = _Answer(service.name, num_prompt_tokens, log_probs, moments)
         chunks = service.chunks(stream, request.is_disconnected, only_last=not body.stream)
         if body.stream:
             with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -61,24 +62,29 @@ def chat_router(service: Service) -> APIRouter:
 class _Answer:
     """OpenAI's forms of one answer: a completion, or chunks.
 
-    An answer with log-probabilities also has its ``confidence``, an extension, beside the reason of its end.
+    An answer with log-probabilities also has its ``confidence``, an extension, beside the reason of its end; one about
+    a film has the ``moments`` that it is about.
     """
 
-    def __init__(self, model: str, num_prompt_tokens: int, log_probs: AnswerLogProbs | None):
+    def __init__(
+        self, model: str, num_prompt_tokens: int, log_probs: AnswerLogProbs | None, moments: Sequence[Moment] = ()
+    ):
+        self._moments = {"moments": [moment.as_json() for moment in moments]} if moments else {}
         self._facts = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
         self._num_prompt_tokens, self._log_probs = num_prompt_tokens, log_probs
 
     def completion(self, text: str, tokens: Sequence[ScoredToken], last: Chunk) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}
         choice = {"index": 0, "message": message, **self._scored(text, tokens), **self._end(last.finish_reason)}
-        return {**self._facts, "object": "chat.completion", "choices": [choice], "usage": self.usage(last)}
+        body = {**self._facts, "object": "chat.completion", "choices": [choice], "usage": self.usage(last)}
+        return body | self._moments
 
     def delta(self, delta: dict[str, str], tokens: Sequence[ScoredToken] = ()) -> dict[str, Any]:
         scored = self._scored(delta.get("content", ""), tokens)
         return self._chunk({"index": 0, "delta": delta, "finish_reason": None, **scored})
 
     def end(self, last: Chunk) -> dict[str, Any]:
-        return self._chunk({"index": 0, "delta": {}, "logprobs": None, **self._end(last.finish_reason)})
+        return self._chunk({"index": 0, "delta": {}, "logprobs": None, **self._end(last.finish_reason)}) | self._moments
 
     def _chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
         return {**self._facts, "object": "chat.completion.chunk", "choices": [choice]}

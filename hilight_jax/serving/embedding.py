@@ -1,4 +1,4 @@
-"""Embeddings of texts and videos, the videos and the stretches of a video that fit a phrase: by the encoder alone."""
+"""Embeddings of texts and videos, and the videos that fit a phrase: by the encoder alone."""
 
 import asyncio
 import threading
@@ -14,8 +14,6 @@ from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.video_store import VideoStore, is_file_id
 
 _Result = TypeVar("_Result")
-# Stretches of a video that are compared with a phrase.
-_NUM_STRETCHES = 24
 # Bytes of encoded videos, patches included, that are kept for the next search.
 _MAX_KEPT_BYTES = 2**28
 
@@ -155,31 +153,6 @@ class EmbeddingService:
             for clip in clips:
                 if not isinstance(clip.key, str):  # No upload, so no other search finds it.
                     self._kept.drop(clip.key)
-
-    async def moments(self, url: str, text: str, words: bool | None = None) -> dict[str, Any]:
-        """Compares a phrase with overlapping stretches of a video, each as many frames as the encoder takes.
-
-        Returns:
-          ``similarity`` of each stretch, ``score`` with the help of words, ``time`` of its middle as a fraction of the
-          video, and ``peak``, the time of the best score.
-
-        Raises:
-          ConfigError: This server has no encoder, or words are asked for and the encoder has no local heads.
-          UserError: The video cannot be used, or the queue is full.
-        """
-        embedder = self._encoder()
-        count = embedder.num_frames
-        clip = await self._videos.clip(url, count + _NUM_STRETCHES - 1)
-
-        starts = range(len(clip.frames) - count + 1)
-
-        def compare() -> tuple[np.ndarray, np.ndarray]:
-            stretches = [embedder.encode_frames(clip.frames[start : start + count]) for start in starts]
-            return embedder.compare(text, stretches, words, None)
-
-        similarity, score = (x.tolist() for x in await self._run(compare))
-        middles = [float(np.mean(clip.numbers[i : i + count])) / max(clip.num_total - 1, 1) for i in starts]
-        return {"similarity": similarity, "score": score, "time": middles, "peak": middles[int(np.argmax(score))]}
 
     async def _embed(self, url: str, key: Hashable | None, used: set[Hashable]) -> np.ndarray:
         """Embeds a video, and keeps it under a key unless that is None; an upload's key is its digest."""

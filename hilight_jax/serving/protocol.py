@@ -182,7 +182,7 @@ class StreamOptions(_Loose):
 class ChatRequest(_Strict):
     """``POST /v1/chat/completions``; extensions are ``top_k`` and ``ignore_eos``, named as in vLLM, and ``zoom``.
 
-    With a zoom, words and things are looked for in the videos' own pictures.
+    With a zoom, words and things are looked for in the videos' own pictures. Of a film as many ``shots`` are shown.
     """
 
     model: str = ""
@@ -200,6 +200,7 @@ class ChatRequest(_Strict):
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)] | None = None
     ignore_eos: bool = False
     zoom: ZoomOption = "off"
+    shots: Annotated[int, Field(ge=1, le=8)] = 1
 
     @model_validator(mode="after")
     def _check_log_probs(self) -> "ChatRequest":
@@ -223,11 +224,15 @@ class EvidenceRequest(ChatRequest):
 
 
 class MomentsRequest(_Strict):
-    """``POST /v1/moments``: a phrase, and the video to find it in; ``words`` looks for the things that it names."""
+    """``POST /v1/moments``: a phrase, and the video to find it in.
+
+    ``words`` looks for the things that it names; with ``shots`` the answer has the shots of the film too.
+    """
 
     video: VideoUrl
     text: Annotated[str, Field(min_length=1, max_length=2000)]
     words: bool | None = None
+    shots: bool = False
 
 
 class SearchRequest(_Strict):

@@ -14,6 +14,7 @@ from hilight_jax.archive.store import Store
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.data.config import ConversationDataConfig
 from hilight_jax.data.conversations.conversation import VIDEO_MARK, TooLong, Turn
+from hilight_jax.data.films.pieces import LONG_SECONDS, SHOTS
 from hilight_jax.generation.evidence import ClipEvidence, trace_answer
 from hilight_jax.generation.locating import Finder
 from hilight_jax.generation.prompt import UnencodedPrompt, build_prompt
@@ -23,6 +24,7 @@ from hilight_jax.serving.answer_stream import AnswerStream, Chunk, GenerationReq
 from hilight_jax.serving.archive_search import ArchiveService
 from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine
+from hilight_jax.serving.films import FilmService, Moment
 from hilight_jax.serving.locating import LocatingService
 from hilight_jax.serving.protocol import ChatRequest, turns_of
 from hilight_jax.serving.videos.admission import AdmissionQueue
@@ -85,6 +87,7 @@ class Service:
         self._data = data
         self._queue = AdmissionQueue(1, limits.max_waiting, "for embeddings, evidence, moments or places")
         self.embedding = EmbeddingService(embedder, videos, self._queue)
+        self.films = FilmService(embedder, videos, self._queue)
         self.archive = ArchiveService(archive, embedder, videos, self._queue)
         self.locating = LocatingService(finder, data.things or (), videos, self._queue)
 
@@ -115,17 +118,20 @@ class Service:
         if name not in ("", self.name):
             raise UnknownModel(f"there is no model '{name[:100]}'; this server has '{self.name}'.")
 
-    async def submit(self, chat: ChatRequest) -> tuple[AnswerStream, int]:
-        """Submits a conversation; returns the stream of its answer and the tokens of its prompt.
+    async def submit(self, chat: ChatRequest) -> tuple[AnswerStream, int, list[Moment]]:
+        """Submits a conversation; returns the stream of its answer, the tokens of its prompt and the shots it is about.
+
+        A conversation about a single film, a video of more than ``LONG_SECONDS``, is about the shots of it that fit the
+        last question.
 
         Raises:
           UserError: The conversation cannot be answered, or the queue is full.
         """
-        prompt, _ = await self._prompt(chat)
+        prompt, _, moments = await self._prompt(chat)
         stop = (chat.stop,) if isinstance(chat.stop, str) else tuple(chat.stop or ())
         num_alternatives = (chat.top_logprobs or 0) if chat.logprobs else None
         request = GenerationRequest(prompt, self._sampling(chat), stop, num_alternatives)
-        return self.engine.submit(request), len(prompt.ids)
+        return self.engine.submit(request), len(prompt.ids), moments
 
     async def chunks(
         self, stream: AnswerStream, is_disconnected: Callable[[], Coroutine[Any, Any, bool]], *, only_last: bool
@@ -160,7 +166,7 @@ class Service:
           UserError: The conversation cannot be read, shows no video, or the answer is empty; or the queue is full.
         """
         generator = self.engine.generator
-        prompt, clips = await self._prompt(chat)
+        prompt, clips, _ = await self._prompt(chat)
         self._check_width([answer])
         answer_ids = np.array(await asyncio.to_thread(generator.tokenizer.encode, answer), np.int32)
 
@@ -170,12 +176,24 @@ class Service:
         traced = await self._queue.run(lambda: asyncio.wrap_future(self.engine.call(trace)))
         return list(zip(clips, traced, strict=True))
 
-    async def _prompt(self, chat: ChatRequest) -> tuple[UnencodedPrompt, list[VideoClip]]:
-        """Reads the videos of a conversation and builds its prompt."""
+    async def _prompt(self, chat: ChatRequest) -> tuple[UnencodedPrompt, list[VideoClip], list[Moment]]:
+        """Reads the videos of a conversation and builds its prompt; of a film the shots that fit the last question."""
         self.check_model(chat.model)
         turns, urls = turns_of(chat.messages)
-        clips = await self._clips(urls, chat.zoom)
-        return await asyncio.to_thread(self._build_prompt, turns, clips), clips
+        clips, moments = await self._clips(urls, chat.zoom), []
+        if len(urls) == 1 and clips[0].times[-1] > LONG_SECONDS and self.films.available:
+            moments, clips = await self._shots(urls[0], turns[-1].text.replace(VIDEO_MARK, " "), chat)
+            marks = VIDEO_MARK * len(clips)
+            turns = [turn._replace(text=turn.text.replace(VIDEO_MARK, marks)) for turn in turns]
+        return await asyncio.to_thread(self._build_prompt, turns, clips), clips, moments
+
+    async def _shots(self, url: str, question: str, chat: ChatRequest) -> tuple[list[Moment], list[VideoClip]]:
+        """The shots of a film that fit a question, the best first, and their clips in the order of time."""
+        moments, _ = await self.films.moments(url, question, SHOTS, None)
+        played = [moment for moment in moments if moment.piece.kind == "stroke"]
+        moments = (played or moments)[: min(chat.shots, self.limits.max_videos)]
+        shown = sorted(moments, key=lambda moment: moment.piece.start)
+        return moments, [await self.videos.clip(url, moment.piece.numbers, chat.zoom) for moment in shown]
 
     async def _clips(self, urls: Sequence[str], zoom: Zoom) -> list[VideoClip]:
         """Reads the videos of a conversation; an error names its video where there are several."""

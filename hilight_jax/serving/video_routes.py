@@ -91,8 +91,8 @@ def video_router(service: Service) -> APIRouter:
 
     @router.post("/v1/moments")
     async def moments(body: MomentsRequest, request: Request) -> dict[str, Any]:
-        """Finds the part of a video that fits a phrase best."""
-        found = service.embedding.moments(body.video.url, body.text, body.words)
+        """Finds the parts of a video that fit a phrase, with their times in seconds."""
+        found = service.films.scan(body.video.url, body.text, body.words, body.shots)
         return await while_connected(found, request.is_disconnected)
 
     @router.post("/v1/search")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hilight_jax.core.progress import timestamp
 from hilight_jax.data.config import ConversationDataConfig
+from hilight_jax.data.films.pieces import LONG_SECONDS
 from hilight_jax.data.films.timeline import stated_seconds
 from hilight_jax.data.video import VideoError
 from hilight_jax.generation.dialogue import Dialogue, Reply
@@ -30,7 +31,6 @@ _WHEN = re.compile(
     re.IGNORECASE,
 )
 NUM_TIMES = 3  # Times that answer "when".
-LONG_SECONDS = 20.0  # A longer video is cut into shots: its frames would be seconds apart.
 
 
 class FilmReply(NamedTuple):

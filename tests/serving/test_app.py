@@ -165,10 +165,58 @@ def test_evidence_and_moments(client, film):
     asked = {"video": {"url": url}, "text": "a red ball"}
     for words, ordered_by in ((None, "score"), (False, "similarity")):
         found = client.post("/v1/moments", json={**asked, "words": words}).json()
-        assert len(found["similarity"]) == len(found["score"]) == len(found["time"])
-        assert found["time"] == sorted(found["time"])
-        assert found["peak"] == found["time"][int(np.argmax(found[ordered_by]))]
-        assert (found["score"] == found["similarity"]) == (words is False)
+        data = found["data"]
+        assert found["seconds"] == pytest.approx(2.0) and found["faults"] == []
+        assert data == sorted(data, key=lambda each: -each[ordered_by])
+        # Windows of a quarter of the 1.9 s up to the last frame, each half over the next.
+        windows = sorted((each["start"], each["end"]) for each in data)
+        np.testing.assert_allclose(windows[:2], [(0, 0.475), (0.2375, 0.7125)], atol=2e-3)
+        assert windows[-1][1] == pytest.approx(2.0) and "shots" not in found
+        assert all((each["score"] == each["similarity"]) == (words is False) for each in data)
+        assert data[0]["strip"].startswith("data:image/jpeg;base64,") and data[0]["kind"] == "window"
+
+
+LONG = 26  # Seconds.
+
+
+@pytest.fixture(scope="module")
+def long_film():
+    """Two frames a second, grey, and from 10 s to 14 s white."""
+    frames = np.full((2 * LONG, 48, 64, 3), 60, np.uint8)
+    frames[20:28] = 255
+    return encode(frames, times=range(0, 50 * len(frames), 50))
+
+
+def test_a_conversation_about_a_film_is_about_its_shots(client, long_film):
+    url = "data:video/mp4;base64," + base64.b64encode(long_film).decode()
+    turns = [{"role": "user", "content": [video_part(url), {"type": "text", "text": "what is hit?"}]}]
+    body = {"messages": turns, "max_tokens": 3}
+    answer = client.post("/v1/chat/completions", json=body).json()
+    (moment,) = answer["moments"]
+    assert 0 <= moment["start"] < moment["end"] <= LONG and moment["kind"] in ("stroke", "interlude")
+    with client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as stream:
+        events = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: {")]
+    assert [event["moments"] for event in events if "moments" in event] == [[moment]]
+    short = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "what?"}]}).json()
+    assert "moments" not in short
+
+
+def test_a_film_is_read_once_for_any_number_of_questions(run, long_film):
+    with served(run) as client:
+        url = client.post("/v1/files", files={"file": ("a.mp4", long_film)}).json()["id"]
+        asked = {"video": {"url": url}, "text": "a red ball", "shots": True}
+        first = client.post("/v1/moments", json=asked).json()
+        assert first["shots"] and first["shots"][0]["start"] == 0 and first["shots"][-1]["end"] > LONG - 1
+        assert max(each["end"] for each in first["data"]) == pytest.approx(first["seconds"])
+        client.service.videos.film = None  # It is not read again.
+        again = client.post("/v1/moments", json={**asked, "text": "a blue ball"}).json()
+        assert len(again["data"]) == len(first["data"])
+
+
+def test_a_file_that_is_no_film_is_a_sentence(client):
+    url = "data:video/mp4;base64," + base64.b64encode(b"no film at all").decode()
+    response = client.post("/v1/moments", json={"video": {"url": url}, "text": "x"})
+    assert response.status_code == 400 and "cannot be used" in response.json()["error"]["message"]
 
 
 def test_uploads_are_searched_and_stay_encoded(run, film):

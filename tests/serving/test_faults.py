@@ -118,7 +118,7 @@ def test_work_whose_client_has_left_is_given_up(run, monkeypatch):
             finally:
                 ended.set()
 
-        monkeypatch.setattr(service.embedding, "moments", wait)
+        monkeypatch.setattr(service.films, "scan", wait)
         with contextlib.suppress(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/moments", json={"video": {"url": "file-0"}, "text": "x"}, timeout=1.0)
         assert begun.is_set() and ended.wait(5)

@@ -136,11 +136,13 @@ def test_a_moment_is_found_and_shown(tmp_path, film):
         assert page.is_hidden(".curve")
         page.fill(".moment input", "the red ball")
         page.click(".moment button")
-        page.locator(".peak", has_text="Best at").wait_for()
-        said = re.match(r"Best at (\d+) % \(([\d.]+) s\): score -?[\d.]+, lowest", page.inner_text(".peak"))
+        page.locator(".peak", has_text="Best from").wait_for()
+        said = re.match(r"Best from 00:([\d.]+) to 00:([\d.]+): score -?[\d.]+, lowest", page.inner_text(".peak"))
         assert page.is_visible(".curve") and page.locator(".curve path").get_attribute("d").count("L") >= 5
         place = "document.querySelector('.clip video').currentTime"
-        assert abs(page.evaluate(place) - float(said[2])) < 0.06
+        assert abs(page.evaluate(place) - float(said[1])) < 0.06
+        strips = page.locator(".strips button")
+        assert 1 <= strips.count() <= 3 and "00:" in strips.first.inner_text()
         box = page.locator(".curve").bounding_box()
         page.mouse.click(box["x"] + box["width"] - 2, box["y"] + 5)
         assert page.evaluate(f"{place} / document.querySelector('.clip video').duration") > 0.9

@@ -11,6 +11,7 @@ from hilight_jax.core.errors import UserError
 from hilight_jax.data.films.shots import find_shots
 from hilight_jax.data.video import Video
 
+LONG_SECONDS = 20.0  # A longer video is a film: a model's few frames of all of it would be seconds apart.
 SHOTS = "shots"
 WINDOW = "window"
 _ROUNDING = 1e-6  # Seconds: times are multiples of fractions that a binary number does not hold.

@@ -4,15 +4,6 @@
 
 let searches = 0;
 
-// 65.25 s as "01:05.3", and hours before it where there are any.
-function clockTime(seconds) {
-  const tenths = Math.round(10 * seconds);
-  const hours = Math.floor(tenths / 36000);
-  const minutes = Math.floor(tenths / 600) % 60;
-  const rest = ((tenths % 600) / 10).toFixed(1).padStart(4, "0");
-  return `${hours ? `${hours}:` : ""}${String(minutes).padStart(2, "0")}:${rest}`;
-}
-
 async function searchArchive(text) {
   if (!text) return;
   const number = ++searches;

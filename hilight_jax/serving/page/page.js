@@ -128,12 +128,23 @@ function nameClips() {
   find("blind").hidden = Boolean(document.querySelector(".clip"));
 }
 
+// 65.25 s as "01:05.3", and hours before it where there are any.
+function clockTime(seconds) {
+  const tenths = Math.round(10 * seconds);
+  const hours = Math.floor(tenths / 36000);
+  const minutes = Math.floor(tenths / 600) % 60;
+  const rest = ((tenths % 600) / 10).toFixed(1).padStart(4, "0");
+  return `${hours ? `${hours}:` : ""}${String(minutes).padStart(2, "0")}:${rest}`;
+}
+
 async function findMoment(item, id, text) {
   const peak = item.querySelector(".peak");
   peak.textContent = "looking …";
+  const { duration } = item.querySelector("video");
   let found;
   try {
-    found = await (await post("v1/moments", { video: { url: id }, text })).json();
+    // A long video is cut into shots, which the timeline shows.
+    found = await (await post("v1/moments", { video: { url: id }, text, shots: duration > 20 })).json();
   } catch (error) {
     peak.textContent = "";
     throw error;
@@ -144,29 +155,48 @@ async function findMoment(item, id, text) {
 function drawCurve(item, found, text) {
   const video = item.querySelector("video");
   const curve = item.querySelector(".curve");
-  const [low, high] = [Math.min(...found.score), Math.max(...found.score)];
-  const x = (time) => 300 * time;
+  const [best] = found.data;
+  const windows = [...found.data].sort((a, b) => a.start - b.start);
+  const scores = windows.map((window) => window.score);
+  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  const x = (seconds) => 300 * seconds / Math.max(found.seconds, 1e-6);
   const middle = (low + high) / 2, range = Math.max(high - low, 0.1); // A flat curve is to look flat.
   const y = (value) => 30 - 50 * (value - middle) / range;
-  const space = "http://www.w3.org/2000/svg";
-  const path = document.createElementNS(space, "path");
-  path.setAttribute("d", found.time.map((t, i) => `${i ? "L" : "M"}${x(t)},${y(found.score[i])}`).join(""));
-  const line = document.createElementNS(space, "line");
-  for (const [name, value] of Object.entries({ x1: x(found.peak), x2: x(found.peak), y1: 0, y2: 60 })) line.setAttribute(name, value);
-  curve.replaceChildren(path, line);
+  const make = (kind, attributes) => {
+    const part = document.createElementNS("http://www.w3.org/2000/svg", kind);
+    for (const [name, value] of Object.entries(attributes)) part.setAttribute(name, value);
+    return part;
+  };
+  const shots = (found.shots ?? []).map((shot) =>
+    make("rect", { class: shot.kind, x: x(shot.start), width: x(shot.end - shot.start), y: 54, height: 6 }));
+  const at = (window) => (window.start + window.end) / 2;
+  const path = make("path", { d: windows.map((w, i) => `${i ? "L" : "M"}${x(at(w))},${y(w.score)}`).join("") });
+  const line = make("line", { x1: x(at(best)), x2: x(at(best)), y1: 0, y2: 60 });
+  curve.replaceChildren(...shots, path, line);
   curve.removeAttribute("hidden"); // Pictures have no such property.
   curve.setAttribute("aria-label", `Score of “${text}” over the time of the video`);
-  const jump = (share) => {
-    if (Number.isFinite(video.duration)) video.currentTime = share * video.duration;
-  };
+  const jump = (seconds) => { video.currentTime = Math.min(seconds, video.duration || seconds); };
   curve.onclick = (event) => {
     const box = curve.getBoundingClientRect();
-    jump((event.clientX - box.left) / box.width);
+    jump((event.clientX - box.left) / box.width * found.seconds);
   };
-  jump(found.peak);
-  const seconds = Number.isFinite(video.duration) ? ` (${(found.peak * video.duration).toFixed(1)} s)` : "";
+  jump(best.start);
+  // The best windows that do not overlap, each a button with frames of it.
+  const shown = [];
+  for (const window of found.data) {
+    const apart = shown.every((other) => window.end <= other.start || window.start >= other.end);
+    if (window.strip && apart && shown.length < 3) shown.push(window);
+  }
+  item.querySelector(".strips").replaceChildren(...shown.map((window) => {
+    const button = document.createElement("button");
+    const picture = document.createElement("img");
+    [button.type, picture.src, picture.alt] = ["button", window.strip, ""];
+    button.append(picture, `${clockTime(window.start)} to ${clockTime(window.end)}`);
+    button.addEventListener("click", () => jump(window.start));
+    return button;
+  }));
   item.querySelector(".peak").textContent =
-    `Best at ${Math.round(100 * found.peak)} %${seconds}: score ${high.toFixed(3)}, lowest ${low.toFixed(3)}.`;
+    `Best from ${clockTime(best.start)} to ${clockTime(best.end)}: score ${high.toFixed(3)}, lowest ${low.toFixed(3)}.`;
 }
 
 // How words and things are looked for: in the videos' own pictures, or in frames squeezed to the model's square.

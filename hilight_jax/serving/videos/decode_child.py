@@ -25,16 +25,13 @@ CONTAINERS = {"mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpegts", "
 def main() -> int:
     """Decodes the video of the command line."""
     path, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
-    _limit(resource.RLIMIT_AS, limits["memory_bytes"])
-    _limit(resource.RLIMIT_CPU, limits["seconds"])
-    _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_CORE, 0)
+    limit_process(limits)
     try:
         try:
             content = path.read_bytes()
         except FileNotFoundError as error:
             raise DataError("it was deleted before it was read.") from error
-        _check(content, limits)
+        check(content, limits)
         clip = read_video_clip(content, limits["frames"], limits["image_size"], limits["zoom"])
     except UserError as error:
         sys.stderr.write(str(error))
@@ -49,7 +46,15 @@ def main() -> int:
     return 0
 
 
-def _check(content: bytes, limits: dict[str, float]) -> None:
+def limit_process(limits: dict[str, float]) -> None:
+    """Limits the memory and the CPU time of this process, and keeps it from writing files."""
+    _limit(resource.RLIMIT_AS, limits["memory_bytes"])
+    _limit(resource.RLIMIT_CPU, limits["seconds"])
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+
+
+def check(video: bytes | Path, limits: dict[str, float]) -> None:
     """Refuses other containers, too large pictures and too long videos before a frame is decoded.
 
     Raises:
@@ -57,7 +62,10 @@ def _check(content: bytes, limits: dict[str, float]) -> None:
     """
     options = {"protocol_whitelist": "", "format_whitelist": ",".join(sorted(CONTAINERS))}
     try:
-        with av.open(io.BytesIO(content), "r", options=options, metadata_errors="ignore") as container:
+        file = io.BytesIO(video) if isinstance(video, bytes) else str(video)
+        if isinstance(file, str):
+            options["protocol_whitelist"] = "file"
+        with av.open(file, "r", options=options, metadata_errors="ignore") as container:
             names = set(container.format.name.split(","))
             if not names & CONTAINERS:
                 raise DataError(f"it is a file of the format {container.format.name}, which is no video.")

@@ -6,6 +6,7 @@ process that decodes it, so here each file gets a new process without keys and w
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import io
 import json
@@ -14,8 +15,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +41,8 @@ class VideoLimits:
       max_total_bytes: Size of all uploaded files together; the oldest are deleted first.
       max_pixels: Pixels of a frame.
       max_seconds: Length of a video.
-      decode_seconds: CPU time and wall time of decoding it.
+      decode_seconds: CPU time and wall time of decoding some frames of it.
+      film_seconds: CPU time and wall time of reading all of it, cut into pieces.
       decode_memory_bytes: Address space of the decoding process.
       decoders: Processes that decode at a time.
       max_waiting: Requests that may wait for one.
@@ -50,13 +53,43 @@ class VideoLimits:
     max_bytes: int = 100 * 10**6
     max_total_bytes: int = 10**9
     max_pixels: int = 4096 * 2304
-    max_seconds: float = 600.0
+    max_seconds: float = 4 * 3600.0
     decode_seconds: float = 30.0
+    film_seconds: float = 1800.0
     decode_memory_bytes: int = 3 * 2**30
     decoders: int = 2
     max_waiting: int = 64
     allowed_hosts: tuple[str, ...] = ()
     fetch_seconds: float = 20.0
+
+
+class FilmPiece(NamedTuple):
+    """A piece of a film.
+
+    Attributes:
+      start: Seconds from the first shown frame to its beginning.
+      end: To its end.
+      stroke: To the stroke of the cue; None where nothing is played.
+      kind: ``stroke``, ``replay``, ``interlude`` or ``window``.
+      frames: uint8 [F, Y, X, 3], as the model sees them.
+      numbers: int [F], their numbers in the film.
+      strip: A JPEG file of some of the frames side by side.
+    """
+
+    start: float
+    end: float
+    stroke: float | None
+    kind: str
+    frames: np.ndarray
+    numbers: np.ndarray
+    strip: bytes
+
+
+class FilmEnd(NamedTuple):
+    """The length of a film in seconds, and sentences about its damage."""
+
+    seconds: float
+    faults: tuple[str, ...]
 
 
 class NoRoom(UserError):
@@ -76,6 +109,7 @@ class VideoDecoder:
         self._cached: collections.OrderedDict[str, VideoClip] = collections.OrderedDict()
         self._children: set[subprocess.Popen[bytes]] = set()
         self._queue = AdmissionQueue(limits.decoders, limits.max_waiting, "for their videos to be decoded")
+        self._films = AdmissionQueue(1, limits.max_waiting, "for their films to be read")
 
     async def decode(
         self, digest: str, video: Callable[[], bytes | Path], frames: Frames = None, zoom: Zoom = "off"
@@ -110,10 +144,94 @@ class VideoDecoder:
 
         return await self._queue.run(look_up)
 
+    async def film(
+        self, video: Callable[[], bytes | Path], rule: str, take: Callable[[FilmPiece], Awaitable[None]]
+    ) -> FilmEnd:
+        """Reads a whole film, cut into pieces; ``take`` is called with every piece as soon as it is read.
+
+        Args:
+          video: Returns its bytes or its file; called when the queue admits it.
+          rule: Of ``data/films/pieces.parse_rule``.
+          take: Takes a piece; the next one waits for it.
+
+        Raises:
+          UserError: As of ``decode``.
+        """
+        return await self._films.run(lambda: self._read_film(video(), rule, take))
+
+    async def _read_film(self, video: bytes | Path, rule: str, take: Callable[[FilmPiece], Awaitable[None]]) -> FilmEnd:
+        if isinstance(video, Path):
+            return await self._read_film_file(video, rule, take)
+        with tempfile.NamedTemporaryFile(dir=self._directory) as file:
+            await asyncio.to_thread(write, Path(file.name), video)
+            return await self._read_film_file(Path(file.name), rule, take)
+
+    async def _read_film_file(self, path: Path, rule: str, take: Callable[[FilmPiece], Awaitable[None]]) -> FilmEnd:
+        """Runs ``film_child`` on a file."""
+        sizes = {"rule": rule, "num_frames": self._num_frames, "image_size": self._image_size}
+        limits = sizes | self._limits_of(self._limits.film_seconds)
+        with (
+            tempfile.TemporaryFile(dir=self._directory) as said,
+            self._started("film_child", path, limits, said) as child,
+        ):
+            watch = asyncio.get_running_loop().call_later(self._limits.film_seconds + 10, child.kill)
+            try:
+                while (part := await asyncio.to_thread(_read_part, child)) is not None and "seconds" not in part:
+                    start, end, stroke, kind = json.loads(str(part["piece"]))
+                    await take(
+                        FilmPiece(start, end, stroke, kind, part["frames"], part["numbers"], part["strip"].tobytes())
+                    )
+            finally:
+                watch.cancel()
+            code = await asyncio.to_thread(child.wait)
+            said.seek(0)
+            self._check_code(code, said.read(), "film")
+        if part is None:
+            raise DecoderFailed("the decoder ended before the film did; try again, or give another video.")
+        return FilmEnd(float(part["seconds"]), tuple(json.loads(str(part["faults"]))))
+
     def close(self) -> None:
         """Kills the decoding processes."""
         for child in list(self._children):
             child.kill()
+
+    def _limits_of(self, seconds: float) -> dict[str, float]:
+        """The limits of a process that may take so much CPU time."""
+        limits = self._limits
+        shared = {"max_pixels": limits.max_pixels, "max_seconds": limits.max_seconds}
+        return shared | {"memory_bytes": limits.decode_memory_bytes, "seconds": seconds}
+
+    @contextlib.contextmanager
+    def _started(
+        self, module: str, path: Path, limits: dict[str, Any], stderr: Any
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Starts a process that reads a file, and kills it at the end."""
+        command = [sys.executable, "-m", f"hilight_jax.serving.videos.{module}", str(path), json.dumps(limits)]
+        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+        try:
+            child = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
+            )
+        except OSError as error:
+            raise DecoderFailed(f"no decoder could be started ({error.strerror}); try again later.") from error
+        self._children.add(child)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.communicate()
+            self._children.discard(child)
+
+    def _check_code(self, code: int, stderr: bytes, what: str) -> None:
+        """Raises the error that a process has ended with."""
+        if code == 2:
+            raise DataError(f"the {what} cannot be used: {stderr.decode(errors='replace')[-300:]}")
+        if code:
+            _LOG.warning("a decoder ended with %d: %s", code, stderr.decode(errors="replace")[-2000:])
+            raise DecoderFailed(
+                f"the decoder was stopped while it read the {what} (more time or memory than it may take); try again, "
+                f"or give another video."
+            )
 
     def _decode(self, video: bytes | Path, frames: int | Sequence[int], zoom: Zoom) -> VideoClip:
         if isinstance(video, Path):
@@ -124,46 +242,31 @@ class VideoDecoder:
 
     def _decode_file(self, path: Path, frames: int | Sequence[int], zoom: Zoom) -> VideoClip:
         """Runs ``decode_child`` on a file."""
-        limits = {
-            "frames": frames,
-            "zoom": zoom,
-            "image_size": self._image_size,
-            "max_pixels": self._limits.max_pixels,
-            "max_seconds": self._limits.max_seconds,
-            "memory_bytes": self._limits.decode_memory_bytes,
-            "seconds": self._limits.decode_seconds,
-        }
-        command = [sys.executable, "-m", "hilight_jax.serving.videos.decode_child", str(path), json.dumps(limits)]
-        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
-        try:
-            child = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-        except OSError as error:
-            raise DecoderFailed(f"no decoder could be started ({error.strerror}); try again later.") from error
-        self._children.add(child)
-        try:
-            stdout, stderr = child.communicate(timeout=self._limits.decode_seconds + 10)
-        except subprocess.TimeoutExpired as error:
-            raise DataError(
-                f"the video took longer than {self._limits.decode_seconds:.0f} s to decode; give a shorter one."
-            ) from error
-        finally:
-            child.kill()
-            child.communicate()
-            self._children.discard(child)
-        if child.returncode == 2:
-            raise DataError(f"the video cannot be used: {stderr.decode(errors='replace')[-300:]}")
-        if child.returncode:
-            _LOG.warning("a decoder ended with %d: %s", child.returncode, stderr.decode(errors="replace")[-2000:])
-            raise DecoderFailed(
-                "the decoder was stopped while it read the video (more time or memory than it may take); try again, or "
-                "give another video."
-            )
+        limits = {"frames": frames, "zoom": zoom, "image_size": self._image_size}
+        limits |= self._limits_of(self._limits.decode_seconds)
+        with self._started("decode_child", path, limits, subprocess.PIPE) as child:
+            try:
+                stdout, stderr = child.communicate(timeout=self._limits.decode_seconds + 10)
+            except subprocess.TimeoutExpired as error:
+                raise DataError(
+                    f"the video took longer than {self._limits.decode_seconds:.0f} s to decode; give a shorter one."
+                ) from error
+        self._check_code(child.returncode, stderr, "video")
         arrays = np.load(io.BytesIO(stdout), allow_pickle=False)
         named = {name: arrays[name] for name in ("frames", "pictures", "numbers", "times", "whole") if name in arrays}
         height, width = arrays["size"].tolist()
         return VideoClip("video", **named, num_total=int(arrays["num_total"]), size=(height, width), zoom=zoom)
+
+
+def _read_part(child: subprocess.Popen[bytes]) -> dict[str, np.ndarray] | None:
+    """Reads the next archive that a child has sent; None at the end."""
+    assert child.stdout is not None
+    length = int.from_bytes(child.stdout.read(8), "big")
+    content = child.stdout.read(length)
+    if not length or len(content) < length:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _num_bytes(clip: VideoClip) -> int:

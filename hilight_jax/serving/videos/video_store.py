@@ -10,6 +10,7 @@ import re
 import secrets
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ import httpx
 from hilight_jax.core.errors import DataError, UserError
 from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.serving.videos.admission import AdmissionQueue
-from hilight_jax.serving.videos.decoding import Frames, NoRoom, VideoDecoder, VideoLimits, write
+from hilight_jax.serving.videos.decoding import FilmEnd, FilmPiece, Frames, NoRoom, VideoDecoder, VideoLimits, write
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?(?P<base64>;base64)?,", re.ASCII)
@@ -160,6 +161,16 @@ class VideoStore:
         raise DataError(
             f"the video '{url[:60]}' is neither the id of an uploaded file (file-...), nor a data: URL, nor http(s)."
         )
+
+    async def film(self, url: str, rule: str, take: Callable[[FilmPiece], Awaitable[None]]) -> FilmEnd:
+        """Reads a whole film, cut into pieces, see ``VideoDecoder.film``; raises what ``clip`` does."""
+        if is_file_id(url):
+            return await self._decoder.film(lambda: self.path(url), rule, take)
+        if url.partition(":")[0].lower() == "data":
+            content = await asyncio.to_thread(self._from_data_url, url)
+            return await self._decoder.film(lambda: content, rule, take)
+        content = await self._fetch_queue.run(lambda: self._from_host(url))
+        return await self._decoder.film(lambda: content, rule, take)
 
     def _from_data_url(self, url: str) -> bytes:
         match = _DATA_URL.match(url[:200])
