@@ -60,6 +60,8 @@ def check(video: bytes | Path, limits: dict[str, float]) -> None:
     Raises:
       DataError: The video is refused.
     """
+    if isinstance(video, Path) and not video.is_file():
+        raise DataError("it was deleted before it was read.")
     options = {"protocol_whitelist": "", "format_whitelist": ",".join(sorted(CONTAINERS))}
     try:
         file = io.BytesIO(video) if isinstance(video, bytes) else str(video)

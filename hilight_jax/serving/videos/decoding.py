@@ -170,22 +170,17 @@ class VideoDecoder:
         """Runs ``film_child`` on a file."""
         sizes = {"rule": rule, "num_frames": self._num_frames, "image_size": self._image_size}
         limits = sizes | self._limits_of(self._limits.film_seconds)
-        with (
-            tempfile.TemporaryFile(dir=self._directory) as said,
-            self._started("film_child", path, limits, said) as child,
-        ):
+        with self._started("film_child", path, limits) as child:
             watch = asyncio.get_running_loop().call_later(self._limits.film_seconds + 10, child.kill)
             try:
                 while (part := await asyncio.to_thread(_read_part, child)) is not None and "seconds" not in part:
                     start, end, stroke, kind = json.loads(str(part["piece"]))
-                    await take(
-                        FilmPiece(start, end, stroke, kind, part["frames"], part["numbers"], part["strip"].tobytes())
-                    )
+                    seen = part["frames"], part["numbers"], part["strip"].tobytes()
+                    await take(FilmPiece(start, end, stroke, kind, *seen))
             finally:
                 watch.cancel()
-            code = await asyncio.to_thread(child.wait)
-            said.seek(0)
-            self._check_code(code, said.read(), "film")
+            _, said = await asyncio.to_thread(child.communicate)  # A sentence, which fits into the pipe.
+        self._check_code(child.returncode, said, "film")
         if part is None:
             raise DecoderFailed("the decoder ended before the film did; try again, or give another video.")
         return FilmEnd(float(part["seconds"]), tuple(json.loads(str(part["faults"]))))
@@ -202,15 +197,13 @@ class VideoDecoder:
         return shared | {"memory_bytes": limits.decode_memory_bytes, "seconds": seconds}
 
     @contextlib.contextmanager
-    def _started(
-        self, module: str, path: Path, limits: dict[str, Any], stderr: Any
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    def _started(self, module: str, path: Path, limits: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
         """Starts a process that reads a file, and kills it at the end."""
         command = [sys.executable, "-m", f"hilight_jax.serving.videos.{module}", str(path), json.dumps(limits)]
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
         try:
             child = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
             raise DecoderFailed(f"no decoder could be started ({error.strerror}); try again later.") from error
@@ -244,7 +237,7 @@ class VideoDecoder:
         """Runs ``decode_child`` on a file."""
         limits = {"frames": frames, "zoom": zoom, "image_size": self._image_size}
         limits |= self._limits_of(self._limits.decode_seconds)
-        with self._started("decode_child", path, limits, subprocess.PIPE) as child:
+        with self._started("decode_child", path, limits) as child:
             try:
                 stdout, stderr = child.communicate(timeout=self._limits.decode_seconds + 10)
             except subprocess.TimeoutExpired as error:
