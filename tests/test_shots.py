@@ -26,7 +26,7 @@ def test_pieces_are_a_table_and_the_last_line_is_json(match, capsys):
     assert piece["stroke"] == pytest.approx(3.0, abs=0.3)
     assert result["recall"] == result["precision"] == 1.0
     assert f"{match}: 1 of 1 strokes found, recall 1.000, precision 1.000." in lines
-    assert any(line.split()[:1] == ["0:00.0"] and line.endswith("stroke") for line in lines)
+    assert any(line.split()[:1] == ["00:00.0"] and line.endswith("stroke") for line in lines)
 
 
 def test_minutes_have_tenths():

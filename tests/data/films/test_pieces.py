@@ -1,11 +1,9 @@
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from hilight_jax.core.errors import UserError
 from hilight_jax.data.films.pieces import Piece, parse_rule, pieces
+from hilight_jax.data.films.shots import Shot
 
 
 def cut(rule, times, end):
@@ -41,16 +39,8 @@ def test_rules_are_written_in_one_way():
     assert parse_rule("5,2.5") == "windows 5,2.5"
 
 
-def test_shots_come_from_the_module_that_finds_them(monkeypatch):
-    shots = [(0.0, 4.5, 1.5, "stroke"), (4.5, 9.0, None, "interlude")]
-    monkeypatch.setitem(
-        sys.modules, "hilight_jax.data.films.shots", SimpleNamespace(find_shots=lambda video, report=None: iter(shots))
-    )
+def test_shots_are_pieces(monkeypatch):
+    shots = [Shot(0.0, 4.5, 1.5, "stroke"), Shot(4.5, 9.0, None, "interlude")]
+    monkeypatch.setattr("hilight_jax.data.films.pieces.find_shots", lambda video, report=None: iter(shots))
     assert parse_rule(None) == "shots"
     assert list(pieces("film.mp4", "shots", np.arange(9.0), 9.0)) == [Piece(*shot) for shot in shots]
-
-
-def test_a_version_without_shots_asks_for_windows(monkeypatch):
-    monkeypatch.setitem(sys.modules, "hilight_jax.data.films.shots", None)
-    with pytest.raises(UserError, match="give --windows SECONDS"):
-        parse_rule(None)
