@@ -2,7 +2,7 @@
 
 demo        all stages of ``make demo`` with several seeds (``make seeds``)
 losses      the demo's encoder under every other local loss (``make controls``)
-medium      a larger encoder under four of the losses
+medium      a larger encoder under three of the losses
 connectors  align with every connector: the HiLight paper's (arXiv 2407.07325) Figure 3, options of the released
             structure, and pooling on a grid (``make connectors``)
 maps        trains nothing: keeps the maps of a word over one held-out clip, by every finished run of losses

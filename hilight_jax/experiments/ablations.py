@@ -218,14 +218,13 @@ TABLES = {
     ),
     "medium": RunTable(
         name="medium",
-        about="four of the local losses on a wider video tower, in more and larger frames",
+        about="three of the local losses on a wider video tower, in more and larger frames",
         config="configs/encoder.py",
         spec="{config}:{argument}",
         rows={
             DEMO_LOSS: "medium",
             NO_LOCAL_LOSS: "medium,setting=0",
             SPARC_LAST: "medium,setting=2",
-            "both contrasts, SPARC at a quarter": "medium,contrast=both",
         },
         splits=("validation", "unseen"),
         figures=loss_figures,
