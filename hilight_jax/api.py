@@ -21,11 +21,12 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from jaxtyping import Float
 
+from hilight_jax.core.cache import cache_directory
 from hilight_jax.core.errors import CheckpointError, ConfigError, DataError, nearest
 from hilight_jax.data.films.pieces import parse_rule
 from hilight_jax.data.tokenizers import ClipTokenizer
 from hilight_jax.data.video import Video
-from hilight_jax.formats.exporting.packed import cache_directory, find_run
+from hilight_jax.formats.exporting.packed import find_run
 from hilight_jax.generation.dialogue import Dialogue
 from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import Finder, Located, locate

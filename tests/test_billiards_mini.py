@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import hilight_jax
+from hilight_jax.core.cache import CACHE
 from hilight_jax.evals.answer_matching import score
 from hilight_jax.formats.exporting import packed
 from hilight_jax.formats.exporting.verification import verify
@@ -36,7 +37,7 @@ QUESTION = re.compile(r'(?:--prompt |"text": |ask\(|placeholder=|"content": )"([
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(packed.CACHE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(CACHE, str(tmp_path_factory.mktemp("cache")))
         yield hilight_jax.load("billiards-mini")
 
 

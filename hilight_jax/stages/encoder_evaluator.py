@@ -1,6 +1,6 @@
 """Evaluates an encoder's checkpoint: on sources of clips, and on annotated frames of anybody's videos."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,19 @@ import numpy as np
 
 from hilight_jax.checkpoints.store import Which
 from hilight_jax.core import trees
+from hilight_jax.core.cache import cache_directory
 from hilight_jax.core.errors import UserError
+from hilight_jax.data.films.pieces import parse_rule
 from hilight_jax.data.sources import open_by_kind, open_source
 from hilight_jax.evals.annotated_places import PlacesSource, evaluate_places, places_table
 from hilight_jax.evals.encoder_evaluation import evaluate_encoder, map_levels
+from hilight_jax.evals.film_moments import MatchesSource, Ordered, evaluate_moments, moments_table
 from hilight_jax.evals.result_tables import encoder_tables
 from hilight_jax.ops.word_scores import WORD_WEIGHT
 from hilight_jax.stages.finders import EncoderFinder
 from hilight_jax.stages.stage import EvaluationOptions
 from hilight_jax.stages.trained_encoder import TrainedEncoder, load_encoder
+from hilight_jax.stages.watched_films import watch
 
 
 class EncoderEvaluator:
@@ -32,13 +36,15 @@ class EncoderEvaluator:
         self.config, self.step = self._encoder.config, self._encoder.step
 
     def evaluate(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
-        """Scores all clips of a source, or all places of an annotation.
+        """Scores all clips of a source, all places of an annotation, or all strokes of films of matches.
 
         Raises:
           UserError: An option does not fit the source.
         """
         if specification.startswith("points:"):
             return self._evaluate_places(specification, options)
+        if specification.startswith("matches:"):
+            return self._evaluate_moments(specification, options)
         if options.zoom is not None:
             raise UserError("--zoom is about annotated frames; give --data points:FILE,videos=DIR, or leave it out.")
         source, encoder = open_source(specification), self._encoder
@@ -58,13 +64,29 @@ class EncoderEvaluator:
 
     def table(self, result: Mapping[str, Any]) -> str:
         """The figures as text for a terminal."""
+        if "moments" in result:
+            return moments_table(dict(result))
         return places_table(result) if "words" in result else encoder_tables(result)
 
+    def _evaluate_moments(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
+        self._refuse(self.options, options, "films of matches")
+        source, encoder = open_by_kind(specification, {"matches": MatchesSource}, str), self._encoder
+
+        def order(path: Path) -> Callable[[str], Sequence[Ordered]]:
+            film = watch(encoder, path, cache_directory() / "films", parse_rule(source.windows))
+            return lambda text: [Ordered(moment.start, moment.end) for moment in film.moments(encoder, text)]
+
+        return evaluate_moments(source.films, order)
+
+    def _refuse(self, names: Iterable[str], options: EvaluationOptions, what: str) -> None:
+        """Refuses options that would have no effect."""
+        given = [name for name in (*sorted(names), "num_clips") if getattr(options, name) not in (None, False)]
+        if given:
+            listed = ", ".join(f"--{name}" for name in given)
+            raise UserError(f"{listed} would have no effect on {what}; leave it out.")
+
     def _evaluate_places(self, specification: str, options: EvaluationOptions) -> dict[str, Any]:
-        others = [name for name in self.options - {"zoom"} if getattr(options, name) not in (None, False)]
-        if options.num_clips or others:
-            names = ", ".join(f"--{name}" for name in (*others, *(("num_clips",) if options.num_clips else ())))
-            raise UserError(f"{names} would have no effect on annotated frames; leave it out.")
+        self._refuse(self.options - {"zoom"}, options, "annotated frames")
         source = open_by_kind(specification, {"points": PlacesSource}, str)
         return evaluate_places(EncoderFinder(self._encoder, self._workdir), source.places, options.zoom or "auto")
 

@@ -17,7 +17,6 @@ With ``--quantize int8`` arrays of half a million numbers and more are stored in
 import contextlib
 import dataclasses
 import fcntl
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ import numpy as np
 from hilight_jax.checkpoints.store import Store
 from hilight_jax.core import trees
 from hilight_jax.core.atomic_files import read_object, whole_directory, write_object
+from hilight_jax.core.cache import cache_directory
 from hilight_jax.core.config import to_dict
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import CheckpointError, ConfigError, nearest
@@ -137,12 +137,6 @@ def shipped() -> list[str]:
 def is_packed(path: Path) -> bool:
     """True for the directory of a packed model."""
     return (path / RECORD).is_file() and read_object(path / RECORD, CheckpointError, _ADVICE).get("format") == FORMAT
-
-
-def cache_directory() -> Path:
-    """The folder that packed models are unpacked into."""
-    given = os.environ.get(CACHE)
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hilight_jax"
 
 
 def unpack(packed: Path, to: Path) -> None:

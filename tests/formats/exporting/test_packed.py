@@ -9,6 +9,7 @@ import pytest
 import hilight_jax
 from hilight_jax import export, visualize
 from hilight_jax.core.atomic_files import write_object
+from hilight_jax.core.cache import CACHE
 from hilight_jax.core.errors import CheckpointError, ConfigError
 from hilight_jax.formats.exporting import packed
 from hilight_jax.formats.exporting.verification import verify
@@ -43,7 +44,7 @@ def made(root):
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     place = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv(packed.CACHE, str(place))
+    monkeypatch.setenv(CACHE, str(place))
     return place
 
 
@@ -74,7 +75,7 @@ def test_what_evaluations_fitted_goes_with_it(made, cache):
 def test_a_cache_behind_a_link_holds_whole_runs(made, tmp_path, monkeypatch):
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
-    monkeypatch.setenv(packed.CACHE, str(tmp_path / "link"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "link"))
     for _ in range(2):
         assert hilight_jax.load(made).encode_text("a red ball").shape == (16,)
 
@@ -120,14 +121,14 @@ def test_commands_take_it_as_a_run(root, made, tmp_path):
 def test_what_cannot_be_packed_or_unpacked_is_one_sentence(root, made, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="--format packed is for chat models"):
         export.main([str(root / "encoder"), "--format", "packed", "--to", str(tmp_path / "e")])
-    monkeypatch.setenv(packed.CACHE, str(root / "a.mp4"))
+    monkeypatch.setenv(CACHE, str(root / "a.mp4"))
     with pytest.raises(CheckpointError, match="environment variable HILIGHT_CACHE"):
         packed.find_run(made)
     with pytest.raises(CheckpointError, match="no-such-model' is not a working directory"):
         hilight_jax.load("no-such-model")
     damaged = shutil.copytree(made, tmp_path / "damaged")
     (damaged / "runs.json").write_text("{}")
-    monkeypatch.setenv(packed.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     with pytest.raises(CheckpointError, match="lacks one of its two runs"):
         packed.find_run(damaged)
 
