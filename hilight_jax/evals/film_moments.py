@@ -1,8 +1,8 @@
 """Scores finding a moment: the piece of a film that a text is about, ``evaluate --data matches:DIR``.
 
-A film has a truth beside it, as ``generate --matches`` writes it: times and captions of its strokes. Every caption asks
-for its stroke among the pieces of its own film. A piece is right if the stroke is struck within it. Where several show a
-stroke, as a window and the next, the best of them counts.
+A film has a truth beside it, as ``generate --matches`` writes it: times and captions of its strokes. Every caption
+asks for its stroke among the pieces of its own film. A piece is right if the stroke is struck within it. Where several
+show a stroke, as a window and the next, the best of them counts.
 """
 
 import json
