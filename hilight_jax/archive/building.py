@@ -243,7 +243,7 @@ class _Filling:
             self._tally.changing.append(film.path)
             return None
         faults = [*read.faults, *([f"{one.failure}."] if one.failure else [])]
-        if not one.pieces:
+        if one.failure or not one.pieces:  # What an earlier run has stored of it stays; --retry reads it again.
             problem = " ".join(faults) or "it holds no piece."
             self._tally.problems[film.path] = problem
             self._bad[film.path] = IndexedFilm(film.stamp, read.hash, problem)

@@ -122,7 +122,9 @@ class ClipEncoder:
         config = self._model.config.word_tracks
         assert config is not None
         mosaic = read_mosaic(self, whole_pictures(clip), zoom)
-        return lambda vectors: track(mosaic, vectors, clip.size, clip.times, self.columns, config.sharpness)
+        mosaic = mosaic._replace(patches=mosaic.patches.astype(np.float16))  # Half of the memory while it is cached.
+        size, times, columns, sharpness = clip.size, clip.times, self.columns, config.sharpness  # And no pictures.
+        return lambda vectors: track(mosaic, vectors, size, times, columns, sharpness)
 
     def _check(self, frames: np.ndarray, key_frames: np.ndarray, closer: VideoClip | None) -> None:
         if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (self.image_size, self.image_size, 3):

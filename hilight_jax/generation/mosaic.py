@@ -14,10 +14,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from hilight_jax.core.errors import DataError
 from hilight_jax.data.transforms import to_uint8_size
 
 PLAIN = 20  # Grey levels between the darkest and the brightest place of a plain tile, at most, in every colour.
 BATCH = 8  # Tiles that are encoded at a time.
+MOST_TILES = 512  # Of a picture: memory and time go with their number. A picture of 16:9 has 437 at a zoom of 8.
 
 
 class PatchEncoder(Protocol):
@@ -68,7 +70,7 @@ class Mosaic(NamedTuple):
 
     def maps(self, vectors: Float[np.ndarray, "W E"]) -> Float[np.ndarray, "W F rows columns"]:
         """Cosines of phrases and patches; where no tile was encoded, the lowest cosine found, at most zero."""
-        maps = np.einsum("we,frce->wfrc", vectors, self.patches)
+        maps = np.einsum("we,frce->wfrc", vectors, self.patches.astype(np.float32))
         if not self.encoded.all():
             lowest = maps[:, :, self.encoded].min(axis=2, initial=0.0)[..., None, None]
             maps = np.where(self.encoded, maps, lowest)
@@ -82,7 +84,17 @@ def read_mosaic(encoder: PatchEncoder, pictures: UInt8[np.ndarray, "F Y X 3"], z
       encoder: The tower.
       pictures: In the order of time.
       zoom: The picture's shorter side in sides of a tile, at least 1.
+
+    Raises:
+      DataError: That would be too many tiles.
     """
+    count = tile_count(pictures.shape[1:3], zoom, encoder)
+    if count > MOST_TILES:
+        height, width = pictures.shape[1:3]
+        raise DataError(
+            f"a zoom of {zoom:g} cuts pictures of {width} x {height} pixels into {count} tiles, but at most "
+            f"{MOST_TILES} are read; give a smaller zoom."
+        )
     per_tile, tiles = encoder.columns, tiling(pictures.shape[1:3], zoom, encoder)
     weights = np.zeros((tiles.rows, tiles.columns), np.float32)
     inward = np.minimum(np.arange(per_tile) + 1, per_tile - np.arange(per_tile)).astype(np.float32)
@@ -105,6 +117,17 @@ def read_mosaic(encoder: PatchEncoder, pictures: UInt8[np.ndarray, "F Y X 3"], z
         for count, scaled, side in zip((tiles.rows, tiles.columns), tiles.size, pictures.shape[1:3], strict=True)
     )
     return Mosaic(total / np.maximum(lengths, 1e-12), weights > 0, extent)
+
+
+def tile_count(size: Sequence[int], zoom: float, encoder: PatchEncoder) -> int:
+    """Counts the tiles that ``tiling`` lays, without laying them."""
+    per_tile = encoder.columns
+    step = max(per_tile // 2, 1)
+    scale = zoom * encoder.image_size / min(size)
+    patch = encoder.image_size // per_tile
+    lengths = (max(per_tile, -(-round(side * scale) // patch)) - per_tile for side in size)
+    rows, columns = (length // step + 1 + (length % step > 0) for length in lengths)
+    return rows * columns
 
 
 def tiling(size: Sequence[int], zoom: float, encoder: PatchEncoder) -> Tiling:

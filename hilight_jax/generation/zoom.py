@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from hilight_jax.core.errors import UserError
-from hilight_jax.generation.mosaic import PatchEncoder, read_mosaic
+from hilight_jax.generation.mosaic import MOST_TILES, PatchEncoder, read_mosaic, tile_count
 from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.ops.paths import isolated
 
@@ -62,6 +62,7 @@ def best_zoom(encoder: PatchEncoder, clip: VideoClip, vectors: Float[np.ndarray,
     )
     largest = max(min(pictures.shape[1:3]) / encoder.image_size, 1.0)
     zooms: list[float | Literal["off"]] = ["off", *(zoom for zoom in ZOOMS if zoom <= largest)]
+    zooms = [zoom for zoom in zooms if zoom == "off" or tile_count(clip.size, zoom, encoder) <= MOST_TILES]
     if isinstance(clip.zoom, tuple):
         zooms = list(clip.zoom)
 
@@ -89,9 +90,9 @@ def parse_zoom(text: str | float | Sequence[float], name: str) -> Zoom:
     """
     if text in ("off", "auto"):
         return text
-    given = text.split(",") if isinstance(text, str) else text if isinstance(text, Sequence) else [text]
+    given = text.split(",") if isinstance(text, str) else text if isinstance(text, list | tuple) else [text]
     try:
-        zooms = tuple(float(zoom) for zoom in given)
+        zooms = () if any(isinstance(zoom, bool) for zoom in given) else tuple(float(zoom) for zoom in given)
     except (TypeError, ValueError):
         zooms = ()
     if not zooms or not all(1 <= zoom <= LARGEST for zoom in zooms):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import collections
 import dataclasses
+import hashlib
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -103,12 +104,17 @@ class FilmService:
         """
         if self._embedder is None:
             raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
-        key = (self._videos.get(url).digest if is_file_id(url) else url, rule)
+        key = (self._videos.get(url).digest if is_file_id(url) else hashlib.sha256(url.encode()).hexdigest(), rule)
         task = self._films.pop(key, None)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+        if task is None or _failed(task):
             task = asyncio.create_task(self._read(self._embedder, url, rule))
+            task.add_done_callback(lambda ended: self._films.pop(key, None) if _failed(ended) else None)
         self._films[key] = task
-        film = await asyncio.shield(task)  # Another request may wait for it too.
+        try:
+            film = await asyncio.shield(task)  # Another request may wait for it too.
+        finally:
+            if url.startswith("http"):  # What is fetched may be another film the next time.
+                self._films.pop(key, None)
         self._forget(key)
         return film
 
@@ -160,7 +166,7 @@ class FilmService:
 
     def _forget(self, used: Hashable) -> None:
         """Drops the films used longest ago while all take too much."""
-        ended = [(key, task) for key, task in self._films.items() if task.done() and task.exception() is None]
+        ended = [(key, task) for key, task in self._films.items() if task.done() and not _failed(task)]
         total = sum(task.result().nbytes for _, task in ended)
         for key, task in ended:
             if total <= _MAX_KEPT_BYTES:
@@ -168,3 +174,8 @@ class FilmService:
             if key != used:
                 total -= task.result().nbytes
                 del self._films[key]
+
+
+def _failed(task: asyncio.Task[Film]) -> bool:
+    """True of a task that has ended without a film."""
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -154,7 +154,7 @@ LARGEST_ZOOM = 8
 def _read_zoom(given: Any) -> Zoom:
     """Reads a zoom as ``parse_zoom`` does, up to the server's largest."""
     try:
-        zoom = parse_zoom(given, "it")
+        zoom = parse_zoom(given, "zoom")
     except UserError as error:
         raise ValueError(str(error)) from error
     numbers = [] if isinstance(zoom, str) else zoom if isinstance(zoom, tuple) else [zoom]
@@ -312,6 +312,13 @@ def turns_of(messages: Sequence[Message]) -> tuple[list[Turn], list[str]]:
     if system.strip() and turns and turns[-1].role == "user":
         turns.append(Turn("user", f"{turns.pop().text}\n{system.strip()}"))
     return turns, urls
+
+
+def last_question(messages: Sequence[Message]) -> str:
+    """Returns the text of the last message of the user, without its videos."""
+    content = next((message.content for message in reversed(messages) if message.role == "user"), "")
+    parts = [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
+    return " ".join(parts)
 
 
 def field_path(steps: Sequence[int | str]) -> str:

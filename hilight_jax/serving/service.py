@@ -26,7 +26,7 @@ from hilight_jax.serving.embedding import Embedder, EmbeddingService
 from hilight_jax.serving.engine import Engine
 from hilight_jax.serving.films import FilmService, Moment
 from hilight_jax.serving.locating import LocatingService
-from hilight_jax.serving.protocol import ChatRequest, turns_of
+from hilight_jax.serving.protocol import ChatRequest, last_question, turns_of
 from hilight_jax.serving.videos.admission import AdmissionQueue
 from hilight_jax.serving.videos.video_store import VideoStore
 
@@ -182,7 +182,7 @@ class Service:
         turns, urls = turns_of(chat.messages)
         clips, moments = await self._clips(urls, chat.zoom), []
         if len(urls) == 1 and clips[0].times[-1] > LONG_SECONDS and self.films.available:
-            moments, clips = await self._shots(urls[0], turns[-1].text.replace(VIDEO_MARK, " "), chat)
+            moments, clips = await self._shots(urls[0], last_question(chat.messages), chat)
             marks = VIDEO_MARK * len(clips)
             turns = [turn._replace(text=turn.text.replace(VIDEO_MARK, marks)) for turn in turns]
         return await asyncio.to_thread(self._build_prompt, turns, clips), clips, moments

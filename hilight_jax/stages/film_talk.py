@@ -3,7 +3,8 @@
 A question that names things is compared with all shots, and asked about the best ones in a conversation of their own:
 a small model that was trained on short conversations does not tell the shots of earlier questions apart. One that names
 nothing, such as "And then?", goes on with the shots of the question before it. "When ...?" is answered by the times of
-the shots themselves, without the language model.
+the shots themselves, without the language model: of those that fit the question, or where it names nothing ("When did
+that happen?") of those before.
 """
 
 import re
@@ -27,7 +28,7 @@ from hilight_jax.stages.watched_films import Moment, WatchedFilm
 # "When does the red ball drop?", "At what time was ...": the rest is what to look for.
 _WHEN = re.compile(
     r"^\s*(?:when|at what (?:time|moment)|at which (?:time|moment|minute)|what time)\s+"
-    r"(?:does|do|did|is|are|was|were|will|has|have|can)?\s*(?P<what>.+?)\s*[?.!]*\s*$",
+    r"(?:does|do|did|is|are|was|were|will|has|have|can)\s+(?P<what>[^,;]+?)\s*[?.!]*\s*$",
     re.IGNORECASE,
 )
 NUM_TIMES = 3  # Times that answer "when".
@@ -90,7 +91,8 @@ class FilmTalk:
           DataError: The question has no words, or cannot be answered.
         """
         if asked := _WHEN.match(question):
-            return self._when(asked["what"], on_text)
+            named = named_things(asked["what"], self._things) or not self._moments
+            return self._when(self._best(asked["what"], NUM_TIMES) if named else self._moments, on_text)
         if self._dialogue is None or named_things(question, self._things):
             dialogue, moments = self._start(), self._best(question, self._shots)
             for moment in sorted(moments, key=lambda moment: moment.start):
@@ -105,8 +107,8 @@ class FilmTalk:
         """Drops all turns; the film stays."""
         self._dialogue, self._moments = None, ()
 
-    def _when(self, what: str, on_text: Callable[[str], None] | None) -> FilmReply:
-        moments = self._best(what, NUM_TIMES)
+    def _when(self, moments: tuple[Moment, ...], on_text: Callable[[str], None] | None) -> FilmReply:
+        self._moments = moments
         first, *others = (timestamp(moment.at) for moment in moments)
         text = f"At {first}" + (f"; less likely at {' or '.join(others)}." if others else ".")
         if on_text is not None:

@@ -4,7 +4,9 @@ What was encoded is kept in a cache, by the content of the film, the encoder and
 used longest ago are deleted when all together have more than ``MOST_BYTES``.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -121,18 +123,26 @@ def watch(
     if not path.is_file():
         raise DataError(f"{path}: the file does not exist; correct the path.")
     place = cache / _key(encoder, path, rule)
-    if not (place / "about.json").is_file():
-        _encode(encoder, path, place, rule, report)
-        _forget_oldest(cache, place)
-    os.utime(place)
-    return _read(path, place)
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / f"{place.name}.lock", "w") as lock:  # Another process may watch the same film.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        film = _read(path, place)
+        if film is None:
+            _delete(place)
+            _encode(encoder, path, place, rule, report)
+            _forget_oldest(cache, place)
+            film = _read(path, place)
+    if film is None:
+        raise DataError(f"the cache '{cache}' does not keep a film; free some space there, or name another folder.")
+    with contextlib.suppress(OSError):
+        os.utime(place)
+    return film
 
 
 def _encode(encoder: TrainedEncoder, path: Path, place: Path, rule: str, report: Callable[[float], None]) -> None:
     """Reads and encodes a film, and stores what was found as a whole or not at all."""
     data = encoder.config.data
     reader = PieceReader(rule, data.num_frames, data.image_size, threads=os.cpu_count() or 1)
-    place.parent.mkdir(parents=True, exist_ok=True)
     pieces: list[Piece] = []
     frames: list[np.ndarray] = []
     embeds: list[np.ndarray] = []
@@ -155,6 +165,7 @@ def _encode(encoder: TrainedEncoder, path: Path, place: Path, rule: str, report:
     if not pieces:
         raise DataError(f"{path}: it has no piece that can be read{': ' if faults else ''}{'; '.join(faults)}.")
     about = {"pieces": [piece._asdict() for piece in pieces], "seconds": seconds, "faults": faults, "name": path.name}
+    about["patches"] = bool(patches)
     with whole_directory(place) as folder:
         np.save(folder / "frames.npy", np.stack(frames))
         np.save(folder / "embeds.npy", np.stack(embeds))
@@ -163,19 +174,33 @@ def _encode(encoder: TrainedEncoder, path: Path, place: Path, rule: str, report:
         (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
-def _read(path: Path, place: Path) -> WatchedFilm:
-    about = json.loads((place / "about.json").read_text(encoding="utf-8"))
-    embeds = np.load(place / "embeds.npy")
-    held = place / "patches.npy"
-    patches: Any = np.load(held, mmap_mode="r") if held.is_file() else [None] * len(embeds)
-    return WatchedFilm(
-        path,
-        [Piece(**piece) for piece in about["pieces"]],
-        np.load(place / "frames.npy"),
-        [EncodedClip(embed, of_clip) for embed, of_clip in zip(embeds, patches, strict=True)],
-        about["seconds"],
-        tuple(about["faults"]),
-    )
+def _read(path: Path, place: Path) -> WatchedFilm | None:
+    """Reads a film from its place in the cache; None where it is not there, or damaged."""
+    try:
+        about = json.loads((place / "about.json").read_text(encoding="utf-8"))
+        embeds = np.load(place / "embeds.npy")
+        patches: Any = [None] * len(embeds)
+        if about["patches"]:
+            patches = np.load(place / "patches.npy", mmap_mode="r")
+        return WatchedFilm(
+            path,
+            [Piece(**piece) for piece in about["pieces"]],
+            np.load(place / "frames.npy"),
+            [EncodedClip(embed, of_clip) for embed, of_clip in zip(embeds, patches, strict=True)],
+            about["seconds"],
+            tuple(about["faults"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+
+
+def _delete(place: Path) -> None:
+    """Takes a film out of the cache: under another name first, so that none is found in part."""
+    trash = place.with_name(f"{place.name}.trash")
+    shutil.rmtree(trash, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(place, trash)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 def _key(encoder: TrainedEncoder, path: Path, rule: str) -> str:
@@ -188,16 +213,16 @@ def _key(encoder: TrainedEncoder, path: Path, rule: str) -> str:
 
 def _forget_oldest(cache: Path, kept: Path) -> None:
     """Deletes the films used longest ago until all take at most ``MOST_BYTES``; the film that was made stays."""
-    held = sorted((folder for folder in cache.iterdir() if (folder / "about.json").is_file()), key=_used)
-    sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in held}
-    total = sum(sizes.values())
-    for folder in held:
+    held: list[tuple[float, int, Path]] = []
+    for folder in cache.iterdir():
+        with contextlib.suppress(OSError):  # Another process may delete it meanwhile.
+            if (folder / "about.json").is_file():
+                held.append((folder.stat().st_mtime, sum(file.stat().st_size for file in folder.iterdir()), folder))
+    total = sum(size for _, size, _ in held)
+    for _, size, folder in sorted(held):
         if total <= MOST_BYTES:
             return
         if folder != kept:
-            shutil.rmtree(folder, ignore_errors=True)
-            total -= sizes[folder]
-
-
-def _used(folder: Path) -> float:
-    return folder.stat().st_mtime
+            _delete(folder)
+            folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+            total -= size

@@ -1,5 +1,6 @@
 """Films of coloured discs, in which every second shows other discs, watched by an encoder of colours."""
 
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -79,13 +80,33 @@ def test_a_film_is_read_once_by_its_content(path, tmp_path, monkeypatch):
 def test_films_used_longest_ago_are_forgotten(path, tmp_path, monkeypatch):
     for rule in ("1", "2"):
         watched(path, tmp_path, rule)
-    assert len(list(tmp_path.iterdir())) == 2
+    folders = [folder for folder in tmp_path.iterdir() if folder.is_dir()]
+    assert len(folders) == 2
+    for folder in folders:
+        os.utime(folder, (1, 1))
     watched(path, tmp_path, "1")  # It is used later than the other now.
-    monkeypatch.setattr(watched_films, "MOST_BYTES", sum(f.stat().st_size for f in tmp_path.rglob("*.npy")))
+    sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
+    monkeypatch.setattr(watched_films, "MOST_BYTES", 2 * max(sizes.values()))
     watched(path, tmp_path, "3")
-    assert len(list(tmp_path.iterdir())) < 3
     monkeypatch.setattr(watched_films, "PieceReader", lambda *_, **__: pytest.fail("read again"))
     watched(path, tmp_path, "3")
+    watched(path, tmp_path, "1")
+    with pytest.raises(pytest.fail.Exception, match="read again"):
+        watched(path, tmp_path, "2")
+
+
+@pytest.mark.parametrize("name", ["about.json", "embeds.npy", "patches.npy", "frames.npy"])
+def test_a_damaged_film_in_the_cache_is_made_anew(path, tmp_path, name):
+    first = watched(path, tmp_path)
+    (folder,) = (folder for folder in tmp_path.iterdir() if folder.is_dir())
+    for content in (None, (folder / name).read_bytes()[:-40]):
+        (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+        again = watched(path, tmp_path)
+        np.testing.assert_array_equal(again.clips[3].patches, first.clips[3].patches)
+        assert again.pieces == first.pieces and sorted(file.name for file in folder.iterdir()) == sorted(NAMES)
+
+
+NAMES = ("about.json", "embeds.npy", "patches.npy", "frames.npy")
 
 
 def test_a_film_that_ends_early_is_watched_as_far_as_it_goes(path, tmp_path):
@@ -151,6 +172,16 @@ def test_when_is_answered_by_times(talk, question):
     reply = talk().ask(question, said.append)
     assert reply.reply is None and reply.text.startswith(f"At 00:0{GREEN}.0; less likely at ") and said == [reply.text]
     assert reply.moments[0].number == GREEN
+
+
+def test_when_of_nothing_named_is_about_the_shots_before(talk):
+    asked = talk()
+    asked.ask("look: the green ball")
+    assert asked.ask("When did that happen?").text == f"At 00:0{GREEN}.0."
+
+
+def test_a_question_that_only_begins_with_when_goes_to_the_model(talk):
+    assert talk().ask("When the green ball moves, which ball is hit next?").reply is not None
 
 
 def test_only_long_videos_are_films(path, tmp_path, monkeypatch):

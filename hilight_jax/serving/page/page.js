@@ -248,6 +248,7 @@ async function ask(text) {
     for await (const event of events(response.body)) {
       if (event.error) throw new Error(event.error.message);
       answer.text += event.choices[0]?.delta?.content ?? "";
+      for (const shot of event.moments ?? []) answer.text += ` (${clockTime(shot.start)} to ${clockTime(shot.end)})`;
       item.querySelector(".said").textContent = answer.text;
     }
     if (!answer.text.trim()) throw new Error("The model says nothing to this; ask in other words.");

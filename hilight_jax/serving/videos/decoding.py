@@ -108,6 +108,7 @@ class VideoDecoder:
         self._directory, self._num_frames, self._image_size, self._limits = directory, num_frames, image_size, limits
         self._cached: collections.OrderedDict[str, VideoClip] = collections.OrderedDict()
         self._children: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
         self._queue = AdmissionQueue(limits.decoders, limits.max_waiting, "for their videos to be decoded")
         self._films = AdmissionQueue(1, limits.max_waiting, "for their films to be read")
 
@@ -186,7 +187,8 @@ class VideoDecoder:
         return FilmEnd(float(part["seconds"]), tuple(json.loads(str(part["faults"]))))
 
     def close(self) -> None:
-        """Kills the decoding processes."""
+        """Kills the decoding processes, and starts no more."""
+        self._closed = True
         for child in list(self._children):
             child.kill()
 
@@ -199,6 +201,8 @@ class VideoDecoder:
     @contextlib.contextmanager
     def _started(self, module: str, path: Path, limits: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
         """Starts a process that reads a file, and kills it at the end."""
+        if self._closed:
+            raise DecoderFailed("the server is stopping; ask again when it is back.")
         command = [sys.executable, "-m", f"hilight_jax.serving.videos.{module}", str(path), json.dumps(limits)]
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
         try:
