@@ -8,7 +8,8 @@ from hilight_jax.data.ball_motion import Blob, arrivals, has_left, layout
 from hilight_jax.data.ball_tracks import Tracks
 from hilight_jax.data.cloth import Cloth, find_cloth
 from hilight_jax.data.frame_stream import SmallFrame
-from hilight_jax.data.scenes import Outline, edges_changed
+from hilight_jax.data.scenes import SHRINK, Outline, edges_changed
+from hilight_jax.data.steady import Steady, moved
 
 REST = 2.0  # Seconds without motion that end a burst.
 _LAG = (0.12, 0.3)  # Seconds to the earlier frame that a frame is compared with: nearest and farthest.
@@ -19,6 +20,7 @@ _RUNNING = 0.25  # Balls that move so soon in a scene moved before it.
 _LAYOUT_EVERY = 0.5  # Seconds between two looks at the resting balls.
 _JUMP = (1.6, 6.0)  # Diameters by which a ball is elsewhere a moment later: fewest and most.
 _FAR, _MANY = 8.0, 30  # Diameters of a flight, and steps of all flights, beyond those of a hand that comes.
+_PAUSE = 0.4  # Seconds between the motion of a hand and a stroke.
 _CERTAIN = 6  # Steps of balls in flight that are a stroke where the film cuts before they rest.
 
 
@@ -53,6 +55,7 @@ class TableWatch:
         self._start, self._looks = start, [start + after for after in _LOOKS_AGAIN]
         self.cloth: Cloth | None = None
         self.resting: list[Blob] = []
+        self._steady: Steady | None = None
         self._recent: list[SmallFrame] = []
         self._pictures: list[Outline] = []  # Of the recent frames.
         self._tracks: Tracks | None = None
@@ -67,6 +70,11 @@ class TableWatch:
     def update(self, frame: SmallFrame, picture: Outline) -> Burst | None:
         """Adds a frame with its outline; returns a burst that has ended."""
         seconds = frame.seconds
+        if self._steady is None:
+            self._steady = Steady(picture.grey, SHRINK)
+        shift = self._steady.shift(picture.grey)
+        frame = SmallFrame(seconds, moved(frame.pixels, shift))
+        picture = picture._replace(**{name: moved(getattr(picture, name), tuple(round(s / SHRINK) for s in shift)) for name in ("grey", "low", "high")})
         self._look_for_cloth(frame)
         self._recent = [kept for kept in self._recent if seconds - kept.seconds <= _LAG[1]]
         self._pictures = [*self._pictures[-len(self._recent) :], picture] if self._recent else [picture]
@@ -128,7 +136,7 @@ class TableWatch:
         if self._burst is None:
             self._burst = Burst(first, seconds, first - self._start <= _RUNNING, True, self.resting)
             self._is_struck = bool(setting_off)
-        elif setting_off and not self._is_struck:  # What moved before was a hand.
+        elif setting_off and not self._is_struck and first - self._burst.end > _PAUSE:  # A hand moved before.
             self._burst, self._is_struck = self._burst._replace(start=first, end=seconds), True
         else:
             start = min(first, self._burst.start) if setting_off or not self._is_struck else self._burst.start
