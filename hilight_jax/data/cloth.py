@@ -14,7 +14,9 @@ _CANDIDATES = 4
 _SMALLEST_SHARE = 0.06  # Of the picture.
 _LEAST_SOLID = 0.55  # Share of its outline's area that has the cloth's colour.
 _CHROMA = 0.05  # Distance of shares of red and blue at which a colour is another one.
-_DARKEST, _BRIGHTEST = 0.4, 1.45  # Of the cloth's own brightness nearby; shadows are lighter than black balls.
+_THING_CHROMA, _CHROMA_SPREADS = (0.025, 0.05), 6.0  # The same for things, and in spreads of the cloth's colours.
+_THING_LIGHT, _LIGHT_SPREADS = (0.2, 0.45), 6.0  # Excess of brightness, and in spreads of the cloth's brightness.
+_DARKEST = 0.4  # Of the cloth's own brightness nearby; shadows are lighter than black balls.
 _DARK = 24.0  # Added to the brightness: shares of dark pixels are noise.
 
 
@@ -25,6 +27,8 @@ class Cloth(NamedTuple):
       region: bool [Y, X], the cloth with all that lies on it.
       chroma: [2] its shares of red and blue.
       box: rows and columns of the region.
+      least_chroma: distance of the shares from which a thing differs from the cloth.
+      least_light: the same for its excess of brightness over the cloth around it, as a share.
       rim: bool, the region's edge within the box; the edge of the picture is one too.
     """
 
@@ -32,6 +36,8 @@ class Cloth(NamedTuple):
     chroma: np.ndarray
     box: tuple[slice, slice]
     rim: np.ndarray
+    least_chroma: float
+    least_light: float
 
     @property
     def area(self) -> int:
@@ -42,12 +48,12 @@ class Cloth(NamedTuple):
         """Returns bool [y, x] within the box: things on the cloth, of another colour or brightness than around them."""
         light, chroma = _colors(pixels[self.box])
         region = self.region[self.box]
-        other = (np.abs(chroma - self.chroma[:, None, None]) > _CHROMA).any(0)
+        other = (np.abs(chroma - self.chroma[:, None, None]) > self.least_chroma).any(0)
         plain = region & ~other
         share = _blurred(plain.astype(np.float32))
         around = _blurred(np.where(plain, light, 0)) / np.maximum(share, 1e-3)
         ratio = light / np.maximum(around, 1.0)
-        return region & (other | (ratio < _DARKEST) | (ratio > _BRIGHTEST)) & (share > 0.02)
+        return region & (other | (ratio < _DARKEST) | (ratio > 1 + self.least_light)) & (share > 0.02)
 
 
 def find_cloth(pixels: np.ndarray) -> Cloth | None:
@@ -81,7 +87,15 @@ def find_cloth(pixels: np.ndarray) -> Cloth | None:
             own = np.median(chroma[:, same], axis=1)
             box = ndimage.find_objects(region.astype(int))[0]
             rim = (region & ~ndimage.binary_erosion(region, iterations=2))[box]
-            best, best_score = Cloth(region, own, box, rim), score
+            spread = 1.5 * np.median(np.abs(chroma[:, same] - own[:, None]), axis=1).max()
+            local = light[same] / np.maximum(_blurred(light * same) / np.maximum(_blurred(1.0 * same), 1e-3), 1.0)[same]
+            light_spread = 1.5 * np.median(np.abs(local - 1))
+            best = Cloth(
+                *(region, own, box, rim),
+                float(np.clip(_CHROMA_SPREADS * spread, *_THING_CHROMA)),
+                float(np.clip(_LIGHT_SPREADS * light_spread, *_THING_LIGHT)),
+            )
+            best_score = score
     return best
 
 
