@@ -29,24 +29,35 @@ class Blob(NamedTuple):
     area: float
 
 
-def arrivals(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float) -> list[Blob]:
-    """Returns the small things of a frame that an earlier frame does not show at the same places.
+class Motion(NamedTuple):
+    """Small places on the cloth that have changed: ``arrivals``, things that lie there now, and ``all`` of them.
+
+    A white ball on bright cloth is hardly a thing, but its old and its new place both change.
+    """
+
+    arrivals: list[Blob]
+    all: list[Blob]
+
+
+def motion(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float) -> Motion:
+    """Returns the small changes of a frame against an earlier frame.
 
     Args:
       cloth: of this camera.
       pixels: uint8 [Y, X, C].
-      earlier: uint8 [Y, X, C], a fraction of a second before; exchanged, the result is the things that have left.
+      earlier: uint8 [Y, X, C], a fraction of a second before.
       noise: standard deviation of a pixel's noise, of 255.
     """
     region = cloth.region[cloth.box]
     changed = _changes(pixels[cloth.box], earlier[cloth.box], max(_LEAST_CHANGE, _NOISE_FACTOR * noise)) & region
     if not _SMALLEST_AREA <= changed.sum() <= _MOST_CHANGED * cloth.area:
-        return []
+        return Motion([], [])
     loose = changed & _loose(changed, cloth)  # The change of an arm, of its shadow too, reaches the edge.
     if not loose.any():
-        return []
-    parts, _ = ndimage.label(loose & _loose(cloth.things(pixels), cloth), _EIGHT_NEIGHBOURS)
-    return _blobs(parts, cloth)
+        return Motion([], [])
+    arrived, _ = ndimage.label(loose & _loose(cloth.things(pixels), cloth), _EIGHT_NEIGHBOURS)
+    parts, _ = ndimage.label(loose, _EIGHT_NEIGHBOURS)
+    return Motion(_blobs(arrived, cloth), _blobs(parts, cloth))
 
 
 def layout(cloth: Cloth, things: np.ndarray) -> list[Blob]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hilight_jax.data.ball_motion import Blob, arrivals, has_left, layout
+from hilight_jax.data.ball_motion import Blob, Motion, has_left, layout, motion
 from hilight_jax.data.ball_tracks import Tracks
 from hilight_jax.data.cloth import Cloth, find_cloth
 from hilight_jax.data.frame_stream import SmallFrame
@@ -20,6 +20,7 @@ _RUNNING = 0.25  # Balls that move so soon in a scene moved before it.
 _LAYOUT_EVERY = 0.5  # Seconds between two looks at the resting balls.
 _JUMP = (1.6, 6.0)  # Diameters by which a ball is elsewhere a moment later: fewest and most.
 _FAR, _MANY = 8.0, 30  # Diameters of a flight, and steps of all flights, beyond those of a hand that comes.
+_EARLIER = 1.0  # Seconds by which a faint flight may begin before a clear one.
 _PAUSE = 0.4  # Seconds between the motion of a hand and a stroke.
 _CERTAIN = 6  # Steps of balls in flight that are a stroke where the film cuts before they rest.
 
@@ -59,6 +60,8 @@ class TableWatch:
         self._recent: list[SmallFrame] = []
         self._pictures: list[Outline] = []  # Of the recent frames.
         self._tracks: Tracks | None = None
+        self._faint_tracks: Tracks | None = None
+        self._faint: tuple[float, float] | None = None  # Beginning and latest time of faint flights.
         self._burst: Burst | None = None
         self._steps = 0  # Of balls in flight.
         self._jumped = False  # True if a ball was elsewhere before its flight was seen.
@@ -74,7 +77,12 @@ class TableWatch:
             self._steady = Steady(picture.grey, SHRINK)
         shift = self._steady.shift(picture.grey)
         frame = SmallFrame(seconds, moved(frame.pixels, shift))
-        picture = picture._replace(**{name: moved(getattr(picture, name), tuple(round(s / SHRINK) for s in shift)) for name in ("grey", "low", "high")})
+        picture = picture._replace(
+            **{
+                name: moved(getattr(picture, name), tuple(round(s / SHRINK) for s in shift))
+                for name in ("grey", "low", "high")
+            }
+        )
         self._look_for_cloth(frame)
         self._recent = [kept for kept in self._recent if seconds - kept.seconds <= _LAG[1]]
         self._pictures = [*self._pictures[-len(self._recent) :], picture] if self._recent else [picture]
@@ -86,7 +94,7 @@ class TableWatch:
         if self.cloth is None or earlier is None:
             return None
         if edges_changed(picture, self._pictures[back]) < _CAMERA_MOVES:
-            self._follow(frame, earlier, arrivals(self.cloth, frame.pixels, earlier.pixels, self._noise))
+            self._follow(frame, earlier, motion(self.cloth, frame.pixels, earlier.pixels, self._noise))
         if self._burst is None:
             if seconds >= self._layout_due:
                 self.resting, self._layout_due = self._look_at_balls(earlier.pixels), seconds + _LAYOUT_EVERY
@@ -122,11 +130,15 @@ class TableWatch:
             return ended if moved else None
         return ended._replace(is_certain=steps >= _CERTAIN or (moved and steps > 0))
 
-    def _follow(self, frame: SmallFrame, earlier: SmallFrame, blobs: list[Blob]) -> None:
-        seconds, flying = frame.seconds, self._tracks.update(frame.seconds, blobs)
+    def _follow(self, frame: SmallFrame, earlier: SmallFrame, seen: Motion) -> None:
+        seconds, blobs = frame.seconds, seen.arrivals
+        flying = self._tracks.update(seconds, blobs)
+        self._follow_faint(seconds, seen.all)
         setting_off = [track for track in flying if track.sets_off_from(self.resting)]
         if flying:
             first = min(track.times[0] for track in setting_off or flying)
+            if self._burst is None and self._faint is not None and self._faint[0] >= first - _EARLIER:
+                first = min(first, self._faint[0])
         elif blobs and self._burst is None and self._has_jumped(frame.pixels, earlier.pixels, blobs):
             first, self._jumped = seconds, True
         else:
@@ -141,6 +153,16 @@ class TableWatch:
         else:
             start = min(first, self._burst.start) if setting_off or not self._is_struck else self._burst.start
             self._burst = self._burst._replace(start=start, end=seconds)
+
+    def _follow_faint(self, seconds: float, blobs: list[Blob]) -> None:
+        """Notes since when something has flown without a pause that may be too faint to be seen as a ball."""
+        flying = self._faint_tracks.update(seconds, blobs)
+        if flying:
+            first = min(track.times[0] for track in flying)
+            goes_on = self._faint is not None and first - self._faint[1] <= _PAUSE
+            self._faint = (min(first, self._faint[0]) if goes_on else first, seconds)
+        elif self._faint is not None and seconds - self._faint[1] > _PAUSE:
+            self._faint = None
 
     def _has_jumped(self, pixels: np.ndarray, earlier: np.ndarray, blobs: list[Blob]) -> bool:
         """Returns True if a ball that lay still is now a few diameters away: a stroke of few frames."""
@@ -171,7 +193,7 @@ class TableWatch:
         self._looks = self._looks[1:] or [frame.seconds + _EVERY]
         self.cloth = find_cloth(frame.pixels) or self.cloth
         if self._tracks is None:
-            self._tracks = Tracks(frame.pixels.shape[1])
+            self._tracks, self._faint_tracks = Tracks(frame.pixels.shape[1]), Tracks(frame.pixels.shape[1])
 
     def _measure_noise(self, pixels: np.ndarray, before: np.ndarray) -> None:
         """Measures the noise by the median change of a pixel, which is 0.95 standard deviations."""
