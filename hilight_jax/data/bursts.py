@@ -8,14 +8,15 @@ from hilight_jax.data.ball_motion import Blob, Motion, has_left, layout, motion
 from hilight_jax.data.ball_tracks import Tracks
 from hilight_jax.data.cloth import Cloth, find_cloth
 from hilight_jax.data.frame_stream import SmallFrame
-from hilight_jax.data.scenes import SHRINK, Outline, edges_changed
-from hilight_jax.data.steady import Steady, moved
+from hilight_jax.data.scenes import Outline, edges_changed
+from hilight_jax.data.steady import Steady, moved, moved_outline
 
 REST = 2.0  # Seconds without motion that end a burst.
 _LAG = (0.12, 0.3)  # Seconds to the earlier frame that a frame is compared with: nearest and farthest.
 _LOOKS_AGAIN = (0.0, 0.25, 1.0)  # Seconds of a scene at which the cloth is looked for; then every `_EVERY`.
 _EVERY = 3.0
-_CAMERA_MOVES = 0.3  # Share of the edges that change while the camera pans or zooms: all balls seem to move.
+_CAMERA_MOVES = 0.3  # Share of the edges that change while the camera zooms.
+_PAN = 0.025  # Of the picture's width: the way between two compared frames while the camera pans.
 _RUNNING = 0.25  # Balls that move so soon in a scene moved before it.
 _LAYOUT_EVERY = 0.5  # Seconds between two looks at the resting balls.
 _JUMP = (1.6, 6.0)  # Diameters by which a ball is elsewhere a moment later: fewest and most.
@@ -43,6 +44,14 @@ class Burst(NamedTuple):
     layout: list[Blob]
 
 
+class _Held(NamedTuple):
+    """A frame that is held still, its outline, and the rows and columns by which it was moved for it."""
+
+    frame: SmallFrame
+    picture: Outline
+    shift: tuple[int, int]
+
+
 class TableWatch:
     """Looks for bursts in the frames of one scene; only frames of the last third of a second are kept.
 
@@ -57,8 +66,7 @@ class TableWatch:
         self.cloth: Cloth | None = None
         self.resting: list[Blob] = []
         self._steady: Steady | None = None
-        self._recent: list[SmallFrame] = []
-        self._pictures: list[Outline] = []  # Of the recent frames.
+        self._recent: list[_Held] = []
         self._tracks: Tracks | None = None
         self._faint_tracks: Tracks | None = None
         self._faint: tuple[float, float] | None = None  # Beginning and latest time of faint flights.
@@ -73,34 +81,37 @@ class TableWatch:
     def update(self, frame: SmallFrame, picture: Outline) -> Burst | None:
         """Adds a frame with its outline; returns a burst that has ended."""
         seconds = frame.seconds
-        if self._steady is None:
-            self._steady = Steady(picture.grey, SHRINK)
-        shift = self._steady.shift(picture.grey)
-        frame = SmallFrame(seconds, moved(frame.pixels, shift))
-        picture = picture._replace(
-            **{
-                name: moved(getattr(picture, name), tuple(round(s / SHRINK) for s in shift))
-                for name in ("grey", "low", "high")
-            }
-        )
+        now = self._held_still(frame, picture)
+        frame = now.frame
         self._look_for_cloth(frame)
-        self._recent = [kept for kept in self._recent if seconds - kept.seconds <= _LAG[1]]
-        self._pictures = [*self._pictures[-len(self._recent) :], picture] if self._recent else [picture]
-        back = sum(seconds - kept.seconds >= _LAG[0] for kept in self._recent) - 1
-        earlier = self._recent[back] if back >= 0 else None
         if self._recent:
-            self._measure_noise(frame.pixels, self._recent[-1].pixels)
-        self._recent.append(frame)
-        if self.cloth is None or earlier is None:
+            self._measure_noise(frame.pixels, self._recent[-1].frame.pixels)
+        self._recent = [kept for kept in self._recent if seconds - kept.frame.seconds <= _LAG[1]]
+        then = next((kept for kept in reversed(self._recent) if seconds - kept.frame.seconds >= _LAG[0]), None)
+        self._recent.append(now)
+        if self.cloth is None or then is None:
             return None
-        if edges_changed(picture, self._pictures[back]) < _CAMERA_MOVES:
-            self._follow(frame, earlier, motion(self.cloth, frame.pixels, earlier.pixels, self._noise))
+        if not self._camera_moves(now, then):
+            seen = motion(self.cloth, frame.pixels, then.frame.pixels, self._noise)
+            self._follow(frame, then.frame, seen)
         if self._burst is None:
             if seconds >= self._layout_due:
-                self.resting, self._layout_due = self._look_at_balls(earlier.pixels), seconds + _LAYOUT_EVERY
+                self.resting, self._layout_due = self._look_at_balls(then.frame.pixels), seconds + _LAYOUT_EVERY
         elif seconds - self._burst.end > REST:
             return self._ended(True)
         return None
+
+    def _held_still(self, frame: SmallFrame, picture: Outline) -> _Held:
+        if self._steady is None:
+            self._steady = Steady(picture)
+        shift = self._steady.shift(picture)
+        return _Held(SmallFrame(frame.seconds, moved(frame.pixels, shift)), moved_outline(picture, shift), shift)
+
+    def _camera_moves(self, now: _Held, then: _Held) -> bool:
+        """Returns True while the camera pans or zooms, when all balls seem to move."""
+        way = max(abs(now.shift[0] - then.shift[0]), abs(now.shift[1] - then.shift[1]))
+        is_pan = self._steady.is_lost or way > _PAN * now.frame.pixels.shape[1]
+        return is_pan or edges_changed(now.picture, then.picture) > _CAMERA_MOVES
 
     def cut(self) -> Burst | None:
         """Ends the scene; returns the burst that goes on, which is uncertain if little was seen of it."""
@@ -108,7 +119,9 @@ class TableWatch:
             return None
         begun = self._tracks.begun()
         if self._burst is None and begun is not None:
-            self._burst = Burst(begun, self._recent[-1].seconds, begun - self._start <= _RUNNING, False, self.resting)
+            self._burst = Burst(
+                begun, self._recent[-1].frame.seconds, begun - self._start <= _RUNNING, False, self.resting
+            )
         return self._ended(False)
 
     def _ended(self, rests: bool) -> Burst | None:
@@ -116,7 +129,7 @@ class TableWatch:
         ended, self._burst = self._burst, None
         if ended is None:
             return None
-        things = self.cloth.things(self._recent[-1].pixels)
+        things = self.cloth.things(self._recent[-1].frame.pixels)
         after = layout(self.cloth, things)
         moved = (
             not ended.layout
