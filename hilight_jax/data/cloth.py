@@ -14,8 +14,8 @@ _CANDIDATES = 4
 _SMALLEST_SHARE = 0.06  # Of the picture.
 _LEAST_SOLID = 0.55  # Share of its outline's area that has the cloth's colour.
 _CHROMA = 0.05  # Distance of shares of red and blue at which a colour is another one.
-_THING_CHROMA, _CHROMA_SPREADS = (0.025, 0.05), 6.0  # The same for things, and in spreads of the cloth's colours.
-_THING_LIGHT, _LIGHT_SPREADS = (0.2, 0.45), 6.0  # Excess of brightness, and in spreads of the cloth's brightness.
+_THING_CHROMA, _CHROMA_SPREADS = (0.035, 0.05), 6.0  # The same for things, and in spreads of the cloth's colours.
+_THING_LIGHT, _LIGHT_SPREADS = (0.3, 0.45), 6.0  # Excess of brightness, and in spreads of the cloth's brightness.
 _DARKEST = 0.4  # Of the cloth's own brightness nearby; shadows are lighter than black balls.
 _DARK = 24.0  # Added to the brightness: shares of dark pixels are noise.
 
