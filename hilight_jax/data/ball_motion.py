@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from hilight_jax.data.cloth import Cloth
+from hilight_jax.data.cloth import Cloth, connected
 
 _LEAST_CHANGE = 14.0  # Of 255.
 _NOISE_FACTOR = 6.0
@@ -18,7 +18,6 @@ _SMALLEST_AREA = 4  # Pixels.
 _MOST_CHANGED = 0.25  # Share of the cloth; where more has changed the camera moves, or somebody hides the table.
 _THINNEST = 0.28  # Area of a ball, blurred by its motion, to that of the square around it.
 _BARE = 0.25  # Share of a place that other things may cover where a ball has left it.
-_EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
 class Blob(NamedTuple):
@@ -55,14 +54,14 @@ def motion(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float) 
     loose = changed & _loose(changed, cloth)  # The change of an arm, of its shadow too, reaches the edge.
     if not loose.any():
         return Motion([], [])
-    arrived, _ = ndimage.label(loose & _loose(cloth.things(pixels), cloth), _EIGHT_NEIGHBOURS)
-    parts, _ = ndimage.label(loose, _EIGHT_NEIGHBOURS)
+    arrived = connected(loose & _loose(cloth.things(pixels), cloth), corners=True)
+    parts = connected(loose, corners=True)
     return Motion(_blobs(arrived, cloth), _blobs(parts, cloth))
 
 
 def layout(cloth: Cloth, things: np.ndarray) -> list[Blob]:
     """Returns all small things that lie on the cloth, surrounded by it; ``things`` is of `Cloth.things`."""
-    parts, _ = ndimage.label(_loose(things, cloth), _EIGHT_NEIGHBOURS)
+    parts = connected(_loose(things, cloth), corners=True)
     return _blobs(parts, cloth)
 
 
@@ -81,7 +80,7 @@ def _within(blob: Blob, cloth: Cloth) -> tuple[float, float]:
 
 def _loose(things: np.ndarray, cloth: Cloth) -> np.ndarray:
     """Returns the part of ``things``, bool [y, x] within the cloth's box, in small pieces not at the cloth's edge."""
-    whole, _ = ndimage.label(things, _EIGHT_NEIGHBOURS)
+    whole = connected(things, corners=True)
     sizes = np.bincount(whole.ravel())
     loose = sizes <= _LARGEST_SHARE * cloth.area
     loose[np.unique(whole[cloth.rim])] = False

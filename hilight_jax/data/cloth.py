@@ -99,10 +99,17 @@ def find_cloth(pixels: np.ndarray) -> Cloth | None:
     return best
 
 
+def connected(mask: np.ndarray, corners: bool = False) -> np.ndarray:
+    """Numbers the connected pieces of a mask from 1 on, int32 [Y, X]; with ``corners`` they may touch at corners."""
+    labels = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, np.ones((3, 3)) if corners else None, output=labels)
+    return labels
+
+
 def _region(mask: np.ndarray) -> tuple[np.ndarray, float] | None:
     """Returns the outline of a mask's largest part, filled, and the share of it that the part covers."""
-    labels, count = ndimage.label(ndimage.binary_opening(mask))
-    if not count:
+    labels = connected(ndimage.binary_opening(mask))
+    if not labels.any():
         return None
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

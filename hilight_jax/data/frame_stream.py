@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import av
+import av.container
 import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter

@@ -1,7 +1,6 @@
 """Holds the pictures of a shaking camera still: shifts each one to where the first one of its scene was."""
 
 import numpy as np
-from scipy import fft
 
 from hilight_jax.data.scenes import SHRINK, Outline, edges_changed
 
@@ -28,7 +27,7 @@ class Steady:
     def shift(self, picture: Outline) -> tuple[int, int]:
         """Returns the rows and columns by which a frame must be moved, pixels of the frame."""
         cross = self._reference * self._spectrum(picture.grey)
-        response = fft.irfft2(cross / np.sqrt(np.maximum(np.abs(cross), 1e-6)), self._shape)
+        response = np.fft.irfft2(cross / np.sqrt(np.maximum(np.abs(cross), 1e-6)), self._shape)
         peak = np.unravel_index(int(response.argmax()), self._shape)
         place = [self._refined(response, peak, axis) for axis in (0, 1)]
         new = (-round(SHRINK * place[0]), -round(SHRINK * place[1]))
@@ -55,7 +54,7 @@ class Steady:
 
     def _spectrum(self, grey: np.ndarray) -> np.ndarray:
         values = grey.astype(np.float32)
-        return fft.rfft2((values - values.mean()) * self._window)
+        return np.fft.rfft2((values - values.mean()) * self._window)
 
 
 def moved(pixels: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
