@@ -4,12 +4,12 @@ Hands, arms, cues and people reach into the cloth from its edge: they are parts 
 edge, and are left out.
 """
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from hilight_jax.data.films.cloth import Cloth
+from hilight_jax.data.films.cloth import Cloth, connected
 
 _LEAST_CHANGE = 14.0  # Of 255.
 _NOISE_FACTOR = 6.0
@@ -18,7 +18,6 @@ _SMALLEST_AREA = 4  # Pixels.
 _MOST_CHANGED = 0.25  # Share of the cloth; where more has changed the camera moves, or somebody hides the table.
 _THINNEST = 0.28  # Area of a ball, blurred by its motion, to that of the square around it.
 _BARE = 0.25  # Share of a place that other things may cover where a ball has left it.
-_EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
 class Blob(NamedTuple):
@@ -29,30 +28,40 @@ class Blob(NamedTuple):
     area: float
 
 
-def arrivals(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float) -> list[Blob]:
-    """Returns the small things of a frame that an earlier frame does not show at the same places.
+class Motion(NamedTuple):
+    """Small places on the cloth that have changed: ``arrivals``, things that lie there now, and ``all`` of them.
+
+    A white ball on bright cloth is hardly a thing, but its old and its new place both change.
+    """
+
+    arrivals: list[Blob]
+    all: list[Blob]
+
+
+def motion(cloth: Cloth, pixels: np.ndarray, earlier: np.ndarray, noise: float) -> Motion:
+    """Returns the small changes of a frame against an earlier frame.
 
     Args:
       cloth: of this camera.
       pixels: uint8 [Y, X, C].
-      earlier: uint8 [Y, X, C], a fraction of a second before; exchanged, the result is the things that have left.
+      earlier: uint8 [Y, X, C], a fraction of a second before.
       noise: standard deviation of a pixel's noise, of 255.
     """
     region = cloth.region[cloth.box]
     changed = _changes(pixels[cloth.box], earlier[cloth.box], max(_LEAST_CHANGE, _NOISE_FACTOR * noise)) & region
     if not _SMALLEST_AREA <= changed.sum() <= _MOST_CHANGED * cloth.area:
-        return []
+        return Motion([], [])
     loose = changed & _loose(changed, cloth)  # The change of an arm, of its shadow too, reaches the edge.
     if not loose.any():
-        return []
-    found = loose & _loose(cloth.things(pixels), cloth)
-    parts, _ = cast(tuple[np.ndarray, int], ndimage.label(found, _EIGHT_NEIGHBOURS))
-    return _blobs(parts, cloth)
+        return Motion([], [])
+    arrived = connected(loose & _loose(cloth.things(pixels), cloth), corners=True)
+    parts = connected(loose, corners=True)
+    return Motion(_blobs(arrived, cloth), _blobs(parts, cloth))
 
 
 def layout(cloth: Cloth, things: np.ndarray) -> list[Blob]:
     """Returns all small things that lie on the cloth, surrounded by it; ``things`` is of `Cloth.things`."""
-    parts, _ = cast(tuple[np.ndarray, int], ndimage.label(_loose(things, cloth), _EIGHT_NEIGHBOURS))
+    parts = connected(_loose(things, cloth), corners=True)
     return _blobs(parts, cloth)
 
 
@@ -71,7 +80,7 @@ def _within(blob: Blob, cloth: Cloth) -> tuple[float, float]:
 
 def _loose(things: np.ndarray, cloth: Cloth) -> np.ndarray:
     """Returns the part of ``things``, bool [y, x] within the cloth's box, in small pieces not at the cloth's edge."""
-    whole, _ = cast(tuple[np.ndarray, int], ndimage.label(things, _EIGHT_NEIGHBOURS))
+    whole = connected(things, corners=True)
     sizes = np.bincount(whole.ravel())
     loose = sizes <= _LARGEST_SHARE * cloth.area
     loose[np.unique(whole[cloth.rim])] = False

@@ -4,7 +4,7 @@ The cloth is the large, evenly coloured, compact, well lit area near the middle 
 Colours are compared by their shares of red and blue, which shadows and lamps leave nearly as they are.
 """
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +14,9 @@ _CANDIDATES = 4
 _SMALLEST_SHARE = 0.06  # Of the picture.
 _LEAST_SOLID = 0.55  # Share of its outline's area that has the cloth's colour.
 _CHROMA = 0.05  # Distance of shares of red and blue at which a colour is another one.
-_DARKEST, _BRIGHTEST = 0.4, 1.45  # Of the cloth's own brightness nearby; shadows are lighter than black balls.
+_THING_CHROMA, _CHROMA_SPREADS = (0.035, 0.05), 6.0  # The same for things, and in spreads of the cloth's colours.
+_THING_LIGHT, _LIGHT_SPREADS = (0.3, 0.45), 6.0  # Excess of brightness, and in spreads of the cloth's brightness.
+_DARKEST = 0.4  # Of the cloth's own brightness nearby; shadows are lighter than black balls.
 _DARK = 24.0  # Added to the brightness: shares of dark pixels are noise.
 
 
@@ -25,6 +27,8 @@ class Cloth(NamedTuple):
       region: bool [Y, X], the cloth with all that lies on it.
       chroma: [2] its shares of red and blue.
       box: rows and columns of the region.
+      least_chroma: distance of the shares from which a thing differs from the cloth.
+      least_light: the same for its excess of brightness over the cloth around it, as a share.
       rim: bool, the region's edge within the box; the edge of the picture is one too.
     """
 
@@ -32,6 +36,8 @@ class Cloth(NamedTuple):
     chroma: np.ndarray
     box: tuple[slice, slice]
     rim: np.ndarray
+    least_chroma: float
+    least_light: float
 
     @property
     def area(self) -> int:
@@ -42,12 +48,12 @@ class Cloth(NamedTuple):
         """Returns bool [y, x] within the box: things on the cloth, of another colour or brightness than around them."""
         light, chroma = _colors(pixels[self.box])
         region = self.region[self.box]
-        other = (np.abs(chroma - self.chroma[:, None, None]) > _CHROMA).any(0)
+        other = (np.abs(chroma - self.chroma[:, None, None]) > self.least_chroma).any(0)
         plain = region & ~other
         share = _blurred(plain.astype(np.float32))
         around = _blurred(np.where(plain, light, 0)) / np.maximum(share, 1e-3)
         ratio = light / np.maximum(around, 1.0)
-        return region & (other | (ratio < _DARKEST) | (ratio > _BRIGHTEST)) & (share > 0.02)
+        return region & (other | (ratio < _DARKEST) | (ratio > 1 + self.least_light)) & (share > 0.02)
 
 
 def find_cloth(pixels: np.ndarray) -> Cloth | None:
@@ -81,14 +87,29 @@ def find_cloth(pixels: np.ndarray) -> Cloth | None:
             own = np.median(chroma[:, same], axis=1)
             box = ndimage.find_objects(region.astype(int))[0]
             rim = (region & ~ndimage.binary_erosion(region, iterations=2))[box]
-            best, best_score = Cloth(region, own, box, rim), score
+            spread = 1.5 * np.median(np.abs(chroma[:, same] - own[:, None]), axis=1).max()
+            local = light[same] / np.maximum(_blurred(light * same) / np.maximum(_blurred(1.0 * same), 1e-3), 1.0)[same]
+            light_spread = 1.5 * np.median(np.abs(local - 1))
+            best = Cloth(
+                *(region, own, box, rim),
+                float(np.clip(_CHROMA_SPREADS * spread, *_THING_CHROMA)),
+                float(np.clip(_LIGHT_SPREADS * light_spread, *_THING_LIGHT)),
+            )
+            best_score = score
     return best
+
+
+def connected(mask: np.ndarray, corners: bool = False) -> np.ndarray:
+    """Numbers the connected pieces of a mask from 1 on, int32 [Y, X]; with ``corners`` they may touch at corners."""
+    labels = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, np.ones((3, 3)) if corners else None, output=labels)
+    return labels
 
 
 def _region(mask: np.ndarray) -> tuple[np.ndarray, float] | None:
     """Returns the outline of a mask's largest part, filled, and the share of it that the part covers."""
-    labels, count = cast(tuple[np.ndarray, int], ndimage.label(ndimage.binary_opening(mask)))
-    if not count:
+    labels = connected(ndimage.binary_opening(mask))
+    if not labels.any():
         return None
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

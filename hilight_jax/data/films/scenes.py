@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 ROWS, COLUMNS = 12, 20
-_SHRINK = 2
+SHRINK = 2
 _CELL_CHANGES = 20.0  # Of 255.
 _CUT_SHARE = 0.3  # Of the cells, or of the edges, that change from one frame to the next.
 _EDGE_SHARE = 0.4
@@ -42,7 +42,7 @@ def outline(pixels: np.ndarray, reach: int = 3) -> Outline:
     """Returns the outline of a picture, uint8 [Y, X, C], with neighbourhoods of ``reach`` x ``reach`` pixels."""
     image = Image.fromarray(pixels)
     cells = np.asarray(image.resize((COLUMNS, ROWS), Image.Resampling.BOX), np.float32)
-    grey = np.asarray(image.convert("L").reduce(_SHRINK))
+    grey = np.asarray(image.convert("L").reduce(SHRINK))
     return Outline(cells, ndimage.minimum_filter(grey, reach), ndimage.maximum_filter(grey, reach), grey)
 
 
