@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import io
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hilight_jax.core import commands
 from hilight_jax.core.distributed import log
 from hilight_jax.core.errors import DataError, UserError, nearest
 from hilight_jax.core.progress import timestamp
+from hilight_jax.data.films.pieces import parse_rule
 from hilight_jax.generation.dialogue import Dialogue, Reply
 from hilight_jax.generation.evidence import write_evidence
 from hilight_jax.generation.locating import locate, named_things, write_rings
@@ -29,6 +31,7 @@ from hilight_jax.generation.video_clip import Zoom
 from hilight_jax.generation.zoom import parse_zoom
 from hilight_jax.stages.film_talk import FilmReply, FilmTalk, is_long
 
+_REPORT_SECONDS = 10.0
 HELP = """\
 /video PATH         show a video with your next question; earlier videos stay in the conversation. A long one alone is a
                     film: every question is answered over the shot that fits it best
@@ -47,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--prompt is empty; ask something, or leave it out for a conversation.")
     if arguments.json and not arguments.prompt:
         raise UserError("--json needs --prompt: a conversation has no single result.")
+    if arguments.shots < 1:
+        raise UserError(f"--shots is {arguments.shots}, but must be at least 1.")
+    parse_rule(arguments.windows)
     if arguments.evidence:
         check_gif(arguments.evidence)
         if arguments.prompt and not arguments.video:
@@ -106,7 +112,15 @@ class Films:
         if str(video).endswith(".pkl") or not is_long(video):
             return None
         log(f"{video} is long; it is cut into shots, each of which is looked at once.")
-        film = self._model.watch(video, self._windows)
+        shown = time.monotonic()
+
+        def report(share: float) -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= _REPORT_SECONDS:
+                shown = time.monotonic()
+                log(f"{share:.0%} of {video} is watched.")
+
+        film = self._model.watch(video, self._windows, report)
         log(f"{len(film.pieces)} pieces in {timestamp(film.seconds)}" + "".join(f"; {fault}" for fault in film.faults))
         return self._model.film_talk(film, self._shots, self.zoom, **self._sampling)
 
@@ -127,12 +141,16 @@ def ask_film(film: FilmTalk, arguments: argparse.Namespace) -> None:
         if not arguments.json:
             print(at(reply) + (beside(reply.reply) if arguments.confidence and reply.reply else ""))
         result: dict[str, Any] = {"answer": reply.text, "moments": [moment._asdict() for moment in reply.moments]}
-        if arguments.confidence and reply.reply is not None:
-            result["confidence"] = reply.reply.confidence
+        if (said := reply.reply) is not None:
+            result |= {"finish_reason": said.finish_reason, "prompt_tokens": len(said.prompt.ids)}
+            result |= {"confidence": said.confidence} if arguments.confidence else {}
         results.append(result)
-    if arguments.evidence and reply is not None and reply.reply is not None:
-        write_evidence(arguments.evidence, film.generator, reply.reply)
-        results[-1]["evidence"] = str(arguments.evidence)
+    if arguments.evidence and reply is not None:
+        if reply.reply is None:
+            log("no evidence is drawn: the answer is times, and no part of a shot.")
+        else:
+            shares = write_evidence(arguments.evidence, film.generator, reply.reply)
+            results[-1] |= {"evidence": str(arguments.evidence), "clip_shares": shares}
     if arguments.json:
         commands.print_json(results[0] if len(results) == 1 else {"answers": results})
 
@@ -230,12 +248,14 @@ class Terminal:
 
     def _ask(self, question: str) -> None:
         try:
-            if self._film is not None:
+            if self._film is None:
+                reply = self._dialogue.ask(question, show)
+            else:
                 found = self._film.ask(question, show)
-                print(at(found) + (beside(found.reply) if self._confidence and found.reply else ""))
-                self._last = found.reply
-                return
-            reply = self._dialogue.ask(question, show)
+                sys.stdout.write(at(found))
+                if (reply := found.reply) is None:
+                    print()
+                    return
         except KeyboardInterrupt:
             print(" ... stopped; the question is forgotten.")
             return
@@ -279,12 +299,13 @@ class Terminal:
         if not text:
             raise UserError("/locate needs the path of a GIF and the things to look for: /locate out.gif red ball.")
         check_gif(Path(path).expanduser())
-        if not self._dialogue.clips:
-            raise DataError("there is nothing to look at: no video was shown yet.")
+        clips = self._last.clips if self._film is not None and self._last is not None else self._dialogue.clips
+        if not clips:
+            raise DataError("there is nothing to look at: no video was shown yet, or nothing was asked about the film.")
         things = named_things(text, self._model.data.things or ())
         if not things:
             raise DataError(f"'{text[:60]}' names nothing that can be seen; name a thing, such as the red ball.")
-        clip = self._dialogue.clips[-1]
+        clip = clips[-1]
         found = locate(self._model.finder, clip, things)
         write_rings(Path(path).expanduser(), clip, found)
         print(f"{path}: {', '.join(f'{f.phrase} in {f.seen.sum()} of {len(f.seen)} frames' for f in found)}")
