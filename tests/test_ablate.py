@@ -142,7 +142,7 @@ def test_a_cell_is_the_mean_of_its_seeds_with_the_smallest_and_the_largest(table
     )
     assert (
         one["validation/text_to_video_r1"] == "0.21 (1 of 2 seeds)"
-        and one["validation/ball_area_chance"] == "0.04 (1 of 2 seeds)"
+        and one["validation/ball_shuffled_word"] == "0.10 (1 of 2 seeds)"
     )
     assert [run["step"] for run in runs(found, NAME)] == [350, 350]
 
@@ -253,8 +253,11 @@ def test_a_finished_run_gives_its_loss_its_score_and_both_controls(connectors, t
         "curves": {"next_token": [[1, 2.0], [5, 1.0]]},
     }
     text = (tmp_path / "connectors.md").read_text()
-    assert "| connector | validation loss | right | most frequent | other clip | hit |" in text
-    assert "| 1.250 (1 of 3 seeds) | 0.750 (1 of 3 seeds) | 0.500 (1 of 3 seeds) | 0.250 (1 of 3 seeds) |" in text
+    assert "| connector | validation loss | right | question alone | most frequent | other clip | hit |" in text
+    assert (
+        "| 1.250 (1 of 3 seeds) | 0.750 (1 of 3 seeds) | 0.500 (1 of 3 seeds) | 0.500 (1 of 3 seeds) | 0.250 (1 of 3 seeds) |"
+        in text
+    )
     page = (tmp_path / "index.html").read_text()
     assert "<polyline" in page and "one cross attention, two linear maps, without word tracks, seed 1" in page
 

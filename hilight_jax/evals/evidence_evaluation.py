@@ -249,7 +249,7 @@ class _Meter:
     def _prompt_without(self, case: _Case, hidden: Bool[np.ndarray, "F P"]) -> Prompt:
         """The question about its clips with patches hidden."""
         clips, start = [], 0
-        for frames, key_frames in case.inputs:
+        for frames, key_frames, _ in case.inputs:
             seen = hide_patches(frames, hidden[start : start + len(frames)], self._grid.patch_size)
             clips.append(self._generator.encode_clip(seen, key_frames))
             start += len(frames)
