@@ -26,6 +26,7 @@ from hilight_jax.core.progress import timestamp
 from hilight_jax.data.films.pieces import parse_rule
 from hilight_jax.generation.dialogue import Dialogue, Reply
 from hilight_jax.generation.evidence import write_evidence
+from hilight_jax.generation.generator import Generator
 from hilight_jax.generation.locating import locate, named_things, write_rings
 from hilight_jax.generation.video_clip import Zoom
 from hilight_jax.generation.zoom import parse_zoom
@@ -77,24 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments.prompt:
         Terminal(model, dialogue, films, film, arguments.evidence, arguments.confidence).talk()
         return 0
-    if film is not None:
-        ask_film(film, arguments)
-        return 0
-    results, reply = [], None
-    for prompt in arguments.prompt:
-        if len(arguments.prompt) > 1 and not arguments.json:
-            print(f"> {prompt}")
-        reply = dialogue.ask(prompt, None if arguments.json else show)
-        if not arguments.json:
-            print(beside(reply) if arguments.confidence else "")
-        result = {"answer": reply.text, "finish_reason": reply.finish_reason, "prompt_tokens": len(reply.prompt.ids)}
-        result |= {} if zoom == "off" else {"zoom": [clip.zoom for clip in reply.prompt.clips]}
-        results.append(result | ({"confidence": reply.confidence} if arguments.confidence else {}))
-    if arguments.evidence and reply is not None:
-        shares = write_evidence(arguments.evidence, model.generator, reply)
-        results[-1] |= {"evidence": str(arguments.evidence), "clip_shares": shares} if shares else {}
-    if arguments.json:
-        commands.print_json(results[0] if len(results) == 1 else {"answers": results})
+    ask = film.ask if film is not None else lambda *question: as_film_reply(dialogue.ask(*question))
+    answer_prompts(ask, arguments, model.generator, is_film=film is not None)
     return 0
 
 
@@ -131,33 +116,47 @@ class Films:
             log(f"{video} is long, and seen in {frames} frames of it all; ask about it alone to look at its shots.")
 
 
-def ask_film(film: FilmTalk, arguments: argparse.Namespace) -> None:
-    """Answers the prompts of the command line over a film."""
-    results, reply = [], None
+def answer_prompts(
+    ask: Callable[[str, Callable[[str], None] | None], FilmReply],
+    arguments: argparse.Namespace,
+    generator: Generator,
+    *,
+    is_film: bool,
+) -> None:
+    """Answers the prompts of the command line, about a film or about the clips of a conversation."""
+    results, found = [], None
     for prompt in arguments.prompt:
         if len(arguments.prompt) > 1 and not arguments.json:
             print(f"> {prompt}")
-        reply = film.ask(prompt, None if arguments.json else show)
+        found = ask(prompt, None if arguments.json else show)
+        reply = found.reply
         if not arguments.json:
-            print(at(reply) + (beside(reply.reply) if arguments.confidence and reply.reply else ""))
-        result: dict[str, Any] = {"answer": reply.text, "moments": [moment._asdict() for moment in reply.moments]}
-        if (said := reply.reply) is not None:
-            result |= {"finish_reason": said.finish_reason, "prompt_tokens": len(said.prompt.ids)}
-            result |= {"confidence": said.confidence} if arguments.confidence else {}
+            print(at(found) + (beside(reply) if arguments.confidence and reply else ""))
+        result: dict[str, Any] = {"answer": found.text}
+        result |= {"moments": [moment._asdict() for moment in found.moments]} if is_film else {}
+        if reply is not None:
+            result |= {"finish_reason": reply.finish_reason, "prompt_tokens": len(reply.prompt.ids)}
+            zoomed = arguments.zoom != "off" and not is_film
+            result |= {"zoom": [clip.zoom for clip in reply.prompt.clips]} if zoomed else {}
+            result |= {"confidence": reply.confidence} if arguments.confidence else {}
         results.append(result)
-    if arguments.evidence and reply is not None:
-        if reply.reply is None:
+    if arguments.evidence and found is not None:
+        if found.reply is None:
             log("no evidence is drawn: the answer is times, and no part of a shot.")
-        else:
-            shares = write_evidence(arguments.evidence, film.generator, reply.reply)
+        elif shares := write_evidence(arguments.evidence, generator, found.reply):
             results[-1] |= {"evidence": str(arguments.evidence), "clip_shares": shares}
     if arguments.json:
         commands.print_json(results[0] if len(results) == 1 else {"answers": results})
 
 
+def as_film_reply(reply: Reply) -> FilmReply:
+    """An answer about clips, which are no shots of a film."""
+    return FilmReply(reply.text, (), reply)
+
+
 def at(reply: FilmReply) -> str:
-    """The times of the shots that an answer is about, to print behind it."""
-    if reply.reply is None:
+    """The times of the shots that an answer is about, to print behind it; those of times are the answer."""
+    if reply.reply is None or not reply.moments:
         return ""
     return "  (" + "; ".join(f"{timestamp(moment.start)} to {timestamp(moment.end)}" for moment in reply.moments) + ")"
 

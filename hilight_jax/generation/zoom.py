@@ -60,11 +60,13 @@ def best_zoom(encoder: PatchEncoder, clip: VideoClip, vectors: Float[np.ndarray,
     sample = clip._replace(
         frames=clip.frames[some], numbers=clip.numbers[some], times=clip.times[some], whole=pictures[some]
     )
-    largest = max(min(pictures.shape[1:3]) / encoder.image_size, 1.0)
-    zooms: list[float | Literal["off"]] = ["off", *(zoom for zoom in ZOOMS if zoom <= largest)]
-    zooms = [zoom for zoom in zooms if zoom == "off" or tile_count(clip.size, zoom, encoder) <= MOST_TILES]
+    zooms: list[float | Literal["off"]]
     if isinstance(clip.zoom, tuple):
         zooms = list(clip.zoom)
+    else:
+        largest = max(min(pictures.shape[1:3]) / encoder.image_size, 1.0)
+        usual = (zoom for zoom in ZOOMS if zoom <= largest)
+        zooms = ["off", *(zoom for zoom in usual if tile_count(clip.size, zoom, encoder) <= MOST_TILES)]
 
     def found(zoom: float | Literal["off"]) -> float:
         maps = whole_maps(encoder, sample, vectors) if zoom == "off" else zoomed_maps(encoder, sample, vectors, zoom)

@@ -8,14 +8,12 @@ import hashlib
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from hilight_jax.core.errors import ConfigError
-from hilight_jax.data.films.pieces import SHOTS, parse_rule
+from hilight_jax.data.films.pieces import SHOTS, Piece, parse_rule
+from hilight_jax.data.films.reader import ReadPiece
 from hilight_jax.serving.embedding import Embedder
 from hilight_jax.serving.kept_videos import EncodedVideo
 from hilight_jax.serving.videos.admission import AdmissionQueue
-from hilight_jax.serving.videos.decoding import FilmPiece
 from hilight_jax.serving.videos.video_store import VideoStore, is_file_id
 
 WINDOW, SHORTEST = 4.0, 0.2  # Seconds of a window that is compared with a text.
@@ -25,35 +23,19 @@ SHOWN = 8  # Windows that are sent with a strip of frames.
 _MAX_KEPT_BYTES = 2**28
 
 
-class Piece(NamedTuple):
-    """A piece of a film.
+class SeenPiece(NamedTuple):
+    """A piece of a film, the numbers of the frames that it is seen in, and a JPEG file of some of them."""
 
-    Attributes:
-      start: Seconds from the first shown frame to its beginning.
-      end: To its end.
-      stroke: To the stroke of the cue; None where nothing is played.
-      kind: ``stroke``, ``replay``, ``interlude`` or ``window``.
-      numbers: Of the frames that it is seen in.
-      strip: A JPEG file of some of them.
-    """
-
-    start: float
-    end: float
-    stroke: float | None
-    kind: str
+    piece: Piece
     numbers: tuple[int, ...]
     strip: bytes
-
-    def as_json(self) -> dict[str, Any]:
-        """The times in seconds, and the kind."""
-        return {name: value for name, value in self._asdict().items() if name not in ("numbers", "strip")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Film:
     """A film that is cut into pieces; ``faults`` are sentences about its damage."""
 
-    pieces: Sequence[Piece]
+    pieces: Sequence[SeenPiece]
     encoded: Sequence[EncodedVideo]
     seconds: float
     faults: tuple[str, ...]
@@ -67,15 +49,20 @@ class Film:
 class Moment(NamedTuple):
     """A piece that was compared with a text; ``score`` is the similarity with the help of the things that it names."""
 
-    piece: Piece
+    seen: SeenPiece
     similarity: float
     score: float
 
+    @property
+    def piece(self) -> Piece:
+        """Its times and its kind."""
+        return self.seen.piece
+
     def as_json(self, with_strip: bool = False) -> dict[str, Any]:
         """The times in seconds and the figures, and frames as a ``data:`` URL."""
-        url = f"data:image/jpeg;base64,{base64.b64encode(self.piece.strip).decode()}"
+        url = f"data:image/jpeg;base64,{base64.b64encode(self.seen.strip).decode()}"
         figures = {"similarity": self.similarity, "score": self.score}
-        return self.piece.as_json() | figures | ({"strip": url} if with_strip else {})
+        return self.piece._asdict() | figures | ({"strip": url} if with_strip else {})
 
 
 class FilmService:
@@ -104,7 +91,7 @@ class FilmService:
         """
         if self._embedder is None:
             raise ConfigError("this server has no encoder: the run that its model sees with is gone.")
-        key = (self._videos.get(url).digest if is_file_id(url) else hashlib.sha256(url.encode()).hexdigest(), rule)
+        key = (await self._digest(url), rule)
         task = self._films.pop(key, None)
         if task is None or _failed(task):
             task = asyncio.create_task(self._read(self._embedder, url, rule))
@@ -149,17 +136,23 @@ class FilmService:
         found = [moment.as_json(place < SHOWN) for place, moment in enumerate(moments)]
         result = {"object": "list", "data": found, "seconds": film.seconds, "faults": list(film.faults)}
         if with_shots:
-            result["shots"] = [piece.as_json() for piece in (await self.film(url, SHOTS)).pieces]
+            result["shots"] = [seen.piece._asdict() for seen in (await self.film(url, SHOTS)).pieces]
         return result
 
+    async def _digest(self, url: str) -> str:
+        """Hashes an address, in a thread: that of a video in a ``data:`` URL is as long as the video."""
+        if is_file_id(url):
+            return self._videos.get(url).digest
+        return await asyncio.to_thread(lambda: hashlib.sha256(url.encode()).hexdigest())
+
     async def _read(self, embedder: Embedder, url: str, rule: str) -> Film:
-        pieces: list[Piece] = []
+        pieces: list[SeenPiece] = []
         encoded: list[EncodedVideo] = []
 
-        async def take(piece: FilmPiece) -> None:
-            work = (embedder.encode_frames, piece.frames)
+        async def take(part: ReadPiece) -> None:
+            work = (embedder.encode_frames, part.frames)
             encoded.append(await self._queue.run(lambda: asyncio.to_thread(*work)))
-            pieces.append(Piece(*piece[:4], tuple(np.asarray(piece.numbers).tolist()), piece.strip))
+            pieces.append(SeenPiece(part.piece, tuple(part.numbers.tolist()), part.strip))
 
         end = await self._videos.film(url, rule, take)
         return Film(pieces, encoded, end.seconds, end.faults)

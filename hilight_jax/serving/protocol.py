@@ -147,7 +147,7 @@ Frames = Annotated[
 ]
 
 
-# Tiles of a picture grow with the square of the zoom: 400 at the largest, of a wide one.
+# Tiles of a picture grow with the square of the zoom; ``mosaic.MOST_TILES`` limits those of a narrow one.
 LARGEST_ZOOM = 8
 
 

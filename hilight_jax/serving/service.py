@@ -193,7 +193,7 @@ class Service:
         played = [moment for moment in moments if moment.piece.kind == "stroke"]
         moments = (played or moments)[: min(chat.shots, self.limits.max_videos)]
         shown = sorted(moments, key=lambda moment: moment.piece.start)
-        return moments, [await self.videos.clip(url, moment.piece.numbers, chat.zoom) for moment in shown]
+        return moments, [await self.videos.clip(url, moment.seen.numbers, chat.zoom) for moment in shown]
 
     async def _clips(self, urls: Sequence[str], zoom: Zoom) -> list[VideoClip]:
         """Reads the videos of a conversation; an error names its video where there are several."""

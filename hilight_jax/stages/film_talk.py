@@ -53,7 +53,6 @@ class FilmTalk:
 
     Attributes:
       film: What it is about.
-      generator: The language model.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class FilmTalk:
           shots: How many of the best shots a question is asked about, as clips of one prompt.
           zoom: The zoom that they are looked at with.
         """
-        self.film, self.generator, self._encoder, self._shots, self._zoom = film, generator, encoder, shots, zoom
+        self.film, self._encoder, self._shots, self._zoom = film, encoder, shots, zoom
         self._things = tuple(data.things or ())
         self._start: Callable[[], Dialogue] = lambda: Dialogue(generator, data, sampling)
         self._image_size = data.image_size

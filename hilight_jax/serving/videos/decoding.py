@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.data.films.pieces import Piece
+from hilight_jax.data.films.reader import ReadPiece
 from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.serving.videos.admission import AdmissionQueue
 
@@ -61,28 +63,6 @@ class VideoLimits:
     max_waiting: int = 64
     allowed_hosts: tuple[str, ...] = ()
     fetch_seconds: float = 20.0
-
-
-class FilmPiece(NamedTuple):
-    """A piece of a film.
-
-    Attributes:
-      start: Seconds from the first shown frame to its beginning.
-      end: To its end.
-      stroke: To the stroke of the cue; None where nothing is played.
-      kind: ``stroke``, ``replay``, ``interlude`` or ``window``.
-      frames: uint8 [F, Y, X, 3], as the model sees them.
-      numbers: int [F], their numbers in the film.
-      strip: A JPEG file of some of the frames side by side.
-    """
-
-    start: float
-    end: float
-    stroke: float | None
-    kind: str
-    frames: np.ndarray
-    numbers: np.ndarray
-    strip: bytes
 
 
 class FilmEnd(NamedTuple):
@@ -146,7 +126,7 @@ class VideoDecoder:
         return await self._queue.run(look_up)
 
     async def film(
-        self, video: Callable[[], bytes | Path], rule: str, take: Callable[[FilmPiece], Awaitable[None]]
+        self, video: Callable[[], bytes | Path], rule: str, take: Callable[[ReadPiece], Awaitable[None]]
     ) -> FilmEnd:
         """Reads a whole film, cut into pieces; ``take`` is called with every piece as soon as it is read.
 
@@ -160,14 +140,14 @@ class VideoDecoder:
         """
         return await self._films.run(lambda: self._read_film(video(), rule, take))
 
-    async def _read_film(self, video: bytes | Path, rule: str, take: Callable[[FilmPiece], Awaitable[None]]) -> FilmEnd:
+    async def _read_film(self, video: bytes | Path, rule: str, take: Callable[[ReadPiece], Awaitable[None]]) -> FilmEnd:
         if isinstance(video, Path):
             return await self._read_film_file(video, rule, take)
         with tempfile.NamedTemporaryFile(dir=self._directory) as file:
             await asyncio.to_thread(write, Path(file.name), video)
             return await self._read_film_file(Path(file.name), rule, take)
 
-    async def _read_film_file(self, path: Path, rule: str, take: Callable[[FilmPiece], Awaitable[None]]) -> FilmEnd:
+    async def _read_film_file(self, path: Path, rule: str, take: Callable[[ReadPiece], Awaitable[None]]) -> FilmEnd:
         """Runs ``film_child`` on a file."""
         sizes = {"rule": rule, "num_frames": self._num_frames, "image_size": self._image_size}
         limits = sizes | self._limits_of(self._limits.film_seconds)
@@ -175,9 +155,8 @@ class VideoDecoder:
             watch = asyncio.get_running_loop().call_later(self._limits.film_seconds + 10, child.kill)
             try:
                 while (part := await asyncio.to_thread(_read_part, child)) is not None and "seconds" not in part:
-                    start, end, stroke, kind = json.loads(str(part["piece"]))
-                    seen = part["frames"], part["numbers"], part["strip"].tobytes()
-                    await take(FilmPiece(start, end, stroke, kind, *seen))
+                    piece, strip = Piece(*json.loads(str(part["piece"]))), part["strip"].tobytes()
+                    await take(ReadPiece(piece, part["frames"], part["numbers"], strip))
             finally:
                 watch.cancel()
             _, said = await asyncio.to_thread(child.communicate)  # A sentence, which fits into the pipe.

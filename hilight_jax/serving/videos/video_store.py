@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from hilight_jax.core.errors import DataError, UserError
+from hilight_jax.data.films.reader import ReadPiece
 from hilight_jax.generation.video_clip import VideoClip, Zoom
 from hilight_jax.serving.videos.admission import AdmissionQueue
-from hilight_jax.serving.videos.decoding import FilmEnd, FilmPiece, Frames, NoRoom, VideoDecoder, VideoLimits, write
+from hilight_jax.serving.videos.decoding import FilmEnd, Frames, NoRoom, VideoDecoder, VideoLimits, write
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?(?P<base64>;base64)?,", re.ASCII)
@@ -162,7 +163,7 @@ class VideoStore:
             f"the video '{url[:60]}' is neither the id of an uploaded file (file-...), nor a data: URL, nor http(s)."
         )
 
-    async def film(self, url: str, rule: str, take: Callable[[FilmPiece], Awaitable[None]]) -> FilmEnd:
+    async def film(self, url: str, rule: str, take: Callable[[ReadPiece], Awaitable[None]]) -> FilmEnd:
         """Reads a whole film, cut into pieces, see ``VideoDecoder.film``; raises what ``clip`` does."""
         if is_file_id(url):
             return await self._decoder.film(lambda: self.path(url), rule, take)
