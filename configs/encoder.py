@@ -12,7 +12,7 @@ Presets (`configs/encoder.py:PRESET[,key=value...]`):
     mini   the demo for 2,000 steps: the encoder of billiards-mini (`make mini`, which draws 32,000 clips for it). One
            CPU core of the two: 34 min. R@1 0.753, pointing 0.967, at the cue ball 0.962.
     medium the demo with a video tower of half B/32's width, of four layers, in eight frames of 112 px (7 x 7 patches):
-           ten times the FLOPs a step. `python -m hilight_jax.ablate medium` trains it under three losses, 30 to 35
+           ten times the FLOPs a step. `python -m hilight_jax.ablate medium` trains it under three losses, 28 to 39
            minutes each on one core of two beside other work: R@1 0.22, pointing 0.87, of one seed.
     b32    the real encoder at patch 32; 12 frames, 224 px. Two CPU cores: 8.4 s for a step of 4 clips (measured); 128
            clips a step want an accelerator (about 4 min a step on these cores). No figure of quality is measured here.

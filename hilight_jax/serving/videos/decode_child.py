@@ -9,7 +9,9 @@ import io
 import json
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -24,26 +26,42 @@ CONTAINERS = {"mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpegts", "
 
 def main() -> int:
     """Decodes the video of the command line."""
+    return run_limited(
+        _decode, "the video takes more memory to decode than it may; give one of fewer or smaller frames."
+    )
+
+
+def run_limited(work: Callable[[Path, dict[str, Any]], None], too_large: str) -> int:
+    """Runs the work of a child process on the file and under the limits of its command line; returns its exit code.
+
+    Args:
+      work: Is given both.
+      too_large: The sentence about a file that takes too much memory.
+    """
     path, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
     limit_process(limits)
     try:
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise DataError("it was deleted before it was read.") from error
-        check(content, limits)
-        clip = read_video_clip(content, limits["frames"], limits["image_size"], limits["zoom"])
+        work(path, limits)
     except UserError as error:
         sys.stderr.write(str(error))
         return 2
     except MemoryError:
-        sys.stderr.write("the video takes more memory to decode than it may; give one of fewer or smaller frames.")
+        sys.stderr.write(too_large)
         return 2
+    return 0
+
+
+def _decode(path: Path, limits: dict[str, Any]) -> None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError("it was deleted before it was read.") from error
+    check(content, limits)
+    clip = read_video_clip(content, limits["frames"], limits["image_size"], limits["zoom"])
     archive = io.BytesIO()
     named = {name: value for name, value in clip._asdict().items() if name not in ("name", "zoom")}
     np.savez(archive, **{name: value for name, value in named.items() if value is not None})
     sys.stdout.buffer.write(archive.getvalue())
-    return 0
 
 
 def limit_process(limits: dict[str, float]) -> None:

@@ -13,35 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from hilight_jax.core.errors import UserError
 from hilight_jax.data.films.reader import PieceReader, ReadPiece
-from hilight_jax.serving.videos.decode_child import check, limit_process
+from hilight_jax.serving.videos.decode_child import check, run_limited
 
 
 def main() -> int:
     """Reads the film of the command line."""
-    path, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
-    limit_process(limits)
-    try:
-        check(path, limits)
-        seconds, faults = 0.0, []
-        for part in PieceReader(limits["rule"], limits["num_frames"], limits["image_size"])(
-            str(path), lambda share: None
-        ):
-            if isinstance(part, ReadPiece):
-                piece = np.array(json.dumps(part.piece))
-                strip = np.frombuffer(part.strip, np.uint8)
-                _send(frames=part.frames, numbers=np.asarray(part.numbers), piece=piece, strip=strip)
-            else:
-                seconds, faults = part.end, part.faults
-    except UserError as error:
-        sys.stderr.write(str(error))
-        return 2
-    except MemoryError:
-        sys.stderr.write("the film takes more memory to decode than it may; give one of smaller frames.")
-        return 2
+    return run_limited(_read, "the film takes more memory to decode than it may; give one of smaller frames.")
+
+
+def _read(path: Path, limits: dict[str, Any]) -> None:
+    check(path, limits)
+    reader, end = PieceReader(limits["rule"], limits["num_frames"], limits["image_size"]), None
+    for part in reader(str(path), lambda share: None):
+        if isinstance(part, ReadPiece):
+            strip = np.frombuffer(part.strip, np.uint8)
+            _send(frames=part.frames, numbers=part.numbers, piece=np.array(json.dumps(part.piece)), strip=strip)
+        else:
+            end = part
+    seconds, faults = (0.0, []) if end is None else (end.end, end.faults)
     _send(seconds=np.array(seconds), faults=np.array(json.dumps(faults)))
-    return 0
 
 
 def _send(**arrays: Any) -> None:
